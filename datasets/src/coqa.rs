@@ -11,29 +11,25 @@
 //! target, those of `additional_answers` follow as further references. Spans are not used, so the negative ones that the
 //! official files hold do no harm. Questions and answers belong together by `turn_id`, which must count from 1.
 
+use std::io::Read;
 use std::path::Path;
 
 use serde_json::Value;
 
-use crate::error::read;
+use crate::entries::{self, Entry};
 use crate::layout::HISTORY_TURNS;
-use crate::{Error, Example, Input, Result};
+use crate::{Error, Example, Input, Malformed, Part, Result};
 
 /// Loads one file; the examples' category is the story's source, their position counts turns over the whole file.
 ///
 /// # Errors
-/// The file is missing, is not JSON, or a story lacks something: the error names file, line, story and field.
-pub fn load_file(path: &Path) -> Result<Vec<Example>> {
-    parse(path, &read(path)?)
+/// The file is missing, is not JSON, or a story lacks something and such are not skipped: the error names file, line, story and field.
+pub fn load_file(path: &Path, malformed: Malformed) -> Result<Part> {
+    let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
+    parse(path, file, malformed)
 }
 
-#[derive(serde::Deserialize)]
-struct File<'a> {
-    #[serde(borrow)]
-    data: Vec<&'a serde_json::value::RawValue>,
-}
-
-/// Parses a file's bytes; `path` is for messages only.
+/// Parses a file, story by story; `path` is for messages only.
 ///
 /// # Errors
 /// As [`load_file`]; arbitrary bytes give an error, never a panic.
@@ -42,70 +38,43 @@ struct File<'a> {
 /// let json = br#"{"data": [{"source": "cnn", "story": "Tom is a cat.",
 ///     "questions": [{"turn_id": 1, "input_text": "Who?"}, {"turn_id": 2, "input_text": "What is he?"}],
 ///     "answers": [{"turn_id": 1, "input_text": "Tom"}, {"turn_id": 2, "input_text": "a cat"}]}]}"#;
-/// let turns = inducer_datasets::coqa::parse("x.json".as_ref(), json).unwrap();
+/// use inducer_datasets::{Malformed, coqa};
+/// let turns = coqa::parse("x.json".as_ref(), &json[..], Malformed::Refuse).unwrap().examples;
 /// assert_eq!((turns.len(), turns[1].references[0].as_str()), (2, "a cat"));
 /// ```
-pub fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Example>> {
-    let broken = |e: &serde_json::Error, line: usize| Error::Json {
-        path: path.to_owned(),
-        line: line + e.line(),
-        column: e.column(),
-        message: e.to_string(),
-    };
-    let file: File = serde_json::from_slice(bytes).map_err(|e| broken(&e, 0))?;
-    let mut examples = Vec::new();
-    let (mut line, mut counted) = (1, 0);
-    for (index, raw) in file.data.iter().enumerate() {
-        let start = raw.get().as_ptr().addr();
-        let start = start
-            .saturating_sub(bytes.as_ptr().addr())
-            .clamp(counted, bytes.len());
-        let passed = &bytes[counted..start];
-        line += passed.iter().filter(|b| **b == b'\n').count();
-        counted = start;
-        let value = serde_json::from_str(raw.get()).map_err(|e| broken(&e, line - 1))?;
-        let story = Story {
-            path,
-            line,
-            position: index + 1,
-            body: &value,
-        };
-        story.turns(&mut examples)?;
-    }
-    Ok(examples)
+pub fn parse(path: &Path, reader: impl Read, malformed: Malformed) -> Result<Part> {
+    let mut part = Part::default();
+    entries::stream(path, reader, "data", &mut |entry| {
+        let first = part.examples.len() + 1;
+        let turns = entry.value().and_then(|body| {
+            let story = Story { entry, body: &body };
+            story.turns(first)
+        });
+        part.take(turns, malformed)
+    })?;
+    Ok(part)
 }
 
 /// One story and where it is, for messages.
 struct Story<'a> {
-    path: &'a Path,
-    line: usize,
-    position: usize,
+    entry: Entry<'a>,
     body: &'a Value,
 }
 
 impl Story<'_> {
-    fn turns(&self, examples: &mut Vec<Example>) -> Result<()> {
+    /// One example for each turn, whose positions count from `first`.
+    fn turns(&self, first: usize) -> Result<Vec<Example>> {
         let source = self.text(self.body, "", "source")?;
         let passage = self.text(self.body, "", "story")?;
         let questions = self.column(&self.body["questions"], "questions", None)?;
         let answers = self.column(&self.body["answers"], "answers", Some(questions.len()))?;
-        let mut others = Vec::new();
-        match &self.body["additional_answers"] {
-            Value::Null => {}
-            Value::Object(sets) => {
-                for (name, set) in sets {
-                    let at = format!("additional_answers.{name}");
-                    others.push(self.column(set, &at, Some(questions.len()))?);
-                }
-            }
-            found => return Err(self.wrong("additional_answers", "an object of lists", found)),
-        }
-        for (i, question) in questions.iter().enumerate() {
+        let others = self.additional(questions.len())?;
+        let turn = |(i, question): (usize, &String)| {
             let past = i.saturating_sub(HISTORY_TURNS)..i;
             let history = past.map(|j| (questions[j].clone(), answers[j].clone()));
             let references = std::iter::once(&answers).chain(&others);
-            examples.push(Example {
-                position: examples.len() + 1,
+            Example {
+                position: first + i,
                 category: source.clone(),
                 seen: true,
                 input: Input::Conversation {
@@ -115,9 +84,23 @@ impl Story<'_> {
                 },
                 references: references.map(|r| r[i].clone()).collect(),
                 class: None,
-            });
+            }
+        };
+        Ok(questions.iter().enumerate().map(turn).collect())
+    }
+
+    /// Further answers, a list for each who gave them.
+    fn additional(&self, turns: usize) -> Result<Vec<Vec<String>>> {
+        match &self.body["additional_answers"] {
+            Value::Null => Ok(Vec::new()),
+            Value::Object(sets) => sets
+                .iter()
+                .map(|(name, set)| {
+                    self.column(set, &format!("additional_answers.{name}"), Some(turns))
+                })
+                .collect(),
+            found => Err(self.wrong("additional_answers", "an object of lists", found)),
         }
-        Ok(())
     }
 
     /// The texts of a list of turns, which count from 1 and are as many as `turns` says.
@@ -151,13 +134,6 @@ impl Story<'_> {
     }
 
     fn wrong(&self, field: &str, expected: &'static str, found: &Value) -> Error {
-        Error::Field {
-            path: self.path.to_owned(),
-            line: self.line,
-            entry: self.position,
-            field: field.to_owned(),
-            expected,
-            found: crate::error::describe(found),
-        }
+        self.entry.wrong(field, expected, found)
     }
 }

@@ -29,6 +29,16 @@ pub enum Error {
         /// What the parser met.
         message: String,
     },
+    /// A file is not the XML that it should be.
+    #[error("{}:{line}: {message}", path.display())]
+    Xml {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What the parser met.
+        message: String,
+    },
     /// An entry lacks a field or has the wrong thing in it.
     #[error("{}:{line}: entry {entry}: field `{field}`: expected {expected}, found {found}", path.display())]
     Field {

@@ -70,25 +70,31 @@ pub struct Splits {
     pub test: Vec<Example>,
     /// SHA-256 of the examples as loaded, in hexadecimal.
     pub fingerprint: String,
-    /// What was left out.
+    /// What was left out because no text of it is usable.
     pub skipped: Skipped,
+    /// Messages on malformed entries that were left out, in the order of the files.
+    pub malformed: Vec<String>,
+    /// What a reader of a result must know about how the parts came about, one sentence each.
+    pub notes: Vec<String>,
 }
 
 impl Splits {
-    /// Puts the parts together and takes their fingerprint.
-    pub fn new(
-        train: Vec<Example>,
-        dev: Vec<Example>,
-        test: Vec<Example>,
-        skipped: Skipped,
-    ) -> Self {
-        let fingerprint = crate::fingerprint::of_examples([&train, &dev, &test]);
+    /// Puts training, development and test part together and takes their fingerprint.
+    pub fn of_parts(parts: [crate::Part; 3], notes: Vec<String>) -> Self {
+        let [train, dev, test] = parts;
+        let all = [&train.examples, &dev.examples, &test.examples];
         Self {
-            train,
-            dev,
-            test,
-            fingerprint,
-            skipped,
+            fingerprint: crate::fingerprint::of_examples(all),
+            malformed: [train.malformed, dev.malformed, test.malformed].concat(),
+            skipped: Skipped {
+                train: train.without_text,
+                dev: dev.without_text,
+                test: test.without_text,
+            },
+            train: train.examples,
+            dev: dev.examples,
+            test: test.examples,
+            notes,
         }
     }
 }

@@ -9,32 +9,13 @@
 use std::io::BufRead;
 use std::path::Path;
 
-use crate::{Error, Example, Input, Result, Task};
-
-/// A file's examples, and the rows that were left out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Table {
-    /// The rows; positions count lines after the header, from 1.
-    pub examples: Vec<Example>,
-    /// Messages on malformed rows, empty unless they were to be skipped.
-    pub skipped: Vec<String>,
-}
-
-/// What to do with a row that lacks something.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Malformed {
-    /// It is an error.
-    #[default]
-    Refuse,
-    /// It is left out and listed.
-    Skip,
-}
+use crate::{Error, Example, Input, Malformed, Part, Result, Task};
 
 /// Loads one file of [`Task::Mnli`] or [`Task::Sst2`], line by line.
 ///
 /// # Errors
 /// The file is missing, or as [`parse`].
-pub fn load_file(task: Task, path: &Path, malformed: Malformed) -> Result<Table> {
+pub fn load_file(task: Task, path: &Path, malformed: Malformed) -> Result<Part> {
     let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
     parse(task, path, std::io::BufReader::new(file), malformed)
 }
@@ -46,9 +27,9 @@ pub fn load_file(task: Task, path: &Path, malformed: Malformed) -> Result<Table>
 /// UTF-8: the error names file, line and field. Arbitrary bytes give an error, never a panic.
 ///
 /// ```
-/// use inducer_datasets::{Task, glue};
+/// use inducer_datasets::{Malformed, Task, glue};
 /// let tsv = "sentence\tlabel\n\"quoted\" and kept \t1\n";
-/// let t = glue::parse(Task::Sst2, "x.tsv".as_ref(), tsv.as_bytes(), glue::Malformed::Refuse).unwrap();
+/// let t = glue::parse(Task::Sst2, "x.tsv".as_ref(), tsv.as_bytes(), Malformed::Refuse).unwrap();
 /// assert_eq!(t.examples[0].input, inducer_datasets::Input::Sentence("\"quoted\" and kept ".into()));
 /// ```
 pub fn parse(
@@ -56,8 +37,8 @@ pub fn parse(
     path: &Path,
     mut reader: impl BufRead,
     malformed: Malformed,
-) -> Result<Table> {
-    let (mut table, mut columns, mut bytes) = (Table::default(), None, Vec::new());
+) -> Result<Part> {
+    let (mut part, mut columns, mut bytes) = (Part::default(), None, Vec::new());
     for line in 1.. {
         bytes.clear();
         let read = reader.read_until(b'\n', &mut bytes);
@@ -70,14 +51,11 @@ pub fn parse(
             columns = Some(Columns::of(task, &at, text?)?);
             continue;
         };
-        match text.and_then(|text| columns.example(&at, text)) {
-            Ok(example) => table.examples.push(example),
-            Err(e) if malformed == Malformed::Skip => table.skipped.push(e.to_string()),
-            Err(e) => return Err(e),
-        }
+        let row = text.and_then(|text| columns.example(&at, text));
+        part.take(row.map(|e| vec![e]), malformed)?;
     }
     match columns {
-        Some(_) => Ok(table),
+        Some(_) => Ok(part),
         None => Err(Place { path, line: 1 }.wrong("header", "the names of columns", "nothing")),
     }
 }

@@ -2,7 +2,7 @@
 //! generated texts become scores.
 //!
 //! ```text
-//! files ── webnlg, coqa, glue ──▶ Example ── layout + tokenizer ──▶ Encoded ── batches ──▶ Batch
+//! files ── directory: webnlg, coqa, glue ──▶ Example ── layout + tokenizer ──▶ Encoded ── batches ──▶ Batch
 //! texts ── metrics ──▶ scores
 //! ```
 //!
@@ -10,6 +10,8 @@
 pub mod batch;
 pub mod batches;
 pub mod coqa;
+pub mod directory;
+mod entries;
 mod error;
 mod example;
 pub mod files;
@@ -17,15 +19,18 @@ pub mod fingerprint;
 pub mod glue;
 pub mod layout;
 pub mod metrics;
+mod part;
 pub mod significance;
 pub mod synthetic;
 mod task;
 pub mod tokenizer;
 pub mod webnlg;
+pub mod webnlg_xml;
 
 pub use batch::{Batch, IGNORE, Labels};
 pub use error::{Error, Result};
 pub use example::{Example, Input, Skipped, Splits, Triple};
 pub use layout::{Encoded, Layout, Surface};
+pub use part::{Malformed, Part};
 pub use task::Task;
 pub use tokenizer::Tokenizer;

@@ -1,8 +1,14 @@
 //! CoQA's loader on the official file, on small ones and on arbitrary bytes.
 mod common;
 
-use inducer_datasets::{Input, coqa};
+use inducer_datasets::{Example, Input, Malformed, Result, coqa};
+
 use proptest::prelude::*;
+
+fn parse(text: &[u8]) -> Result<Vec<Example>> {
+    let part = coqa::parse("x.json".as_ref(), text, Malformed::Refuse)?;
+    Ok(part.examples)
+}
 
 fn story(answers: &str, more: &str) -> String {
     format!(
@@ -27,7 +33,7 @@ fn the_official_file_has_500_stories_and_7983_turns() {
     let Some(path) = common::shared("coqa/coqa-dev.json") else {
         return;
     };
-    let turns = coqa::load_file(&path).unwrap();
+    let turns = coqa::load_file(&path, Malformed::Refuse).unwrap().examples;
     assert_eq!(turns.len(), 7983);
     let first = |e: &&inducer_datasets::Example| matches!(&e.input, Input::Conversation { history, .. } if history.is_empty());
     assert_eq!(turns.iter().filter(first).count(), 500);
@@ -41,7 +47,7 @@ fn the_official_file_has_500_stories_and_7983_turns() {
 #[test]
 fn history_keeps_the_two_turns_before_and_spans_may_be_negative() {
     let text = story(&answers("a", 4), "");
-    let turns = coqa::parse("x".as_ref(), text.as_bytes()).unwrap();
+    let turns = parse(text.as_bytes()).unwrap();
     let history = |i: usize| match &turns[i].input {
         Input::Conversation { history, .. } => history
             .iter()
@@ -61,17 +67,13 @@ fn additional_answers_follow_the_first_as_references() {
         answers("b", 4),
         answers("c", 4)
     );
-    let turns = coqa::parse("x".as_ref(), story(&answers("a", 4), &more).as_bytes()).unwrap();
+    let turns = parse(story(&answers("a", 4), &more).as_bytes()).unwrap();
     assert_eq!(turns[1].references, ["a2", "b2", "c2"]);
 }
 
 #[test]
 fn what_is_wrong_is_named_with_line_story_and_field() {
-    let said = |text: String| {
-        coqa::parse("x.json".as_ref(), text.as_bytes())
-            .unwrap_err()
-            .to_string()
-    };
+    let said = |text: String| parse(text.as_bytes()).unwrap_err().to_string();
     assert_eq!(
         said(story(&answers("a", 3), "")),
         "x.json:2: entry 1: field `answers`: expected one answer for each question, found a list"
@@ -90,10 +92,26 @@ fn what_is_wrong_is_named_with_line_story_and_field() {
     assert!(said("{\"data\": [\n".into()).starts_with("x.json:2:"));
 }
 
+#[test]
+fn a_skipped_story_takes_all_its_turns_with_it() {
+    let good = story(&answers("a", 4), "");
+    let bad = good.replacen("\"turn_id\": 4", "\"turn_id\": 5", 1);
+    let of = |text: &str| text[text.find('[').unwrap() + 1..text.rfind(']').unwrap()].to_owned();
+    let text = format!("{{\"data\": [{},{},{}]}}", of(&good), of(&bad), of(&good));
+    let part = coqa::parse("x".as_ref(), text.as_bytes(), Malformed::Skip).unwrap();
+    assert_eq!((part.examples.len(), part.malformed.len()), (8, 1));
+    assert!(
+        part.malformed[0].starts_with("x:5: entry 2: field `questions[3].turn_id`"),
+        "{}",
+        part.malformed[0]
+    );
+    assert_eq!(part.examples[4].position, 5);
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in any::<Vec<u8>>()) {
-        let _ = coqa::parse("x".as_ref(), &bytes);
+        let _ = parse(&bytes);
     }
 
     #[test]
@@ -101,7 +119,7 @@ proptest! {
         let mut bytes = story(&answers("a", 4), "").into_bytes();
         let at = at % bytes.len();
         if cut { bytes.truncate(at) } else { bytes[at] = byte }
-        let read = coqa::parse("x".as_ref(), &bytes);
+        let read = parse(&bytes);
         prop_assert!(!cut || read.is_err());
     }
 }

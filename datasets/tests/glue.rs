@@ -1,11 +1,11 @@
 //! GLUE's tables: the official files, both of MNLI's layouts, no quoting, arbitrary bytes.
 mod common;
 
-use inducer_datasets::glue::{Malformed, Table, load_file, parse};
-use inducer_datasets::{Input, Result, Task};
+use inducer_datasets::glue::{load_file, parse};
+use inducer_datasets::{Input, Malformed, Part, Result, Task};
 use proptest::prelude::*;
 
-fn read(task: Task, text: &str) -> Result<Table> {
+fn read(task: Task, text: &str) -> Result<Part> {
     parse(task, "x.tsv".as_ref(), text.as_bytes(), Malformed::Refuse)
 }
 
@@ -86,11 +86,11 @@ fn what_is_wrong_is_named_with_line_and_field() {
 fn skipped_rows_are_counted_and_listed() {
     let text = b"sentence\tlabel\nfine\t1\nbad\n\xff\t1\nwell\t0\n";
     let t = parse(Task::Sst2, "x.tsv".as_ref(), &text[..], Malformed::Skip).unwrap();
-    assert_eq!((t.examples.len(), t.skipped.len()), (2, 2));
+    assert_eq!((t.examples.len(), t.malformed.len()), (2, 2));
     assert!(
-        t.skipped[1].starts_with("x.tsv:4: field `row`: expected UTF-8"),
+        t.malformed[1].starts_with("x.tsv:4: field `row`: expected UTF-8"),
         "{}",
-        t.skipped[1]
+        t.malformed[1]
     );
     assert_eq!(t.examples[1].position, 4);
 }

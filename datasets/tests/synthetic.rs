@@ -4,12 +4,14 @@
 use std::collections::BTreeSet;
 
 use inducer_datasets::synthetic::{SyntheticConfig, pretraining_text, write};
-use inducer_datasets::{Example, Input, Layout, Splits, Surface, Task, Tokenizer, Triple, webnlg};
+use inducer_datasets::{
+    Example, Input, Layout, Malformed, Splits, Surface, Task, Tokenizer, Triple, webnlg,
+};
 
 fn data(config: SyntheticConfig) -> Splits {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), config).unwrap();
-    webnlg::load(dir.path()).unwrap()
+    webnlg::load(dir.path(), Malformed::Refuse).unwrap()
 }
 
 fn triples(e: &Example) -> &[Triple] {

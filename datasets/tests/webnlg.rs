@@ -3,7 +3,7 @@ mod common;
 
 use std::path::Path;
 
-use inducer_datasets::{Error, Example, Input, webnlg};
+use inducer_datasets::{Error, Example, Input, Malformed, Part, webnlg};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -15,16 +15,18 @@ fn entry() -> Value {
     })
 }
 
-fn parse(bodies: &[Value]) -> Result<webnlg::Parsed, Error> {
-    let entries: Vec<Value> = bodies
-        .iter()
-        .enumerate()
-        .map(|(i, b)| json!({(i + 1).to_string(): b}))
-        .collect();
-    webnlg::parse(
-        Path::new("x.json"),
-        json!({ "entries": entries }).to_string().as_bytes(),
-    )
+fn bytes(text: &[u8]) -> Result<Part, Error> {
+    webnlg::parse(Path::new("x.json"), text, Malformed::Refuse)
+}
+
+fn file(bodies: &[Value]) -> String {
+    let keyed = |(i, b): (usize, &Value)| json!({(i + 1).to_string(): b});
+    let entries: Vec<Value> = bodies.iter().enumerate().map(keyed).collect();
+    json!({ "entries": entries }).to_string()
+}
+
+fn parse(bodies: &[Value]) -> Result<Part, Error> {
+    bytes(file(bodies).as_bytes())
 }
 
 #[test]
@@ -32,7 +34,7 @@ fn official_files_have_the_documented_sizes_and_categories() {
     let Some(dir) = common::shared("webnlg") else {
         return;
     };
-    let data = webnlg::load(&dir).unwrap();
+    let data = webnlg::load(&dir, Malformed::Refuse).unwrap();
     let texts = |part: &[Example]| part.iter().map(|e| e.references.len()).sum::<usize>();
     assert_eq!(
         (data.train.len(), data.dev.len(), data.test.len()),
@@ -65,7 +67,9 @@ fn official_files_have_the_documented_sizes_and_categories() {
     assert!(all().all(|e| (1..=7).contains(&size(e))));
     assert_eq!(data.train.last().unwrap().position, 6_940);
     assert_eq!(
-        webnlg::load_file(&dir.join("test.json")).unwrap().0,
+        webnlg::load_file(&dir.join("test.json"), Malformed::Refuse)
+            .unwrap()
+            .examples,
         data.test
     );
 }
@@ -74,13 +78,13 @@ fn official_files_have_the_documented_sizes_and_categories() {
 fn only_good_texts_count_and_an_entry_without_one_is_set_aside() {
     let mut none = entry();
     none["lexicalisations"][0]["comment"] = json!("toFix");
-    let (examples, skipped) = parse(&[entry(), none, entry()]).unwrap();
+    let part = parse(&[entry(), none, entry()]).unwrap();
     assert_eq!(
-        examples.iter().map(|e| e.position).collect::<Vec<_>>(),
+        part.examples.iter().map(|e| e.position).collect::<Vec<_>>(),
         [1, 3]
     );
-    assert_eq!(skipped, [2]);
-    assert_eq!(examples[0].references, ["Ajoblanco is from Spain."]);
+    assert_eq!(part.without_text, [2]);
+    assert_eq!(part.examples[0].references, ["Ajoblanco is from Spain."]);
 }
 
 #[test]
@@ -145,9 +149,7 @@ fn a_malformed_entry_is_an_error_that_names_position_and_field() {
         }
     }
     let two_keys = br#"{"entries": [{"1": {}, "2": {}}]}"#;
-    let message = webnlg::parse(Path::new("x.json"), two_keys)
-        .unwrap_err()
-        .to_string();
+    let message = bytes(two_keys).unwrap_err().to_string();
     assert!(
         message.contains("x.json:1: entry 1") && message.contains("one key"),
         "{message}"
@@ -155,11 +157,35 @@ fn a_malformed_entry_is_an_error_that_names_position_and_field() {
 }
 
 #[test]
+fn skipped_entries_are_counted_and_listed_but_a_broken_file_stays_an_error() {
+    let mut bad = entry();
+    bad["category"] = Value::Null;
+    let text = file(&[entry(), bad, entry()]);
+    let read = |text: &str| webnlg::parse(Path::new("x.json"), text.as_bytes(), Malformed::Skip);
+    let part = read(&text).unwrap();
+    assert_eq!(
+        part.malformed,
+        ["x.json:1: entry 2: field `category`: expected a text, found nothing"]
+    );
+    let positions: Vec<usize> = part.examples.iter().map(|e| e.position).collect();
+    assert_eq!(positions, [1, 3]);
+    assert!(matches!(
+        read(&text[..text.len() - 2]),
+        Err(Error::Json { .. })
+    ));
+    let twice = "{\"entries\": [], \"entries\": []}";
+    assert!(
+        read(twice)
+            .unwrap_err()
+            .to_string()
+            .contains("duplicate field")
+    );
+}
+
+#[test]
 fn the_line_of_a_bad_entry_is_the_file_s() {
     let text = "{\"entries\": [\n {\"1\":\n {\"category\": \"A\", \"modifiedtripleset\": 1}}\n]}";
-    let message = webnlg::parse(Path::new("x.json"), text.as_bytes())
-        .unwrap_err()
-        .to_string();
+    let message = bytes(text.as_bytes()).unwrap_err().to_string();
     assert!(
         message.starts_with("x.json:2: entry 1: field `modifiedtripleset`"),
         "{message}"
@@ -169,11 +195,13 @@ fn the_line_of_a_bad_entry_is_the_file_s() {
 #[test]
 fn missing_and_broken_files_are_named() {
     let dir = tempfile::tempdir().unwrap();
-    let message = webnlg::load(dir.path()).unwrap_err().to_string();
+    let message = webnlg::load(dir.path(), Malformed::Refuse)
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("train.json"), "{message}");
     for broken in ["", "[]", "{}", "{\"entries\": 3}", "{\"entries\": [}"] {
         std::fs::write(dir.path().join("train.json"), broken).unwrap();
-        let error = webnlg::load(dir.path()).unwrap_err();
+        let error = webnlg::load(dir.path(), Malformed::Refuse).unwrap_err();
         assert!(
             matches!(&error, Error::Json { path, .. } if path.ends_with("train.json")),
             "{broken}: {error}"
@@ -183,21 +211,21 @@ fn missing_and_broken_files_are_named() {
 
 proptest! {
     #[test]
-    fn arbitrary_bytes_give_an_error_or_a_result(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _ = webnlg::parse(Path::new("x"), &bytes);
+    fn arbitrary_bytes_give_an_error_or_a_result(text in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = bytes(&text);
     }
 
     #[test]
     fn a_valid_file_with_bytes_changed_gives_an_error_or_a_result(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), cut in any::<prop::sample::Index>()
     ) {
-        let mut bytes = json!({"entries": [{"1": entry()}, {"2": entry()}]}).to_string().into_bytes();
+        let mut text = file(&[entry(), entry()]).into_bytes();
         for (at, byte) in changes {
-            let i = at.index(bytes.len());
-            bytes[i] = byte;
+            let i = at.index(text.len());
+            text[i] = byte;
         }
-        let _ = webnlg::parse(Path::new("x"), &bytes);
-        bytes.truncate(cut.index(bytes.len()));
-        let _ = webnlg::parse(Path::new("x"), &bytes);
+        let _ = bytes(&text);
+        text.truncate(cut.index(text.len()));
+        let _ = bytes(&text);
     }
 }

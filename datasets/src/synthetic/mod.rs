@@ -58,11 +58,11 @@ const TRIPLES: [u32; 7] = [28, 22, 19, 15, 10, 4, 2];
 /// The directory cannot be written.
 ///
 /// ```
-/// use inducer_datasets::{synthetic, webnlg};
+/// use inducer_datasets::{Malformed, synthetic, webnlg};
 /// let dir = tempfile::tempdir().unwrap();
 /// let config = synthetic::SyntheticConfig { train: 20, dev: 5, test: 6, ..Default::default() };
 /// synthetic::write(dir.path(), config).unwrap();
-/// let data = webnlg::load(dir.path()).unwrap();
+/// let data = webnlg::load(dir.path(), Malformed::Refuse).unwrap();
 /// assert_eq!((data.train.len(), data.test.iter().filter(|e| !e.seen).count()), (20, 3));
 /// ```
 pub fn write(dir: &Path, config: SyntheticConfig) -> Result<()> {

@@ -4,7 +4,7 @@ use crate::cli::{DeviceName, Hyper, Inputs, TrainArgs};
 use crate::run::{self, Prepared, RunConfig};
 use crate::{compute, progress};
 use anyhow::{Context, Result, bail};
-use inducer_datasets::{Splits, Surface, webnlg};
+use inducer_datasets::{Malformed, Splits, Surface, webnlg};
 use inducer_gpu::train::TrainConfig;
 use inducer_gpu::{AdapterConfig, Gpt2Config, Method};
 use std::path::Path;
@@ -107,7 +107,8 @@ pub fn prepare(
 /// # Errors
 /// Files that are missing or broken.
 pub fn load(inputs: &Inputs) -> Result<Splits> {
-    webnlg::load(&inputs.data).with_context(|| format!("--data {}", inputs.data.display()))
+    webnlg::load(&inputs.data, Malformed::Refuse)
+        .with_context(|| format!("--data {}", inputs.data.display()))
 }
 
 /// Runs the command.

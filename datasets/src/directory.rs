@@ -1,0 +1,176 @@
+//! Which file of a directory holds which part, and what is done where the official release lacks one.
+//!
+//! | task | train | dev (to choose on) | test (to report on) |
+//! |---|---|---|---|
+//! | WebNLG | `train.json` or XML | `dev.json` or XML | `test.json` or XML |
+//! | CoQA | `coqa-train-v1.0.json` | every 20th story of train | `coqa-dev-v1.0.json` |
+//! | MNLI | `train.tsv` | `dev_matched.tsv` | `dev_mismatched.tsv` |
+//! | SST-2 | `train.tsv` | every 20th row of train | `dev.tsv` |
+//!
+//! The labels of the official CoQA, MNLI and SST-2 test parts were never published, so the literature reports on what is
+//! called "dev" there; choosing on the same rows would flatter every method. A labelled `test.tsv` or `coqa-test.json` takes the place of
+//! the test part, and `dev` is then `dev`. With one CoQA file only, its stories are divided 8 : 1 : 1. Whatever was divided stands in
+//! [`Splits::notes`].
+//!
+//! A name need not be exact: without `train.tsv` the only file that begins with `train` and ends in `.tsv` is taken.
+
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Example, Malformed, Part, Result, Splits, Task, coqa, glue, webnlg};
+
+/// One of so many stories or rows of the training part is held out to choose on.
+pub const HELD_OUT: usize = 20;
+
+/// Loads a task's directory.
+///
+/// # Errors
+/// A file is missing, or two could be meant; otherwise as the task's loader.
+pub fn load(task: Task, dir: &Path, malformed: Malformed) -> Result<Splits> {
+    match task {
+        Task::WebNlg => webnlg::load(dir, malformed),
+        Task::Coqa => load_coqa(dir, malformed),
+        Task::Mnli => load_mnli(dir, malformed),
+        Task::Sst2 => load_sst2(dir, malformed),
+    }
+}
+
+/// The file of a part: `{stem}.{ending}`, else the only file that begins and ends so.
+fn find(dir: &Path, stem: &str, ending: &str) -> Result<Option<PathBuf>> {
+    let exact = dir.join(format!("{stem}.{ending}"));
+    if exact.is_file() {
+        return Ok(Some(exact));
+    }
+    let mut near = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(|e| Error::io(dir, e))? {
+        let path = entry.map_err(|e| Error::io(dir, e))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(stem) && name.ends_with(&format!(".{ending}")) && path.is_file() {
+            near.push(path);
+        }
+    }
+    near.sort();
+    match &near[..] {
+        [] => Ok(None),
+        [one] => Ok(Some(one.clone())),
+        [one, two, ..] => Err(Error::Invalid(format!(
+            "{}: which file is {stem}.{ending}: {} or {}? Rename one.",
+            dir.display(),
+            name_of(one),
+            name_of(two)
+        ))),
+    }
+}
+
+fn needed(dir: &Path, stem: &str, ending: &str) -> Result<PathBuf> {
+    let missing = || Error::Invalid(format!("{}: {stem}.{ending} is missing", dir.display()));
+    find(dir, stem, ending)?.ok_or_else(missing)
+}
+
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+fn load_coqa(dir: &Path, malformed: Malformed) -> Result<Splits> {
+    let file = |path: PathBuf| Ok((coqa::load_file(&path, malformed)?, name_of(&path)));
+    let part = |stem: &str| find(dir, stem, "json")?.map(&file).transpose();
+    let (train, test) = (part("coqa-train")?, part("coqa-test")?);
+    let (dev, dev_name) = file(needed(dir, "coqa-dev", "json")?)?;
+    match (train, test) {
+        (Some((train, _)), Some((test, _))) => Ok(Splits::of_parts([train, dev, test], vec![])),
+        (Some((train, name)), None) => Ok(hold_out(train, &name, dev, &dev_name, stories, "story")),
+        (None, Some((test, _))) => {
+            let [train, held, _] = divide(dev, stories, |i| usize::from(i % HELD_OUT == 0));
+            let note = format!("dev is every {HELD_OUT}th story of {dev_name}, train the others");
+            Ok(Splits::of_parts([train, held, test], vec![note]))
+        }
+        (None, None) => {
+            let parts = divide(dev, stories, |i| match i % 10 {
+                0 => 2,
+                5 => 1,
+                _ => 0,
+            });
+            let note = format!(
+                "{dev_name} is the only file: of every ten of its stories the first is test, the sixth dev, the others train"
+            );
+            Ok(Splits::of_parts(parts, vec![note]))
+        }
+    }
+}
+
+fn load_mnli(dir: &Path, malformed: Malformed) -> Result<Splits> {
+    let part = |stem| glue::load_file(Task::Mnli, &needed(dir, stem, "tsv")?, malformed);
+    let parts = [
+        part("train")?,
+        part("dev_matched")?,
+        part("dev_mismatched")?,
+    ];
+    let note = "dev is MNLI's matched development part, test the mismatched one";
+    Ok(Splits::of_parts(parts, vec![note.to_owned()]))
+}
+
+fn load_sst2(dir: &Path, malformed: Malformed) -> Result<Splits> {
+    let load = |path: &Path| glue::load_file(Task::Sst2, path, malformed);
+    let (train, dev) = (needed(dir, "train", "tsv")?, needed(dir, "dev", "tsv")?);
+    let (train_part, dev_part) = (load(&train)?, load(&dev)?);
+    let test = find(dir, "test", "tsv")?;
+    let test = test.map(|path| load(&path)).transpose()?;
+    Ok(match test.filter(labelled) {
+        Some(test) => Splits::of_parts([train_part, dev_part, test], vec![]),
+        None => hold_out(
+            train_part,
+            &name_of(&train),
+            dev_part,
+            &name_of(&dev),
+            rows,
+            "row",
+        ),
+    })
+}
+
+fn labelled(part: &Part) -> bool {
+    !part.examples.is_empty() && part.examples.iter().all(|e| e.class.is_some())
+}
+
+/// Where each unit of a part ends that must stay together.
+type Ends = fn(&[Example]) -> Vec<usize>;
+
+fn rows(examples: &[Example]) -> Vec<usize> {
+    (1..=examples.len()).collect()
+}
+
+/// A story begins with a question that has no history.
+fn stories(examples: &[Example]) -> Vec<usize> {
+    let first = |e: &Example| matches!(&e.input, crate::Input::Conversation { history, .. } if history.is_empty());
+    let starts = (1..examples.len()).filter(|&i| first(&examples[i]));
+    starts.chain([examples.len()]).collect()
+}
+
+fn hold_out(
+    train: Part,
+    train_name: &str,
+    test: Part,
+    test_name: &str,
+    ends: Ends,
+    unit: &str,
+) -> Splits {
+    let [train, dev, _] = divide(train, ends, |i| usize::from(i % HELD_OUT == 0));
+    let note = format!(
+        "test is {test_name}, on which the literature reports; dev is every {HELD_OUT}th {unit} of {train_name}, which is not trained on"
+    );
+    Splits::of_parts([train, dev, test], vec![note])
+}
+
+/// Deals the units of a part out to three, by their number from 0. Messages stay with the first.
+fn divide(part: Part, ends: Ends, to: impl Fn(usize) -> usize) -> [Part; 3] {
+    let ends = ends(&part.examples);
+    let mut out: [Part; 3] = Default::default();
+    out[0].malformed = part.malformed;
+    out[0].without_text = part.without_text;
+    let mut unit = 0;
+    for (i, example) in part.examples.into_iter().enumerate() {
+        unit += usize::from(ends.get(unit).is_some_and(|end| i >= *end));
+        out[to(unit).min(2)].examples.push(example);
+    }
+    out
+}

@@ -1,0 +1,317 @@
+//! WebNLG 2017 in the challenge's original XML.
+//!
+//! ```text
+//! <benchmark><entries>
+//!   <entry category="Airport" eid="Id1" size="1">
+//!     <originaltripleset><otriple>…</otriple></originaltripleset>
+//!     <modifiedtripleset><mtriple>Aarhus | leaderName | Jacob_Bundsgaard</mtriple></modifiedtripleset>
+//!     <lex comment="good" lid="Id1">The leader of Aarhus is Jacob Bundsgaard.</lex>
+//!   </entry> …
+//! </entries></benchmark>
+//! ```
+//!
+//! The same rules as for the JSON files made from it ([`crate::webnlg`]): modified triples only, texts whose comment is `good`,
+//! entries known by their position in the part. A part is one file or a directory of files (one for each category and size in
+//! the official release), read in the order of their paths.
+
+use std::path::{Path, PathBuf};
+
+use quick_xml::events::{BytesStart, Event};
+use quick_xml::{Reader, XmlVersion};
+
+use crate::error::read;
+use crate::webnlg::{SEEN_CATEGORIES, set_aside};
+use crate::{Error, Example, Input, Malformed, Part, Result, Triple};
+
+/// The XML files of a part of a directory: `{part}.xml`, or all below `{part}/`; none where there is neither.
+///
+/// # Errors
+/// A directory cannot be listed.
+pub fn files(dir: &Path, part: &str) -> Result<Vec<PathBuf>> {
+    let one = dir.join(format!("{part}.xml"));
+    let (mut found, mut open) = (Vec::new(), vec![dir.join(part)]);
+    if one.is_file() {
+        return Ok(vec![one]);
+    }
+    while let Some(dir) = open.pop().filter(|d| d.is_dir()) {
+        for entry in std::fs::read_dir(&dir).map_err(|e| Error::io(&dir, e))? {
+            let path = entry.map_err(|e| Error::io(&dir, e))?.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|e| e == "xml") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Loads the files of a part, one after the other; positions count over all of them.
+///
+/// # Errors
+/// A file is missing or no XML; an entry lacks something and such are not skipped: the error names file, line, entry and field.
+pub fn load(files: &[PathBuf], malformed: Malformed) -> Result<Part> {
+    let (mut part, mut position) = (Part::default(), 0);
+    for path in files {
+        position = add(&mut part, position, path, &read(path)?, malformed)?;
+    }
+    Ok(set_aside(part))
+}
+
+/// Parses one file's bytes; `path` is for messages only.
+///
+/// # Errors
+/// As [`load`]; arbitrary bytes give an error or a result, never a panic.
+///
+/// ```
+/// use inducer_datasets::{Malformed, webnlg_xml};
+/// let xml = br#"<benchmark><entries><entry category="Food" eid="Id1" size="1">
+///     <modifiedtripleset><mtriple>Ajoblanco | country | Spain</mtriple></modifiedtripleset>
+///     <lex comment="good" lid="Id1">Ajoblanco is from Spain &amp; tasty.</lex></entry></entries></benchmark>"#;
+/// let part = webnlg_xml::parse("x.xml".as_ref(), xml, Malformed::Refuse).unwrap();
+/// assert_eq!(part.examples[0].references, ["Ajoblanco is from Spain & tasty."]);
+/// let e = webnlg_xml::parse("x.xml".as_ref(), b"<benchmark>\n<entry eid='1'></entry></benchmark>", Malformed::Refuse).unwrap_err();
+/// assert_eq!(e.to_string(), "x.xml:2: entry 1: field `category`: expected a text that is not empty, found nothing");
+/// ```
+pub fn parse(path: &Path, bytes: &[u8], malformed: Malformed) -> Result<Part> {
+    let mut part = Part::default();
+    add(&mut part, 0, path, bytes, malformed)?;
+    Ok(set_aside(part))
+}
+
+/// Adds a file's entries to a part whose positions have come to `position`, and returns where they come to then.
+fn add(
+    part: &mut Part,
+    mut position: usize,
+    path: &Path,
+    bytes: &[u8],
+    malformed: Malformed,
+) -> Result<usize> {
+    let mut file = File::new(path, bytes)?;
+    while let Some(entry) = file.entry()? {
+        position += 1;
+        let example = entry.example(path, position);
+        part.take(example.map(|e| vec![e]), malformed)?;
+    }
+    Ok(position)
+}
+
+/// A file being read, and the line it has come to.
+struct File<'a> {
+    path: &'a Path,
+    text: &'a str,
+    reader: Reader<&'a [u8]>,
+    depth: usize,
+    counted: usize,
+    line: usize,
+}
+
+/// What an entry says, before anything is asked of it.
+#[derive(Default)]
+struct Raw {
+    line: usize,
+    category: Option<String>,
+    triples: Vec<String>,
+    texts: Vec<(Option<String>, String)>,
+}
+
+impl<'a> File<'a> {
+    fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self> {
+        let text = std::str::from_utf8(bytes).map_err(|e| {
+            let before = &bytes[..e.valid_up_to()];
+            let line = 1 + before.iter().filter(|b| **b == b'\n').count();
+            xml(path, line, "expected UTF-8, found another byte")
+        })?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        Ok(Self {
+            path,
+            text,
+            reader: Reader::from_str(text),
+            depth: 0,
+            counted: 0,
+            line: 1,
+        })
+    }
+
+    fn next(&mut self) -> Result<Event<'a>> {
+        let event = self.reader.read_event();
+        let at = match &event {
+            Ok(_) => self.reader.buffer_position(),
+            Err(_) => self.reader.error_position(),
+        };
+        let at = (at as usize).clamp(self.counted, self.text.len());
+        let passed = &self.text.as_bytes()[self.counted..at];
+        self.line += passed.iter().filter(|b| **b == b'\n').count();
+        self.counted = at;
+        let event = event.map_err(|e| xml(self.path, self.line, e))?;
+        match &event {
+            Event::Start(_) => self.depth += 1,
+            Event::End(_) => self.depth = self.depth.saturating_sub(1),
+            Event::Eof if self.depth > 0 => {
+                return Err(xml(self.path, self.line, "the file ends inside an element"));
+            }
+            _ => {}
+        }
+        Ok(event)
+    }
+
+    /// The next `<entry>`, none at the end of the file.
+    fn entry(&mut self) -> Result<Option<Raw>> {
+        loop {
+            match self.next()? {
+                Event::Eof => return Ok(None),
+                Event::Start(tag) if tag.name().as_ref() == "entry" => {
+                    return self.inside(&tag).map(Some);
+                }
+                Event::Empty(tag) if tag.name().as_ref() == "entry" => {
+                    return Ok(Some(self.begin(&tag)?));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn begin(&self, tag: &BytesStart) -> Result<Raw> {
+        Ok(Raw {
+            line: self.line,
+            category: self.attribute(tag, "category")?,
+            ..Raw::default()
+        })
+    }
+
+    /// An entry up to its end.
+    fn inside(&mut self, tag: &BytesStart) -> Result<Raw> {
+        let (mut raw, depth) = (self.begin(tag)?, self.depth);
+        while self.depth >= depth {
+            match self.next()? {
+                Event::Start(tag) if tag.name().as_ref() == "mtriple" => {
+                    raw.triples.push(self.text()?);
+                }
+                Event::Start(tag) if tag.name().as_ref() == "lex" => {
+                    let comment = self.attribute(&tag, "comment")?;
+                    raw.texts.push((comment, self.text()?));
+                }
+                _ => {}
+            }
+        }
+        Ok(raw)
+    }
+
+    fn attribute(&self, tag: &BytesStart, name: &str) -> Result<Option<String>> {
+        let wrong = |e: &dyn std::fmt::Display| xml(self.path, self.line, e);
+        let found = tag.try_get_attribute(name).map_err(|e| wrong(&e))?;
+        let value = found.map(|a| a.normalized_value(XmlVersion::Implicit1_0));
+        let value = value.transpose().map_err(|e| wrong(&e))?;
+        Ok(value.map(|v| v.into_owned()))
+    }
+
+    /// The text up to the end of the element that has just begun, elements inside it left out.
+    fn text(&mut self) -> Result<String> {
+        let (mut out, depth) = (String::new(), self.depth);
+        while self.depth >= depth {
+            match self.next()? {
+                Event::Text(text) => out.push_str(&text.xml10_content()),
+                Event::CData(text) => out.push_str(&text.xml10_content()),
+                Event::GeneralRef(reference) => {
+                    let wrong = |e: &dyn std::fmt::Display| xml(self.path, self.line, e);
+                    match reference.resolve_char_ref().map_err(|e| wrong(&e))? {
+                        Some(c) => out.push(c),
+                        None => out.push_str(
+                            quick_xml::escape::resolve_xml_entity(&reference).ok_or_else(|| {
+                                wrong(&format!("unknown entity &{};", &*reference))
+                            })?,
+                        ),
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(out)
+    }
+}
+
+impl Raw {
+    fn example(self, path: &Path, position: usize) -> Result<Example> {
+        let wrong = |field: String, expected, found: String| Error::Field {
+            path: path.to_owned(),
+            line: self.line,
+            entry: position,
+            field,
+            expected,
+            found,
+        };
+        let category = said(self.category);
+        let category = category
+            .map_err(|found| wrong("category".into(), "a text that is not empty", found))?;
+        if self.triples.is_empty() {
+            let (expected, found) = ("at least one triple", "nothing".into());
+            return Err(wrong("modifiedtripleset".into(), expected, found));
+        }
+        let triple = |(i, text): (usize, &String)| {
+            let found = || {
+                wrong(
+                    format!("mtriple[{i}]"),
+                    "subject | property | object",
+                    format!("{text:?}"),
+                )
+            };
+            triple(text).ok_or_else(found)
+        };
+        let triples = self
+            .triples
+            .iter()
+            .enumerate()
+            .map(triple)
+            .collect::<Result<_>>()?;
+        let mut references = Vec::new();
+        for (i, (comment, text)) in self.texts.into_iter().enumerate() {
+            let expected = "a text that is not empty";
+            let comment = said(comment)
+                .map_err(|found| wrong(format!("lex[{i}].comment"), expected, found))?;
+            let text =
+                said(Some(text)).map_err(|found| wrong(format!("lex[{i}]"), expected, found))?;
+            if comment == "good" {
+                references.push(text);
+            }
+        }
+        Ok(Example {
+            position,
+            seen: SEEN_CATEGORIES.contains(&category.as_str()),
+            category,
+            input: Input::Triples(triples),
+            references,
+            class: None,
+        })
+    }
+}
+
+/// A text that says something, or what it is instead.
+fn said(text: Option<String>) -> std::result::Result<String, String> {
+    match text {
+        None => Err("nothing".into()),
+        Some(text) if text.trim().is_empty() => Err("an empty text".into()),
+        Some(text) => Ok(text),
+    }
+}
+
+fn triple(text: &str) -> Option<Triple> {
+    let mut fields = text.split('|').map(str::trim).filter(|f| !f.is_empty());
+    let (subject, property, object) = (fields.next()?, fields.next()?, fields.next()?);
+    if text.matches('|').count() != 2 {
+        return None;
+    }
+    Some(Triple {
+        subject: subject.to_owned(),
+        property: property.to_owned(),
+        object: object.to_owned(),
+    })
+}
+
+fn xml(path: &Path, line: usize, message: impl std::fmt::Display) -> Error {
+    Error::Xml {
+        path: path.to_owned(),
+        line,
+        message: message.to_string(),
+    }
+}
