@@ -1,4 +1,6 @@
 //! Parts of a directory: official names and sizes, what is divided where a part is missing.
+#![allow(clippy::unwrap_used)] // helpers outside of #[test] functions
+
 mod common;
 
 use std::collections::BTreeSet;

@@ -1,4 +1,6 @@
 //! WebNLG's original XML: the same examples as the JSON files, what is wrong is named, arbitrary bytes.
+#![allow(clippy::unwrap_used)] // helpers outside of #[test] functions
+
 mod common;
 
 use inducer_datasets::{Error, Malformed, Part, webnlg, webnlg_xml};

@@ -5,8 +5,13 @@
 //! three occur only in the test part, with some properties of their own. An entry has one to seven triples and one to
 //! three texts that differ in phrasing and aggregation (pronouns, "and", asides, relative clauses); here and there is a
 //! text marked `toFix`, as in the official files. The files go through the same loader as those.
+//!
+//! The other tasks have data of the same world in their official layouts: conversations over passages of any length
+//! ([`write_coqa`]), pairs of sentences ([`write_mnli`]), and sentences with a mood ([`write_sst2`]).
 
+mod coqa;
 mod facts;
+mod glue;
 mod prose;
 mod say;
 mod world;
@@ -20,7 +25,9 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
+pub use coqa::{CoqaConfig, write_coqa};
 use facts::{Fact, draw};
+pub use glue::{GlueConfig, write_mnli, write_sst2};
 pub use prose::pretraining_text;
 use world::{CATEGORIES, Category, Place};
 
@@ -85,11 +92,17 @@ pub fn write(dir: &Path, config: SyntheticConfig) -> Result<()> {
             .enumerate()
             .map(|(i, e)| json!({ (i + 1).to_string(): e }))
             .collect();
-        let path = dir.join(name);
-        let text = format!("{:#}\n", json!({ "entries": keyed }));
-        write_atomic(&path, text.as_bytes()).map_err(|e| Error::io(&path, e))?;
+        write_json(&dir.join(name), &json!({ "entries": keyed }))?;
     }
     Ok(())
+}
+
+fn write_json(path: &Path, value: &Value) -> Result<()> {
+    write_text(path, &format!("{value:#}\n"))
+}
+
+fn write_text(path: &Path, text: &str) -> Result<()> {
+    write_atomic(path, text.as_bytes()).map_err(|e| Error::io(path, e))
 }
 
 /// A generator for one part of the data.

@@ -1,0 +1,282 @@
+//! Conversations about passages of a length that one sets, in CoQA's JSON layout.
+//!
+//! A passage tells of several invented things of the same kinds, so that a question is answered by finding the right thing
+//! and its property, not by the shape of the answer alone. A conversation stays with a thing for some turns: "And its length?"
+//! is understood only from the turn before. Some questions ask yes or no, a few ask what the passage does not say.
+//! [`CoqaConfig::passage_words`] is the dial: with everything else equal, the evidence for a question lies further and
+//! further from it.
+
+use std::path::Path;
+
+use rand::Rng;
+use rand::seq::{IndexedRandom, SliceRandom};
+use rand_chacha::ChaCha12Rng;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::facts::{Fact, draw};
+use super::world::{CATEGORIES, Category, Place, Thing};
+use super::{generator, say, write_json};
+use crate::error::{Error, Result};
+
+/// Size, seed and length of the generated conversations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CoqaConfig {
+    /// Seed.
+    pub seed: u64,
+    /// Training stories.
+    pub train: usize,
+    /// Stories of the development file, on which the loader reports.
+    pub dev: usize,
+    /// Turns a story.
+    pub turns: usize,
+    /// Words a passage, at least: it ends with the sentence that reaches them.
+    pub passage_words: usize,
+}
+
+impl Default for CoqaConfig {
+    fn default() -> Self {
+        Self {
+            seed: 2022,
+            train: 300,
+            dev: 50,
+            turns: 8,
+            passage_words: 120,
+        }
+    }
+}
+
+/// Writes `coqa-train-v1.0.json` and `coqa-dev-v1.0.json`; the latter has `additional_answers`, as in the official release. The same
+/// configuration gives the same bytes.
+///
+/// # Errors
+/// The directory cannot be written.
+///
+/// ```
+/// use inducer_datasets::synthetic::{CoqaConfig, write_coqa};
+/// use inducer_datasets::{Input, Malformed, Task, directory};
+/// let dir = tempfile::tempdir().unwrap();
+/// write_coqa(dir.path(), CoqaConfig { train: 20, dev: 4, passage_words: 300, ..Default::default() }).unwrap();
+/// let data = directory::load(Task::Coqa, dir.path(), Malformed::Refuse).unwrap();
+/// let Input::Conversation { passage, .. } = &data.test[0].input else { panic!() };
+/// assert!(passage.split(' ').count() >= 300);
+/// ```
+pub fn write_coqa(dir: &Path, config: CoqaConfig) -> Result<()> {
+    std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
+    for (name, stream, count) in [
+        ("coqa-train-v1.0.json", 10, config.train),
+        ("coqa-dev-v1.0.json", 11, config.dev),
+    ] {
+        let mut rng = generator(config.seed, stream);
+        let stories: Vec<Value> = (0..count)
+            .map(|i| story(&mut rng, &config, i, stream == 11))
+            .collect();
+        write_json(
+            &dir.join(name),
+            &json!({ "version": "1.0", "data": stories }),
+        )?;
+    }
+    Ok(())
+}
+
+/// A question about a thing, its answer, and the words of the passage that hold it.
+struct Turn {
+    about: String,
+    question: String,
+    answer: String,
+    evidence: Option<String>,
+}
+
+fn story(rng: &mut ChaCha12Rng, config: &CoqaConfig, index: usize, additional: bool) -> Value {
+    let categories = seen();
+    let category = categories[index % categories.len()];
+    let (told, passage) = passage(rng, category, config.passage_words);
+    let turns = conversation(rng, &told, config.turns);
+    let questions = turns.iter().map(|t| &t.question);
+    let questions: Vec<Value> = (1..)
+        .zip(questions)
+        .map(|(i, q)| json!({ "input_text": q, "turn_id": i }))
+        .collect();
+    let answers: Vec<Value> = (1..)
+        .zip(&turns)
+        .map(|(i, t)| answer(i, t, &t.answer, &passage))
+        .collect();
+    let mut story = json!({
+        "source": category.name.to_lowercase(),
+        "id": format!("invented-{index}"),
+        "filename": format!("{index}.txt"),
+        "story": passage,
+        "questions": questions,
+        "answers": answers,
+        "name": format!("{index}.txt"),
+    });
+    if additional {
+        let say = [lower, with_stop, in_a_sentence];
+        let sets = say.iter().enumerate().map(|(k, say)| {
+            let set = (1..).zip(&turns);
+            let set: Vec<Value> = set
+                .map(|(i, t)| answer(i, t, &say(&t.answer), &passage))
+                .collect();
+            (k.to_string(), Value::from(set))
+        });
+        story["additional_answers"] = Value::Object(sets.collect());
+    }
+    story
+}
+
+fn lower(answer: &str) -> String {
+    answer.to_lowercase()
+}
+
+fn with_stop(answer: &str) -> String {
+    format!("{answer}.")
+}
+
+fn in_a_sentence(answer: &str) -> String {
+    match answer {
+        "yes" | "no" | "unknown" => answer.to_owned(),
+        _ => format!("It is {answer}."),
+    }
+}
+
+/// One answer with its span, which begins at the first mention of what was asked about; −1 where there is none, as in the
+/// official files.
+fn answer(turn: usize, t: &Turn, text: &str, passage: &str) -> Value {
+    let place = t.evidence.as_deref().and_then(|e| {
+        let told = passage.find(&t.about).unwrap_or(0);
+        let start = told + passage[told..].find(e)?;
+        let start = passage[..start].chars().count();
+        Some((start as i64, (start + e.chars().count()) as i64))
+    });
+    let (start, end) = place.unwrap_or((-1, -1));
+    json!({
+        "span_start": start,
+        "span_end": end,
+        "span_text": place.and(t.evidence.as_deref()).unwrap_or("unknown"),
+        "input_text": text,
+        "turn_id": turn,
+    })
+}
+
+/// Categories of the data, prose and test-only ones left out.
+fn seen() -> Vec<&'static Category> {
+    let seen = |c: &&Category| c.place == Place::Seen;
+    CATEGORIES.iter().filter(seen).collect()
+}
+
+/// A thing, its category and what is told of it.
+struct Told {
+    category: &'static Category,
+    facts: Vec<Fact>,
+}
+
+/// Things until the passage has the words, the first two of one category; it ends early only if no new name turns up.
+fn passage(
+    rng: &mut ChaCha12Rng,
+    category: &'static Category,
+    words: usize,
+) -> (Vec<Told>, String) {
+    let (all, mut told, mut parts) = (seen(), Vec::<Told>::new(), Vec::<String>::new());
+    let (mut length, mut failures) = (0, 0);
+    while (told.len() < 2 || length < words) && failures < 1000 {
+        let category = match told.len() {
+            0 | 1 => category,
+            _ => all.choose(rng).copied().unwrap_or(category),
+        };
+        let size = rng.random_range(2..5);
+        let facts = draw(rng, category, size);
+        let before = || told.iter().flat_map(|t| &t.facts);
+        if facts
+            .iter()
+            .any(|f| before().any(|g| g.subject.name == f.subject.name))
+        {
+            failures += 1;
+            continue;
+        }
+        failures = 0;
+        let text = say::text(rng, &facts);
+        length += text.split(' ').count();
+        parts.push(text);
+        told.push(Told { category, facts });
+    }
+    (told, parts.join(" "))
+}
+
+/// Turns about the things of a passage: some about one thing, then about another.
+fn conversation(rng: &mut ChaCha12Rng, told: &[Told], turns: usize) -> Vec<Turn> {
+    let mut out = Vec::with_capacity(turns);
+    while out.len() < turns {
+        let Some(thing) = told.choose(rng) else {
+            break;
+        };
+        let mut own: Vec<&Fact> = thing.own().collect();
+        own.shuffle(rng);
+        let stay = rng.random_range(1..4).min(turns - out.len());
+        for (i, fact) in own.into_iter().take(stay).enumerate() {
+            out.push(turn(rng, thing, fact, i > 0));
+        }
+    }
+    out
+}
+
+impl Told {
+    /// Facts of the thing itself.
+    fn own(&self) -> impl Iterator<Item = &Fact> {
+        let main = self.facts.first().map(|f| &f.subject);
+        self.facts.iter().filter(move |f| Some(&f.subject) == main)
+    }
+}
+
+/// One turn; `again` when the turn before was about the same thing.
+fn turn(rng: &mut ChaCha12Rng, thing: &Told, fact: &Fact, again: bool) -> Turn {
+    let (words, name) = (fact.property.words, &fact.subject.name);
+    let about = name.clone();
+    let of = |words: &str| match (again, fact.subject.pronoun()) {
+        (false, _) => format!("the {words} of {name}"),
+        (true, "She") => format!("her {words}"),
+        (true, "He") => format!("his {words}"),
+        (true, _) => format!("its {words}"),
+    };
+    let ask = |rng: &mut ChaCha12Rng, words: &str| match rng.random_range(0..3) {
+        0 if again => format!("And {}?", of(words)),
+        _ => format!("What is {}?", of(words)),
+    };
+    match rng.random_range(0..10) {
+        0..2 => {
+            let other = Thing::new(rng, fact.property.object);
+            let asked = if rng.random() { &fact.object } else { &other };
+            Turn {
+                question: format!("Is {} {}?", of(words), asked.name),
+                answer: if asked.name == fact.object.name {
+                    "yes"
+                } else {
+                    "no"
+                }
+                .to_owned(),
+                evidence: Some(fact.object.name.clone()),
+                about,
+            }
+        }
+        2 if let Some(missing) = not_told(rng, thing) => Turn {
+            question: ask(rng, missing),
+            answer: "unknown".to_owned(),
+            evidence: None,
+            about,
+        },
+        _ => Turn {
+            question: ask(rng, words),
+            answer: fact.object.name.clone(),
+            evidence: Some(fact.object.name.clone()),
+            about,
+        },
+    }
+}
+
+/// A property of a thing's category that the passage does not tell.
+fn not_told(rng: &mut ChaCha12Rng, thing: &Told) -> Option<&'static str> {
+    let told = |words: &str| thing.own().any(|f| f.property.words == words);
+    let all = thing.category.properties.iter().map(|p| p.words);
+    let missing: Vec<&'static str> = all.filter(|w| !told(w)).collect();
+    missing.choose(rng).copied()
+}

@@ -1,0 +1,275 @@
+//! Sentences with a mood and pairs of sentences, in GLUE's tab-separated layouts.
+//!
+//! *SST-2.* `sentence`, `label`: judgements in the manner of film reviews, tokenized and lower-cased like the official ones, a space at their
+//! end. Words alone do not decide: *not*, *hardly* and *never* turn a judgement round, and of two clauses the one after *but* counts.
+//!
+//! *MNLI.* The wide layout's columns without its parses. The premise tells facts of the invented world. The hypothesis says one of them
+//! in other words (entailment), one with another object (contradiction), or one that was not told (neutral); a third of the wrong objects
+//! are taken from the premise itself. Genres are categories: those of the mismatched file do not occur in training.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use rand::Rng;
+use rand::seq::{IndexedRandom, SliceRandom};
+use rand_chacha::ChaCha12Rng;
+use serde::{Deserialize, Serialize};
+
+use super::facts::{Fact, draw};
+use super::world::{CATEGORIES, Category, Place, Property, Thing};
+use super::{generator, say, write_text};
+use crate::Task;
+use crate::error::{Error, Result};
+
+/// Size and seed of the generated tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GlueConfig {
+    /// Seed.
+    pub seed: u64,
+    /// Training rows.
+    pub train: usize,
+    /// Rows of each development file.
+    pub dev: usize,
+}
+
+impl Default for GlueConfig {
+    fn default() -> Self {
+        Self {
+            seed: 2022,
+            train: 4000,
+            dev: 400,
+        }
+    }
+}
+
+/// Writes SST-2's `train.tsv` and `dev.tsv`; no sentence occurs in both. The same configuration gives the same bytes.
+///
+/// # Errors
+/// The directory cannot be written.
+///
+/// ```
+/// use inducer_datasets::synthetic::{GlueConfig, write_sst2};
+/// use inducer_datasets::{Malformed, Task, directory};
+/// let dir = tempfile::tempdir().unwrap();
+/// write_sst2(dir.path(), GlueConfig { train: 40, dev: 10, ..Default::default() }).unwrap();
+/// let data = directory::load(Task::Sst2, dir.path(), Malformed::Refuse).unwrap();
+/// assert_eq!((data.train.len(), data.dev.len(), data.test.len()), (38, 2, 10));
+/// ```
+pub fn write_sst2(dir: &Path, config: GlueConfig) -> Result<()> {
+    std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
+    let mut known = HashSet::new();
+    for (name, stream, count) in [("train.tsv", 20, config.train), ("dev.tsv", 21, config.dev)] {
+        let mut rng = generator(config.seed, stream);
+        let mut text = String::from("sentence\tlabel\n");
+        let mut here = HashSet::new();
+        for i in 0..count {
+            let positive = i % 2 == 0;
+            let mut sentence = judgement(&mut rng, positive);
+            while known.contains(&sentence) {
+                sentence = judgement(&mut rng, positive);
+            }
+            text += &format!("{sentence} \t{}\n", u8::from(positive));
+            here.insert(sentence);
+        }
+        known.extend(here);
+        write_text(&dir.join(name), &text)?;
+    }
+    Ok(())
+}
+
+type Words = &'static [&'static str];
+const NOUNS: Words = &[
+    "film",
+    "plot",
+    "cast",
+    "story",
+    "script",
+    "ending",
+    "music",
+    "humour",
+    "camera work",
+    "dialogue",
+    "direction",
+    "love story",
+    "lead actor",
+    "opening",
+    "pace",
+    "drama",
+];
+const GOOD: Words = &[
+    "charming",
+    "moving",
+    "funny",
+    "brilliant",
+    "gripping",
+    "clever",
+    "beautiful",
+    "honest",
+    "warm",
+    "fresh",
+    "lively",
+    "witty",
+    "tender",
+    "superb",
+    "elegant",
+    "inspired",
+];
+const BAD: Words = &[
+    "dull",
+    "clumsy",
+    "tedious",
+    "silly",
+    "hollow",
+    "stale",
+    "predictable",
+    "bland",
+    "pretentious",
+    "shallow",
+    "lifeless",
+    "awful",
+    "tired",
+    "messy",
+    "cold",
+    "forced",
+];
+const VERY: Words = &[
+    "",
+    "",
+    "very ",
+    "quite ",
+    "truly ",
+    "utterly ",
+    "surprisingly ",
+];
+const SAYS: Words = &["is", "feels", "remains", "turns out", "seems"];
+const TURNS: Words = &["not", "hardly", "never", "by no means"];
+
+fn pick(rng: &mut ChaCha12Rng, list: Words) -> &'static str {
+    list.choose(rng).copied().unwrap_or_default()
+}
+
+fn adjective(rng: &mut ChaCha12Rng, positive: bool) -> &'static str {
+    pick(rng, if positive { GOOD } else { BAD })
+}
+
+/// "the plot is hardly dull": a clause of one mood.
+fn clause(rng: &mut ChaCha12Rng, positive: bool) -> String {
+    let (noun, says) = (pick(rng, NOUNS), pick(rng, SAYS));
+    if rng.random_bool(0.15) {
+        let turn = pick(rng, TURNS);
+        return format!("the {noun} {says} {turn} {}", adjective(rng, !positive));
+    }
+    format!(
+        "the {noun} {says} {}{}",
+        pick(rng, VERY),
+        adjective(rng, positive)
+    )
+}
+
+/// A sentence of one mood.
+fn judgement(rng: &mut ChaCha12Rng, positive: bool) -> String {
+    match rng.random_range(0..10) {
+        0..2 => format!("{} and {}", clause(rng, positive), clause(rng, positive)),
+        2..4 => format!("{} , but {}", clause(rng, !positive), clause(rng, positive)),
+        4..7 => {
+            let (first, second) = (adjective(rng, positive), adjective(rng, positive));
+            format!("a {first} , {second} {}", pick(rng, NOUNS))
+        }
+        7 => {
+            format!("without a single {} moment", adjective(rng, !positive))
+                + &format!(" in its {}", pick(rng, NOUNS))
+        }
+        _ => clause(rng, positive) + " .",
+    }
+}
+
+/// Writes MNLI's `train.tsv`, `dev_matched.tsv` and `dev_mismatched.tsv`. The same configuration gives the same bytes.
+///
+/// # Errors
+/// The directory cannot be written.
+///
+/// ```
+/// use inducer_datasets::synthetic::{GlueConfig, write_mnli};
+/// use inducer_datasets::{Malformed, Task, directory};
+/// let dir = tempfile::tempdir().unwrap();
+/// write_mnli(dir.path(), GlueConfig { train: 30, dev: 9, ..Default::default() }).unwrap();
+/// let data = directory::load(Task::Mnli, dir.path(), Malformed::Refuse).unwrap();
+/// assert_eq!((data.train.len(), data.dev.len(), data.test.len()), (30, 9, 9));
+/// ```
+pub fn write_mnli(dir: &Path, config: GlueConfig) -> Result<()> {
+    std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
+    for (name, stream, count, place) in [
+        ("train.tsv", 30, config.train, Place::Seen),
+        ("dev_matched.tsv", 31, config.dev, Place::Seen),
+        ("dev_mismatched.tsv", 32, config.dev, Place::Unseen),
+    ] {
+        let mut rng = generator(config.seed, stream);
+        let genres: Vec<&'static Category> =
+            CATEGORIES.iter().filter(|c| c.place == place).collect();
+        let mut text = String::from(
+            "index\tpromptID\tpairID\tgenre\tsentence1\tsentence2\tlabel1\tgold_label\n",
+        );
+        for i in 0..count {
+            let genre = genres[i / 3 % genres.len()];
+            let class = Task::Mnli.classes()[i % 3];
+            let (premise, hypothesis) = pair(&mut rng, genre, class);
+            let (prompt, letter) = (i / 3, &class[..1]);
+            text += &format!(
+                "{i}\t{prompt}\t{prompt}{letter}\t{}\t{premise}\t{hypothesis}\t{class}\t{class}\n",
+                genre.name.to_lowercase()
+            );
+        }
+        write_text(&dir.join(name), &text)?;
+    }
+    Ok(())
+}
+
+/// A premise and a hypothesis of a class.
+fn pair(rng: &mut ChaCha12Rng, genre: &'static Category, class: &str) -> (String, String) {
+    let size = rng.random_range(2..4);
+    let facts = draw(rng, genre, size);
+    let premise = say::text(rng, &facts);
+    let main = facts[0].subject.clone();
+    let own: Vec<&Fact> = facts.iter().filter(|f| f.subject == main).collect();
+    let told = own.choose(rng).map_or(&facts[0], |f| *f);
+    let hypothesis = match class {
+        "entailment" => told.clone(),
+        "contradiction" => Fact {
+            object: another(rng, told, &facts),
+            ..told.clone()
+        },
+        _ => untold(rng, genre, &own).unwrap_or_else(|| told.clone()),
+    };
+    (premise, say::text(rng, &[hypothesis]))
+}
+
+/// Another object for a fact, a third of the time one that the premise names elsewhere.
+fn another(rng: &mut ChaCha12Rng, fact: &Fact, facts: &[Fact]) -> Thing {
+    let fits = |t: &&Thing| t.kind == fact.object.kind && t.name != fact.object.name;
+    let named: Vec<&Thing> = facts.iter().map(|f| &f.object).filter(fits).collect();
+    if rng.random_range(0..3) == 0
+        && let Some(thing) = named.choose(rng)
+    {
+        return (*thing).clone();
+    }
+    loop {
+        let thing = Thing::new(rng, fact.object.kind);
+        if thing.name != fact.object.name {
+            return thing;
+        }
+    }
+}
+
+/// A fact of a property that was not told of the subject.
+fn untold(rng: &mut ChaCha12Rng, genre: &'static Category, own: &[&Fact]) -> Option<Fact> {
+    let told = |p: &&Property| own.iter().any(|f| f.property.name == p.name);
+    let mut open: Vec<&'static Property> = genre.properties.iter().filter(|p| !told(p)).collect();
+    open.shuffle(rng);
+    let property = *open.first()?;
+    Some(Fact {
+        subject: own.first()?.subject.clone(),
+        property,
+        object: Thing::new(rng, property.object),
+    })
+}
