@@ -38,13 +38,14 @@ pub fn of_file(path: &Path) -> Result<String> {
 }
 
 /// SHA-256 of loaded examples, part by part: unchanged by the layout of their files, changed by any text, class or order.
-pub fn of_examples<'a>(parts: impl IntoIterator<Item = &'a Vec<Example>>) -> String {
+pub fn of_examples<P: AsRef<[Example]>>(parts: impl IntoIterator<Item = P>) -> String {
     let mut sum = Sha256::new();
     let mut text = |s: &str| {
         sum.update((s.len() as u64).to_le_bytes());
         sum.update(s);
     };
     for part in parts {
+        let part = part.as_ref();
         text(&format!("part {}", part.len()));
         for e in part {
             text(&format!("{} {} {:?}", e.position, e.seen, e.class));

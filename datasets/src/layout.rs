@@ -160,6 +160,19 @@ impl<'a> Layout<'a> {
         self.surface
     }
 
+    /// SHA-256 of everything that decides how an example becomes a row, the tokenizer included.
+    pub fn fingerprint(&self) -> String {
+        let own = format!(
+            "{} {} {} {:?} {PASSAGE_TOKENS} {HISTORY_TURNS} {}",
+            self.task,
+            self.vocab_size,
+            self.max_len,
+            self.surface,
+            self.tokenizer.fingerprint()
+        );
+        crate::fingerprint::of_bytes(own.as_bytes())
+    }
+
     /// Number of special tokens that the backbone gets for this task.
     pub fn added(&self) -> usize {
         self.task.special_tokens().len()

@@ -2,13 +2,14 @@
 //! generated texts become scores.
 //!
 //! ```text
-//! files ── directory: webnlg, coqa, glue ──▶ Example ── layout + tokenizer ──▶ Encoded ── batches ──▶ Batch
+//! files ── directory: webnlg, coqa, glue ──▶ Example ── layout + tokenizer (cache) ──▶ Encoded ── batches ──▶ Batch
 //! texts ── metrics ──▶ scores
 //! ```
 //!
 //! Nothing here is downloaded: [`synthetic`] makes data in the official layout and it goes through the same loader.
 pub mod batch;
 pub mod batches;
+pub mod cache;
 pub mod coqa;
 pub mod directory;
 mod entries;
@@ -28,6 +29,7 @@ pub mod webnlg;
 pub mod webnlg_xml;
 
 pub use batch::{Batch, IGNORE, Labels};
+pub use cache::Cache;
 pub use error::{Error, Result};
 pub use example::{Example, Input, Skipped, Splits, Triple};
 pub use layout::{Encoded, Layout, Surface};
