@@ -66,8 +66,25 @@ pub enum Command {
 /// The kind of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TaskName {
-    /// Data to text.
+    /// Text from triples (WebNLG).
     Webnlg,
+    /// Conversational question answering (CoQA).
+    Coqa,
+    /// Entailment of pairs (MNLI).
+    Mnli,
+    /// Sentiment of sentences (SST-2).
+    Sst2,
+}
+
+impl From<TaskName> for inducer_datasets::Task {
+    fn from(name: TaskName) -> Self {
+        match name {
+            TaskName::Webnlg => Self::WebNlg,
+            TaskName::Coqa => Self::Coqa,
+            TaskName::Mnli => Self::Mnli,
+            TaskName::Sst2 => Self::Sst2,
+        }
+    }
 }
 
 /// How the pieces of an input are written.
@@ -134,7 +151,7 @@ pub struct Inputs {
     /// Task
     #[arg(long, value_enum, default_value = "webnlg")]
     pub task: TaskName,
-    /// Directory with train.json, dev.json and test.json
+    /// Directory with the task's official files
     #[arg(long)]
     pub data: PathBuf,
     /// Hugging Face directory of a GPT-2
@@ -143,6 +160,9 @@ pub struct Inputs {
     /// How the pieces of an input are written
     #[arg(long, value_enum, default_value = "raw")]
     pub surface: SurfaceName,
+    /// Leave out malformed entries and list them, instead of stopping at the first
+    #[arg(long)]
+    pub skip_malformed: bool,
 }
 
 /// Hyperparameters; what is not given follows the paper's section on training.

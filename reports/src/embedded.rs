@@ -30,7 +30,8 @@ pub fn backbone_config() -> PretrainConfig {
     }
 }
 
-fn cache() -> PathBuf {
+/// Where what can be made again is kept.
+pub fn cache() -> PathBuf {
     let from = |name: &str| {
         std::env::var_os(name)
             .filter(|v| !v.is_empty())

@@ -8,11 +8,13 @@ use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device};
 use inducer_datasets::Batch;
 use inducer_datasets::batches::{epoch_batches, pack, sorted_batches};
+use inducer_datasets::cache::training_rows;
 use inducer_datasets::files::write_atomic;
 use inducer_datasets::fingerprint;
 use inducer_datasets::metrics::bleu::Counts;
 use inducer_datasets::metrics::prepare::webnlg_2017;
-use inducer_datasets::{Encoded, Example, Layout, Splits, Surface, Task, Tokenizer};
+use inducer_datasets::metrics::{Coqa, coqa};
+use inducer_datasets::{Cache, Encoded, Example, Layout, Splits, Surface, Task, Tokenizer};
 use inducer_gpu::generate::{Decoding, Prompt, greedy};
 use inducer_gpu::train::{Data, Event, TrainConfig, train};
 use inducer_gpu::{AdapterConfig, Model, model::write_json};
@@ -61,6 +63,9 @@ pub struct RunConfig {
 pub struct RunResult {
     /// BLEU.
     pub bleu: Bleu,
+    /// CoQA's exact match and F1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coqa: Option<Coqa>,
     /// Validation loss of the adapter that was scored.
     pub validation_loss: f64,
     /// Its step.
@@ -79,8 +84,13 @@ pub struct RunResult {
     pub gates: Vec<LayerGates>,
 }
 
+/// From so many examples on encoded rows are cached: fewer are encoded in less than a second.
+const CACHED_FROM: usize = 10_000;
+
 /// Data ready for a backbone.
 pub struct Prepared {
+    /// The task.
+    pub task: Task,
     /// The examples.
     pub splits: Splits,
     /// The backbone's tokenizer.
@@ -98,11 +108,12 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Encodes the data for a backbone directory; `longest` is the longest row that every method of the study takes.
+    /// Encodes the data for a backbone directory, or takes the rows of many examples from the cache; `longest` is the longest row that every method of the study takes.
     ///
     /// # Errors
     /// Rows that are too long; a broken tokenizer.
     pub fn new(
+        task: Task,
         splits: Splits,
         backbone: &Path,
         vocabulary: usize,
@@ -117,18 +128,18 @@ impl Prepared {
             backbone.display(),
             tokenizer.vocab_size()
         );
-        let layout =
-            Layout::new(&tokenizer, Task::WebNlg, vocabulary, longest)?.with_surface(surface);
+        let layout = Layout::new(&tokenizer, task, vocabulary, longest)?.with_surface(surface);
         let rows = |examples: &[Example]| -> Result<Vec<Encoded>> {
-            let mut out = Vec::new();
-            for e in examples {
-                out.extend(layout.training_rows(e)?);
+            if examples.len() < CACHED_FROM {
+                return Ok(training_rows(&layout, examples)?);
             }
-            Ok(out)
+            let cache = Cache::at(crate::embedded::cache().join("rows"));
+            Ok(cache.rows(&layout, examples)?.0)
         };
         let train = rows(&splits.train)?;
         let dev = rows(&splits.dev[..validation_entries.min(splits.dev.len())])?;
         Ok(Self {
+            task,
             splits,
             tokenizer,
             vocabulary,
@@ -145,7 +156,7 @@ impl Prepared {
     /// As [`Layout::new`].
     pub fn layout(&self) -> Result<Layout<'_>> {
         Ok(
-            Layout::new(&self.tokenizer, Task::WebNlg, self.vocabulary, self.longest)?
+            Layout::new(&self.tokenizer, self.task, self.vocabulary, self.longest)?
                 .with_surface(self.surface),
         )
     }
@@ -252,6 +263,16 @@ pub fn scores(texts: &[String], examples: &[Example]) -> Bleu {
         unseen: score(1),
         all: score(2),
     }
+}
+
+/// CoQA's exact match and F1 of answers, over all questions and for each domain.
+///
+/// # Errors
+/// The lists differ in length.
+pub fn coqa_scores(answers: &[String], examples: &[Example]) -> Result<Coqa> {
+    let references: Vec<Vec<String>> = examples.iter().map(|e| e.references.clone()).collect();
+    let domains: Vec<String> = examples.iter().map(|e| e.category.clone()).collect();
+    Ok(coqa(answers, &references, &domains)?)
 }
 
 /// Summaries of the gates over some validation rows.
@@ -458,7 +479,7 @@ pub fn execute(
     if let Some(result) = place.result()? {
         return Ok(result);
     }
-    let special = Task::WebNlg.special_tokens().len();
+    let special = prepared.task.special_tokens().len();
     let mut model = Model::load(&config.backbone, DType::F32, device)?;
     model.attach(&config.adapter, special, config.train.seed)?;
     let data = TaskData::new(prepared, config.batch_size, config.train.seed);
@@ -478,7 +499,14 @@ pub fn execute(
     )?;
     let decode_seconds = start.elapsed().as_secs_f64();
     let result = RunResult {
-        bleu: scores(&outputs, &examples),
+        bleu: match prepared.task {
+            Task::WebNlg => scores(&outputs, &examples),
+            _ => Bleu::default(),
+        },
+        coqa: match prepared.task {
+            Task::Coqa => Some(coqa_scores(&outputs, &examples)?),
+            _ => None,
+        },
         validation_loss: best_loss,
         best_step,
         last_validation_loss: summary.validation_loss,

@@ -193,6 +193,15 @@ pub struct Bleu {
     pub all: Option<f64>,
 }
 
+impl Bleu {
+    /// "BLEU seen 59.80, unseen –, all 46.10".
+    pub fn words(&self) -> String {
+        let figure = |x: Option<f64>| x.map_or("–".into(), |x| format!("{x:.2}"));
+        let [seen, unseen, all] = [self.seen, self.unseen, self.all].map(figure);
+        format!("BLEU seen {seen}, unseen {unseen}, all {all}")
+    }
+}
+
 /// λ (or μ) of one layer over validation tokens and heads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -31,13 +31,10 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&found)?);
         return Ok(());
     }
-    let b = |x: Option<f64>| x.map_or("–".into(), |x| format!("{x:.2}"));
     println!("validation loss {:.4} nats a token", found.validation_loss);
     println!(
-        "BLEU seen {}, unseen {}, all {} on {} test entries",
-        b(found.bleu.seen),
-        b(found.bleu.unseen),
-        b(found.bleu.all),
+        "{} on {} test entries",
+        found.bleu.words(),
         found.test_entries
     );
     Ok(())

@@ -6,8 +6,8 @@ use crate::run::{self, Prepared};
 use crate::{compute, progress};
 use anyhow::{Context, Result, ensure};
 use candle_core::DType;
+use inducer_datasets::Example;
 use inducer_datasets::files::write_atomic;
-use inducer_datasets::{Example, Task};
 use inducer_gpu::{AdapterConfig, Model};
 use std::path::Path;
 
@@ -35,6 +35,7 @@ pub fn decode(
 ) -> Result<Generated> {
     let config = AdapterConfig::read(&adapter.join("adapter_config.json"))?;
     let (prepared, _) = prepare(
+        inputs.task.into(),
         load(inputs)?,
         &inputs.backbone,
         &[config],
@@ -43,12 +44,13 @@ pub fn decode(
     let device = compute::device(compute)?;
     let mut model = Model::load(&inputs.backbone, DType::F32, &device)?;
     model.attach_saved(adapter)?;
-    let special = Task::WebNlg.special_tokens().len();
+    let special = prepared.task.special_tokens().len();
     ensure!(
         model.special() == special,
-        "{}: tensor `transformer.wte.added` has {} rows; the task webnlg has {special} special tokens",
+        "{}: tensor `transformer.wte.added` has {} rows; the task {} has {special} special tokens",
         adapter.display(),
-        model.special()
+        model.special(),
+        prepared.task
     );
     let examples = run::test_examples(&prepared, decode.test_limit);
     let max_new = decode

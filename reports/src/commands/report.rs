@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use candle_core::Device;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 use inducer_datasets::files::write_atomic;
-use inducer_datasets::{Malformed, Surface, webnlg};
+use inducer_datasets::{Malformed, Surface, Task, webnlg};
 use inducer_gpu::train::Event;
 use inducer_gpu::{AdapterConfig, Gpt2Config};
 use std::path::{Path, PathBuf};
@@ -110,7 +110,7 @@ pub fn plan(args: &ReportArgs, threads: usize) -> Result<Plan> {
         .collect::<Result<_>>()?;
     let splits = webnlg::load(&data_dir, Malformed::Refuse)?;
     let adapters: Vec<AdapterConfig> = methods.iter().map(|(_, a)| a.clone()).collect();
-    let (prepared, backbone) = prepare(splits, &backbone_dir, &adapters, surface)?;
+    let (prepared, backbone) = prepare(Task::WebNlg, splits, &backbone_dir, &adapters, surface)?;
     let backbone_fingerprint = run::backbone_fingerprint(&backbone_dir)?;
     let dropout = run::backbone_dropout(&backbone_dir)?;
     let mut runs = Vec::new();

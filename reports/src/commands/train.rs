@@ -3,8 +3,8 @@
 use crate::cli::{DeviceName, Hyper, Inputs, TrainArgs};
 use crate::run::{self, Prepared, RunConfig};
 use crate::{compute, progress};
-use anyhow::{Context, Result, bail};
-use inducer_datasets::{Malformed, Splits, Surface, webnlg};
+use anyhow::{Context, Result, bail, ensure};
+use inducer_datasets::{Malformed, Splits, Surface, Task, directory};
 use inducer_gpu::train::TrainConfig;
 use inducer_gpu::{AdapterConfig, Gpt2Config, Method};
 use std::path::Path;
@@ -79,11 +79,16 @@ pub fn device_name(device: DeviceName) -> &'static str {
 /// # Errors
 /// Files that are missing or do not fit.
 pub fn prepare(
+    task: Task,
     splits: Splits,
     backbone: &Path,
     adapters: &[AdapterConfig],
     surface: Surface,
 ) -> Result<(Prepared, Gpt2Config)> {
+    ensure!(
+        task.generates(),
+        "--task {task}: classification needs a RoBERTa backbone, which the engine does not have yet"
+    );
     let config = Gpt2Config::read(backbone)?;
     let offset = adapters
         .iter()
@@ -92,6 +97,7 @@ pub fn prepare(
         .unwrap_or(0);
     let longest = config.n_positions.saturating_sub(offset);
     let prepared = Prepared::new(
+        task,
         splits,
         backbone,
         config.vocab_size,
@@ -102,13 +108,23 @@ pub fn prepare(
     Ok((prepared, config))
 }
 
-/// Loads the data of `--data`.
+/// Loads the data of `--data`; says on standard error how its parts came about and what was left out.
 ///
 /// # Errors
-/// Files that are missing or broken.
+/// Files that are missing or broken; with `--skip-malformed`, files that cannot be read on.
 pub fn load(inputs: &Inputs) -> Result<Splits> {
-    webnlg::load(&inputs.data, Malformed::Refuse)
-        .with_context(|| format!("--data {}", inputs.data.display()))
+    let malformed = match inputs.skip_malformed {
+        true => Malformed::Skip,
+        false => Malformed::Refuse,
+    };
+    let splits = directory::load(inputs.task.into(), &inputs.data, malformed)
+        .with_context(|| format!("--data {}", inputs.data.display()))?;
+    splits.notes.iter().for_each(|n| eprintln!("note: {n}"));
+    if !splits.malformed.is_empty() {
+        eprintln!("{} malformed entries left out:", splits.malformed.len());
+        splits.malformed.iter().for_each(|m| eprintln!("  {m}"));
+    }
+    Ok(splits)
 }
 
 /// Runs the command.
@@ -120,6 +136,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let (name, mut adapter) = method(&args.method, &backbone)?;
     let splits = load(&args.inputs)?;
     let (prepared, backbone) = prepare(
+        args.inputs.task.into(),
         splits,
         &args.inputs.backbone,
         std::slice::from_ref(&adapter),
@@ -144,7 +161,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     }
     let config = RunConfig {
         version: env!("CARGO_PKG_VERSION").into(),
-        task: "webnlg".into(),
+        task: prepared.task.name().into(),
         data: args.inputs.data.clone(),
         data_fingerprint: prepared.splits.fingerprint.clone(),
         backbone: args.inputs.backbone.clone(),
@@ -174,15 +191,18 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     if args.json {
         println!("{}", serde_json::to_string_pretty(&result)?);
     } else {
-        let b = |x: Option<f64>| x.map_or("–".into(), |x| format!("{x:.2}"));
         println!(
-            "{}: {name}, {} steps, validation loss {:.4}; BLEU seen {}, unseen {}, all {} ({:.0} s training, {:.0} s decoding)",
+            "{}: {name}, {} steps, validation loss {:.4}; {} ({:.0} s training, {:.0} s decoding)",
             args.out.display(),
             result.steps,
             result.validation_loss,
-            b(result.bleu.seen),
-            b(result.bleu.unseen),
-            b(result.bleu.all),
+            match &result.coqa {
+                Some(c) => format!(
+                    "exact match {:.1}, F1 {:.1}",
+                    c.overall.exact_match, c.overall.f1
+                ),
+                None => result.bleu.words(),
+            },
             result.train_seconds,
             result.decode_seconds
         );
