@@ -13,7 +13,7 @@
 //! **Attention is a kernel estimator (§4.1, Appendix C, Eqs. 12, 13).** `softmax(QKᵀ/√p) V = D⁻¹ M V` with the kernel
 //! `κ(q, k) = exp(⟨q, k⟩/√p)` of [`kernel`], which is a Gaussian times a weight of each key. The estimator on *given* kernel
 //! values is in [`nadaraya_watson`]; it asks for a [`Field`] only, so that its identities can be proven over a
-//! prime field, for every kernel at once.
+//! prime field, for every kernel at once. [`smoothing`] has the kernels of the textbooks, on a line.
 //!
 //! **Prefix-tuning is a gated mixture (§4.2).** `f_prefix = (1 − μ) f + μ · (attention over the prefix)`: [`prefix`]. Why a
 //! prefix far from a query cannot act on it: [`distance`].
@@ -81,6 +81,7 @@ pub mod positive_definite;
 pub mod prefix;
 pub mod roberta;
 pub mod scalar;
+pub mod smoothing;
 pub mod sparse_gp;
 pub mod spectrum;
 pub mod sub_layer;

@@ -61,6 +61,9 @@ pub enum Command {
         after_help = "Example:\n  inducer pretrain --text wiki.txt --out backbone/ --vocabulary 4096 --layers 4 --hidden 192 --heads 3 --steps 2000"
     )]
     Pretrain(PretrainArgs),
+    /// Write the interactive teaching page: kernel view, prefixes, inducers and ablations in one file
+    #[command(after_help = "Example:\n  inducer teach --out teach.html")]
+    Teach(TeachArgs),
 }
 
 /// The kind of a task.
@@ -418,4 +421,12 @@ pub struct PretrainArgs {
     /// Compute
     #[command(flatten)]
     pub compute: Compute,
+}
+
+/// `inducer teach`.
+#[derive(Args, Clone, Debug)]
+pub struct TeachArgs {
+    /// File to write
+    #[arg(long, default_value = "teach.html")]
+    pub out: PathBuf,
 }

@@ -11,3 +11,4 @@ pub mod progress;
 pub mod run;
 pub mod stats;
 pub mod study;
+pub mod teach;

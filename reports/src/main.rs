@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Command::Report(args) => commands::report::run(args),
         Command::Evaluate(args) => commands::evaluate::run(args),
         Command::Generate(args) => commands::generate::run(args),
+        Command::Teach(args) => commands::teach::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

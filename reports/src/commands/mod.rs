@@ -6,5 +6,6 @@ pub mod generate;
 pub mod params;
 pub mod pretrain;
 pub mod report;
+pub mod teach;
 pub mod train;
 pub mod verify;
