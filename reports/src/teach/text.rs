@@ -54,7 +54,8 @@ fn mathml(latex: &str, block: bool) -> Result<String> {
     push_mathml(&mut out, parser, config).with_context(|| format!("formula `{latex}`"))?;
     // The renderer marks what it could not read instead of failing.
     ensure!(!out.contains("<merror"), "formula `{latex}`: {out}");
-    Ok(out)
+    // \mu comes as the micro sign, which no font sets in italics like the Greek letter.
+    Ok(out.replace('\u{b5}', "\u{3bc}"))
 }
 
 /// `[[claims a b]]` to a list of the claims' statements.

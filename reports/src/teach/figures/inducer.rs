@@ -89,7 +89,7 @@ impl Figure for Inducer {
                 down: vec![vec![0.8, 0.4, -0.7], vec![-0.3, 0.9, 0.5]],
                 down_bias: vec![-0.1, 0.2, 0.1],
                 up: vec![vec![0.4, -1.1], vec![-0.9, 0.5], vec![0.8, 0.9]],
-                up_bias: vec![0.2, -0.3],
+                up_bias: vec![-0.9, 1.0],
             },
             key_scale: 0.5,
             value_scale: 1.0,

@@ -183,7 +183,7 @@ impl Figure for Ladder {
             value_network: Network {
                 down: vec![vec![1.1, -0.9]],
                 down_bias: vec![-0.2, 0.3],
-                up: vec![vec![-0.6, 1.7], vec![0.9, -0.8]],
+                up: vec![vec![-0.5, 1.1], vec![0.6, -0.5]],
                 up_bias: vec![0.0, 0.0],
             },
             shared_bias: [0.0, 0.15],

@@ -4,7 +4,7 @@
 //!
 //! The reference solves with LAPACK and has no traced form, so the bounds come from perturbation theory. A computed Cholesky solve
 //! of A z = b is exact for a matrix A + ΔA with ‖ΔA‖ ≤ n (3n + 1) u ‖A‖ (Higham, "Accuracy and Stability of Numerical Algorithms",
-//! theorem 10.4), and the entries of A carry [`ENTRY`] roundings each. So with κ the condition number of A, ε(A) = κ u (4n² + n ENTRY)
+//! theorem 10.4), and the entries of A carry e roundings each. So with κ the condition number of A, ε(A) = κ u (4n² + n e)
 //! bounds, to first order,
 //!
 //! ```text
@@ -27,7 +27,7 @@ use inducer_reference::spectrum::eigenvalues;
 use ndarray::{Array1, Array2, ArrayRef1, array};
 use serde::Serialize;
 
-/// Roundings of one covariance: difference, division, square and half in an exponent t (which moves e⁻ᵗ by at most 4 t e⁻ᵗ ≤ 4/e
+/// e, the roundings of one covariance: difference, division, square and half in an exponent t (which moves e⁻ᵗ by at most 4 t e⁻ᵗ ≤ 4/e
 /// units), then exp with 4.
 const ENTRY: f64 = 6.0;
 

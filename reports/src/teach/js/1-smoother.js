@@ -15,7 +15,7 @@ teach.figures.smoother = {
   },
 
   mount() {
-    const figure = new Figure('smoother');
+    const figure = this.figure = new Figure('smoother');
     const panel = figure.panel('line', {x: [0, 10], y: [-2, 2], height: 330, ticks: [5, 4], label: 'Data, the estimate as a curve, and the place x at which it is read'});
     const handles = () => {
       figure.state.points.forEach((_, j) => panel.handle(`point-${j}`, {

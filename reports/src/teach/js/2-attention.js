@@ -50,7 +50,7 @@ teach.figures.attention = {
   },
 
   mount() {
-    const figure = new Figure('attention');
+    const figure = this.figure = new Figure('attention');
     Object.assign(figure.start, {form: 'dot'});
     figure.state.form = 'dot';
     const keys = figure.panel('keys', {...PLANE, label: 'Query and keys'});

@@ -18,7 +18,7 @@ teach.figures.prefix = {
   },
 
   mount() {
-    const figure = new Figure('prefix');
+    const figure = this.figure = new Figure('prefix');
     const keys = figure.panel('keys', {...PLANE, label: 'Query, keys and prefix keys'});
     const values = figure.panel('values', {...PLANE, label: 'Values, prefix values and output'});
     const handles = () => {
@@ -69,12 +69,13 @@ teach.figures.prefix = {
       right.mark(v.f, 'estimate', {size: 0.8, faint: l > 0, name: 'f'}),
       right.mark(v.mixture, 'estimate', {name: 'f′'}),
     ]);
-    const {n, i, o, row, fraction, sub} = math, mu = i('μ', 'prefix');
+    const {n, i, o, fraction, sub} = math, mu = i('μ', 'prefix');
     figure.live(math.block(
       mu + o('=') + fraction(sub(o('∑'), i('P', 'prefix')) + i('κ'), sub(o('∑'), i('P', 'prefix')) + i('κ') + o('+') + sub(o('∑'), i('k', 'key')) + i('κ'))
       + o('=') + fraction(n(v.prefixSum), n(v.prefixSum) + o('+') + n(v.keySum)) + o('=') + n(v.mu),
-      sub(i('f'), i('prefix')) + o('=') + row(o('('), n(1 - v.mu), o(')')) + math.pair(v.f) + o('+') + n(v.mu) + math.pair(v.g) + o('=') + math.pair(v.mixture),
-      `<mtext>one attention over ${l} + ${s.keys.length} points:</mtext><mspace width="0.5em"/>` + math.pair(v.concatenated)));
+      sub(i('f'), i('prefix')) + o('=') + n(1 - v.mu) + math.pair(v.f) + o('+') + n(v.mu) + math.pair(v.g),
+      '<mtext>the mixture gives:</mtext><mspace width="0.5em"/>' + math.pair(v.mixture),
+      `<mtext>attention over ${l} + ${s.keys.length} points gives:</mtext><mspace width="0.5em"/>` + math.pair(v.concatenated)));
     figure.table(['point', 'weight among all'],
       v.weights.map((w, j) => [j < l ? `P${j + 1}` : `k${j - l + 1}`, show(w)]));
   },

@@ -21,7 +21,7 @@ teach.figures.growth = {
   },
 
   mount() {
-    const figure = new Figure('growth');
+    const figure = this.figure = new Figure('growth');
     const plane = figure.panel('plane', {...PLANE, label: 'Queries of the input so far, and the prefix keys'});
     const gates = figure.panel('gates', {
       x: [0, 64], y: [-4, 0], ratio: 1, ticks: [4, 4], label: 'Gates by position', power: true,
@@ -42,7 +42,6 @@ teach.figures.growth = {
     plane.draw([
       plane.line(s.queries.slice(0, s.length), 'path'),
       v.mu.map((_, i) => dot(i)),
-      `<text class="name" x="${plane.px(s.queries[0][0]) + 8}" y="${plane.py(s.queries[0][1]) + 16}">first token</text>`,
     ]);
     const curve = (gate, kind, more) => gates.line(gate.map((g, i) => [i + 1, Math.max(Math.log10(g), -4)]), kind, more);
     gates.draw([

@@ -22,7 +22,7 @@ teach.figures.inducer = {
   },
 
   mount() {
-    const figure = new Figure('inducer');
+    const figure = this.figure = new Figure('inducer');
     Object.assign(figure.start, {active: 0});
     figure.state.active = 0;
     const keys = figure.panel('keys', {...PLANE, label: 'Queries, keys and inducers'});
@@ -50,12 +50,12 @@ teach.figures.inducer = {
     left.draw([
       ties(left, s.queries[a], s.keys, maths.attend(s.queries[a], s.keys, s.keys).weights.map(w => w * (1 - v.lambda[a])), 'query'),
       s.queries.map((q, i) => left.arrow(q, v.inducerKey[i], 'inducer')),
-      v.inducerKey.map((k, i) => left.mark(k, 'inducer', {size: 0.9, faint: i !== a, name: i === a ? 'P' : ''})),
+      v.inducerKey.map((k, i) => left.mark(k, 'inducer', {size: 0.9, faint: i !== a})),
     ]);
     right.draw([
       right.area(hull(s.values), [], 'value'),
       right.line([v.f[a], v.inducerValue[a]], 'inducer', 'stroke-dasharray="4 4"'),
-      right.mark(v.inducerValue[a], 'inducer', {size: 0.8, name: 'P'}),
+      right.mark(v.inducerValue[a], 'inducer', {size: 0.8}),
       s.queries.map((_, i) => [
         right.mark(v.f[i], 'estimate', {size: 0.7, faint: i !== a}),
         right.arrow(v.f[i], v.residual[i], i === a ? 'estimate' : 'estimate faint'),
@@ -67,15 +67,16 @@ teach.figures.inducer = {
       s.queries.map((_, i) => [`q${i + 1}`, show(v.score[i]), show(v.lse[i]), show(v.lambda[i]), point(v.f[i]), point(v.mlpV[i]), point(v.augmented[i]), point(v.residual[i]), this.apart(v, i)]));
   },
 
-  apart(v, i) { return Math.max(...minus(v.augmented[i], v.residual[i]).map(Math.abs)).toExponential(1); },
+  apart: (v, i) => show(Math.max(...minus(v.augmented[i], v.residual[i]).map(Math.abs))),
 
   formulas(figure, s, v, a) {
     const {n, i, o, row, pair} = math, lambda = i('λ', 'inducer');
     const label = text => `<mtext>${text}</mtext><mspace width="0.6em"/>`;
     figure.live(math.block(
       lambda + o('=') + i('σ') + o('(') + i('s') + o('−') + i('LSE') + o(')') + o('=') + i('σ') + o('(') + n(v.score[a]) + o('−') + n(v.lse[a]) + o(')') + o('=') + n(v.lambda[a]),
-      label(`(7) one attention over 1 + ${s.keys.length} points:`) + pair(v.augmented[a]),
-      label('(8)') + i('f') + o('+') + lambda + math.sub(i('MLP'), i('v')) + o('=') + pair(v.f[a]) + o('+') + n(v.lambda[a]) + pair(v.mlpV[a]) + o('=') + pair(v.residual[a]),
-      label('difference of (7) and (8):') + row(`<mn data-out="apart">${this.apart(v, a)}</mn>`)));
+      label('(8)') + i('f') + o('+') + lambda + math.sub(i('MLP'), i('v')) + o('=') + pair(v.f[a]) + o('+') + n(v.lambda[a]) + pair(v.mlpV[a]),
+      label('(8) gives:') + pair(v.residual[a]),
+      label(`(7) over 1 + ${s.keys.length} points gives:`) + pair(v.augmented[a]),
+      label('difference:') + row(`<mn data-out="apart">${this.apart(v, a)}</mn>`)));
   },
 };

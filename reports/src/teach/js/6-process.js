@@ -18,7 +18,7 @@ teach.figures.process = {
   },
 
   mount() {
-    const figure = new Figure('process');
+    const figure = this.figure = new Figure('process');
     const panel = figure.panel('line', {x: [-1, 7], y: [-3, 3], height: 350, ticks: [8, 6], label: 'Data, exact process, sparse process and its pseudo-inputs'});
     const handles = () => {
       panel.clear();

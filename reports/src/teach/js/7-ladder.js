@@ -36,11 +36,11 @@ teach.figures.ladder = {
   },
 
   mount() {
-    const figure = new Figure('ladder');
+    const figure = this.figure = new Figure('ladder');
     Object.assign(figure.start, {method: 'inducer'});
     figure.state.method = 'inducer';
-    const keys = figure.panel('keys', {x: [-3, 3], y: [-1, 1], height: 130, ticks: [6, 2], flat: true, label: 'Query and keys of the head, on a line because p = 1'});
-    const plane = figure.panel('plane', {x: [-3, 3], y: [-2.5, 2.5], ticks: [6, 5], label: 'What the head gives to the plane, d = 2'});
+    const keys = figure.panel('keys', {x: [-3, 3], y: [-1, 1], height: 130, widest: 640, ticks: [6, 2], flat: true, label: 'Query and keys of the head, on a line because p = 1'});
+    const plane = figure.panel('plane', {x: [-4, 4], y: [-2, 2], ticks: [8, 4], widest: 640, label: 'What the head gives to the plane, d = 2'});
     figure.state.keys.forEach((_, j) => keys.handle(`keys-${j}`, {
       role: 'key', label: `key ${j + 1}`, name: `k_${j + 1}`, axes: 'x',
       get: () => [figure.state.keys[j][0], -0.4],
@@ -76,7 +76,7 @@ teach.figures.ladder = {
       method === 'lora' && [line.arrow(level(v.query), level(q), 'query'), line.mark(level(q), 'query', {name: 'q′'})],
       key && [line.arrow(level(q), level(key), 'inducer'), line.mark([key[0], 0.4], 'inducer', {size: 0.8, name: 'P'})],
     ]);
-    const w = s.outputWeight[0], b = s.outputBias, far = 3 / Math.abs(w[0]);
+    const w = s.outputWeight[0], b = s.outputBias, far = 4 / Math.abs(w[0]);
     const sweep = which => Array.from({length: 121}, (_, i) => {
       const moved = {...s, x: [...s.x]};
       this.queryTo(moved, -3 + i / 20);
@@ -100,8 +100,8 @@ teach.figures.ladder = {
     const gate = {prefix: v.prefixMu, adaptive: v.adaptiveLambda, extension: v.adaptiveLambda, gating: v.inducerLambda, inducer: v.inducerLambda, lora: v.loraLambda};
     const shown = gate[s.method], {n, i, o, pair} = math;
     figure.live(math.block(i(s.method === 'prefix' ? 'μ' : 'λ', s.method === 'prefix' ? 'prefix' : 'inducer') + o('=') + n(shown)
-      + '<mspace width="1em"/><mtext>output</mtext>' + o('=') + pair(v[s.method])
-      + '<mspace width="1em"/><mtext>from the frozen model:</mtext><mspace width="0.3em"/>' + n(this.drift(v, s.method))));
+      + '<mspace width="1em"/><mtext>output</mtext>' + o('=') + pair(v[s.method]),
+    '<mtext>distance from the frozen model:</mtext><mspace width="0.3em"/>' + n(this.drift(v, s.method))));
     figure.table(['method', 'gate', 'output', 'distance from the frozen model'],
       METHODS.map(m => [NAMES[m], show(gate[m]), point(v[m]), show(this.drift(v, m))]));
   },

@@ -14,9 +14,10 @@ const powerOfTen = k => `10${[...minusSign(String(k))].map(c => '⁻⁰¹²³⁴
 // A number as it is read: three significant digits, small ones as a power of ten.
 function show(x) {
   if (x === null || Number.isNaN(x)) return '–';
+  if (x === 0) return '0';
   const size = Math.abs(x);
   if (size !== 0 && size < 0.0005) {
-    const [head, tail] = x.toExponential(0).split('e');
+    const [head, tail] = x.toExponential(1).split('e');
     return `${minusSign(head)}·${powerOfTen(Number(tail))}`;
   }
   return minusSign(size >= 100 ? x.toFixed(0) : size >= 10 ? x.toFixed(1) : size >= 1 ? x.toFixed(2) : x.toFixed(3));
@@ -37,8 +38,8 @@ const SHAPES = {
 class Panel {
   // `x`, `y`: ranges; `ratio`: height by width, or null for equal units; `height`: fixed pixels instead; `flat`: no y axis;
   // `power`: y is a logarithm to base 10.
-  constructor(host, {x, y, label, ratio = null, height = null, ticks = [4, 4], flat = false, power = false}) {
-    Object.assign(this, {host, x, y, ratio, height, ticks, flat, power, handles: new Map()});
+  constructor(host, {x, y, label, ratio = null, height = null, ticks = [4, 4], flat = false, power = false, widest = height ? 1200 : 460}) {
+    Object.assign(this, {host, x, y, ratio, height, ticks, flat, power, widest, handles: new Map()});
     this.under = el('g', {'aria-hidden': 'true'});
     this.over = el('g', {});
     this.svg = el('svg', {role: 'group', 'aria-label': label}, this.under, this.over);
@@ -47,7 +48,7 @@ class Panel {
   }
 
   measure() {
-    this.w = Math.max(240, Math.min(this.host.clientWidth || 340, this.height ? 1200 : 460));
+    this.w = Math.max(240, Math.min(this.host.clientWidth || 340, this.widest));
     this.pad = {left: this.flat ? 14 : 38, right: 12, top: 14, bottom: 30};
     const inner = this.w - this.pad.left - this.pad.right;
     const units = (this.y[1] - this.y[0]) / (this.x[1] - this.x[0]);
@@ -68,7 +69,11 @@ class Panel {
 
   // What is under the points: text of SVG elements, drawn anew each time.
   draw(parts) {
-    this.under.innerHTML = this.frame() + parts.flat(9).filter(Boolean).join('');
+    // An inner SVG clips what leaves the axes; marks at the rim stay whole.
+    const [x, y] = [this.pad.left - 12, this.pad.top - 12];
+    const [w, h] = [this.w - this.pad.right + 12 - x, this.h - this.pad.bottom + 12 - y];
+    const inside = parts.flat(9).filter(Boolean).join('');
+    this.under.innerHTML = `${this.frame()}<svg class="inside" x="${x}" y="${y}" width="${w}" height="${h}" viewBox="${x} ${y} ${w} ${h}">${inside}</svg>`;
     for (const handle of this.handles.values()) handle.place();
   }
 

@@ -64,7 +64,7 @@ class Figure {
       else if (input.type === 'radio') input.checked = input.value === now;
       else input.value = now;
       const shown = this.get(`output[for="${input.id}"]`);
-      if (shown) shown.textContent = show(now);
+      if (shown) shown.textContent = Number(input.step) === 1 ? now : show(now);
     });
     this.values = this.compute(this.state);
     this.show(this.state, this.values);
