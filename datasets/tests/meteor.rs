@@ -1,5 +1,9 @@
 //! METEOR against the published figures, where its resources are there, and by hand.
+#![allow(clippy::unwrap_used)] // helpers outside of #[test] functions
+
 mod common;
+
+use std::io::Write;
 
 use inducer_datasets::metrics::meteor::{Files, corpus_meteor};
 use proptest::prelude::*;
@@ -45,6 +49,73 @@ fn published_webnlg_scores_come_out_to_twelve_decimals() {
         assert!((m.score - published).abs() < 1e-12, "{row}: {}", m.score);
         assert_eq!(m.matchers, ["exact", "stem", "synonym", "paraphrase"]);
     }
+}
+
+/// What `goldens/make_meteor.py` made: resources of our own, and the Java program's scores with them.
+#[derive(serde::Deserialize)]
+struct Golden {
+    function_words: String,
+    prefixes: String,
+    synsets: String,
+    exceptions: String,
+    paraphrases: String,
+    corpora: Vec<Corpus>,
+}
+
+#[derive(serde::Deserialize)]
+struct Corpus {
+    h: Vec<String>,
+    r: Vec<Vec<String>>,
+    meteor: f64,
+}
+
+impl Golden {
+    /// The resources as files, where METEOR keeps them.
+    fn files(&self, dir: &std::path::Path) -> Files {
+        let (jar, table) = (dir.join("small.jar"), dir.join("paraphrase.gz"));
+        let mut zip = zip::ZipWriter::new(std::fs::File::create(&jar).unwrap());
+        for (name, text) in [
+            ("function/english.words", &self.function_words),
+            ("nonbreaking/english.prefixes", &self.prefixes),
+            ("synonym/english.synsets", &self.synsets),
+            ("synonym/english.exceptions", &self.exceptions),
+        ] {
+            let options = zip::write::SimpleFileOptions::default();
+            zip.start_file(name, options).unwrap();
+            zip.write_all(text.as_bytes()).unwrap();
+        }
+        zip.finish().unwrap();
+        let file = std::fs::File::create(&table).unwrap();
+        let mut file = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+        file.write_all(self.paraphrases.as_bytes()).unwrap();
+        file.finish().unwrap();
+        Files {
+            jar: Some(jar),
+            paraphrases: Some(table),
+        }
+    }
+}
+
+/// Whole numbers enter both; precision, recall, penalty and score round some thirty times, the power twice more.
+#[test]
+fn random_corpora_score_as_in_java_with_every_matcher() {
+    let golden: Golden = serde_json::from_str(include_str!("goldens/meteor.json")).unwrap();
+    assert_eq!(golden.corpora.len(), 40);
+    let dir = tempfile::tempdir().unwrap();
+    let files = golden.files(dir.path());
+    let mut without = 0;
+    for (i, c) in golden.corpora.iter().enumerate() {
+        let ours = corpus_meteor(&c.h, &c.r, &files).unwrap().score;
+        let bound = 64.0 * f64::EPSILON;
+        assert!(
+            (ours - c.meteor).abs() <= bound,
+            "corpus {i}: {ours} instead of {}",
+            c.meteor
+        );
+        let plain = corpus_meteor(&c.h, &c.r, &Files::default()).unwrap().score;
+        without += usize::from((plain - c.meteor).abs() > bound);
+    }
+    assert!(without >= 30, "the resources matter in {without} of 40 only");
 }
 
 fn score(hypothesis: &str, references: &[&str]) -> f64 {

@@ -41,6 +41,11 @@ pub enum Command {
         after_help = "Example:\n  inducer generate --task webnlg --data webnlg/ --backbone gpt2/ --adapter runs/inducer/best --out outputs.txt"
     )]
     Generate(GenerateArgs),
+    /// The metrics on files: one text a line, one file for each set of references
+    #[command(
+        after_help = "Example:\n  inducer score --metric bleu --hypotheses out.txt --references ref0.txt ref1.txt ref2.txt --lowercase --json\n  inducer score --metric ter --hypotheses a.txt --references ref.txt --compare b.txt"
+    )]
+    Score(ScoreArgs),
     /// Logits, loss and gradients of a batch, for comparison with other software
     #[command(
         after_help = "Example:\n  inducer forward --backbone gpt2/ --adapter adapter/ --batch batch.json --out out.safetensors --dtype f64 --gradients"
@@ -276,6 +281,73 @@ pub struct TrainArgs {
     pub compute: Compute,
 }
 
+/// A metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MetricName {
+    /// BLEU as multi-bleu.perl computes it.
+    Bleu,
+    /// TER as tercom 0.7.25 computes it.
+    Ter,
+    /// METEOR 1.5 for English, normalised.
+    Meteor,
+    /// CoQA's exact match and F1.
+    Coqa,
+    /// Share of equal lines.
+    Accuracy,
+}
+
+/// METEOR's resources, which are not part of this program.
+#[derive(Args, Clone, Debug, Default)]
+pub struct MeteorFiles {
+    /// meteor-1.5.jar: synonyms, function words, abbreviations [default: $METEOR_JAR, else none]
+    #[arg(long)]
+    pub meteor_jar: Option<PathBuf>,
+    /// METEOR's table paraphrase-en.gz [default: $METEOR_PARAPHRASES, else none]
+    #[arg(long)]
+    pub paraphrases: Option<PathBuf>,
+}
+
+/// `inducer score`.
+#[derive(Args, Clone, Debug)]
+pub struct ScoreArgs {
+    /// Metric
+    #[arg(long, value_enum)]
+    pub metric: MetricName,
+    /// The texts to score, one a line
+    #[arg(long)]
+    pub hypotheses: PathBuf,
+    /// References, a file for each set; a blank line is a missing one
+    #[arg(long, num_args = 1.., required = true)]
+    pub references: Vec<PathBuf>,
+    /// Compare in lower case (TER, METEOR and CoQA always do)
+    #[arg(long)]
+    pub lowercase: bool,
+    /// Prepare all texts as the WebNLG challenge of 2017 did: split at punctuation, lower-case, transliterate
+    #[arg(long)]
+    pub prepare: bool,
+    /// BLEU after 13a's tokenization and TER by the search of sacrebleu
+    #[arg(long)]
+    pub sacrebleu: bool,
+    /// CoQA: the domain of each question, one a line
+    #[arg(long)]
+    pub domains: Option<PathBuf>,
+    /// Another system's texts: tests whether the difference is more than chance
+    #[arg(long)]
+    pub compare: Option<PathBuf>,
+    /// Draws of the tests
+    #[arg(long, default_value_t = 1000)]
+    pub draws: usize,
+    /// Seed of the tests
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Print the score and its components as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// METEOR's resources
+    #[command(flatten)]
+    pub meteor: MeteorFiles,
+}
+
 /// `inducer evaluate`.
 #[derive(Args, Clone, Debug)]
 pub struct EvaluateArgs {
@@ -288,6 +360,9 @@ pub struct EvaluateArgs {
     /// Print the scores as JSON
     #[arg(long)]
     pub json: bool,
+    /// METEOR's resources
+    #[command(flatten)]
+    pub meteor: MeteorFiles,
     /// Decoding
     #[command(flatten)]
     pub decode: Decode,

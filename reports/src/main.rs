@@ -8,6 +8,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match &cli.command {
+        Command::Score(args) => commands::score::run(args),
         Command::Forward(args) => commands::forward::run(args),
         Command::Params(args) => commands::params::run(args),
         Command::Pretrain(args) => commands::pretrain::run(args),

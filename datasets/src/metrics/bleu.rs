@@ -206,6 +206,22 @@ pub fn corpus_bleu_13a(
     references: &[Vec<String>],
     lowercase: bool,
 ) -> Result<Bleu> {
+    let mut sum = Counts::default();
+    counts_13a(hypotheses, references, lowercase)?
+        .into_iter()
+        .for_each(|c| sum += c);
+    Ok(sum.score())
+}
+
+/// [`Counts`] of every hypothesis after 13a's tokenization.
+///
+/// # Errors
+/// The lists differ in length.
+pub fn counts_13a(
+    hypotheses: &[String],
+    references: &[Vec<String>],
+    lowercase: bool,
+) -> Result<Vec<Counts>> {
     if hypotheses.len() != references.len() {
         return Err(Error::Unpaired {
             hypotheses: hypotheses.len(),
@@ -219,10 +235,9 @@ pub fn corpus_bleu_13a(
             mteval_13a(text)
         }
     };
-    let mut sum = Counts::default();
-    for (h, r) in hypotheses.iter().zip(references) {
+    let one = |(h, r): (&String, &Vec<String>)| {
         let r: Vec<String> = r.iter().map(prepare).collect();
-        sum += Counts::of(&prepare(h), &r, false);
-    }
-    Ok(sum.score())
+        Counts::of(&prepare(h), &r, false)
+    };
+    Ok(hypotheses.iter().zip(references).map(one).collect())
 }

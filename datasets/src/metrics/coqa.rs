@@ -14,6 +14,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::groups::by_group;
 use crate::{Error, Result};
 
 /// Scores of one question or the sum over several.
@@ -195,18 +196,15 @@ pub fn coqa(answers: &[String], references: &[Vec<String>], domains: &[String]) 
             references: domains.len(),
         });
     }
-    let (mut overall, mut parts) = (Counts::default(), BTreeMap::<&str, Counts>::new());
-    for (i, count) in counts(answers, references)?.into_iter().enumerate() {
-        overall += count;
-        if let Some(domain) = domains.get(i) {
-            *parts.entry(domain).or_default() += count;
-        }
+    let counts = counts(answers, references)?;
+    if domains.is_empty() {
+        let mut overall = Counts::default();
+        counts.into_iter().for_each(|c| overall += c);
+        return Ok(Coqa {
+            overall: overall.score(),
+            domains: BTreeMap::new(),
+        });
     }
-    Ok(Coqa {
-        overall: overall.score(),
-        domains: parts
-            .into_iter()
-            .map(|(d, c)| (d.to_owned(), c.score()))
-            .collect(),
-    })
+    let (overall, domains) = by_group(&counts, domains, Counts::score)?;
+    Ok(Coqa { overall, domains })
 }

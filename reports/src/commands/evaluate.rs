@@ -1,18 +1,37 @@
-//! `inducer evaluate`: validation loss and BLEU of a saved adapter.
+//! `inducer evaluate`: a saved adapter's validation loss and its scores on the test part.
 
 use crate::cli::EvaluateArgs;
-use crate::commands::generate::decode;
+use crate::commands::generate::{Generated, decode};
+use crate::commands::score::resources;
 use crate::run::{self, TaskData};
 use crate::study::Bleu;
-use anyhow::Result;
+use anyhow::{Result, bail};
+use inducer_datasets::metrics::meteor::Files;
+use inducer_datasets::metrics::{Coqa, WebNlg, webnlg};
+use inducer_datasets::{Splits, Task};
 use inducer_gpu::train::{Data, evaluate};
 use serde::Serialize;
 
+/// What is printed with `--json`.
 #[derive(Serialize)]
 struct Evaluation {
-    bleu: Bleu,
+    task: Task,
     validation_loss: f64,
     test_entries: usize,
+    /// Entries that `--skip-malformed` left out.
+    malformed: usize,
+    /// How the parts of the data came about.
+    notes: Vec<String>,
+    #[serde(flatten)]
+    scores: Scores,
+}
+
+/// A task's own scores, with their components.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Scores {
+    WebNlg { bleu: Bleu, scores: Box<WebNlg> },
+    Coqa { scores: Coqa },
 }
 
 /// Runs the command.
@@ -22,20 +41,87 @@ struct Evaluation {
 pub fn run(args: &EvaluateArgs) -> Result<()> {
     let generated = decode(&args.inputs, &args.adapter, &args.decode, &args.compute)?;
     let data = TaskData::new(&generated.prepared, 32, 0);
+    let Splits {
+        malformed, notes, ..
+    } = &generated.prepared.splits;
     let found = Evaluation {
-        bleu: run::scores(&generated.texts, &generated.examples),
+        task: generated.prepared.task,
         validation_loss: evaluate(&generated.model, data.validation())?,
         test_entries: generated.examples.len(),
+        malformed: malformed.len(),
+        notes: notes.clone(),
+        scores: scores(&generated, &resources(&args.meteor))?,
     };
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&found)?);
-        return Ok(());
+    match args.json {
+        true => println!("{}", serde_json::to_string_pretty(&found)?),
+        false => found.print(),
     }
-    println!("validation loss {:.4} nats a token", found.validation_loss);
-    println!(
-        "{} on {} test entries",
-        found.bleu.words(),
-        found.test_entries
-    );
     Ok(())
+}
+
+fn scores(generated: &Generated, files: &Files) -> Result<Scores> {
+    let (texts, examples) = (&generated.texts, &generated.examples);
+    Ok(match generated.prepared.task {
+        Task::WebNlg => Scores::WebNlg {
+            bleu: run::scores(texts, examples),
+            scores: Box::new(webnlg::scores(texts, examples, files)?),
+        },
+        Task::Coqa => Scores::Coqa {
+            scores: run::coqa_scores(texts, examples)?,
+        },
+        // classes are not decoded: `prepare` has refused these tasks already
+        task @ (Task::Mnli | Task::Sst2) => bail!("--task {task}: its outputs are no texts"),
+    })
+}
+
+impl Evaluation {
+    fn print(&self) {
+        println!(
+            "validation loss {:.4} nats a token; {} test entries",
+            self.validation_loss, self.test_entries
+        );
+        match &self.scores {
+            Scores::WebNlg { scores, .. } => table(scores),
+            Scores::Coqa { scores } => {
+                let line = |name: &str, s: &inducer_datasets::metrics::coqa::Scores| {
+                    println!(
+                        "{name:<24} {:>8} {:>8.1} {:>8.1}",
+                        s.questions, s.exact_match, s.f1
+                    );
+                };
+                println!("{:<24} {:>8} {:>8} {:>8}", "", "turns", "EM", "F1");
+                line("all", &scores.overall);
+                scores.domains.iter().for_each(|(name, s)| line(name, s));
+            }
+        }
+    }
+}
+
+/// Seen, unseen, all and every category.
+fn table(s: &WebNlg) {
+    println!("{:<24} {:>8} {:>8} {:>8}", "", "BLEU", "METEOR", "TER");
+    let line = |name: &str, bleu: f64, meteor: f64, ter: f64| {
+        println!("{name:<24} {bleu:>8.2} {meteor:>8.4} {ter:>8.4}");
+    };
+    let sides = [
+        ("seen", &s.bleu.seen, &s.meteor.seen, &s.ter.seen),
+        ("unseen", &s.bleu.unseen, &s.meteor.unseen, &s.ter.unseen),
+    ];
+    for (name, bleu, meteor, ter) in sides {
+        if let (Some(b), Some(m), Some(t)) = (bleu, meteor, ter) {
+            line(name, b.score, m.score, t.score);
+        }
+    }
+    line("all", s.bleu.all.score, s.meteor.all.score, s.ter.all.score);
+    for (name, b) in &s.bleu.categories {
+        if let (Some(m), Some(t)) = (s.meteor.categories.get(name), s.ter.categories.get(name)) {
+            line(name, b.score, m.score, t.score);
+        }
+    }
+    let ran = &s.meteor.all.matchers;
+    let missing = match ran.len() {
+        4 => "",
+        _ => "; not METEOR 1.5 in full: give --meteor-jar and --paraphrases",
+    };
+    println!("METEOR's matchers: {}{missing}", ran.join(", "));
 }

@@ -6,6 +6,7 @@ pub mod generate;
 pub mod params;
 pub mod pretrain;
 pub mod report;
+pub mod score;
 pub mod teach;
 pub mod train;
 pub mod verify;

@@ -1,0 +1,305 @@
+//! `inducer score`: the metrics on files, one text a line.
+
+use crate::cli::{Cli, MeteorFiles, MetricName, ScoreArgs};
+use anyhow::{Context, Result, ensure};
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+use inducer_datasets::metrics::meteor::Files;
+use inducer_datasets::metrics::prepare::webnlg_2017;
+use inducer_datasets::metrics::{self, Accuracy, Meteor, groups};
+use inducer_datasets::significance::{Resampled, approximate_randomisation, paired_bootstrap};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::ops::AddAssign;
+use std::path::{Path, PathBuf};
+
+/// What is scored: texts, their references, and the texts of another system.
+struct Texts {
+    hypotheses: Vec<String>,
+    /// Of each text one a file, empty where it is missing.
+    references: Vec<Vec<String>>,
+    other: Option<Vec<String>>,
+}
+
+/// A metric's components as JSON, and its line for people.
+struct Found {
+    json: Value,
+    line: String,
+}
+
+/// Paired tests of the difference to another system.
+#[derive(Serialize)]
+struct Comparison {
+    /// The other system's score.
+    other: f64,
+    bootstrap: Resampled,
+    randomisation: Resampled,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A file cannot be read, or has another number of lines; a resource of METEOR's is broken.
+pub fn run(args: &ScoreArgs) -> Result<()> {
+    if args.metric == MetricName::Accuracy && args.references.len() != 1 {
+        let message = "--metric accuracy takes one file of references";
+        Cli::command()
+            .error(ErrorKind::WrongNumberOfValues, message)
+            .exit();
+    }
+    let texts = Texts::read(args)?;
+    let found = match args.metric {
+        MetricName::Bleu => bleu(args, &texts)?,
+        MetricName::Ter => ter(args, &texts)?,
+        MetricName::Meteor => meteor(args, &texts)?,
+        MetricName::Coqa => coqa(args, &texts)?,
+        MetricName::Accuracy => accuracy(args, &texts)?,
+    };
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&found.json)?);
+    } else {
+        println!("{}", found.line);
+    }
+    Ok(())
+}
+
+/// Lines of a file; the last may lack its end. A carriage return before a line's end is none of its text.
+fn lines(path: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let bare = |l: &str| l.strip_suffix('\r').unwrap_or(l).to_owned();
+    Ok(text.split('\n').map(bare).collect())
+}
+
+impl Texts {
+    fn read(args: &ScoreArgs) -> Result<Self> {
+        let hypotheses = lines(&args.hypotheses)?;
+        let as_many = |path: &PathBuf| -> Result<Vec<String>> {
+            let found = lines(path)?;
+            ensure!(
+                found.len() == hypotheses.len(),
+                "{}: {} lines, expected {} as in {}",
+                path.display(),
+                found.len(),
+                hypotheses.len(),
+                args.hypotheses.display()
+            );
+            Ok(found)
+        };
+        let sets: Vec<Vec<String>> = args.references.iter().map(as_many).collect::<Result<_>>()?;
+        let other = args.compare.as_ref().map(as_many).transpose()?;
+        let prepare = |text: &String| match (args.prepare, args.lowercase) {
+            (true, _) => webnlg_2017(text),
+            // BLEU lowers ASCII alone, as multi-bleu does
+            (false, true) if args.metric != MetricName::Bleu => text.to_lowercase(),
+            _ => text.clone(),
+        };
+        let of = |i: usize| sets.iter().map(|s| prepare(&s[i])).collect();
+        Ok(Self {
+            references: (0..hypotheses.len()).map(of).collect(),
+            other: other.map(|o| o.iter().map(prepare).collect()),
+            hypotheses: hypotheses.iter().map(prepare).collect(),
+        })
+    }
+
+    /// The references that are there: a blank line is none.
+    fn present(&self) -> Vec<Vec<String>> {
+        let there = |r: &Vec<String>| r.iter().filter(|t| !t.trim().is_empty()).cloned().collect();
+        self.references.iter().map(there).collect()
+    }
+}
+
+/// A corpus metric: what each example adds, and the figure of a sum.
+struct Metric<C, S, F: Fn(&C) -> S> {
+    score: F,
+    value: fn(&S) -> f64,
+    counts: Vec<C>,
+    other: Option<Vec<C>>,
+}
+
+impl<C: Copy + Default + AddAssign, S: Serialize, F: Fn(&C) -> S> Metric<C, S, F> {
+    /// The figure, its components, and the tests against the other system.
+    fn found(&self, args: &ScoreArgs, line: impl Fn(&S) -> String) -> Result<Found> {
+        let mut sum = C::default();
+        self.counts.iter().for_each(|c| sum += *c);
+        let score = (self.score)(&sum);
+        let mut found = Found {
+            json: serde_json::to_value(&score)?,
+            line: line(&score),
+        };
+        if let Some(other) = &self.other {
+            let tests = self.compare(other, args)?;
+            found.line += &format!(
+                "\nother system {:.4}; p {:.4} by paired bootstrap, {:.4} by approximate randomisation ({} draws)",
+                tests.other, tests.bootstrap.p, tests.randomisation.p, args.draws
+            );
+            found.json["comparison"] = serde_json::to_value(tests)?;
+        }
+        Ok(found)
+    }
+
+    fn compare(&self, other: &[C], args: &ScoreArgs) -> Result<Comparison> {
+        let value = |sum: C| (self.value)(&(self.score)(&sum));
+        let mut sum = C::default();
+        other.iter().for_each(|c| sum += *c);
+        Ok(Comparison {
+            other: value(sum),
+            bootstrap: paired_bootstrap(&self.counts, other, value, args.draws, args.seed)?,
+            randomisation: approximate_randomisation(
+                &self.counts,
+                other,
+                value,
+                args.draws,
+                args.seed,
+            )?,
+        })
+    }
+}
+
+fn bleu(args: &ScoreArgs, texts: &Texts) -> Result<Found> {
+    let counts = |hypotheses: &Vec<String>| match args.sacrebleu {
+        true => metrics::bleu::counts_13a(hypotheses, &texts.present(), args.lowercase),
+        false => metrics::bleu::counts(hypotheses, &texts.references, args.lowercase),
+    };
+    let metric = Metric {
+        score: metrics::bleu::Counts::score,
+        value: |b| b.score,
+        counts: counts(&texts.hypotheses)?,
+        other: texts.other.as_ref().map(counts).transpose()?,
+    };
+    metric.found(args, |b| {
+        let p = b.precisions.map(|p| format!("{p:.1}")).join("/");
+        format!(
+            "BLEU = {:.2}, {p} (BP={:.3}, ratio={:.3}, hyp_len={}, ref_len={})",
+            b.score, b.brevity_penalty, b.ratio, b.hypothesis_length, b.reference_length
+        )
+    })
+}
+
+fn ter(args: &ScoreArgs, texts: &Texts) -> Result<Found> {
+    let algorithm = match args.sacrebleu {
+        true => metrics::ter::Algorithm::Sacrebleu,
+        false => metrics::ter::Algorithm::Tercom,
+    };
+    let references = texts.present();
+    let counts =
+        |hypotheses: &Vec<String>| metrics::ter::counts(hypotheses, &references, algorithm);
+    let metric = Metric {
+        score: |sum: &metrics::ter::Counts| sum.score(),
+        value: |t| t.score,
+        counts: counts(&texts.hypotheses)?,
+        other: texts.other.as_ref().map(counts).transpose()?,
+    };
+    metric.found(args, |t| {
+        let c = &t.counts;
+        format!(
+            "TER = {:.5} ({} edits: {} insertions, {} deletions, {} substitutions, {} shifts; {:.1} words)",
+            t.score, t.edits, c.insertions, c.deletions, c.substitutions, c.shifts, c.reference_length
+        )
+    })
+}
+
+/// METEOR's resources from the options, else from `METEOR_JAR` and `METEOR_PARAPHRASES`.
+pub fn resources(files: &MeteorFiles) -> Files {
+    let or = |given: &Option<PathBuf>, name: &str| {
+        let named = || std::env::var_os(name).filter(|v| !v.is_empty());
+        given.clone().or_else(|| named().map(PathBuf::from))
+    };
+    Files {
+        jar: or(&files.meteor_jar, "METEOR_JAR"),
+        paraphrases: or(&files.paraphrases, "METEOR_PARAPHRASES"),
+    }
+}
+
+fn meteor(args: &ScoreArgs, texts: &Texts) -> Result<Found> {
+    let (files, references) = (resources(&args.meteor), texts.present());
+    let (counts, matchers) = metrics::meteor::counts(&texts.hypotheses, &references, &files)?;
+    let other = texts.other.as_ref();
+    let other = other
+        .map(|o| metrics::meteor::counts(o, &references, &files))
+        .transpose()?;
+    let metric = Metric {
+        score: |sum: &metrics::meteor::Counts| Meteor {
+            matchers: matchers.clone(),
+            ..sum.score()
+        },
+        value: |m| m.score,
+        counts,
+        other: other.map(|(counts, _)| counts),
+    };
+    metric.found(args, |m| {
+        let missing = match m.matchers.len() {
+            4 => "",
+            _ => "; not METEOR 1.5 in full: give --meteor-jar and --paraphrases",
+        };
+        format!(
+            "METEOR = {:.6} (precision {:.4}, recall {:.4}, penalty {:.4}; matchers {}{missing})",
+            m.score,
+            m.precision,
+            m.recall,
+            m.fragmentation_penalty,
+            m.matchers.join(", ")
+        )
+    })
+}
+
+fn coqa(args: &ScoreArgs, texts: &Texts) -> Result<Found> {
+    let references = texts.present();
+    let counts = |answers: &Vec<String>| metrics::coqa::counts(answers, &references);
+    let metric = Metric {
+        score: metrics::coqa::Counts::score,
+        value: |s| s.f1,
+        counts: counts(&texts.hypotheses)?,
+        other: texts.other.as_ref().map(counts).transpose()?,
+    };
+    let mut found = metric.found(args, |s| {
+        let (exact, questions) = (s.exact_match, s.questions);
+        format!(
+            "exact match = {exact:.1}, F1 = {:.1} ({questions} questions)",
+            s.f1
+        )
+    })?;
+    if let Some(path) = &args.domains {
+        let domains = lines(path)?;
+        let (_, parts) = groups::by_group(&metric.counts, &domains, metrics::coqa::Counts::score)
+            .with_context(|| path.display().to_string())?;
+        for (domain, s) in &parts {
+            let (exact, questions) = (s.exact_match, s.questions);
+            found.line += &format!(
+                "\n{domain}: exact match = {exact:.1}, F1 = {:.1} ({questions} questions)",
+                s.f1
+            );
+        }
+        found.json["domains"] = json!(parts);
+    }
+    Ok(found)
+}
+
+/// Lines predicted rightly, and lines.
+#[derive(Clone, Copy, Default)]
+struct Right(usize, usize);
+
+impl AddAssign for Right {
+    fn add_assign(&mut self, other: Self) {
+        self.0 += other.0;
+        self.1 += other.1;
+    }
+}
+
+fn accuracy(args: &ScoreArgs, texts: &Texts) -> Result<Found> {
+    let counts = |predicted: &Vec<String>| -> Vec<Right> {
+        let pairs = predicted.iter().zip(&texts.references);
+        pairs
+            .map(|(p, r)| Right(usize::from(r[0] == *p), 1))
+            .collect()
+    };
+    let metric = Metric {
+        score: |sum: &Right| Accuracy::new(sum.0, sum.1),
+        value: |a| a.score,
+        counts: counts(&texts.hypotheses),
+        other: texts.other.as_ref().map(counts),
+    };
+    metric.found(args, |a| {
+        format!("accuracy = {:.4} ({} of {})", a.score, a.correct, a.total)
+    })
+}
