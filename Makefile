@@ -1,5 +1,5 @@
 # The two commands of the README, each with all the set-up it needs.
-.PHONY: report test setup
+.PHONY: report test setup bench-peers
 
 report: setup
 	cargo run --release -- report
@@ -13,3 +13,9 @@ test: setup
 # A LAPACK (libopenblas), installed with the system's package manager when it is missing.
 setup:
 	@.ci/setup
+
+# The same training steps and decoding here and in PyTorch, in turn, and the ratios (needs torch, transformers, peft).
+PYTHON ?= python3
+bench-peers: setup
+	cargo build --release
+	$(PYTHON) reports/peers/compare.py

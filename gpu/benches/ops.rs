@@ -1,11 +1,16 @@
-//! Each fused operation, forward and backward, against the same function in plain candle.
+//! Each fused operation, forward and backward, against the same function in plain candle: `cargo bench -p inducer-gpu`.
+//!
+//! Sizes of GPT-2 small with 512 tokens in three rows; the threads of the machine.
 
 use candle_core::{DType, Device, Tensor};
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use inducer_gpu::ops::activation::Activation;
 use inducer_gpu::ops::attention::{self, Heads, Visible};
+use inducer_gpu::ops::cross_entropy::{self, Head};
 use inducer_gpu::ops::dropout::Dropout;
+use inducer_gpu::ops::gate::{self, KeyMlp};
 use inducer_gpu::ops::layer_norm;
+use inducer_gpu::ops::linear::Linear;
 use inducer_gpu::{Parameter, Result, Tape, Value};
 
 const TOKENS: usize = 512;
@@ -13,26 +18,39 @@ const HEADS: Heads = Heads {
     count: 12,
     width: 64,
 };
+const STARTS: [usize; 4] = [0, TOKENS / 4, TOKENS / 2, TOKENS];
 
-fn random(name: &str, shape: &[usize]) -> Parameter {
-    let init = inducer_gpu::init::Init::Normal(1.0);
+fn random(name: &str, shape: &[usize], trainable: bool) -> Parameter {
+    let init = inducer_gpu::init::Init::Normal(0.1);
     let tensor = inducer_gpu::init::tensor(init, 1, name, shape, DType::F32, &Device::Cpu);
-    Parameter::new(name, tensor.unwrap_or_else(|e| panic!("{e}")), true)
+    Parameter::new(name, tensor.unwrap_or_else(|e| panic!("{e}")), trainable)
 }
 
-/// One forward and backward pass of `f` on these parameters.
-fn pass(parameters: &[Parameter], f: &dyn Fn(&Tape, &[Value]) -> Result<Value>) -> Result<Tensor> {
-    let tape = Tape::new();
+fn trained(name: &str, shape: &[usize]) -> Parameter {
+    random(name, shape, true)
+}
+
+fn frozen(name: &str, shape: &[usize]) -> Parameter {
+    random(name, shape, false)
+}
+
+/// One forward and, with `backward`, one backward pass of `f`.
+fn pass(
+    parameters: &[Parameter],
+    f: &dyn Fn(&Tape, &[Value]) -> Result<Value>,
+    backward: bool,
+) -> Result<Option<Tensor>> {
+    let tape = if backward { Tape::new() } else { Tape::off() };
     let values: Vec<Value> = parameters.iter().map(|p| tape.parameter(p)).collect();
     let y = f(&tape, &values)?;
+    if !backward {
+        return Ok(None);
+    }
     let ones = y.tensor.ones_like()?;
     let loss = tape
         .composed(&[&y], |a| Ok(vec![(&a[0] * &ones)?.sum_all()?]))?
         .remove(0);
-    let mut gradients = tape.backward(&loss, parameters)?;
-    gradients
-        .remove(&parameters[0].name)
-        .ok_or_else(|| inducer_gpu::Error::Batch("no gradient".into()))
+    Ok(tape.backward(&loss, parameters)?.into_values().next())
 }
 
 type Form = Box<dyn Fn(&Tape, &[Value]) -> Result<Value>>;
@@ -41,34 +59,46 @@ fn compare(c: &mut Criterion, name: &str, parameters: &[Parameter], fused: Form,
     let mut group = c.benchmark_group(name);
     group.sample_size(10);
     for (form, f) in [("fused", fused), ("composed", composed)] {
-        group.bench_function(form, |b| {
-            b.iter(|| pass(parameters, &f).unwrap_or_else(|e| panic!("{e}")));
-        });
+        for (direction, backward) in [("forward", false), ("forward+backward", true)] {
+            group.bench_function(BenchmarkId::new(direction, form), |b| {
+                b.iter(|| pass(parameters, &f, backward).unwrap_or_else(|e| panic!("{e}")));
+            });
+        }
     }
     group.finish();
 }
 
-fn operations(c: &mut Criterion) {
+fn backbone(c: &mut Criterion) {
     let d = HEADS.hidden();
-    let starts = [0, TOKENS / 4, TOKENS / 2, TOKENS];
     compare(
         c,
         "attention",
-        &[random("qkv", &[TOKENS, 3 * d])],
-        Box::new(move |t, v| {
-            Ok(attention::attention(t, &v[0], HEADS, &starts, Visible::Causal, Dropout::OFF)?.0)
+        &[trained("qkv", &[TOKENS, 3 * d])],
+        Box::new(|t, v| {
+            Ok(attention::attention(t, &v[0], HEADS, &STARTS, Visible::Causal, Dropout::OFF)?.0)
         }),
-        Box::new(move |t, v| {
-            Ok(attention::composed(t, &v[0], HEADS, &starts, Visible::Causal, Dropout::OFF)?.0)
+        Box::new(|t, v| {
+            Ok(attention::composed(t, &v[0], HEADS, &STARTS, Visible::Causal, Dropout::OFF)?.0)
         }),
+    );
+    compare(
+        c,
+        "linear-frozen",
+        &[
+            trained("x", &[TOKENS, d]),
+            frozen("w", &[d, 4 * d]),
+            frozen("b", &[4 * d]),
+        ],
+        Box::new(|t, v| Linear::conv1d(&v[1], &v[2]).apply(t, &v[0])),
+        Box::new(|t, v| Linear::conv1d(&v[1], &v[2]).composed(t, &v[0])),
     );
     compare(
         c,
         "layer-norm",
         &[
-            random("x", &[TOKENS, d]),
-            random("w", &[d]),
-            random("b", &[d]),
+            trained("x", &[TOKENS, d]),
+            frozen("w", &[d]),
+            frozen("b", &[d]),
         ],
         Box::new(|t, v| layer_norm::layer_norm(t, &v[0], &v[1], &v[2], 1e-5)),
         Box::new(|t, v| layer_norm::composed(t, &v[0], &v[1], &v[2], 1e-5)),
@@ -76,11 +106,65 @@ fn operations(c: &mut Criterion) {
     compare(
         c,
         "gelu",
-        &[random("x", &[TOKENS, 4 * d])],
+        &[trained("x", &[TOKENS, 4 * d])],
         Box::new(|t, v| Activation::GeluTanh.apply(t, &v[0])),
         Box::new(|t, v| Activation::GeluTanh.composed(t, &v[0])),
     );
+    let targets: Vec<(usize, u32)> = (0..TOKENS / 3).map(|t| (3 * t, 7 * t as u32)).collect();
+    let again = targets.clone();
+    compare(
+        c,
+        "cross-entropy",
+        &[trained("h", &[TOKENS, d]), frozen("wte", &[50_257, d])],
+        Box::new(move |t, v| cross_entropy::cross_entropy(t, &v[0], head(&v[1]), &targets, 0.1)),
+        Box::new(move |t, v| cross_entropy::composed(t, &v[0], head(&v[1]), &again, 0.1)),
+    );
 }
 
-criterion_group!(benches, operations);
+fn head(tokens: &Value) -> Head<'_> {
+    Head {
+        tokens,
+        added: None,
+    }
+}
+
+fn inducer(c: &mut Criterion) {
+    let (h, p, r, d) = (HEADS.count, HEADS.width, 15, HEADS.hidden());
+    compare(
+        c,
+        "inducer-score",
+        &[
+            trained("qkv", &[TOKENS, 3 * d]),
+            trained("a", &[h, p, 10]),
+            trained("ab", &[h, 10]),
+            trained("c", &[h, 10, p]),
+            trained("cb", &[h, p]),
+        ],
+        Box::new(|t, v| gate::own_score(t, &v[0], HEADS, Some(key(v)))),
+        Box::new(|t, v| gate::own_score_composed(t, &v[0], HEADS, Some(key(v)))),
+    );
+    compare(
+        c,
+        "inducer-hidden",
+        &[
+            trained("qkv", &[TOKENS, 3 * d]),
+            trained("lambda", &[TOKENS, h]),
+            trained("down", &[h, p, r]),
+            trained("bias", &[h, r]),
+        ],
+        Box::new(|t, v| gate::gated_hidden(t, &v[0], &v[1], &v[2], &v[3], HEADS)),
+        Box::new(|t, v| gate::gated_hidden_composed(t, &v[0], &v[1], &v[2], &v[3], HEADS)),
+    );
+}
+
+fn key(v: &[Value]) -> KeyMlp<'_> {
+    KeyMlp {
+        down: &v[1],
+        down_bias: &v[2],
+        up: &v[3],
+        up_bias: &v[4],
+    }
+}
+
+criterion_group!(benches, backbone, inducer);
 criterion_main!(benches);

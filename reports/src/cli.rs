@@ -1,5 +1,6 @@
 //! The command line of `inducer`.
 
+use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -56,6 +57,11 @@ pub enum Command {
         after_help = "Example:\n  inducer verify --cases 64\n  inducer verify --claim eq07 --json"
     )]
     Verify(VerifyArgs),
+    /// Time a training step or decoding on a backbone with random weights
+    #[command(
+        after_help = "Example:\n  inducer bench --preset gpt2 --method inducer --batch 4 --length 128 --steps 8 --threads 2 --json\n  inducer bench --decode --preset tiny --batch 8 --length 32 --new-tokens 40"
+    )]
+    Bench(BenchArgs),
     /// The parameter counts of the paper's tables, computed from the model definitions
     #[command(
         after_help = "Example:\n  inducer params\n  inducer params --backbone gpt2/ --adapter adapter/adapter_config.json"
@@ -432,6 +438,53 @@ pub struct VerifyArgs {
     /// Only the claims whose id contains this
     #[arg(long)]
     pub claim: Option<String>,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Compute
+    #[command(flatten)]
+    pub compute: Compute,
+}
+
+/// `inducer bench`.
+#[derive(Args, Clone, Debug)]
+pub struct BenchArgs {
+    /// Size of the backbone
+    #[arg(long, value_enum, default_value = "gpt2")]
+    pub preset: crate::bench::Preset,
+    /// Method by name, with the paper's sizes
+    #[arg(long, default_value = "inducer")]
+    pub method: String,
+    /// Rows
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..).map(|n| n as usize))]
+    pub batch: usize,
+    /// Length of the longest row (with --decode: of every prompt)
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(4..).map(|n| n as usize))]
+    pub length: usize,
+    /// Timed steps (with --decode: repeats)
+    #[arg(long, default_value_t = 8)]
+    pub steps: usize,
+    /// Steps before the clock starts
+    #[arg(long, default_value_t = 2)]
+    pub warmup: usize,
+    /// Seed of ids and initial values
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Scalar type
+    #[arg(long, value_enum, default_value = "f32")]
+    pub dtype: Precision,
+    /// Time greedy decoding instead
+    #[arg(long)]
+    pub decode: bool,
+    /// New tokens a row
+    #[arg(long, default_value_t = 40, requires = "decode")]
+    pub new_tokens: usize,
+    /// Hugging Face directory to decode with, instead of random weights
+    #[arg(long, requires = "decode")]
+    pub backbone: Option<PathBuf>,
+    /// Write the prompts to this file as JSON, for another program
+    #[arg(long, requires = "decode")]
+    pub prompts_out: Option<PathBuf>,
     /// Print as JSON
     #[arg(long)]
     pub json: bool,

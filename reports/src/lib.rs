@@ -1,6 +1,7 @@
 //! The command `inducer`: runs, studies and their report.
 
 pub mod assemble;
+pub mod bench;
 pub mod cli;
 pub mod commands;
 pub mod compute;

@@ -5,11 +5,16 @@ use inducer_reports::cli::{Cli, Command};
 use inducer_reports::commands;
 use std::process::ExitCode;
 
+/// A step allocates and frees the same few hundred buffers over and over; this allocator keeps them mapped.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match &cli.command {
         Command::Score(args) => commands::score::run(args),
         Command::Forward(args) => commands::forward::run(args),
+        Command::Bench(args) => commands::bench::run(args),
         Command::Params(args) => commands::params::run(args),
         Command::Pretrain(args) => commands::pretrain::run(args),
         Command::Verify(args) => commands::verify::run(args),

@@ -93,15 +93,20 @@ impl Activation {
         let a = cpu(x)?;
         let a = a.slice::<T>()?;
         let mut y = vec![T::zero(); a.len()];
-        for_rows(&mut y, WIDTH, |i, row| {
-            let x = &a[i * WIDTH..i * WIDTH + row.len()];
-            match self {
-                Self::GeluTanh => each(row, x, |x| Self::GeluTanh.value(x)),
-                Self::GeluErf => each(row, x, |x| Self::GeluErf.value(x)),
-                Self::Tanh => each(row, x, |x| Self::Tanh.value(x)),
-                Self::Relu => each(row, x, |x| Self::Relu.value(x)),
-            }
-        });
+        for_rows(
+            &mut y,
+            WIDTH,
+            #[inline(always)]
+            |i, row| {
+                let x = &a[i * WIDTH..i * WIDTH + row.len()];
+                match self {
+                    Self::GeluTanh => each(row, x, |x| Self::GeluTanh.value(x)),
+                    Self::GeluErf => each(row, x, |x| Self::GeluErf.value(x)),
+                    Self::Tanh => each(row, x, |x| Self::Tanh.value(x)),
+                    Self::Relu => each(row, x, |x| Self::Relu.value(x)),
+                }
+            },
+        );
         tensor(y, x.shape().clone())
     }
 
@@ -109,15 +114,20 @@ impl Activation {
         let (grad, a) = (cpu(g)?, cpu(x)?);
         let (grad, a) = (grad.slice::<T>()?, a.slice::<T>()?);
         let mut dx = grad.to_vec();
-        for_rows(&mut dx, WIDTH, |i, row| {
-            let x = &a[i * WIDTH..i * WIDTH + row.len()];
-            match self {
-                Self::GeluTanh => scale(row, x, |x| Self::GeluTanh.slope(x)),
-                Self::GeluErf => scale(row, x, |x| Self::GeluErf.slope(x)),
-                Self::Tanh => scale(row, x, |x| Self::Tanh.slope(x)),
-                Self::Relu => scale(row, x, |x| Self::Relu.slope(x)),
-            }
-        });
+        for_rows(
+            &mut dx,
+            WIDTH,
+            #[inline(always)]
+            |i, row| {
+                let x = &a[i * WIDTH..i * WIDTH + row.len()];
+                match self {
+                    Self::GeluTanh => scale(row, x, |x| Self::GeluTanh.slope(x)),
+                    Self::GeluErf => scale(row, x, |x| Self::GeluErf.slope(x)),
+                    Self::Tanh => scale(row, x, |x| Self::Tanh.slope(x)),
+                    Self::Relu => scale(row, x, |x| Self::Relu.slope(x)),
+                }
+            },
+        );
         tensor(dx, x.shape().clone())
     }
 

@@ -273,17 +273,20 @@ impl Job {
                     scores.resize(BLOCK * m, T::zero());
                     let s = &mut scores[..rows * width];
                     self.score(s, q, k, range, h, from, rows, width);
-                    simd(|| {
-                        for (i, row) in s.chunks_exact_mut(width).enumerate() {
-                            let token = range.q.0 + from + i;
-                            let sees = self.sees(from + i, m);
-                            let (seen, hidden) = row.split_at_mut(sees);
-                            let log = normalise(seen);
-                            hidden.fill(T::zero());
-                            lse_out.part(token * count + h, 1)[0] = log;
-                            self.thin(seen, token, h);
-                        }
-                    });
+                    simd(
+                        #[inline(always)]
+                        || {
+                            for (i, row) in s.chunks_exact_mut(width).enumerate() {
+                                let token = range.q.0 + from + i;
+                                let sees = self.sees(from + i, m);
+                                let (seen, hidden) = row.split_at_mut(sees);
+                                let log = normalise(seen);
+                                hidden.fill(T::zero());
+                                lse_out.part(token * count + h, 1)[0] = log;
+                                self.thin(seen, token, h);
+                            }
+                        },
+                    );
                     let dst = MatMut::strided(out, (range.q.0 + from) * d + h * p, d);
                     gemm(
                         rows,
@@ -403,28 +406,31 @@ impl Job {
                         T::one(),
                         Threads::One,
                     );
-                    simd(|| {
-                        for i in 0..rows {
-                            let token = range.q.0 + from + i;
-                            let sees = self.sees(from + i, m);
-                            let log = lse[token * count + h];
-                            let (w, g) = (
-                                &mut s[i * width..(i + 1) * width],
-                                &mut ds[i * width..(i + 1) * width],
-                            );
-                            self.thin(&mut g[..sees], token, h);
-                            let at = token * d + h * p;
-                            let shift = dot(&go[at..at + p], &o[at..at + p])
-                                - glse.map_or(T::zero(), |g| g[token * count + h]);
-                            for j in 0..sees {
-                                w[j] = (w[j] - log).fexp();
-                                g[j] = w[j] * (g[j] - shift);
+                    simd(
+                        #[inline(always)]
+                        || {
+                            for i in 0..rows {
+                                let token = range.q.0 + from + i;
+                                let sees = self.sees(from + i, m);
+                                let log = lse[token * count + h];
+                                let (w, g) = (
+                                    &mut s[i * width..(i + 1) * width],
+                                    &mut ds[i * width..(i + 1) * width],
+                                );
+                                self.thin(&mut g[..sees], token, h);
+                                let at = token * d + h * p;
+                                let shift = dot(&go[at..at + p], &o[at..at + p])
+                                    - glse.map_or(T::zero(), |g| g[token * count + h]);
+                                for j in 0..sees {
+                                    w[j] = (w[j] - log).fexp();
+                                    g[j] = w[j] * (g[j] - shift);
+                                }
+                                w[sees..].fill(T::zero());
+                                g[sees..].fill(T::zero());
+                                self.thin(&mut w[..sees], token, h);
                             }
-                            w[sees..].fill(T::zero());
-                            g[sees..].fill(T::zero());
-                            self.thin(&mut w[..sees], token, h);
-                        }
-                    });
+                        },
+                    );
                     let (s, ds) = (Mat::new(s, width), Mat::new(ds, width));
                     let first = range.q.0 + from;
                     gemm(
@@ -507,33 +513,39 @@ pub fn attention_cached<T: Elem>(
     (0..rows.len())
         .into_par_iter()
         .for_each_init(Vec::new, |scores: &mut Vec<T>, r| {
-            simd(|| {
-                let [k, v] = &rows[r];
-                let (n, m) = (starts[r + 1] - starts[r], k.len() / d);
-                for i in 0..n {
-                    let token = starts[r] + i;
-                    let sees = if visible == Visible::Causal {
-                        m - n + i + 1
-                    } else {
-                        m
-                    };
-                    for h in 0..count {
-                        let q = &x[token * total + h * p..token * total + (h + 1) * p];
-                        scores.clear();
-                        scores.extend(
-                            (0..sees)
-                                .map(|j| scale * dot(q, &k[j * d + h * p..j * d + (h + 1) * p])),
-                        );
-                        lse_out.part(token * count + h, 1)[0] = normalise(scores);
-                        let o = out.part(token * d + h * p, p);
-                        for (j, w) in scores.iter().enumerate() {
-                            for (o, v) in o.iter_mut().zip(&v[j * d + h * p..j * d + (h + 1) * p]) {
-                                *o += *w * *v;
+            simd(
+                #[inline(always)]
+                || {
+                    let [k, v] = &rows[r];
+                    let (n, m) = (starts[r + 1] - starts[r], k.len() / d);
+                    for i in 0..n {
+                        let token = starts[r] + i;
+                        let sees = if visible == Visible::Causal {
+                            m - n + i + 1
+                        } else {
+                            m
+                        };
+                        for h in 0..count {
+                            let q = &x[token * total + h * p..token * total + (h + 1) * p];
+                            scores.clear();
+                            scores.extend(
+                                (0..sees).map(|j| {
+                                    scale * dot(q, &k[j * d + h * p..j * d + (h + 1) * p])
+                                }),
+                            );
+                            lse_out.part(token * count + h, 1)[0] = normalise(scores);
+                            let o = out.part(token * d + h * p, p);
+                            for (j, w) in scores.iter().enumerate() {
+                                for (o, v) in
+                                    o.iter_mut().zip(&v[j * d + h * p..j * d + (h + 1) * p])
+                                {
+                                    *o += *w * *v;
+                                }
                             }
                         }
                     }
-                }
-            });
+                },
+            );
         });
     Ok((tensor(o, (tokens, d))?, tensor(lse, (tokens, count))?))
 }

@@ -9,8 +9,8 @@
 //! Label smoothing and ignored positions follow PyTorch's `CrossEntropyLoss`.
 
 use super::elem::{Elem, max, simd, sum};
-use super::raw::{Mat, MatMut, Shared, Threads, gemm};
-use super::{cpu, dispatch, fused, tensor};
+use super::raw::{Mat, MatMut, Shared, Threads, gemm, product};
+use super::{cpu, dispatch, few_rows, fused, tensor};
 use crate::error::Result;
 use crate::tape::{Tape, Value};
 use candle_core::{D, Device, Tensor};
@@ -65,6 +65,14 @@ impl<'a> Head<'a> {
 fn score<T: Elem>(out: &mut [T], h: &[T], tokens: &[T], added: &[T], rows: usize, d: usize) {
     let (v, s) = (tokens.len() / d, added.len() / d);
     let shared = Shared::new(out);
+    if rows <= few_rows::MOST {
+        for (table, from) in [(tokens, 0), (added, v)] {
+            let (count, w) = (table.len() / d, Mat::new(table, d).t());
+            let dst = MatMut::strided(shared, from, v + s);
+            few_rows::product_into(rows, count, d, dst, Mat::new(h, d), w, T::one());
+        }
+        return;
+    }
     gemm(
         rows,
         v,
@@ -175,19 +183,21 @@ fn run<T: Elem>(
         let losses: Vec<f64> = z
             .par_chunks_mut(width)
             .zip(chunk)
-            .map(|(z, (_, y))| simd(|| row_loss(z, *y as usize, smoothing, targets.len())))
+            .map(|(z, (_, y))| {
+                simd(
+                    #[inline(always)]
+                    || row_loss(z, *y as usize, smoothing, targets.len()),
+                )
+            })
             .collect();
         loss += losses.iter().sum::<f64>();
         let z = &*z;
         let z_matrix = |from: usize| Mat::strided(z, from, width);
         if !dh.is_empty() {
-            let mut grad = vec![T::zero(); n * d];
-            gemm(
+            let mut grad = product(
                 n,
                 d,
                 v,
-                MatMut::new(&mut grad, d),
-                false,
                 z_matrix(0),
                 Mat::new(e, d),
                 T::one(),

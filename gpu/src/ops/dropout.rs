@@ -60,12 +60,17 @@ impl Dropout {
     /// The factors of a whole matrix [rows, width].
     pub fn mask<T: Elem>(&self, rows: usize, width: usize) -> Vec<T> {
         let mut mask = vec![T::zero(); rows * width];
-        for_rows(&mut mask, width, |i, out| {
-            let keep = self.row::<T>(i as u64);
-            for (j, m) in out.iter_mut().enumerate() {
-                *m = keep.factor(j as u32);
-            }
-        });
+        for_rows(
+            &mut mask,
+            width,
+            #[inline(always)]
+            |i, out| {
+                let keep = self.row::<T>(i as u64);
+                for (j, m) in out.iter_mut().enumerate() {
+                    *m = keep.factor(j as u32);
+                }
+            },
+        );
         mask
     }
 
@@ -130,7 +135,7 @@ fn masked(x: &Tensor, drop: Dropout) -> Result<Tensor> {
     dispatch!(x, T => {
         let width = super::inplace::last_dim(x);
         let mut y = cpu(x)?.slice::<T>()?.to_vec();
-        for_rows(&mut y, width, |i, row| {
+        for_rows(&mut y, width, #[inline(always)] |i, row| {
             let keep = drop.row::<T>(i as u64);
             for (j, y) in row.iter_mut().enumerate() {
                 *y *= keep.factor(j as u32);
@@ -156,7 +161,7 @@ pub fn residual(tape: &Tape, x: &Value, branch: &Value, drop: Dropout) -> Result
             let (a, b) = (a.slice::<T>()?, b.slice::<T>()?);
             let width = super::inplace::last_dim(&x.tensor);
             let mut y = vec![T::zero(); a.len()];
-            for_rows(&mut y, width, |i, row| {
+            for_rows(&mut y, width, #[inline(always)] |i, row| {
                 let from = i * width;
                 for (j, y) in row.iter_mut().enumerate() {
                     *y = a[from + j] + b[from + j];

@@ -19,6 +19,103 @@ pub trait Elem: WithDType + num_traits::Float + std::iter::Sum + Send + Sync {
     fn ferf(self) -> Self;
     /// From f64, rounded.
     fn of(x: f64) -> Self;
+    /// `y ← y + Σ_r factors_r lines_r` for vectors of one length.
+    #[inline(always)]
+    fn add_lines(y: &mut [Self], lines: [&[Self]; 4], factors: [Self; 4]) {
+        for (w, f) in lines.iter().zip(factors) {
+            for (y, w) in y.iter_mut().zip(*w) {
+                *y += f * *w;
+            }
+        }
+    }
+    /// `out[i, o] = ⟨rows_i, lines_o⟩` for vectors of one length; `out` is [rows, lines].
+    fn dots(rows: &[&[Self]], lines: &[&[Self]], out: &mut [Self]) {
+        simd(
+            #[inline(always)]
+            || {
+                for (x, out) in rows.iter().zip(out.chunks_exact_mut(lines.len().max(1))) {
+                    for (w, y) in lines.iter().zip(out) {
+                        *y = dot(x, w);
+                    }
+                }
+            },
+        );
+    }
+}
+
+/// [`Elem::add_lines`] of f32 in the processor's own vectors.
+struct AddLines<'a> {
+    y: &'a mut [f32],
+    lines: [&'a [f32]; 4],
+    factors: [f32; 4],
+}
+
+impl pulp::WithSimd for AddLines<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, simd: S) {
+        let len = self.y.len();
+        let [w0, w1, w2, w3] = self.lines.map(|w| S::as_simd_f32s(&w[..len]));
+        let [a, b, c, d] = self.factors.map(|f| simd.splat_f32s(f));
+        let (y, y_tail) = S::as_mut_simd_f32s(self.y);
+        for ((((y, w0), w1), w2), w3) in y.iter_mut().zip(w0.0).zip(w1.0).zip(w2.0).zip(w3.0) {
+            let sum = simd.mul_add_f32s(*w0, a, *y);
+            let sum = simd.mul_add_f32s(*w1, b, sum);
+            let sum = simd.mul_add_f32s(*w2, c, sum);
+            *y = simd.mul_add_f32s(*w3, d, sum);
+        }
+        for (t, y) in y_tail.iter_mut().enumerate() {
+            for (w, f) in [w0.1, w1.1, w2.1, w3.1].iter().zip(self.factors) {
+                *y += w[t] * f;
+            }
+        }
+    }
+}
+
+/// [`Elem::dots`] of f32, in the processor's own vectors: four rows at a time share each load of a line and run as
+/// independent chains of additions.
+struct Dots<'a> {
+    rows: &'a [&'a [f32]],
+    lines: &'a [&'a [f32]],
+    out: &'a mut [f32],
+}
+
+impl pulp::WithSimd for Dots<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, simd: S) {
+        let count = self.lines.len();
+        for (o, line) in self.lines.iter().enumerate() {
+            let (w, w_tail) = S::as_simd_f32s(line);
+            let tail = |x: &[f32]| -> f32 {
+                let x = &x[line.len() - w_tail.len()..];
+                x.iter().zip(w_tail).map(|(x, w)| x * w).sum()
+            };
+            let mut i = 0;
+            while i + 4 <= self.rows.len() {
+                let x: [&[f32]; 4] = std::array::from_fn(|r| &self.rows[i + r][..line.len()]);
+                let [x0, x1, x2, x3] = x.map(|x| S::as_simd_f32s(x).0);
+                let zero = simd.splat_f32s(0.0);
+                let (mut a, mut b, mut c, mut d) = (zero, zero, zero, zero);
+                for ((((w, x0), x1), x2), x3) in w.iter().zip(x0).zip(x1).zip(x2).zip(x3) {
+                    a = simd.mul_add_f32s(*x0, *w, a);
+                    b = simd.mul_add_f32s(*x1, *w, b);
+                    c = simd.mul_add_f32s(*x2, *w, c);
+                    d = simd.mul_add_f32s(*x3, *w, d);
+                }
+                for (r, sum) in [a, b, c, d].into_iter().enumerate() {
+                    self.out[(i + r) * count + o] = simd.reduce_sum_f32s(sum) + tail(x[r]);
+                }
+                i += 4;
+            }
+            while i < self.rows.len() {
+                self.out[i * count + o] = dot(self.rows[i], line);
+                i += 1;
+            }
+        }
+    }
 }
 
 impl Elem for f32 {
@@ -76,6 +173,15 @@ impl Elem for f32 {
     #[inline(always)]
     fn of(x: f64) -> Self {
         x as f32
+    }
+
+    #[inline(always)]
+    fn add_lines(y: &mut [Self], lines: [&[Self]; 4], factors: [Self; 4]) {
+        pulp::Arch::new().dispatch(AddLines { y, lines, factors });
+    }
+
+    fn dots(rows: &[&[Self]], lines: &[&[Self]], out: &mut [Self]) {
+        pulp::Arch::new().dispatch(Dots { rows, lines, out });
     }
 }
 

@@ -90,18 +90,23 @@ fn forward<T: Elem>(
         }
     };
     let mut y = vec![T::zero(); ids.len() * d];
-    for_rows(&mut y, d, |i, out| {
-        let p = positions[i] as usize;
-        let (token, place) = (row(ids[i]), &places[p * d..(p + 1) * d]);
-        for j in 0..d {
-            out[j] = token[j] + place[j];
-        }
-        if let Some(s) = segments {
-            for (o, s) in out.iter_mut().zip(row(s[i])) {
-                *o += *s;
+    for_rows(
+        &mut y,
+        d,
+        #[inline(always)]
+        |i, out| {
+            let p = positions[i] as usize;
+            let (token, place) = (row(ids[i]), &places[p * d..(p + 1) * d]);
+            for j in 0..d {
+                out[j] = token[j] + place[j];
             }
-        }
-    });
+            if let Some(s) = segments {
+                for (o, s) in out.iter_mut().zip(row(s[i])) {
+                    *o += *s;
+                }
+            }
+        },
+    );
     tensor(y, (ids.len(), d))
 }
 

@@ -65,7 +65,14 @@ fn units<T: Elem>(
         T::one(),
         Threads::One,
     );
-    simd(|| u.iter_mut().for_each(|u| *u = u.ftanh()));
+    simd(
+        #[inline(always)]
+        || {
+            for u in &mut u {
+                *u = u.ftanh();
+            }
+        },
+    );
     u
 }
 
@@ -109,15 +116,18 @@ fn score_forward<T: Elem>(tensors: &[Tensor], heads: Heads) -> Result<Tensor> {
     let out = Shared::new(&mut s);
     (0..count).into_par_iter().for_each(|h| {
         let inducers = inducers(&data, total, h, heads, tokens);
-        simd(|| {
-            for t in 0..tokens {
-                let q = &data[0][t * total + h * p..t * total + (h + 1) * p];
-                let extra = inducers
-                    .as_ref()
-                    .map_or(T::zero(), |(_, y)| dot(q, &y[t * p..(t + 1) * p]));
-                out.part(t * count + h, 1)[0] = scale * (dot(q, q) + extra);
-            }
-        });
+        simd(
+            #[inline(always)]
+            || {
+                for t in 0..tokens {
+                    let q = &data[0][t * total + h * p..t * total + (h + 1) * p];
+                    let extra = inducers
+                        .as_ref()
+                        .map_or(T::zero(), |(_, y)| dot(q, &y[t * p..(t + 1) * p]));
+                    out.part(t * count + h, 1)[0] = scale * (dot(q, q) + extra);
+                }
+            },
+        );
     });
     tensor(s, (tokens, count))
 }
@@ -201,17 +211,21 @@ fn score_backward_head<T: Elem>(
     let two = T::of(2.0);
     let made = inducers(data, total, h, heads, tokens);
     let mut scaled = vec![T::zero(); tokens * p]; // g q, the gradient of MLP_k(q)
-    simd(|| {
-        for t in 0..tokens {
-            let q = &data[0][t * total + h * p..t * total + (h + 1) * p];
-            let w = scale * g[t * count + h];
-            let dq = grads[0].part(t * d + h * p, p);
-            for j in 0..p {
-                scaled[t * p + j] = w * q[j];
-                dq[j] = w * (two * q[j] + made.as_ref().map_or(T::zero(), |(_, y)| y[t * p + j]));
+    simd(
+        #[inline(always)]
+        || {
+            for t in 0..tokens {
+                let q = &data[0][t * total + h * p..t * total + (h + 1) * p];
+                let w = scale * g[t * count + h];
+                let dq = grads[0].part(t * d + h * p, p);
+                for j in 0..p {
+                    scaled[t * p + j] = w * q[j];
+                    dq[j] =
+                        w * (two * q[j] + made.as_ref().map_or(T::zero(), |(_, y)| y[t * p + j]));
+                }
             }
-        }
-    });
+        },
+    );
     let Some((u, _)) = made else { return };
     let r = u.len() / tokens;
     let up = Mat::strided(data[3], h * r * p, p);
@@ -227,11 +241,14 @@ fn score_backward_head<T: Elem>(
         T::one(),
         Threads::One,
     );
-    simd(|| {
-        dz.iter_mut()
-            .zip(&u)
-            .for_each(|(z, u)| *z *= T::one() - *u * *u)
-    });
+    simd(
+        #[inline(always)]
+        || {
+            dz.iter_mut()
+                .zip(&u)
+                .for_each(|(z, u)| *z *= T::one() - *u * *u)
+        },
+    );
     gemm(
         r,
         p,
@@ -252,13 +269,16 @@ fn score_backward_head<T: Elem>(
 /// Adds the rows of `x` to `sums`.
 #[inline(always)]
 fn add_rows<T: Elem>(sums: &mut [T], x: &[T]) {
-    simd(|| {
-        for row in x.chunks_exact(sums.len()) {
-            for (s, x) in sums.iter_mut().zip(row) {
-                *s += *x;
+    simd(
+        #[inline(always)]
+        || {
+            for row in x.chunks_exact(sums.len()) {
+                for (s, x) in sums.iter_mut().zip(row) {
+                    *s += *x;
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 /// Gradients through `z = q A + a` of one head: dA, da, and dq added.
@@ -533,7 +553,7 @@ pub fn fade(tape: &Tape, f: &Value, lambda: &Value, heads: Heads) -> Result<Valu
             let (x, l) = (cpu(x)?, cpu(lambda)?);
             let l = l.slice::<T>()?;
             let mut y = x.slice::<T>()?.to_vec();
-            for_rows(&mut y, p, |i, row| row.iter_mut().for_each(|y| *y *= T::one() - l[i]));
+            for_rows(&mut y, p, #[inline(always)] |i, row| row.iter_mut().for_each(|y| *y *= T::one() - l[i]));
             tensor(y, (tokens, d))
         })
     };

@@ -48,14 +48,19 @@ impl AddBlock {
     ) -> candle_core::Result<()> {
         let block = source::<T>(s2, l2)?;
         let all = elements::<T>(s1, l1)?;
-        for_rows(all, self.total, |i, row| {
-            for (a, b) in row[self.column..self.column + self.width]
-                .iter_mut()
-                .zip(&block[i * self.width..(i + 1) * self.width])
-            {
-                *a += *b;
-            }
-        });
+        for_rows(
+            all,
+            self.total,
+            #[inline(always)]
+            |i, row| {
+                for (a, b) in row[self.column..self.column + self.width]
+                    .iter_mut()
+                    .zip(&block[i * self.width..(i + 1) * self.width])
+                {
+                    *a += *b;
+                }
+            },
+        );
         Ok(())
     }
 }
@@ -154,13 +159,18 @@ impl Moment {
         let g = source::<T>(s2, l2)?;
         let (beta, rest, scale) = (T::of(self.beta), T::of(1.0 - self.beta), T::of(self.scale));
         let m = elements::<T>(s1, l1)?;
-        for_rows(m, 4096, |i, row| {
-            let n = row.len();
-            for (m, g) in row.iter_mut().zip(&g[i * 4096..i * 4096 + n]) {
-                let g = *g * scale;
-                *m = beta * *m + rest * if self.squared { g * g } else { g };
-            }
-        });
+        for_rows(
+            m,
+            4096,
+            #[inline(always)]
+            |i, row| {
+                let n = row.len();
+                for (m, g) in row.iter_mut().zip(&g[i * 4096..i * 4096 + n]) {
+                    let g = *g * scale;
+                    *m = beta * *m + rest * if self.squared { g * g } else { g };
+                }
+            },
+        );
         Ok(())
     }
 
@@ -224,12 +234,17 @@ impl AdamStep {
             T::of(self.eps),
         );
         let w = elements::<T>(s1, l1)?;
-        for_rows(w, 4096, |i, row| {
-            let from = i * 4096;
-            for (j, w) in row.iter_mut().enumerate() {
-                *w = *w * shrink - rate * m[from + j] / ((v[from + j] / c2).sqrt() + eps);
-            }
-        });
+        for_rows(
+            w,
+            4096,
+            #[inline(always)]
+            |i, row| {
+                let from = i * 4096;
+                for (j, w) in row.iter_mut().enumerate() {
+                    *w = *w * shrink - rate * m[from + j] / ((v[from + j] / c2).sqrt() + eps);
+                }
+            },
+        );
         Ok(())
     }
 

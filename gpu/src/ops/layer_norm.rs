@@ -64,13 +64,18 @@ fn forward<T: Elem>(x: &Tensor, w: &Tensor, b: &Tensor, eps: f64) -> Result<Tens
     let (x, w, b) = (x.slice::<T>()?, w.slice::<T>()?, b.slice::<T>()?);
     let d = shape.1;
     let mut y = vec![T::zero(); x.len()];
-    for_rows(&mut y, d, |i, row| {
-        let x = &x[i * d..(i + 1) * d];
-        let (mean, r) = statistics(x, T::of(eps));
-        for j in 0..d {
-            row[j] = (x[j] - mean) * r * w[j] + b[j];
-        }
-    });
+    for_rows(
+        &mut y,
+        d,
+        #[inline(always)]
+        |i, row| {
+            let x = &x[i * d..(i + 1) * d];
+            let (mean, r) = statistics(x, T::of(eps));
+            for j in 0..d {
+                row[j] = (x[j] - mean) * r * w[j] + b[j];
+            }
+        },
+    );
     tensor(y, shape)
 }
 
@@ -81,19 +86,24 @@ fn input_gradient<T: Elem>(g: &Tensor, x: &Tensor, w: &Tensor, eps: f64) -> Resu
     let d = shape.1;
     let n = T::of(d as f64);
     let mut dx = vec![T::zero(); x.len()];
-    for_rows(&mut dx, d, |i, row| {
-        let (x, g) = (&x[i * d..(i + 1) * d], &g[i * d..(i + 1) * d]);
-        let (mean, r) = statistics(x, T::of(eps));
-        for j in 0..d {
-            row[j] = g[j] * w[j];
-        }
-        // with x̂ = (x − mean) r and a = g ∘ w: dx = r (a − mean(a) − x̂ mean(a ∘ x̂))
-        let a_mean = sum(row) / n;
-        let ax = (dot(row, x) - mean * sum(row)) * r / n;
-        for j in 0..d {
-            row[j] = r * (row[j] - a_mean - (x[j] - mean) * r * ax);
-        }
-    });
+    for_rows(
+        &mut dx,
+        d,
+        #[inline(always)]
+        |i, row| {
+            let (x, g) = (&x[i * d..(i + 1) * d], &g[i * d..(i + 1) * d]);
+            let (mean, r) = statistics(x, T::of(eps));
+            for j in 0..d {
+                row[j] = g[j] * w[j];
+            }
+            // with x̂ = (x − mean) r and a = g ∘ w: dx = r (a − mean(a) − x̂ mean(a ∘ x̂))
+            let a_mean = sum(row) / n;
+            let ax = (dot(row, x) - mean * sum(row)) * r / n;
+            for j in 0..d {
+                row[j] = r * (row[j] - a_mean - (x[j] - mean) * r * ax);
+            }
+        },
+    );
     tensor(dx, shape)
 }
 
@@ -102,15 +112,18 @@ fn parameter_gradients<T: Elem>(g: &Tensor, x: &Tensor, eps: f64) -> Result<(Ten
     let (g, x) = (cpu(g)?, cpu(x)?);
     let (g, x) = (g.slice::<T>()?, x.slice::<T>()?);
     let (mut dw, mut db) = (vec![T::zero(); d], vec![T::zero(); d]);
-    super::elem::simd(|| {
-        for (g, x) in g.chunks_exact(d).zip(x.chunks_exact(d)) {
-            let (mean, r) = statistics(x, T::of(eps));
-            for j in 0..d {
-                dw[j] += g[j] * (x[j] - mean) * r;
-                db[j] += g[j];
+    super::elem::simd(
+        #[inline(always)]
+        || {
+            for (g, x) in g.chunks_exact(d).zip(x.chunks_exact(d)) {
+                let (mean, r) = statistics(x, T::of(eps));
+                for j in 0..d {
+                    dw[j] += g[j] * (x[j] - mean) * r;
+                    db[j] += g[j];
+                }
             }
-        }
-    });
+        },
+    );
     Ok((tensor(dw, d)?, tensor(db, d)?))
 }
 

@@ -6,8 +6,8 @@
 
 use super::elem::Elem;
 use super::inplace::{last_dim, place};
-use super::raw::{Mat, MatMut, Shared, Threads, gemm};
-use super::{cpu, dispatch, for_rows, fused, tensor};
+use super::raw::{Mat, MatMut, Shared, Threads, gemm, product};
+use super::{cpu, dispatch, few_rows, for_rows, fused, tensor};
 use crate::error::Result;
 use crate::tape::{Tape, Value};
 use candle_core::Tensor;
@@ -141,32 +141,34 @@ impl<'a> Linear<'a> {
         let (input, output) = self.widths()?;
         let (x, w) = (cpu(x)?, cpu(&self.weight.tensor)?);
         let scale = T::of(self.scale);
+        let (x, w) = (
+            Mat::new(x.slice()?, input),
+            weight_matrix(w.slice()?, self.layout, input, output),
+        );
         let mut y = match self.onto {
-            Some((v, _)) => cpu(&v.tensor)?.slice::<T>()?.to_vec(),
-            None => vec![T::zero(); rows * total],
+            Some((v, _)) => {
+                let mut y = cpu(&v.tensor)?.slice::<T>()?.to_vec();
+                let dst = MatMut::strided(Shared::new(&mut y), column, total);
+                gemm(rows, output, input, dst, true, x, w, scale, Threads::Pool);
+                y
+            }
+            None if rows <= few_rows::MOST => few_rows::product(rows, output, input, x, w, scale),
+            None => product(rows, output, input, x, w, scale, Threads::Pool),
         };
         if let Some(b) = self.bias {
             let b = cpu(&b.tensor)?;
             let b = b.slice::<T>()?;
-            for_rows(&mut y, total, |_, row| {
-                for (y, b) in row[column..column + output].iter_mut().zip(b) {
-                    *y += scale * *b;
-                }
-            });
+            for_rows(
+                &mut y,
+                total,
+                #[inline(always)]
+                |_, row| {
+                    for (y, b) in row[column..column + output].iter_mut().zip(b) {
+                        *y += scale * *b;
+                    }
+                },
+            );
         }
-        let add = self.onto.is_some() || self.bias.is_some();
-        let dst = MatMut::strided(Shared::new(&mut y), column, total);
-        gemm(
-            rows,
-            output,
-            input,
-            dst,
-            add,
-            Mat::new(x.slice()?, input),
-            weight_matrix(w.slice()?, self.layout, input, output),
-            scale,
-            Threads::Pool,
-        );
         tensor(y, (rows, total))
     }
 
@@ -224,20 +226,9 @@ fn input_gradient<T: Elem>(
     total: usize,
 ) -> Result<Tensor> {
     let (g, w) = (cpu(g)?, cpu(weight)?);
-    let mut dx = vec![T::zero(); rows * input];
     let block = Mat::strided(g.slice()?, column, total);
     let w = weight_matrix(w.slice()?, layout, input, output).t();
-    gemm(
-        rows,
-        input,
-        output,
-        MatMut::new(&mut dx, input),
-        false,
-        block,
-        w,
-        T::of(scale),
-        Threads::Pool,
-    );
+    let dx = product(rows, input, output, block, w, T::of(scale), Threads::Pool);
     tensor(dx, (rows, input))
 }
 
@@ -253,37 +244,16 @@ fn weight_gradient<T: Elem>(
     total: usize,
 ) -> Result<Tensor> {
     let (g, x) = (cpu(g)?, cpu(x)?);
-    let mut dw = vec![T::zero(); input * output];
     let block = Mat::strided(g.slice()?, column, total);
     let x = Mat::new(x.slice()?, input);
     let scale = T::of(scale);
     match layout {
         Layout::InOut => {
-            gemm(
-                input,
-                output,
-                rows,
-                MatMut::new(&mut dw, output),
-                false,
-                x.t(),
-                block,
-                scale,
-                Threads::Pool,
-            );
+            let dw = product(input, output, rows, x.t(), block, scale, Threads::Pool);
             tensor(dw, (input, output))
         }
         Layout::OutIn => {
-            gemm(
-                output,
-                input,
-                rows,
-                MatMut::new(&mut dw, input),
-                false,
-                block.t(),
-                x,
-                scale,
-                Threads::Pool,
-            );
+            let dw = product(output, input, rows, block.t(), x, scale, Threads::Pool);
             tensor(dw, (output, input))
         }
     }
@@ -299,16 +269,19 @@ fn column_sums<T: Elem>(
     let g = cpu(g)?;
     let g = g.slice::<T>()?;
     let mut sums = vec![T::zero(); output];
-    super::elem::simd(|| {
-        for row in g.chunks_exact(total) {
-            for (s, g) in sums.iter_mut().zip(&row[column..column + output]) {
-                *s += *g;
+    super::elem::simd(
+        #[inline(always)]
+        || {
+            for row in g.chunks_exact(total) {
+                for (s, g) in sums.iter_mut().zip(&row[column..column + output]) {
+                    *s += *g;
+                }
             }
-        }
-        for s in &mut sums {
-            *s *= T::of(scale);
-        }
-    });
+            for s in &mut sums {
+                *s *= T::of(scale);
+            }
+        },
+    );
     tensor(sums, output)
 }
 

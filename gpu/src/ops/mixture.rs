@@ -35,7 +35,7 @@ pub fn mixture(tape: &Tape, f: &Value, g: &Value, mu: &Value, heads: Heads) -> R
         let (f, g, m) = (cpu(&f.tensor)?, cpu(&g.tensor)?, cpu(&mu.tensor)?);
         let (f, g, m) = (f.slice::<T>()?, g.slice::<T>()?, m.slice::<T>()?);
         let mut y = vec![T::zero(); f.len()];
-        for_rows(&mut y, p, |i, row| {
+        for_rows(&mut y, p, #[inline(always)] |i, row| {
             for (j, y) in row.iter_mut().enumerate() {
                 *y = (T::one() - m[i]) * f[i * p + j] + m[i] * g[i * p + j];
             }
@@ -50,7 +50,7 @@ pub fn mixture(tape: &Tape, f: &Value, g: &Value, mu: &Value, heads: Heads) -> R
             let m = m.slice::<T>()?;
             let share = |own: bool| -> Result<Tensor> {
                 let mut y = cpu(&grad)?.slice::<T>()?.to_vec();
-                for_rows(&mut y, p, |i, row| {
+                for_rows(&mut y, p, #[inline(always)] |i, row| {
                     let w = if own { m[i] } else { T::one() - m[i] };
                     row.iter_mut().for_each(|y| *y *= w);
                 });

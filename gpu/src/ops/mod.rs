@@ -10,6 +10,7 @@ pub mod cross_entropy;
 pub mod dropout;
 pub mod elem;
 pub mod embedding;
+pub mod few_rows;
 pub mod gate;
 pub mod inplace;
 pub mod layer_norm;
@@ -94,7 +95,8 @@ pub(crate) fn grain(row: usize) -> usize {
     (16_384 / row.max(1)).max(1)
 }
 
-/// `f(index, row)` for all rows of `out`, in parallel.
+/// `f(index, row)` for all rows of `out`, in parallel. Give it an `#[inline(always)]` closure: one that is called instead of inlined
+/// is compiled for the least processor, not for the one that [`elem::simd`] finds.
 pub(crate) fn for_rows<T: Elem>(
     out: &mut [T],
     width: usize,
@@ -102,22 +104,21 @@ pub(crate) fn for_rows<T: Elem>(
 ) {
     use rayon::prelude::*;
     let grain = grain(width);
+    let block = |first: usize, rows: &mut [T]| {
+        elem::simd(
+            #[inline(always)]
+            || {
+                for (i, row) in rows.chunks_mut(width).enumerate() {
+                    f(first + i, row);
+                }
+            },
+        );
+    };
     if out.len() <= grain * width || rayon::current_num_threads() == 1 {
-        elem::simd(|| {
-            out.chunks_mut(width)
-                .enumerate()
-                .for_each(|(i, row)| f(i, row))
-        });
+        block(0, out);
     } else {
         out.par_chunks_mut(grain * width)
             .enumerate()
-            .for_each(|(c, block)| {
-                elem::simd(|| {
-                    block
-                        .chunks_mut(width)
-                        .enumerate()
-                        .for_each(|(i, row)| f(c * grain + i, row))
-                })
-            });
+            .for_each(|(c, rows)| block(c * grain, rows));
     }
 }

@@ -179,6 +179,54 @@ pub fn gemm<T: Elem>(
         }
         return;
     }
+    // SAFETY: the last element of the destination is inside its buffer (checked above), so all are, strides being non-negative;
+    // it does not overlap itself (row ≥ n) nor the operands (borrow rules).
+    unsafe {
+        let start = dst.data.start.add(dst.offset);
+        multiply(m, n, k, start, dst.row, add, a, b, scale, threads);
+    }
+}
+
+/// `scale · a b` as a new matrix [m, n]: no pass over its memory before the product writes it.
+pub fn product<T: Elem>(
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Mat<'_, T>,
+    b: Mat<'_, T>,
+    scale: T,
+    threads: Threads,
+) -> Vec<T> {
+    if m * n == 0 || k == 0 {
+        return vec![T::zero(); m * n];
+    }
+    let mut out: Vec<T> = Vec::with_capacity(m * n);
+    // SAFETY: the buffer holds m · n elements, rows of n do not overlap, and a product that does not add writes every element
+    // without reading it; only then are they counted as there.
+    unsafe {
+        multiply(m, n, k, out.as_mut_ptr(), n, false, a, b, scale, threads);
+        out.set_len(m * n);
+    }
+    out
+}
+
+/// The call of the kernel. Panics when an operand is too short.
+///
+/// # Safety
+/// `dst` may be written at i · row + j for all i < m, j < n; m, n, k are not 0; rows do not overlap each other nor the operands; with `add` they
+/// are initialised.
+unsafe fn multiply<T: Elem>(
+    m: usize,
+    n: usize,
+    k: usize,
+    dst: *mut T,
+    row: usize,
+    add: bool,
+    a: Mat<'_, T>,
+    b: Mat<'_, T>,
+    scale: T,
+    threads: Threads,
+) {
     assert!(
         a.last(m, k) < a.data.len() && b.last(k, n) < b.data.len(),
         "gemm: operand outside its buffer"
@@ -189,16 +237,15 @@ pub fn gemm<T: Elem>(
         }
         _ => gemm::Parallelism::None,
     };
-    // SAFETY: the last element of each operand and of the destination is inside its buffer (checked above), so all are,
-    // strides being non-negative; the destination does not overlap itself (row ≥ n) nor the operands (borrow rules).
+    // SAFETY: the last element of each operand is inside its buffer (checked), so all are; the destination by the caller's promise.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            dst.data.start.add(dst.offset),
+            dst,
             1,
-            dst.row as isize,
+            row as isize,
             add,
             a.data.as_ptr().add(a.offset),
             a.column as isize,
@@ -250,6 +297,12 @@ mod tests {
             Threads::One,
         );
         assert_eq!(d, [17.0, 22.0, 27.0, 22.0, 29.0, 36.0, 27.0, 36.0, 45.0]);
+        let e = product(2, 2, 3, Mat::new(&a, 3), Mat::new(&b, 2), 0.5, Threads::One);
+        assert_eq!(e, [2.0, 2.5, 5.0, 5.5]);
+        assert_eq!(
+            product(2, 1, 0, Mat::new(&a, 3), Mat::new(&b, 2), 1.0, Threads::One),
+            [0.0; 2]
+        );
     }
 
     #[test]

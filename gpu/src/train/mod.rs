@@ -5,6 +5,6 @@ pub mod optimiser;
 pub mod schedule;
 mod trainer;
 
-pub use optimiser::{AdamW, AdamWConfig};
+pub use optimiser::{AdamW, AdamWConfig, clip_factor, global_norm};
 pub use schedule::Schedule;
 pub use trainer::{Data, Event, Summary, TrainConfig, evaluate, train};

@@ -112,6 +112,14 @@ impl AdamW {
     }
 }
 
+/// What gradients of global norm `norm` are multiplied by so that it stays within `limit`.
+pub fn clip_factor(norm: f64, limit: Option<f64>) -> f64 {
+    match limit {
+        Some(limit) if norm > limit => limit / norm,
+        _ => 1.0,
+    }
+}
+
 /// √ of the sum of squares of all gradients.
 ///
 /// # Errors

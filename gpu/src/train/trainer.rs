@@ -1,7 +1,7 @@
 //! The training loop: a run is one directory, and a run that was stopped at any moment goes on where its checkpoint stands.
 
 use super::checkpoint::{self, Progress};
-use super::optimiser::{AdamW, AdamWConfig, global_norm};
+use super::optimiser::{AdamW, AdamWConfig, clip_factor, global_norm};
 use super::schedule::Schedule;
 use crate::error::{Error, Result};
 use crate::model::{LossOptions, Model};
@@ -277,9 +277,7 @@ pub fn train(
                 checkpoint,
             });
         }
-        let scale = config
-            .clip
-            .map_or(1.0, |c| if norm > c { c / norm } else { 1.0 });
+        let scale = clip_factor(norm, config.clip);
         let lr = config.learning_rate
             * config
                 .schedule

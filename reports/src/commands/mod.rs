@@ -1,5 +1,6 @@
 //! The subcommands, one a file.
 
+pub mod bench;
 pub mod evaluate;
 pub mod forward;
 pub mod generate;

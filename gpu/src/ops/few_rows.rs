@@ -1,0 +1,209 @@
+//! A product with few rows on the left: decoding.
+//!
+//! A general product first copies the weight into blocks. With a handful of rows that copy costs more than the product, whose floor is
+//! reading the weight once; so here the weight is read where it lies. Two forms, after the weight's layout:
+//!
+//! ```text
+//! W [k, n] row by row:     y_i += x_ij W_j     for a block of columns that stays in the first-level cache
+//! W [n, k] transposed:     y_io = ⟨x_i, W_o⟩
+//! ```
+
+use super::elem::{Elem, simd};
+use super::raw::{Mat, MatMut, Shared};
+use rayon::prelude::*;
+
+/// Most rows for which this form is used; from there on the general product is as fast.
+pub const MOST: usize = 16;
+
+/// Elements of the block of results that a thread works on: 32 KiB of f32, the first-level cache.
+const BLOCK: usize = 16384;
+
+/// Rows of the weight in one partial sum. Fixed, so that results do not depend on the number of threads.
+const PIECE: usize = 256;
+
+/// Rows of a transposed weight that a thread takes at a time.
+const OUTPUTS: usize = 64;
+
+/// `scale · x w` as a new matrix [rows, n], for `x` [rows, k] and `w` [k, n].
+pub fn product<T: Elem>(
+    rows: usize,
+    n: usize,
+    k: usize,
+    x: Mat<'_, T>,
+    w: Mat<'_, T>,
+    scale: T,
+) -> Vec<T> {
+    let mut y = vec![T::zero(); rows * n];
+    product_into(rows, n, k, MatMut::new(&mut y, n), x, w, scale);
+    y
+}
+
+/// `dst ← scale · x w`. `x` has contiguous rows; `w` is a contiguous matrix or the transpose of one.
+///
+/// Panics when an operand is too short or lies otherwise.
+pub fn product_into<T: Elem>(
+    rows: usize,
+    n: usize,
+    k: usize,
+    dst: MatMut<'_, T>,
+    x: Mat<'_, T>,
+    w: Mat<'_, T>,
+    scale: T,
+) {
+    let row = |i: usize| &x.data[x.offset + i * x.row..][..k];
+    let inputs: Vec<&[T]> = (0..rows).map(row).collect();
+    let dst = Out {
+        data: dst.data,
+        offset: dst.offset,
+        row: dst.row,
+    };
+    if w.column == 1 {
+        by_columns(&inputs, n, k, dst, &w, scale);
+    } else {
+        assert!(w.row == 1, "few_rows: a weight of another layout");
+        by_outputs(&inputs, n, k, dst, &w, scale);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Out<'a, T> {
+    data: Shared<'a, T>,
+    offset: usize,
+    row: usize,
+}
+
+impl<'a, T> Out<'a, T> {
+    fn part(&self, i: usize, from: usize, len: usize) -> &'a mut [T] {
+        self.data.part(self.offset + i * self.row + from, len)
+    }
+}
+
+fn by_columns<T: Elem>(x: &[&[T]], n: usize, k: usize, dst: Out<'_, T>, w: &Mat<'_, T>, scale: T) {
+    let width = (BLOCK / x.len().max(1)).min(n).max(1);
+    let (blocks, pieces) = (n.div_ceil(width), k.div_ceil(PIECE).max(1));
+    let partial: Vec<Vec<T>> = (0..blocks * pieces)
+        .into_par_iter()
+        .map(|task| {
+            let (from, first) = (task / pieces * width, task % pieces * PIECE);
+            let (len, last) = (width.min(n - from), k.min(first + PIECE));
+            let line = |j: usize| &w.data[w.offset + j * w.row + from..][..len];
+            simd(
+                #[inline(always)]
+                || sums(x, first..last, len, line),
+            )
+        })
+        .collect();
+    for (b, partial) in partial.chunks(pieces).enumerate() {
+        let len = width.min(n - b * width);
+        for i in 0..x.len() {
+            let y = dst.part(i, b * width, len);
+            y.fill(T::zero());
+            for sums in partial {
+                for (y, s) in y.iter_mut().zip(&sums[i * len..(i + 1) * len]) {
+                    *y += *s;
+                }
+            }
+            for y in y {
+                *y *= scale;
+            }
+        }
+    }
+}
+
+/// `Σ_j x_ij W_j` over the lines `j` of a range: [rows, len].
+#[inline(always)]
+fn sums<'w, T: Elem>(
+    x: &[&[T]],
+    range: std::ops::Range<usize>,
+    len: usize,
+    line: impl Fn(usize) -> &'w [T],
+) -> Vec<T> {
+    let mut sums = vec![T::zero(); x.len() * len];
+    let mut j = range.start;
+    // four lines at a time: a quarter of the loads and stores of the sums
+    while j + 4 <= range.end {
+        let lines = [line(j), line(j + 1), line(j + 2), line(j + 3)];
+        for (x, y) in x.iter().zip(sums.chunks_exact_mut(len)) {
+            T::add_lines(y, lines, [x[j], x[j + 1], x[j + 2], x[j + 3]]);
+        }
+        j += 4;
+    }
+    while j < range.end {
+        let w = line(j);
+        for (x, y) in x.iter().zip(sums.chunks_exact_mut(len)) {
+            for t in 0..len {
+                y[t] = w[t].mul_add(x[j], y[t]);
+            }
+        }
+        j += 1;
+    }
+    sums
+}
+
+fn by_outputs<T: Elem>(x: &[&[T]], n: usize, k: usize, dst: Out<'_, T>, w: &Mat<'_, T>, scale: T) {
+    (0..n.div_ceil(OUTPUTS)).into_par_iter().for_each(|b| {
+        let from = b * OUTPUTS;
+        let lines: Vec<&[T]> = (from..n.min(from + OUTPUTS))
+            .map(|o| &w.data[w.offset + o * w.column..][..k])
+            .collect();
+        let mut y = vec![T::zero(); x.len() * lines.len()];
+        T::dots(x, &lines, &mut y);
+        for (i, y) in y.chunks_exact(lines.len()).enumerate() {
+            for (out, y) in dst.part(i, from, lines.len()).iter_mut().zip(y) {
+                *out = scale * *y;
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::raw::{Threads, gemm};
+    use super::*;
+
+    fn both_layouts_equal_the_general_product_in<T: Elem + std::fmt::Debug>() {
+        for (rows, n, k) in [
+            (1, 1, 1),
+            (3, 700, 37),
+            (8, 129, 64),
+            (16, 65, 6),
+            (5, 40, 600),
+        ] {
+            let value = |i: usize| T::of(((i * 7919 + 13) % 31) as f64 / 8.0 - 1.5);
+            let x: Vec<T> = (0..rows * k).map(value).collect();
+            let w: Vec<T> = (0..k * n).map(|i| value(i + 5)).collect();
+            let mut turned = vec![T::zero(); k * n];
+            for j in 0..k {
+                for o in 0..n {
+                    turned[o * k + j] = w[j * n + o];
+                }
+            }
+            let mut expected = vec![T::zero(); rows * n];
+            let (x, half) = (Mat::new(&x, k), T::of(0.5));
+            let dst = MatMut::new(&mut expected, n);
+            gemm(
+                rows,
+                n,
+                k,
+                dst,
+                false,
+                x,
+                Mat::new(&w, n),
+                half,
+                Threads::One,
+            );
+            // multiples of 1/128 below 2¹²: exact in f32 too, in any order
+            assert_eq!(product(rows, n, k, x, Mat::new(&w, n), half), expected);
+            assert_eq!(
+                product(rows, n, k, x, Mat::new(&turned, k).t(), half),
+                expected
+            );
+        }
+    }
+
+    #[test]
+    fn both_layouts_equal_the_general_product() {
+        both_layouts_equal_the_general_product_in::<f64>();
+        both_layouts_equal_the_general_product_in::<f32>();
+    }
+}

@@ -1,0 +1,143 @@
+//! Timing: one training step, or greedy decoding, on a backbone with random weights.
+//!
+//! The work is that of a PyTorch script which users can run beside it (`reports/checks/bench_peers.py`): the same presets, the same
+//! rule for lengths and labels, the same keys in the JSON line.
+
+pub mod decode;
+pub mod train;
+pub mod work;
+
+use inducer_gpu::config::Attention;
+use inducer_gpu::{AdapterConfig, Gpt2Config, Method};
+use rand::{Rng, SeedableRng};
+use std::time::Instant;
+
+/// Size of the backbone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Preset {
+    /// 4 layers, hidden 128, 4 heads, 4,096 tokens.
+    Tiny,
+    /// 6 layers, hidden 256, 4 heads, 8,192 tokens.
+    Mini,
+    /// GPT-2 small: 12 layers, hidden 768, 12 heads, 50,257 tokens.
+    Gpt2,
+}
+
+impl Preset {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tiny => "tiny",
+            Self::Mini => "mini",
+            Self::Gpt2 => "gpt2",
+        }
+    }
+
+    /// The backbone's configuration; no dropout, 1,024 positions.
+    pub fn config(self) -> Gpt2Config {
+        let (n_layer, n_embd, n_head, vocab_size) = match self {
+            Self::Tiny => (4, 128, 4, 4096),
+            Self::Mini => (6, 256, 4, 8192),
+            Self::Gpt2 => (12, 768, 12, 50_257),
+        };
+        Gpt2Config {
+            n_layer,
+            n_embd,
+            n_head,
+            vocab_size,
+            n_positions: 1024,
+            ..Gpt2Config::small()
+        }
+    }
+}
+
+/// The method with the paper's sizes on every preset; a prefix without its reparametrisation, as the other side trains it.
+pub fn method(method: Method) -> AdapterConfig {
+    let mut config = method.paper();
+    if let Some(Attention::Prefix {
+        reparametrisation, ..
+    }) = &mut config.attention
+    {
+        *reparametrisation = None;
+    }
+    config
+}
+
+/// Length of each row: `length − (i · 7919 + seed) mod (length / 4)`.
+pub fn lengths(batch: usize, length: usize, seed: u64) -> Vec<usize> {
+    (0..batch)
+        .map(|i| length - ((i as u64 * 7919 + seed) % (length as u64 / 4).max(1)) as usize)
+        .collect()
+}
+
+/// Token ids in 1 .. vocabulary.
+pub fn ids(count: usize, vocabulary: usize, seed: u64) -> Vec<u32> {
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+    (0..count)
+        .map(|_| rng.random_range(1..vocabulary as u32))
+        .collect()
+}
+
+/// Seconds that `f` takes.
+pub fn seconds<T, E>(f: impl FnOnce() -> Result<T, E>) -> Result<(f64, T), E> {
+    let start = Instant::now();
+    let value = f()?;
+    Ok((start.elapsed().as_secs_f64(), value))
+}
+
+/// Median of some times.
+pub fn median(times: &[f64]) -> f64 {
+    let mut sorted = times.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let n = sorted.len();
+    if n == 0 {
+        return f64::NAN;
+    }
+    (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0
+}
+
+/// The least of some times.
+pub fn least(times: &[f64]) -> f64 {
+    times.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+/// Largest resident set of this process so far in MiB (Linux's `VmHWM`); none where the system does not say.
+pub fn peak_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
+    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / 1024.0)
+}
+
+/// Rounded for printing.
+pub fn rounded(x: f64, digits: i32) -> f64 {
+    let f = 10.0_f64.powi(digits);
+    (x * f).round() / f
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_follow_the_rule_of_the_other_side() {
+        // 128 − (i · 7919) mod 32: 7919 mod 32 = 15
+        assert_eq!(lengths(4, 128, 0), [128, 113, 98, 115]);
+        assert_eq!(lengths(2, 96, 5), [91, 96 - (7924 % 24)]);
+    }
+
+    #[test]
+    fn median_of_even_and_odd_counts() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+
+    #[test]
+    fn a_prefix_is_timed_without_its_reparametrisation_and_the_rest_has_the_papers_sizes() {
+        let small = Preset::Gpt2.config();
+        let trained = |m| inducer_gpu::shapes::trained(&method(m), &small);
+        assert_eq!(trained(Method::Prefix), 1_990_656);
+        assert_eq!(trained(Method::Inducer), 2_003_472);
+        assert_eq!(small.parameters(), 124_439_808);
+    }
+}

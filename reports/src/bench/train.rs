@@ -1,0 +1,162 @@
+//! Timing of a training step: gradients, clipping, AdamW.
+
+use super::work::{flops, product_rate};
+use super::{Preset, ids, least, lengths, median, method, peak_mib, rounded, seconds};
+use anyhow::{Context, Result};
+use candle_core::{DType, Device};
+use inducer_datasets::batch::{Batch, IGNORE};
+use inducer_gpu::gpt2::Gpt2;
+use inducer_gpu::train::{AdamW, AdamWConfig, clip_factor, global_norm};
+use inducer_gpu::{LossOptions, Method, Model};
+use serde::Serialize;
+
+/// What to time.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Backbone.
+    pub preset: Preset,
+    /// Method.
+    pub method: Method,
+    /// Rows.
+    pub batch: usize,
+    /// Length of the longest row.
+    pub length: usize,
+    /// Timed steps.
+    pub steps: usize,
+    /// Steps before the clock starts.
+    pub warmup: usize,
+    /// Seed of ids and initial values.
+    pub seed: u64,
+    /// Threads, for the record.
+    pub threads: usize,
+    /// Scalar type.
+    pub dtype: DType,
+    /// Device.
+    pub device: Device,
+}
+
+/// One line of JSON.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Program and version.
+    pub software: String,
+    /// Method.
+    pub method: &'static str,
+    /// Preset.
+    pub preset: &'static str,
+    /// Device.
+    pub device: &'static str,
+    /// Scalar type.
+    pub dtype: String,
+    /// Rows.
+    pub batch: usize,
+    /// Length of the longest row.
+    pub length: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Trained parameters.
+    pub trainable: usize,
+    /// Median time of a step in milliseconds.
+    pub step_ms: f64,
+    /// Shortest time.
+    pub step_ms_min: f64,
+    /// Real tokens a second.
+    pub tokens_per_s: f64,
+    /// Largest resident set in MiB.
+    pub peak_mib: Option<f64>,
+    /// Loss of the last step.
+    pub loss: f64,
+    /// Operations of the step's matrix products, in GFLOP.
+    pub step_gflop: f64,
+    /// The machine's own rate of f32 matrix products in this run, in GFLOP/s (CPU).
+    pub product_gflops: Option<f64>,
+    /// Share of that rate that the step's useful operations reach.
+    pub share: Option<f64>,
+}
+
+/// The batch: random rows whose last third is labelled.
+pub fn batch(options: &Options) -> Batch {
+    let lengths = lengths(options.batch, options.length, options.seed);
+    let vocabulary = options.preset.config().vocab_size;
+    let mut rows = Vec::new();
+    let mut labels = Vec::new();
+    for (i, n) in lengths.into_iter().enumerate() {
+        let row = ids(n, vocabulary, options.seed.wrapping_add(i as u64));
+        let from = n - n / 3;
+        labels.push(
+            row.iter()
+                .enumerate()
+                .map(|(j, id)| if j >= from { i64::from(*id) } else { IGNORE })
+                .collect(),
+        );
+        rows.push(row);
+    }
+    Batch::pack(&rows, None, Some(&labels))
+}
+
+/// Times the steps.
+///
+/// # Errors
+/// A combination that the engine refuses, such as rows longer than the backbone's positions.
+pub fn run(options: &Options) -> Result<Report> {
+    let config = options.preset.config();
+    let adapter = method(options.method);
+    let backbone = Gpt2::random(config.clone(), options.seed, options.dtype, &options.device)?;
+    let mut model = Model::new(backbone, options.dtype, &options.device);
+    model.attach(&adapter, 0, options.seed)?;
+    let batch = batch(options);
+    let labelled = model.targets(&batch)?.len();
+    let mut optimiser = AdamW::new(AdamWConfig {
+        weight_decay: 0.01,
+        ..AdamWConfig::default()
+    });
+    let mut step = || -> Result<f64> {
+        let (loss, gradients) = model.gradients(&batch, LossOptions::PLAIN)?;
+        let scale = clip_factor(global_norm(&gradients)?, Some(1.0));
+        optimiser.step(model.trainable_mut(), &gradients, 1e-4, scale)?;
+        Ok(loss)
+    };
+    for _ in 0..options.warmup {
+        step()?;
+    }
+    let (mut times, mut loss) = (Vec::new(), f64::NAN);
+    for _ in 0..options.steps.max(1) {
+        let (time, value) = seconds(&mut step)?;
+        times.push(time);
+        loss = value;
+    }
+    options.device.synchronize().context("synchronising")?;
+    let trainable = model
+        .trainable()
+        .iter()
+        .map(|p| p.tensor.elem_count())
+        .sum();
+    let peak = peak_mib();
+    let lengths: Vec<usize> = (0..batch.rows()).map(|r| batch.row(r).len()).collect();
+    let work = flops(&config, &adapter, &lengths, labelled);
+    let rate = options.device.is_cpu().then(|| product_rate(20));
+    let time = median(&times);
+    Ok(Report {
+        software: format!("inducer {}", env!("CARGO_PKG_VERSION")),
+        method: options.method.name(),
+        preset: options.preset.name(),
+        device: if options.device.is_cpu() {
+            "cpu"
+        } else {
+            "cuda"
+        },
+        dtype: options.dtype.as_str().into(),
+        batch: options.batch,
+        length: options.length,
+        threads: options.threads,
+        trainable,
+        step_ms: rounded(time * 1e3, 2),
+        step_ms_min: rounded(least(&times) * 1e3, 2),
+        tokens_per_s: rounded(batch.tokens() as f64 / time, 1),
+        peak_mib: peak.map(|m| rounded(m, 1)),
+        loss: rounded(loss, 4),
+        step_gflop: rounded(work / 1e9, 2),
+        product_gflops: rate.map(|r| rounded(r / 1e9, 1)),
+        share: rate.map(|r| rounded(work / time / r, 3)),
+    })
+}
