@@ -102,6 +102,12 @@ fn every_figure_is_there_the_check_is_green_and_nothing_is_asked_for() {
         page.viewport(width, 900);
         let beyond = page.number("document.documentElement.scrollWidth - innerWidth");
         assert_eq!(beyond, 0.0, "the page is wider than {width} pixels");
+        let cut = "[...document.querySelectorAll('math[display=block]')].filter(m => m.scrollWidth > m.clientWidth).map(m => m.textContent).join(' | ')";
+        assert_eq!(
+            page.text(cut),
+            "",
+            "formulas wider than {width} pixels allow"
+        );
     }
     assert_eq!(page.errors(), [""; 0]);
     assert_eq!(page.requests(), [""; 0]);

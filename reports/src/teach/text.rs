@@ -3,7 +3,7 @@
 use crate::page::words::html;
 use anyhow::{Context, Result, anyhow, ensure};
 use inducer_verify::Ledger;
-use inducer_verify::ledger::Row;
+use inducer_verify::ledger::{Kind, Row};
 use pulldown_latex::config::DisplayMode;
 use pulldown_latex::{Parser, RenderConfig, Storage, push_mathml};
 
@@ -70,7 +70,7 @@ fn claims(text: &str, ledger: &Ledger) -> Result<String> {
         let rows = after[..end].split_whitespace().map(|id| row(ledger, id));
         let items = rows.collect::<Result<Vec<_>>>()?.into_iter().map(item);
         out.push_str(&format!(
-            "<details class=\"claims\"><summary>Why this is so: claims of the ledger</summary><ul>{}</ul><p>Each is checked by <code>inducer verify --claim NAME</code>, with a control that must fail.</p></details>",
+            "<details class=\"claims\"><summary>Why this is so: claims of the ledger</summary><ul>{}</ul><p><code>inducer verify --claim NAME</code> checks what can be proved, each with a control that must fail.</p></details>",
             items.collect::<String>()
         ));
         rest = &after[end + 2..];
@@ -84,9 +84,15 @@ fn row<'a>(ledger: &'a Ledger, id: &str) -> Result<&'a Row> {
     found.with_context(|| format!("claim `{id}` is not in verify/claims.toml"))
 }
 
+/// A claim in words; one that no formula can prove says so.
 fn item(row: &Row) -> String {
+    let open = if row.kind.contains(&Kind::Empirical) {
+        "; not a matter of formulas: the report measures it"
+    } else {
+        ""
+    };
     format!(
-        "<li data-claim=\"{}\"><code>{}</code> {} <span class=\"place\">{}</span></li>",
+        "<li data-claim=\"{}\"><code>{}</code> {} <span class=\"place\">{}{open}</span></li>",
         html(&row.id),
         html(&row.id),
         html(&row.statement),
@@ -118,5 +124,7 @@ mod tests {
             text.contains("data-claim=\"nw-hull\"") && text.contains("Every output coordinate")
         );
         assert!(claims("[[claims no-such-claim]]", &ledger).is_err());
+        let measured = claims("[[claims near-inducers]]", &ledger).unwrap();
+        assert!(measured.contains("the report measures it") && !text.contains("measures it"));
     }
 }
