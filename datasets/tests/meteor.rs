@@ -115,7 +115,10 @@ fn random_corpora_score_as_in_java_with_every_matcher() {
         let plain = corpus_meteor(&c.h, &c.r, &Files::default()).unwrap().score;
         without += usize::from((plain - c.meteor).abs() > bound);
     }
-    assert!(without >= 30, "the resources matter in {without} of 40 only");
+    assert!(
+        without >= 30,
+        "the resources matter in {without} of 40 only"
+    );
 }
 
 fn score(hypothesis: &str, references: &[&str]) -> f64 {

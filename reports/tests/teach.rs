@@ -215,6 +215,11 @@ fn what_the_exercises_promise_comes_true() {
     for method in ["prefix", "gating"] {
         assert!(drift(&mut page, method) > 0.1, "{method}");
     }
+    // Far from a prefix on the right its update is gone, the inducer's is not.
+    page.click("figure[data-figure=ladder] [data-do=reset]");
+    page.press("figure[data-figure=ladder] [data-handle=x]", "Home");
+    assert!(drift(&mut page, "prefix") < 0.02);
+    assert!(drift(&mut page, "inducer") > 0.5);
     assert_eq!(page.errors(), [""; 0]);
 }
 

@@ -34,7 +34,7 @@ teach.figures.smoother = {
   },
 
   draw(figure, panel, s, v) {
-    const grid = Array.from({length: 241}, (_, i) => i / 24);
+    const grid = Array.from({length: 601}, (_, i) => i / 60);
     const curve = grid.map(x => (sum(v.row(x)) > 0 ? [x, v.at(x)] : null));
     const bump = grid.map(x => [x, -2 + 0.9 * maths.smoothing[s.kernel]((x - s.x) / s.bandwidth)]);
     panel.draw([

@@ -34,7 +34,7 @@ class Figure {
 
   // Binds every control and draws; `compute` gives the values of a state, `draw` shows them, `say` puts them in words.
   run({compute, draw, say, reset = () => {}, actions = {}}) {
-    Object.assign(this, {compute, show: draw, say});
+    Object.assign(this, {compute, paint: draw, say});
     this.root.querySelectorAll('[data-bind]').forEach(input => this.bind(input));
     this.root.querySelectorAll('[data-do]').forEach(button => button.addEventListener('click', () => {
       if (button.dataset.do === 'reset') {
@@ -67,7 +67,7 @@ class Figure {
       if (shown) shown.textContent = Number(input.step) === 1 ? now : show(now);
     });
     this.values = this.compute(this.state);
-    this.show(this.state, this.values);
+    this.paint(this.state, this.values);
     // Said once the hand rests, not at every pixel.
     clearTimeout(this.later);
     this.later = setTimeout(() => {
