@@ -1,13 +1,25 @@
-//! Writes the embedded data, its prose and a tokenizer into a directory, to be looked at or trained on with other software:
-//! `cargo run -p inducer-datasets --example synthetic -- DIR`.
+//! Writes the generated data of all four tasks, the prose and a tokenizer into a directory, to be looked at or trained on with other software:
+//! `cargo run -p inducer-datasets --example synthetic -- DIR [PASSAGE_WORDS]`.
 
-use inducer_datasets::{Tokenizer, synthetic};
+use inducer_datasets::Tokenizer;
+use inducer_datasets::synthetic::{
+    CoqaConfig, GlueConfig, SyntheticConfig, pretraining_text, write, write_coqa, write_mnli,
+    write_sst2,
+};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let dir = std::env::args_os().nth(1).ok_or("the directory to write")?;
+    let mut args = std::env::args_os().skip(1);
+    let dir = args.next().ok_or("the directory to write")?;
     let dir = std::path::Path::new(&dir);
-    synthetic::write(dir, synthetic::SyntheticConfig::default())?;
-    let text = synthetic::pretraining_text(1, 4_000_000);
+    let mut conversations = CoqaConfig::default();
+    if let Some(words) = args.next() {
+        conversations.passage_words = words.to_string_lossy().parse()?;
+    }
+    write(&dir.join("webnlg"), SyntheticConfig::default())?;
+    write_coqa(&dir.join("coqa"), conversations)?;
+    write_mnli(&dir.join("mnli"), GlueConfig::default())?;
+    write_sst2(&dir.join("sst2"), GlueConfig::default())?;
+    let text = pretraining_text(1, 4_000_000);
     inducer_datasets::files::write_atomic(&dir.join("prose.txt"), text.as_bytes())?;
     Tokenizer::train(text.split("\n\n"), 1024)?.save(dir)?;
     Ok(())

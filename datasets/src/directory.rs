@@ -26,12 +26,48 @@ pub const HELD_OUT: usize = 20;
 /// # Errors
 /// A file is missing, or two could be meant; otherwise as the task's loader.
 pub fn load(task: Task, dir: &Path, malformed: Malformed) -> Result<Splits> {
-    match task {
+    let mut data = match task {
         Task::WebNlg => webnlg::load(dir, malformed),
         Task::Coqa => load_coqa(dir, malformed),
         Task::Mnli => load_mnli(dir, malformed),
         Task::Sst2 => load_sst2(dir, malformed),
-    }
+    }?;
+    data.notes.extend(not_official(task, &data));
+    Ok(data)
+}
+
+/// What differs from the official release in size: WebNLG's entries, CoQA's turns, GLUE's rows, those left out included.
+fn not_official(task: Task, data: &Splits) -> Option<String> {
+    let left_out = &data.skipped;
+    let [train, dev, test] = [
+        data.train.len() + left_out.train.len(),
+        data.dev.len() + left_out.dev.len(),
+        data.test.len() + left_out.test.len(),
+    ];
+    // where dev is held out of train, the two together are the official file
+    let sizes = match task {
+        Task::WebNlg => vec![
+            ("train", train, 6_940),
+            ("dev", dev, 872),
+            ("test", test, 1_862),
+        ],
+        Task::Coqa => vec![("train", train + dev, 108_647), ("test", test, 7_983)],
+        Task::Mnli => vec![
+            ("train", train, 392_702),
+            ("dev", dev, 9_815),
+            ("test", test, 9_832),
+        ],
+        Task::Sst2 => vec![("train", train + dev, 67_349), ("test", test, 872)],
+    };
+    let wrong = sizes
+        .iter()
+        .filter(|(_, found, official)| found != official);
+    let wrong: Vec<String> = wrong
+        .map(|(part, found, official)| {
+            format!("{part} has {found} examples, officially {official}")
+        })
+        .collect();
+    (!wrong.is_empty()).then(|| format!("not the official release: {}", wrong.join(", ")))
 }
 
 /// The file of a part: `{stem}.{ending}`, else the only file that begins and ends so.

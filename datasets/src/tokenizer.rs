@@ -60,8 +60,13 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::load`].
     pub fn load_file(path: &Path) -> Result<Self> {
-        let inner = tokenizers::Tokenizer::from_bytes(read(path)?).map_err(|e| wrong(path, e))?;
-        Self::from_inner(inner, path)
+        let bytes = read(path)?;
+        let json = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes);
+        json.map_err(|e| wrong(path, e))?;
+        // `tokenizers` panics on some files that are JSON but none of its own
+        let parsed = std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(&bytes));
+        let parsed = parsed.map_err(|_| wrong(path, "not in the layout of tokenizer.json"))?;
+        Self::from_inner(parsed.map_err(|e| wrong(path, e))?, path)
     }
 
     fn from_inner(mut inner: tokenizers::Tokenizer, path: &Path) -> Result<Self> {

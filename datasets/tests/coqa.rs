@@ -108,6 +108,19 @@ fn a_skipped_story_takes_all_its_turns_with_it() {
     assert_eq!(part.examples[4].position, 5);
 }
 
+#[test]
+fn a_story_nested_too_deep_is_an_error_of_its_own() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let text = format!("{{\"data\": [{deep}, 1]}}");
+    let part = coqa::parse("x".as_ref(), text.as_bytes(), Malformed::Skip).unwrap();
+    assert_eq!(part.malformed.len(), 2);
+    assert!(
+        part.malformed[0].contains("recursion"),
+        "{}",
+        part.malformed[0]
+    );
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in any::<Vec<u8>>()) {

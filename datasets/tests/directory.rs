@@ -51,6 +51,7 @@ fn sst2_reports_on_dev_and_chooses_on_every_twentieth_row_of_train() {
     let positions = |part: &[Example]| part.iter().map(|e| e.position).collect::<BTreeSet<_>>();
     assert!(positions(&data.train).is_disjoint(&positions(&data.dev)));
     assert!(data.notes[0].contains("dev.tsv") && data.notes[0].contains("train.tsv"));
+    assert_eq!(data.notes.len(), 1, "the official sizes");
 }
 
 #[test]
@@ -58,7 +59,18 @@ fn mnli_chooses_on_matched_and_reports_on_mismatched() {
     let Some(dir) = common::shared("mnli") else {
         return;
     };
-    assert_eq!(sizes(&load(Task::Mnli, &dir)), (9_888, 9_815, 1_000));
+    let data = load(Task::Mnli, &dir);
+    assert_eq!(sizes(&data), (9_888, 9_815, 1_000));
+    let note = "not the official release: train has 9888 examples, officially 392702, test has 1000 examples, officially 9832";
+    assert_eq!(data.notes[1], note);
+}
+
+#[test]
+fn webnlg_has_the_official_sizes() {
+    let Some(dir) = common::shared("webnlg") else {
+        return;
+    };
+    assert_eq!(load(Task::WebNlg, &dir).notes, [""; 0]);
 }
 
 /// Stories of three turns each.
@@ -91,7 +103,8 @@ fn coqa_s_official_names_are_found_and_labelled_tests_taken() {
     write("coqa-test.json", stories(2, "x"));
     let data = load(Task::Coqa, dir.path());
     assert_eq!(sizes(&data), (41 * 3, 15, 6));
-    assert!(data.notes.is_empty());
+    let note = "not the official release: train has 138 examples, officially 108647, test has 6 examples, officially 7983";
+    assert_eq!(data.notes, [note]);
     write("coqa-dev-v2.0.json", stories(5, "d"));
     let e = directory::load(Task::Coqa, dir.path(), Malformed::Refuse)
         .unwrap_err()

@@ -413,6 +413,13 @@ fn a_run_trains_is_scored_and_is_not_repeated() {
     let result: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(f.path("run/result.json")).unwrap()).unwrap();
     assert_eq!(found["bleu"], result["bleu"]);
+    for side in ["seen", "unseen", "all"] {
+        let figure = &found["scores"]["bleu"][side]["bleu"];
+        assert_eq!(figure, &result["bleu"][side], "{side}");
+        assert!(found["scores"]["ter"][side]["shifts"].is_u64());
+    }
+    let categories = found["scores"]["meteor"]["categories"].as_object();
+    assert!(categories.is_some_and(|c| c.contains_key("Artist")));
     let text = f.inducer(&[
         "generate",
         "--data",

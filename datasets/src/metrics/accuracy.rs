@@ -18,6 +18,37 @@ pub struct Accuracy {
     pub total: usize,
 }
 
+/// What one example adds, or the sum over several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Examples predicted rightly.
+    pub correct: usize,
+    /// Examples.
+    pub total: usize,
+}
+
+impl Counts {
+    /// One example.
+    pub fn of(right: bool) -> Self {
+        Self {
+            correct: usize::from(right),
+            total: 1,
+        }
+    }
+
+    /// The score of summed counts.
+    pub fn score(&self) -> Accuracy {
+        Accuracy::new(self.correct, self.total)
+    }
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.correct += other.correct;
+        self.total += other.total;
+    }
+}
+
 impl Accuracy {
     /// The score of counts.
     pub fn new(correct: usize, total: usize) -> Self {
@@ -43,6 +74,18 @@ impl Accuracy {
 /// assert_eq!(accuracy(&[0, 2, 1, 1], &[0, 2, 2, 1]).unwrap().score, 0.75);
 /// ```
 pub fn accuracy<T: PartialEq>(predicted: &[T], expected: &[T]) -> Result<Accuracy> {
+    let mut sum = Counts::default();
+    counts(predicted, expected)?
+        .into_iter()
+        .for_each(|c| sum += c);
+    Ok(sum.score())
+}
+
+/// [`Counts`] of every prediction.
+///
+/// # Errors
+/// The lists differ in length.
+pub fn counts<T: PartialEq>(predicted: &[T], expected: &[T]) -> Result<Vec<Counts>> {
     if predicted.len() != expected.len() {
         return Err(Error::Unpaired {
             hypotheses: predicted.len(),
@@ -50,10 +93,7 @@ pub fn accuracy<T: PartialEq>(predicted: &[T], expected: &[T]) -> Result<Accurac
         });
     }
     let pairs = predicted.iter().zip(expected);
-    Ok(Accuracy::new(
-        pairs.filter(|(p, e)| p == e).count(),
-        predicted.len(),
-    ))
+    Ok(pairs.map(|(p, e)| Counts::of(p == e)).collect())
 }
 
 #[cfg(test)]

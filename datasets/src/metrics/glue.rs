@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Accuracy;
+use super::accuracy::{Accuracy, Counts};
 use super::groups::by_group;
 use crate::{Error, Example, Result, Task};
 
@@ -32,32 +32,21 @@ pub fn glue(predicted: &[u32], examples: &[Example]) -> Result<Glue> {
         });
     }
     let right = |(p, e): (&u32, &Example)| match e.class {
-        Some(class) => Ok(Right(usize::from(*p == class), 1)),
+        Some(class) => Ok(Counts::of(*p == class)),
         None => Err(Error::Invalid(format!(
             "row {}: its class is not known, it cannot be scored",
             e.position
         ))),
     };
-    let right: Vec<Right> = predicted
+    let right: Vec<Counts> = predicted
         .iter()
         .zip(examples)
         .map(right)
         .collect::<Result<_>>()?;
     let genres: Vec<&str> = examples.iter().map(|e| e.category.as_str()).collect();
-    let (overall, mut genres) = by_group(&right, &genres, |r| Accuracy::new(r.0, r.1))?;
+    let (overall, mut genres) = by_group(&right, &genres, Counts::score)?;
     genres.remove("");
     Ok(Glue { overall, genres })
-}
-
-/// Rows predicted rightly, and rows.
-#[derive(Clone, Copy, Default)]
-struct Right(usize, usize);
-
-impl std::ops::AddAssign for Right {
-    fn add_assign(&mut self, other: Self) {
-        self.0 += other.0;
-        self.1 += other.1;
-    }
 }
 
 /// MNLI's task score: the mean of its two accuracies.

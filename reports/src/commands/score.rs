@@ -6,7 +6,7 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 use inducer_datasets::metrics::meteor::Files;
 use inducer_datasets::metrics::prepare::webnlg_2017;
-use inducer_datasets::metrics::{self, Accuracy, Meteor, groups};
+use inducer_datasets::metrics::{self, Meteor, groups};
 use inducer_datasets::significance::{Resampled, approximate_randomisation, paired_bootstrap};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -275,29 +275,14 @@ fn coqa(args: &ScoreArgs, texts: &Texts) -> Result<Found> {
     Ok(found)
 }
 
-/// Lines predicted rightly, and lines.
-#[derive(Clone, Copy, Default)]
-struct Right(usize, usize);
-
-impl AddAssign for Right {
-    fn add_assign(&mut self, other: Self) {
-        self.0 += other.0;
-        self.1 += other.1;
-    }
-}
-
 fn accuracy(args: &ScoreArgs, texts: &Texts) -> Result<Found> {
-    let counts = |predicted: &Vec<String>| -> Vec<Right> {
-        let pairs = predicted.iter().zip(&texts.references);
-        pairs
-            .map(|(p, r)| Right(usize::from(r[0] == *p), 1))
-            .collect()
-    };
+    let expected: Vec<String> = texts.references.iter().map(|r| r[0].clone()).collect();
+    let counts = |predicted: &Vec<String>| metrics::accuracy::counts(predicted, &expected);
     let metric = Metric {
-        score: |sum: &Right| Accuracy::new(sum.0, sum.1),
+        score: metrics::accuracy::Counts::score,
         value: |a| a.score,
-        counts: counts(&texts.hypotheses),
-        other: texts.other.as_ref().map(counts),
+        counts: counts(&texts.hypotheses)?,
+        other: texts.other.as_ref().map(counts).transpose()?,
     };
     metric.found(args, |a| {
         format!("accuracy = {:.4} ({} of {})", a.score, a.correct, a.total)
