@@ -39,7 +39,7 @@ impl Default for CoqaConfig {
     fn default() -> Self {
         Self {
             seed: 2022,
-            train: 300,
+            train: 1200,
             dev: 50,
             turns: 8,
             passage_words: 120,
