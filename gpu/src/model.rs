@@ -9,9 +9,10 @@ use crate::ops::attention::Visible;
 use crate::ops::cross_entropy::cross_entropy;
 use crate::ops::dropout::Dropout;
 use crate::parts::{Bottleneck, Inducer, LowRank, Part, Pass, Prefix, Reparametrised};
+use crate::saved::Saved;
 use crate::shapes;
 use crate::tape::{Gradients, Parameter, Tape, Value};
-use crate::weights::{self, Weights};
+use crate::weights;
 use candle_core::{DType, Device, Tensor};
 use inducer_datasets::batch::{Batch, IGNORE, Labels};
 use inducer_datasets::files::write_atomic;
@@ -120,38 +121,13 @@ impl Model {
         self.install(config, tensors)
     }
 
-    /// Attaches a saved adapter: `adapter_config.json` and `adapter_model.safetensors`.
+    /// Attaches a saved adapter: `adapter_config.json` and `adapter_model.safetensors`, of this project or of PEFT.
     ///
     /// # Errors
     /// A missing or broken file; a missing, extra, wrongly shaped or non-finite tensor.
     pub fn attach_saved(&mut self, dir: &Path) -> Result<()> {
-        let mut config = AdapterConfig::read(&dir.join("adapter_config.json"))?;
-        if let Some(Attention::Prefix {
-            reparametrisation, ..
-        }) = &mut config.attention
-        {
-            *reparametrisation = None; // files hold the prefix itself
-        }
-        let weights = Weights::open(&dir.join("adapter_model.safetensors"))?;
-        let mut expected: Vec<(Vec<String>, Vec<usize>)> =
-            shapes::adapter(&config, &self.backbone.config)
-                .into_iter()
-                .map(|(n, s)| (vec![n], s))
-                .collect();
-        if let Some(shape) = weights.shape(ADDED)? {
-            let rows = shape.first().copied().unwrap_or(0);
-            expected.push((vec![ADDED.into()], vec![rows, self.backbone.config.n_embd]));
-        }
-        weights.refuse_others(&expected, |_| false)?;
-        let tensors = weights.read(&expected, self.dtype, &self.device)?;
-        self.install(
-            &config,
-            expected
-                .into_iter()
-                .map(|(mut n, _)| n.remove(0))
-                .zip(tensors)
-                .collect(),
-        )
+        let saved = Saved::read(dir, &self.backbone.config, self.dtype, &self.device)?;
+        self.install(&saved.config, saved.tensors)
     }
 
     /// Attaches a method with these tensors by name; backbone tensors among them replace the backbone's.
@@ -567,24 +543,11 @@ impl Model {
     /// # Errors
     /// The directory cannot be written.
     pub fn save_adapter(&self, dir: &Path) -> Result<()> {
-        std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
-        let tensors = self
-            .stored()?
-            .into_iter()
-            .map(|(n, t)| Ok((n, t.to_dtype(DType::F32)?)))
-            .collect::<Result<Vec<_>>>()?;
-        write(
-            &dir.join("adapter_model.safetensors"),
-            &weights::serialize(&tensors, HashMap::from([("format".into(), "pt".into())]))?,
-        )?;
-        let mut config = self.config.clone();
-        if let Some(Attention::Prefix {
-            reparametrisation, ..
-        }) = &mut config.attention
-        {
-            *reparametrisation = None;
-        }
-        write_json(&dir.join("adapter_config.json"), &config)
+        let saved = Saved {
+            config: self.config.clone(),
+            tensors: self.stored()?.into_iter().collect(),
+        };
+        saved.write(dir)
     }
 
     /// Writes the backbone as a Hugging Face directory's `config.json` and `model.safetensors`.

@@ -62,6 +62,16 @@ pub enum Command {
         after_help = "Example:\n  inducer bench --preset gpt2 --method inducer --batch 4 --length 128 --steps 8 --threads 2 --json\n  inducer bench --decode --preset tiny --batch 8 --length 32 --new-tokens 40"
     )]
     Bench(BenchArgs),
+    /// Fold LoRA and tuned backbone tensors into a backbone that transformers loads
+    #[command(
+        after_help = "Example:\n  inducer merge --backbone gpt2/ --adapter run/best --out merged/"
+    )]
+    Merge(MergeArgs),
+    /// Write an adapter in PEFT's layout (LoRA alone or a prefix alone), or PEFT's in this project's
+    #[command(
+        after_help = "Example:\n  inducer export --backbone gpt2/ --adapter run/best --out peft/\n  inducer export --layout inducer --backbone gpt2/ --adapter peft/ --out adapter/"
+    )]
+    Export(ExportArgs),
     /// The parameter counts of the paper's tables, computed from the model definitions
     #[command(
         after_help = "Example:\n  inducer params\n  inducer params --backbone gpt2/ --adapter adapter/adapter_config.json"
@@ -491,6 +501,46 @@ pub struct BenchArgs {
     /// Compute
     #[command(flatten)]
     pub compute: Compute,
+}
+
+/// `inducer merge`.
+#[derive(Args, Clone, Debug)]
+pub struct MergeArgs {
+    /// Hugging Face directory
+    #[arg(long)]
+    pub backbone: PathBuf,
+    /// Adapter directory, of this project or of PEFT
+    #[arg(long)]
+    pub adapter: PathBuf,
+    /// Directory to write; parts that cannot be folded go to its folder adapter/
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+/// Whose layout of an adapter directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Layout {
+    /// PEFT's own.
+    Peft,
+    /// This project's.
+    Inducer,
+}
+
+/// `inducer export`.
+#[derive(Args, Clone, Debug)]
+pub struct ExportArgs {
+    /// Hugging Face directory
+    #[arg(long)]
+    pub backbone: PathBuf,
+    /// Adapter directory, of this project or of PEFT
+    #[arg(long)]
+    pub adapter: PathBuf,
+    /// Directory to write
+    #[arg(long)]
+    pub out: PathBuf,
+    /// The layout to write
+    #[arg(long, value_enum, default_value = "peft")]
+    pub layout: Layout,
 }
 
 /// `inducer params`.

@@ -15,6 +15,8 @@ fn main() -> ExitCode {
         Command::Score(args) => commands::score::run(args),
         Command::Forward(args) => commands::forward::run(args),
         Command::Bench(args) => commands::bench::run(args),
+        Command::Merge(args) => commands::merge::run(args),
+        Command::Export(args) => commands::export::run(args),
         Command::Params(args) => commands::params::run(args),
         Command::Pretrain(args) => commands::pretrain::run(args),
         Command::Verify(args) => commands::verify::run(args),

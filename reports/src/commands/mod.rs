@@ -2,8 +2,10 @@
 
 pub mod bench;
 pub mod evaluate;
+pub mod export;
 pub mod forward;
 pub mod generate;
+pub mod merge;
 pub mod params;
 pub mod pretrain;
 pub mod report;
