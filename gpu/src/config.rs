@@ -76,24 +76,16 @@ impl Gpt2Config {
     /// A missing or broken file; a model type, activation or switch that this engine does not compute.
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join("config.json");
-        let value: serde_json::Value =
-            serde_json::from_str(&read(&path)?).map_err(|e| Error::Json {
-                path: path.clone(),
-                message: e.to_string(),
-            })?;
-        let bad = |field: &str, message: String| Error::config(&path, field, message);
-        let expect = |field: &str, allowed: &[serde_json::Value]| match value.get(field) {
-            Some(found) if !found.is_null() && !allowed.contains(found) => Err(bad(
-                field,
-                format!("expected {}, found {found}", allowed[0]),
-            )),
-            _ => Ok(()),
-        };
+        let value = json(&path)?;
         if value.get("model_type").is_none() {
-            return Err(bad("model_type", "missing (expected \"gpt2\")".into()));
+            return Err(Error::config(
+                &path,
+                "model_type",
+                "missing (expected \"gpt2\")",
+            ));
         }
-        expect("model_type", &["gpt2".into()])?;
-        expect("activation_function", &["gelu_new".into()])?;
+        expect(&path, &value, "model_type", "gpt2".into())?;
+        expect(&path, &value, "activation_function", "gelu_new".into())?;
         for (field, wanted) in [
             ("scale_attn_weights", true),
             ("tie_word_embeddings", true),
@@ -101,33 +93,18 @@ impl Gpt2Config {
             ("reorder_and_upcast_attn", false),
             ("add_cross_attention", false),
         ] {
-            expect(field, &[wanted.into()])?;
+            expect(&path, &value, field, wanted.into())?;
         }
-        for field in ["vocab_size", "n_positions", "n_embd", "n_layer", "n_head"] {
-            match value.get(field) {
-                None => return Err(bad(field, "missing (expected a positive integer)".into())),
-                Some(v) if v.as_u64().is_none_or(|v| v == 0) => {
-                    return Err(bad(
-                        field,
-                        format!("expected a positive integer, found {v}"),
-                    ));
-                }
-                _ => {}
-            }
-        }
+        positive(
+            &path,
+            &value,
+            &["vocab_size", "n_positions", "n_embd", "n_layer", "n_head"],
+        )?;
         let config: Self = serde_json::from_value(value).map_err(|e| Error::Json {
             path: path.clone(),
             message: e.to_string(),
         })?;
-        if !config.n_embd.is_multiple_of(config.n_head) {
-            return Err(bad(
-                "n_head",
-                format!(
-                    "expected a divisor of n_embd = {}, found {}",
-                    config.n_embd, config.n_head
-                ),
-            ));
-        }
+        divides(&path, ("n_head", config.n_head), ("n_embd", config.n_embd))?;
         Ok(config)
     }
 
@@ -138,6 +115,209 @@ impl Gpt2Config {
             .map(|(_, s)| s.iter().product::<usize>())
             .sum()
     }
+}
+
+/// RoBERTa's configuration, the fields that decide its function.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RobertaConfig {
+    /// Vocabulary.
+    pub vocab_size: usize,
+    /// Rows of the position table: `pad_token_id + 1` more than positions.
+    pub max_position_embeddings: usize,
+    /// Segment types.
+    #[serde(default = "default_types")]
+    pub type_vocab_size: usize,
+    /// Hidden size d.
+    pub hidden_size: usize,
+    /// Number of layers L.
+    pub num_hidden_layers: usize,
+    /// Number of heads H.
+    pub num_attention_heads: usize,
+    /// Width of the feed-forward layer.
+    pub intermediate_size: usize,
+    /// Layer norm's ε.
+    #[serde(default = "default_roberta_eps")]
+    pub layer_norm_eps: f64,
+    /// Standard deviation of initial weights.
+    #[serde(default = "default_range")]
+    pub initializer_range: f64,
+    /// The padding token, and the row before the first position.
+    #[serde(default = "default_padding")]
+    pub pad_token_id: u32,
+    /// Names of the classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id2label: Option<std::collections::BTreeMap<String, String>>,
+    /// Number of classes, where no names are given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_labels: Option<usize>,
+    /// Dropout of the residual branches.
+    #[serde(default = "default_dropout")]
+    pub hidden_dropout_prob: f64,
+}
+
+fn default_types() -> usize {
+    1
+}
+
+fn default_roberta_eps() -> f64 {
+    1e-12
+}
+
+fn default_padding() -> u32 {
+    1
+}
+
+fn default_dropout() -> f64 {
+    0.1
+}
+
+impl RobertaConfig {
+    /// RoBERTa base, for two classes: 124,645,632 parameters with the pooler, which no classifier uses.
+    pub fn base() -> Self {
+        Self {
+            vocab_size: 50265,
+            max_position_embeddings: 514,
+            type_vocab_size: 1,
+            hidden_size: 768,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            intermediate_size: 3072,
+            layer_norm_eps: 1e-5,
+            initializer_range: 0.02,
+            pad_token_id: 1,
+            id2label: None,
+            num_labels: Some(2),
+            hidden_dropout_prob: 0.1,
+        }
+    }
+
+    /// Number of classes: `num_labels`, or the number of names, or two.
+    pub fn classes(&self) -> usize {
+        let named = self.id2label.as_ref().map(std::collections::BTreeMap::len);
+        self.num_labels.or(named).unwrap_or(2)
+    }
+
+    /// Reads `config.json` of a Hugging Face directory.
+    ///
+    /// # Errors
+    /// A missing or broken file; a model type, activation or switch that this engine does not compute.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let path = dir.join("config.json");
+        let value = json(&path)?;
+        expect(&path, &value, "model_type", "roberta".into())?;
+        expect(&path, &value, "hidden_act", "gelu".into())?;
+        expect(&path, &value, "position_embedding_type", "absolute".into())?;
+        expect(&path, &value, "is_decoder", false.into())?;
+        positive(
+            &path,
+            &value,
+            &[
+                "vocab_size",
+                "max_position_embeddings",
+                "hidden_size",
+                "num_hidden_layers",
+                "num_attention_heads",
+                "intermediate_size",
+            ],
+        )?;
+        let config: Self = serde_json::from_value(value).map_err(|e| Error::Json {
+            path: path.clone(),
+            message: e.to_string(),
+        })?;
+        divides(
+            &path,
+            ("num_attention_heads", config.num_attention_heads),
+            ("hidden_size", config.hidden_size),
+        )?;
+        if config.classes() == 0 {
+            return Err(Error::config(
+                &path,
+                "num_labels",
+                "expected at least 1, found 0",
+            ));
+        }
+        Ok(config)
+    }
+}
+
+/// What a Hugging Face directory's `config.json` says it is.
+///
+/// # Errors
+/// A missing or broken file; no `model_type`.
+pub fn model_type(dir: &Path) -> Result<String> {
+    let path = dir.join("config.json");
+    match json(&path)?.get("model_type") {
+        Some(serde_json::Value::String(kind)) => Ok(kind.clone()),
+        Some(other) => Err(Error::config(
+            &path,
+            "model_type",
+            format!("expected \"gpt2\" or \"roberta\", found {other}"),
+        )),
+        None => Err(Error::config(
+            &path,
+            "model_type",
+            "missing (expected \"gpt2\" or \"roberta\")",
+        )),
+    }
+}
+
+fn json(path: &Path) -> Result<serde_json::Value> {
+    serde_json::from_str(&read(path)?).map_err(|e| Error::Json {
+        path: path.to_path_buf(),
+        message: e.to_string(),
+    })
+}
+
+/// A field that, where it is given, has one value that the engine computes.
+fn expect(
+    path: &Path,
+    value: &serde_json::Value,
+    field: &str,
+    wanted: serde_json::Value,
+) -> Result<()> {
+    match value.get(field) {
+        Some(found) if !found.is_null() && *found != wanted => Err(Error::config(
+            path,
+            field,
+            format!("expected {wanted}, found {found}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Fields that must be there as positive integers.
+fn positive(path: &Path, value: &serde_json::Value, fields: &[&str]) -> Result<()> {
+    for field in fields {
+        match value.get(field) {
+            None => {
+                return Err(Error::config(
+                    path,
+                    *field,
+                    "missing (expected a positive integer)",
+                ));
+            }
+            Some(v) if v.as_u64().is_none_or(|v| v == 0) => {
+                return Err(Error::config(
+                    path,
+                    *field,
+                    format!("expected a positive integer, found {v}"),
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn divides(path: &Path, heads: (&str, usize), hidden: (&str, usize)) -> Result<()> {
+    if hidden.1.is_multiple_of(heads.1) {
+        return Ok(());
+    }
+    let message = format!(
+        "expected a divisor of {} = {}, found {}",
+        hidden.0, hidden.1, heads.1
+    );
+    Err(Error::config(path, heads.0, message))
 }
 
 /// The ablation's variants (section 6.2 of the paper).

@@ -1,5 +1,6 @@
-//! The training engine: GPT-2 with every method of the paper, on candle, CPU and CUDA.
+//! The training engine: GPT-2 and RoBERTa with every method of the paper, on candle, CPU and CUDA.
 
+pub mod backbone;
 pub mod cache;
 pub mod config;
 pub mod error;
@@ -12,13 +13,15 @@ pub mod model;
 pub mod ops;
 pub mod parts;
 pub mod peft;
+pub mod roberta;
 pub mod saved;
 pub mod shapes;
 pub mod tape;
 pub mod train;
 pub mod weights;
 
-pub use config::{AdapterConfig, Gpt2Config, Variant};
+pub use backbone::{Backbone, BackboneConfig};
+pub use config::{AdapterConfig, Gpt2Config, RobertaConfig, Variant};
 pub use error::{Error, Result};
 pub use method::Method;
 pub use model::{LossOptions, Model};

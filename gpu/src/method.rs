@@ -3,8 +3,10 @@
 //! On GPT-2 small the sizes are the paper's. On any other backbone a method gets the sizes that come nearest to the trainable count of
 //! inducer-tuning with r_k = 10, r_v = 15 there, so that an ablation compares methods at one budget, as the paper does.
 
+use crate::backbone::BackboneConfig;
 use crate::config::{
-    AdapterConfig, Attention, Ffn, Gpt2Config, Lora, Placement, Reparametrisation, Target, Variant,
+    AdapterConfig, Attention, Ffn, Gpt2Config, Lora, Placement, Reparametrisation, RobertaConfig,
+    Target, Variant,
 };
 use crate::shapes;
 
@@ -220,7 +222,70 @@ impl Method {
         self.sized(self.paper_knob())
     }
 
-    /// The configuration for a backbone: the paper's sizes on GPT-2 small, the nearest budget on another.
+    /// The configuration for either backbone.
+    pub fn on(self, backbone: &BackboneConfig) -> AdapterConfig {
+        match backbone {
+            BackboneConfig::Gpt2(c) => self.for_backbone(c),
+            BackboneConfig::Roberta(c) => self.for_roberta(c),
+        }
+    }
+
+    /// With one size left free, by the settings of the classification tasks: LoRA without a bias, s = 2 beside the FFN, and the proportions of
+    /// Table 5 (r_k 6, r_v 4; with LoRA 2, 4, 4; MAM 2, 2, 4, FFN 12).
+    fn sized_for_classes(self, knob: usize) -> AdapterConfig {
+        let share = |paper: usize, of: usize| (paper * knob).div_ceil(of).max(1);
+        let mut config = self.sized(knob);
+        config.task_type = "SEQ_CLS".into();
+        let (mut key, mut value, mut rank) = (share(6, 4), knob, knob);
+        match self {
+            Self::InducerLora => (key, value) = (share(2, 4), share(4, 4)),
+            Self::MamInducer => (key, value, rank) = (share(2, 12), share(2, 12), share(4, 12)),
+            _ => {}
+        }
+        if let Some(Attention::Inducer {
+            variant,
+            key_bottleneck,
+            value_bottleneck,
+        }) = &mut config.attention
+        {
+            *value_bottleneck = value;
+            *key_bottleneck = if variant.has_key_mlp() { key } else { 0 };
+        }
+        if let Some(lora) = &mut config.lora {
+            (lora.rank, lora.bias) = (rank, false);
+        }
+        if let Some(Ffn::Adapter { scale, .. }) = &mut config.ffn {
+            *scale = 2.0;
+        }
+        config
+    }
+
+    /// The configuration for a RoBERTa: Table 5's sizes on RoBERTa base, and for other methods and backbones the nearest to the inducer's count
+    /// there (r_k 6, r_v 4).
+    pub fn for_roberta(self, backbone: &RobertaConfig) -> AdapterConfig {
+        if self.paper_knob() == 0 {
+            return self.sized_for_classes(0);
+        }
+        let base = RobertaConfig::base();
+        let same = (backbone.hidden_size, backbone.num_hidden_layers)
+            == (base.hidden_size, base.num_hidden_layers);
+        match self {
+            Self::Inducer | Self::Gating | Self::InducerLora if same => {
+                return self.sized_for_classes(4);
+            }
+            Self::MamInducer if same => return self.sized_for_classes(12),
+            _ => {}
+        }
+        let budget = shapes::stored(&Self::Inducer.sized_for_classes(4), backbone);
+        let count =
+            |knob: usize| shapes::stored(&self.sized_for_classes(knob), backbone).abs_diff(budget);
+        let best = (1..=4 * backbone.hidden_size)
+            .min_by_key(|k| count(*k))
+            .unwrap_or(1);
+        self.sized_for_classes(best)
+    }
+
+    /// The configuration for a GPT-2: the paper's sizes on GPT-2 small, the nearest budget on another.
     pub fn for_backbone(self, backbone: &Gpt2Config) -> AdapterConfig {
         let small = Gpt2Config::small();
         if self.paper_knob() == 0
@@ -267,6 +332,43 @@ mod tests {
                 ),
                 (trained, stored),
                 "{}",
+                method.name()
+            );
+        }
+    }
+
+    #[test]
+    fn every_row_of_section_7_for_roberta_base_comes_out_without_the_head() {
+        use crate::shapes::Describe as _;
+        let base = RobertaConfig::base();
+        let size = |shapes: Vec<shapes::Shape>| -> usize {
+            shapes
+                .iter()
+                .map(|(_, s)| s.iter().product::<usize>())
+                .sum()
+        };
+        // with the pooler, which no classifier uses
+        assert_eq!(size(base.tensors()) + 768 * 768 + 768, 124_645_632);
+        for (method, count) in [
+            (Method::Inducer, 609_696),
+            (Method::InducerLora, 609_120),
+            (Method::MamInducer, 599_760),
+        ] {
+            let stored = shapes::stored(&method.for_roberta(&base), &base);
+            assert_eq!(stored - size(base.head()), count, "{}", method.name());
+        }
+        for method in [
+            Method::Adapter,
+            Method::Lora,
+            Method::Prefix,
+            Method::MamAdapter,
+            Method::Adaptive,
+            Method::Extension,
+        ] {
+            let stored = shapes::stored(&method.for_roberta(&base), &base) - size(base.head());
+            assert!(
+                (stored as f64 / 609_696.0 - 1.0).abs() < 0.05,
+                "{}: {stored}",
                 method.name()
             );
         }

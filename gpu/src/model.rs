@@ -1,16 +1,15 @@
 //! A model: a backbone, the parts of a method, and the trained rows of the special tokens.
 
+use crate::backbone::{Backbone, BackboneConfig};
 use crate::cache::Cache;
 use crate::config::{AdapterConfig, Attention, Ffn, Target};
 use crate::error::{Error, Result};
-use crate::gpt2::Gpt2;
 use crate::init;
-use crate::ops::attention::Visible;
-use crate::ops::cross_entropy::cross_entropy;
+use crate::ops::cross_entropy::{class_loss, cross_entropy};
 use crate::ops::dropout::Dropout;
 use crate::parts::{Bottleneck, Inducer, LowRank, Part, Pass, Prefix, Reparametrised};
 use crate::saved::Saved;
-use crate::shapes;
+use crate::shapes::{self, Describe};
 use crate::tape::{Gradients, Parameter, Tape, Value};
 use crate::weights;
 use candle_core::{DType, Device, Tensor};
@@ -43,7 +42,7 @@ impl LossOptions {
 /// A backbone with a method attached.
 pub struct Model {
     /// The backbone.
-    pub backbone: Gpt2,
+    pub backbone: Backbone,
     /// The method.
     pub config: AdapterConfig,
     parts: Vec<Vec<Box<dyn Part>>>,
@@ -57,18 +56,34 @@ impl Model {
     /// The untuned backbone of a Hugging Face directory.
     ///
     /// # Errors
-    /// As [`Gpt2::load`].
+    /// As [`Backbone::load`].
     pub fn load(dir: &Path, dtype: DType, device: &Device) -> Result<Self> {
-        Ok(Self::new(Gpt2::load(dir, dtype, device)?, dtype, device))
+        Self::load_for(dir, None, 0, dtype, device)
+    }
+
+    /// The same; a RoBERTa without a head gets one for `classes`, started from `seed`.
+    ///
+    /// # Errors
+    /// As [`Backbone::load`].
+    pub fn load_for(
+        dir: &Path,
+        classes: Option<usize>,
+        seed: u64,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let backbone = Backbone::load(dir, classes, seed, dtype, device)?;
+        Ok(Self::new(backbone, dtype, device))
     }
 
     /// A backbone without a method.
-    pub fn new(backbone: Gpt2, dtype: DType, device: &Device) -> Self {
-        let parts = (0..backbone.config.n_layer).map(|_| Vec::new()).collect();
+    pub fn new(backbone: impl Into<Backbone>, dtype: DType, device: &Device) -> Self {
+        let backbone = backbone.into();
+        let layers = backbone.describe().layers();
         Self {
             backbone,
             config: AdapterConfig::none(),
-            parts,
+            parts: (0..layers).map(|_| Vec::new()).collect(),
             reparametrised: None,
             added: None,
             dtype,
@@ -82,14 +97,8 @@ impl Model {
     /// A configuration that contradicts itself or the backbone.
     pub fn attach(&mut self, config: &AdapterConfig, special: usize, seed: u64) -> Result<()> {
         config.check("adapter configuration")?;
-        let backbone = &self.backbone.config;
-        let mut wanted = shapes::reparametrisation(config, backbone);
-        let direct = wanted.is_empty();
-        wanted.extend(
-            shapes::adapter(config, backbone)
-                .into_iter()
-                .filter(|(n, _)| direct || !n.contains(".attn.prefix.")),
-        );
+        let backbone = self.backbone.describe();
+        let wanted = shapes::trained_tensors(config, backbone);
         let own: Vec<String> = self
             .backbone
             .parameters()
@@ -98,21 +107,21 @@ impl Model {
             .collect();
         let mut tensors = BTreeMap::new();
         for (name, shape) in wanted.into_iter().filter(|(n, _)| !own.contains(n)) {
-            let start = init::of(&name, &shape, backbone.n_embd, backbone.initializer_range);
+            let start = init::of(&name, &shape, backbone.hidden(), backbone.range());
             tensors.insert(
                 name.clone(),
                 init::tensor(start, seed, &name, &shape, self.dtype, &self.device)?,
             );
         }
         if special > 0 {
-            let start = init::Init::Normal(backbone.initializer_range);
+            let start = init::Init::Normal(backbone.range());
             tensors.insert(
                 ADDED.into(),
                 init::tensor(
                     start,
                     seed,
                     ADDED,
-                    &[special, backbone.n_embd],
+                    &[special, backbone.hidden()],
                     self.dtype,
                     &self.device,
                 )?,
@@ -126,7 +135,7 @@ impl Model {
     /// # Errors
     /// A missing or broken file; a missing, extra, wrongly shaped or non-finite tensor.
     pub fn attach_saved(&mut self, dir: &Path) -> Result<()> {
-        let saved = Saved::read(dir, &self.backbone.config, self.dtype, &self.device)?;
+        let saved = Saved::read(dir, &self.backbone.config(), self.dtype, &self.device)?;
         self.install(&saved.config, saved.tensors)
     }
 
@@ -139,7 +148,7 @@ impl Model {
         config: &AdapterConfig,
         mut tensors: BTreeMap<String, Tensor>,
     ) -> Result<()> {
-        let backbone = &self.backbone.config;
+        let backbone = self.backbone.describe();
         let through: Vec<_> = shapes::reparametrisation(config, backbone);
         let lookup: HashMap<String, Vec<usize>> = shapes::adapter(config, backbone)
             .into_iter()
@@ -165,11 +174,11 @@ impl Model {
             Ok(Parameter::new(name, t, true))
         };
         let mut parts = Vec::new();
-        for i in 0..backbone.n_layer {
+        for i in 0..backbone.layers() {
             parts.push(layer_parts(
                 config,
                 i,
-                backbone.layer_norm_epsilon,
+                backbone,
                 through.is_empty(),
                 &mut take,
             )?);
@@ -191,7 +200,9 @@ impl Model {
             .remove(ADDED)
             .map(|t| Parameter::new(ADDED, t, true));
         for p in self.backbone.parameters_mut() {
-            p.trainable = config.full || (config.bitfit && p.name.ends_with(".bias"));
+            p.trainable = config.full
+                || (config.bitfit && p.name.ends_with(".bias"))
+                || p.name.starts_with("classifier.");
             if let Some(t) = tensors.remove(&p.name) {
                 p.tensor = t;
             } else if p.trainable {
@@ -254,7 +265,7 @@ impl Model {
 
     /// Ids that the model knows: the vocabulary and the special tokens.
     pub fn ids(&self) -> usize {
-        self.backbone.config.vocab_size + self.special()
+        self.backbone.vocabulary() + self.special()
     }
 
     /// The scalar type it computes in.
@@ -270,16 +281,17 @@ impl Model {
     /// The longest row it takes.
     pub fn longest(&self) -> usize {
         self.backbone
-            .config
-            .n_positions
+            .config()
+            .positions()
             .saturating_sub(self.config.position_offset())
     }
 
     fn check(&self, batch: &Batch) -> Result<()> {
-        let limit = self.ids() as u32;
-        for (field, ids) in [
-            ("input_ids", Some(&batch.ids)),
-            ("segment_ids", batch.segments.as_ref()),
+        let all = self.ids() as u32;
+        let types = self.backbone.segment_types().map_or(all, |n| n as u32);
+        for (field, ids, limit) in [
+            ("input_ids", Some(&batch.ids), all),
+            ("segment_ids", batch.segments.as_ref(), types),
         ] {
             if let Some(ids) = ids {
                 if ids.len() != batch.tokens() {
@@ -291,7 +303,7 @@ impl Model {
                 }
                 if let Some(i) = ids.iter().position(|id| *id >= limit) {
                     return Err(Error::Batch(format!(
-                        "{field}: id {} at position {i}; expected ids below {limit} (vocabulary and special tokens)",
+                        "{field}: id {} at position {i}; expected ids below {limit} (vocabulary and special tokens, or segment types)",
                         ids[i]
                     )));
                 }
@@ -312,9 +324,9 @@ impl Model {
 
     fn run<'a>(&'a self, pass: &mut Pass<'a>, batch: &Batch, seen: &[usize]) -> Result<Value> {
         if let Some(r) = &self.reparametrised {
-            pass.prefix = r.apply(pass.tape, self.backbone.config.n_layer, pass.heads.count)?;
+            pass.prefix = r.apply(pass.tape, self.parts.len(), pass.heads.count)?;
         }
-        let offset = self.config.position_offset();
+        let offset = self.backbone.first_position() + self.config.position_offset();
         let mut positions = Vec::with_capacity(batch.tokens());
         for (w, seen) in batch.starts.windows(2).zip(seen) {
             positions.extend((0..w[1] - w[0]).map(|i| (offset + seen + i) as u32));
@@ -337,14 +349,14 @@ impl Model {
             tape,
             heads: self.backbone.heads(),
             starts,
-            visible: Visible::Causal,
+            visible: self.backbone.visible(),
             cache: None,
             prefix: Vec::new(),
             gates: None,
         }
     }
 
-    /// Logits [tokens, ids] of a packed batch, in evaluation.
+    /// Logits in evaluation: [tokens, ids] of a packed batch, or [rows, classes] of a classifier.
     ///
     /// # Errors
     /// Ids or rows that do not fit the model.
@@ -357,19 +369,10 @@ impl Model {
     /// # Errors
     /// As [`Model::logits`].
     pub fn logits_and_gates(&self, batch: &Batch) -> Result<(Tensor, Vec<Tensor>)> {
-        self.check(batch)?;
-        let tape = Tape::off();
-        let mut pass = Pass {
-            gates: Some(RefCell::default()),
-            ..self.pass(&tape, &batch.starts, None)
-        };
-        let hidden = self.run(&mut pass, batch, &vec![0; batch.rows()])?;
-        let gates = pass
-            .gates
-            .take()
-            .map(RefCell::into_inner)
-            .unwrap_or_default();
-        Ok((self.project(&hidden.tensor)?, gates))
+        self.observe(batch, |pass, hidden| match &self.backbone {
+            Backbone::Gpt2(_) => self.project(&hidden.tensor),
+            Backbone::Roberta(b) => Ok(b.classify(pass, hidden)?.tensor),
+        })
     }
 
     /// λ (or μ) of each layer without the logits.
@@ -377,22 +380,29 @@ impl Model {
     /// # Errors
     /// As [`Model::logits`].
     pub fn gates(&self, batch: &Batch) -> Result<Vec<Tensor>> {
+        Ok(self.observe(batch, |_, _| Ok(()))?.1)
+    }
+
+    /// What `of` makes of the last hidden states [tokens, d], and the gates of each layer.
+    fn observe<T>(
+        &self,
+        batch: &Batch,
+        of: impl FnOnce(&Pass<'_>, &Value) -> Result<T>,
+    ) -> Result<(T, Vec<Tensor>)> {
         self.check(batch)?;
         let tape = Tape::off();
         let mut pass = Pass {
             gates: Some(RefCell::default()),
             ..self.pass(&tape, &batch.starts, None)
         };
-        self.run(&mut pass, batch, &vec![0; batch.rows()])?;
-        Ok(pass
-            .gates
-            .take()
-            .map(RefCell::into_inner)
-            .unwrap_or_default())
+        let hidden = self.run(&mut pass, batch, &vec![0; batch.rows()])?;
+        let result = of(&pass, &hidden)?;
+        let gates = pass.gates.take().map(RefCell::into_inner);
+        Ok((result, gates.unwrap_or_default()))
     }
 
     fn project(&self, hidden: &Tensor) -> Result<Tensor> {
-        let tokens = Value::constant(self.backbone.wte.tensor.clone());
+        let tokens = Value::constant(self.backbone.tokens().tensor.clone());
         let added = self
             .added
             .as_ref()
@@ -405,6 +415,7 @@ impl Model {
     /// # Errors
     /// As [`Model::logits`].
     pub fn decode(&self, batch: &Batch, cache: &mut Cache) -> Result<Tensor> {
+        self.backbone.gpt2("decoding")?;
         let tape = Tape::off();
         let seen = cache.seen.clone();
         self.check(batch)?;
@@ -438,11 +449,7 @@ impl Model {
 
     /// An empty cache for decoding.
     pub fn cache(&self, rows: usize) -> Cache {
-        Cache::new(
-            self.backbone.config.n_layer,
-            rows,
-            &self.backbone.wte.tensor,
-        )
+        Cache::new(self.parts.len(), rows, &self.backbone.tokens().tensor)
     }
 
     /// The (position, label) pairs of a batch's loss: the label of the next token of the row.
@@ -498,20 +505,63 @@ impl Model {
         Ok((value, tape.backward(&loss, self.trainable())?))
     }
 
+    /// How many positions (rows of a classifier) the loss of a batch is the mean over.
+    ///
+    /// # Errors
+    /// Labels that do not fit.
+    pub fn labelled(&self, batch: &Batch) -> Result<usize> {
+        match &self.backbone {
+            Backbone::Gpt2(_) => Ok(self.targets(batch)?.len()),
+            Backbone::Roberta(_) => Ok(self.classes(batch)?.len()),
+        }
+    }
+
+    /// The class of each row.
+    fn classes<'a>(&self, batch: &'a Batch) -> Result<&'a [u32]> {
+        let known = self
+            .backbone
+            .roberta("a class for each row")?
+            .config
+            .classes();
+        let Labels::Classes(classes) = &batch.labels else {
+            return Err(Error::Batch("labels: expected one class a row".into()));
+        };
+        if classes.len() != batch.rows() {
+            return Err(Error::Batch(format!(
+                "labels: expected {} classes, one a row, found {}",
+                batch.rows(),
+                classes.len()
+            )));
+        }
+        match classes.iter().position(|c| *c as usize >= known) {
+            Some(i) => Err(Error::Batch(format!(
+                "labels: class {} of row {i}; expected one below {known}",
+                classes[i]
+            ))),
+            None => Ok(classes),
+        }
+    }
+
     fn loss_on(&self, tape: &Tape, batch: &Batch, options: LossOptions) -> Result<Value> {
         self.check(batch)?;
-        let targets = self.targets(batch)?;
         let mut pass = self.pass(tape, &batch.starts, options.dropout);
-        let hidden = self.run(&mut pass, batch, &vec![0; batch.rows()])?;
-        let tokens = tape.parameter(&self.backbone.wte);
-        let added = self.added.as_ref().map(|p| tape.parameter(p));
-        cross_entropy(
-            tape,
-            &hidden,
-            self.backbone.head(&tokens, added.as_ref()),
-            &targets,
-            options.smoothing,
-        )
+        let seen = vec![0; batch.rows()];
+        match &self.backbone {
+            Backbone::Gpt2(_) => {
+                let targets = self.targets(batch)?;
+                let hidden = self.run(&mut pass, batch, &seen)?;
+                let tokens = tape.parameter(self.backbone.tokens());
+                let added = self.added.as_ref().map(|p| tape.parameter(p));
+                let head = self.backbone.head(&tokens, added.as_ref());
+                cross_entropy(tape, &hidden, head, &targets, options.smoothing)
+            }
+            Backbone::Roberta(b) => {
+                let classes = self.classes(batch)?;
+                let hidden = self.run(&mut pass, batch, &seen)?;
+                let scores = b.classify(&pass, &hidden)?;
+                class_loss(tape, &scores, classes, options.smoothing)
+            }
+        }
     }
 
     /// The tensors of `adapter_model.safetensors`: a reparametrised prefix as the prefix itself.
@@ -527,12 +577,13 @@ impl Model {
             .collect();
         if let Some(r) = &self.reparametrised {
             for (i, (k, v)) in r
-                .stored(self.backbone.config.n_layer, self.backbone.config.n_head)?
+                .stored(self.parts.len(), self.backbone.heads().count)?
                 .into_iter()
                 .enumerate()
             {
-                out.push((format!("transformer.h.{i}.attn.prefix.key"), k));
-                out.push((format!("transformer.h.{i}.attn.prefix.value"), v));
+                let at = self.backbone.describe().attention(i);
+                out.push((format!("{at}.prefix.key"), k));
+                out.push((format!("{at}.prefix.value"), v));
             }
         }
         Ok(out)
@@ -566,13 +617,24 @@ impl Model {
             &dir.join("model.safetensors"),
             &weights::serialize(&tensors, HashMap::from([("format".into(), "pt".into())]))?,
         )?;
-        let c = &self.backbone.config;
-        let json = serde_json::json!({
-            "activation_function": "gelu_new", "architectures": ["GPT2LMHeadModel"], "attn_pdrop": 0.0, "bos_token_id": c.eos_token_id, "embd_pdrop": 0.0,
-            "eos_token_id": c.eos_token_id, "initializer_range": c.initializer_range, "layer_norm_epsilon": c.layer_norm_epsilon, "model_type": "gpt2",
-            "n_embd": c.n_embd, "n_head": c.n_head, "n_inner": c.n_inner, "n_layer": c.n_layer, "n_positions": c.n_positions, "resid_pdrop": 0.0,
-            "scale_attn_weights": true, "tie_word_embeddings": true, "torch_dtype": "float32", "vocab_size": c.vocab_size,
-        });
+        let json = match self.backbone.config() {
+            BackboneConfig::Gpt2(c) => serde_json::json!({
+                "activation_function": "gelu_new", "architectures": ["GPT2LMHeadModel"], "attn_pdrop": 0.0, "bos_token_id": c.eos_token_id, "embd_pdrop": 0.0,
+                "eos_token_id": c.eos_token_id, "initializer_range": c.initializer_range, "layer_norm_epsilon": c.layer_norm_epsilon, "model_type": "gpt2",
+                "n_embd": c.n_embd, "n_head": c.n_head, "n_inner": c.n_inner, "n_layer": c.n_layer, "n_positions": c.n_positions, "resid_pdrop": 0.0,
+                "scale_attn_weights": true, "tie_word_embeddings": true, "torch_dtype": "float32", "vocab_size": c.vocab_size,
+            }),
+            BackboneConfig::Roberta(c) => serde_json::json!({
+                "architectures": ["RobertaForSequenceClassification"], "attention_probs_dropout_prob": c.hidden_dropout_prob, "bos_token_id": 0,
+                "eos_token_id": 2, "hidden_act": "gelu", "hidden_dropout_prob": c.hidden_dropout_prob, "hidden_size": c.hidden_size,
+                "id2label": (0..c.classes()).map(|i| (i.to_string(), format!("LABEL_{i}"))).collect::<BTreeMap<_, _>>(),
+                "label2id": (0..c.classes()).map(|i| (format!("LABEL_{i}"), i)).collect::<BTreeMap<_, _>>(),
+                "initializer_range": c.initializer_range, "intermediate_size": c.intermediate_size, "layer_norm_eps": c.layer_norm_eps,
+                "max_position_embeddings": c.max_position_embeddings, "model_type": "roberta", "num_attention_heads": c.num_attention_heads,
+                "num_hidden_layers": c.num_hidden_layers, "pad_token_id": c.pad_token_id, "position_embedding_type": "absolute",
+                "torch_dtype": "float32", "type_vocab_size": c.type_vocab_size, "vocab_size": c.vocab_size,
+            }),
+        };
         write_json(&dir.join("config.json"), &json)
     }
 }
@@ -581,11 +643,11 @@ impl Model {
 fn layer_parts(
     config: &AdapterConfig,
     layer: usize,
-    eps: f64,
+    backbone: &dyn Describe,
     direct: bool,
     take: &mut impl FnMut(String) -> Result<Parameter>,
 ) -> Result<Vec<Box<dyn Part>>> {
-    let at = format!("transformer.h.{layer}.attn");
+    let (at, eps) = (backbone.attention(layer), backbone.epsilon());
     let mut parts: Vec<Box<dyn Part>> = Vec::new();
     if let Some(lora) = &config.lora {
         let mut targets: Vec<(Target, [Parameter; 2], Option<Parameter>)> = Vec::new();
@@ -654,7 +716,7 @@ fn layer_parts(
     }) = &config.ffn
     {
         parts.push(Box::new(bottleneck(
-            &format!("transformer.h.{layer}.mlp.adapter"),
+            &backbone.ffn(layer),
             true,
             *scale,
             *layer_norm,

@@ -1,6 +1,7 @@
 //! An adapter as files hold it: `adapter_config.json` and `adapter_model.safetensors`, in this project's form or in PEFT's.
 
-use crate::config::{AdapterConfig, Attention, Gpt2Config};
+use crate::backbone::BackboneConfig;
+use crate::config::{AdapterConfig, Attention};
 use crate::error::{Error, Result};
 use crate::model::{ADDED, write, write_json};
 use crate::weights::{self, Weights};
@@ -23,21 +24,34 @@ impl Saved {
     ///
     /// # Errors
     /// A missing or broken file; a missing, extra, wrongly shaped or non-finite tensor; a PEFT option that has no counterpart here.
-    pub fn read(dir: &Path, backbone: &Gpt2Config, dtype: DType, device: &Device) -> Result<Self> {
+    pub fn read(
+        dir: &Path,
+        backbone: &BackboneConfig,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
         let path = dir.join("adapter_config.json");
         if peft::is_peft(&path)? {
+            let BackboneConfig::Gpt2(backbone) = backbone else {
+                return Err(Error::config(
+                    &path,
+                    "peft_type",
+                    "expected \"INDUCER\": PEFT's layout is read for GPT-2 only",
+                ));
+            };
             return peft::import(dir, backbone, dtype, device);
         }
         let mut config = AdapterConfig::read(&path)?;
         forget_reparametrisation(&mut config);
         let weights = Weights::open(&dir.join("adapter_model.safetensors"))?;
-        let mut expected: Vec<(Vec<String>, Vec<usize>)> = shapes::adapter(&config, backbone)
-            .into_iter()
-            .map(|(n, s)| (vec![n], s))
-            .collect();
+        let mut expected: Vec<(Vec<String>, Vec<usize>)> =
+            shapes::adapter(&config, backbone.describe())
+                .into_iter()
+                .map(|(n, s)| (vec![n], s))
+                .collect();
         if let Some(shape) = weights.shape(ADDED)? {
             let rows = shape.first().copied().unwrap_or(0);
-            expected.push((vec![ADDED.into()], vec![rows, backbone.n_embd]));
+            expected.push((vec![ADDED.into()], vec![rows, backbone.describe().hidden()]));
         }
         weights.refuse_others(&expected, |_| false)?;
         let tensors = weights.read(&expected, dtype, device)?;

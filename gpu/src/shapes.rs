@@ -1,9 +1,95 @@
 //! Every tensor of a method by its name in files, with its shape: the one place that files, counts and initial values come from.
 
-use crate::config::{AdapterConfig, Attention, Ffn, Gpt2Config};
+use crate::config::{AdapterConfig, Attention, Ffn, Gpt2Config, RobertaConfig};
 
 /// Name and shape.
 pub type Shape = (String, Vec<usize>);
+
+/// What a method has to know of its backbone.
+pub trait Describe {
+    /// L.
+    fn layers(&self) -> usize;
+    /// d.
+    fn hidden(&self) -> usize;
+    /// H.
+    fn heads(&self) -> usize;
+    /// Name of the attention module of a layer.
+    fn attention(&self, layer: usize) -> String;
+    /// Name of the adapter beside the FFN of a layer.
+    fn ffn(&self, layer: usize) -> String;
+    /// The backbone's own tensors.
+    fn tensors(&self) -> Vec<Shape>;
+    /// The classification head's tensors, trained with every method.
+    fn head(&self) -> Vec<Shape> {
+        Vec::new()
+    }
+    /// ε of its LayerNorms.
+    fn epsilon(&self) -> f64;
+    /// Standard deviation of initial weights.
+    fn range(&self) -> f64;
+}
+
+impl Describe for Gpt2Config {
+    fn layers(&self) -> usize {
+        self.n_layer
+    }
+    fn hidden(&self) -> usize {
+        self.n_embd
+    }
+    fn heads(&self) -> usize {
+        self.n_head
+    }
+    fn attention(&self, layer: usize) -> String {
+        format!("transformer.h.{layer}.attn")
+    }
+    fn ffn(&self, layer: usize) -> String {
+        format!("transformer.h.{layer}.mlp.adapter")
+    }
+    fn tensors(&self) -> Vec<Shape> {
+        crate::gpt2::shapes(self)
+    }
+    fn epsilon(&self) -> f64 {
+        self.layer_norm_epsilon
+    }
+    fn range(&self) -> f64 {
+        self.initializer_range
+    }
+}
+
+impl Describe for RobertaConfig {
+    fn layers(&self) -> usize {
+        self.num_hidden_layers
+    }
+    fn hidden(&self) -> usize {
+        self.hidden_size
+    }
+    fn heads(&self) -> usize {
+        self.num_attention_heads
+    }
+    fn attention(&self, layer: usize) -> String {
+        format!("roberta.encoder.layer.{layer}.attention.self")
+    }
+    fn ffn(&self, layer: usize) -> String {
+        format!("roberta.encoder.layer.{layer}.ffn.adapter")
+    }
+    fn tensors(&self) -> Vec<Shape> {
+        crate::roberta::shapes(self)
+    }
+    fn head(&self) -> Vec<Shape> {
+        crate::roberta::head_shapes(self)
+    }
+    fn epsilon(&self) -> f64 {
+        self.layer_norm_eps
+    }
+    fn range(&self) -> f64 {
+        self.initializer_range
+    }
+}
+
+/// Whether a tensor is a prefix's own, which a reparametrisation makes while it trains.
+pub fn is_prefix(name: &str) -> bool {
+    name.ends_with(".prefix.key") || name.ends_with(".prefix.value")
+}
 
 /// Tensors of an adapter with a down and an up projection below `name`.
 fn bottleneck(out: &mut Vec<Shape>, name: &str, d: usize, r: usize, layer_norm: bool) {
@@ -17,12 +103,13 @@ fn bottleneck(out: &mut Vec<Shape>, name: &str, d: usize, r: usize, layer_norm: 
     }
 }
 
-/// The tensors of `adapter_model.safetensors` for a GPT-2, without the special tokens' rows.
-pub fn adapter(config: &AdapterConfig, backbone: &Gpt2Config) -> Vec<Shape> {
-    let (d, h, p) = (backbone.n_embd, backbone.n_head, backbone.head_width());
-    let mut out = Vec::new();
-    for i in 0..backbone.n_layer {
-        let at = format!("transformer.h.{i}.attn");
+/// The tensors of `adapter_model.safetensors`, without the special tokens' rows.
+pub fn adapter(config: &AdapterConfig, backbone: &dyn Describe) -> Vec<Shape> {
+    let (d, h) = (backbone.hidden(), backbone.heads());
+    let p = d / h;
+    let mut out = backbone.head();
+    for i in 0..backbone.layers() {
+        let at = backbone.attention(i);
         match &config.attention {
             Some(Attention::Inducer {
                 variant,
@@ -79,16 +166,10 @@ pub fn adapter(config: &AdapterConfig, backbone: &Gpt2Config) -> Vec<Shape> {
             ..
         }) = &config.ffn
         {
-            bottleneck(
-                &mut out,
-                &format!("transformer.h.{i}.mlp.adapter"),
-                d,
-                *r,
-                *layer_norm,
-            );
+            bottleneck(&mut out, &backbone.ffn(i), d, *r, *layer_norm);
         }
     }
-    for (name, shape) in crate::gpt2::shapes(backbone) {
+    for (name, shape) in backbone.tensors() {
         if config.full || (config.bitfit && name.ends_with(".bias")) {
             out.push((name, shape));
         }
@@ -97,7 +178,7 @@ pub fn adapter(config: &AdapterConfig, backbone: &Gpt2Config) -> Vec<Shape> {
 }
 
 /// The tensors of the prefix's reparametrisation, which exist while it is trained.
-pub fn reparametrisation(config: &AdapterConfig, backbone: &Gpt2Config) -> Vec<Shape> {
+pub fn reparametrisation(config: &AdapterConfig, backbone: &dyn Describe) -> Vec<Shape> {
     let Some(Attention::Prefix {
         length,
         reparametrisation: Some(r),
@@ -106,7 +187,8 @@ pub fn reparametrisation(config: &AdapterConfig, backbone: &Gpt2Config) -> Vec<S
     else {
         return Vec::new();
     };
-    let (d, wide) = (backbone.n_embd, 2 * backbone.n_layer * backbone.n_embd);
+    let d = backbone.hidden();
+    let wide = 2 * backbone.layers() * d;
     let name = |n: &str| format!("transformer.prefix.{n}");
     vec![
         (name("embedding"), vec![*length, d]),
@@ -125,18 +207,20 @@ fn total(shapes: &[Shape]) -> usize {
 }
 
 /// Number of stored parameters, special tokens' rows not counted.
-pub fn stored(config: &AdapterConfig, backbone: &Gpt2Config) -> usize {
+pub fn stored(config: &AdapterConfig, backbone: &dyn Describe) -> usize {
     total(&adapter(config, backbone))
 }
 
-/// Number of trained parameters: a reparametrised prefix is trained through its MLP.
-pub fn trained(config: &AdapterConfig, backbone: &Gpt2Config) -> usize {
-    let through = reparametrisation(config, backbone);
-    let direct = total(
-        &adapter(config, backbone)
-            .into_iter()
-            .filter(|(n, _)| through.is_empty() || !n.contains(".attn.prefix."))
-            .collect::<Vec<_>>(),
-    );
-    total(&through) + direct
+/// The tensors that are trained: a reparametrised prefix through its network.
+pub fn trained_tensors(config: &AdapterConfig, backbone: &dyn Describe) -> Vec<Shape> {
+    let mut all = reparametrisation(config, backbone);
+    let direct = all.is_empty();
+    let own = adapter(config, backbone).into_iter();
+    all.extend(own.filter(|(name, _)| direct || !is_prefix(name)));
+    all
+}
+
+/// Number of trained parameters, special tokens' rows not counted.
+pub fn trained(config: &AdapterConfig, backbone: &dyn Describe) -> usize {
+    total(&trained_tensors(config, backbone))
 }

@@ -213,6 +213,15 @@ pub struct Hyper {
     /// Label smoothing [default: 0.1]
     #[arg(long)]
     pub label_smoothing: Option<f64>,
+    /// Batches whose gradients make one step
+    #[arg(long, default_value_t = 1)]
+    pub accumulation: usize,
+    /// Clip after every one of them, as the authors' code does, and not once a step
+    #[arg(long)]
+    pub clip_micro_batches: bool,
+    /// Steps between two checkpoints
+    #[arg(long, default_value_t = 50)]
+    pub checkpoint_every: usize,
 }
 
 /// Limits of decoding and scoring.

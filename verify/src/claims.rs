@@ -17,6 +17,7 @@ pub mod limits;
 pub mod lora;
 pub mod models;
 pub mod prefix;
+pub mod roberta;
 pub mod training;
 
 use crate::claim::Claim;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Claim> {
         training::claims(),
         inducing::claims(),
         authors::claims(),
+        roberta::claims(),
     ];
     groups.into_iter().flatten().collect()
 }

@@ -115,6 +115,9 @@ claims! {
     counts_nlu_mam_inducer
     counts_prefix_108_train
     store_equals_train
+    roberta_agree
+    roberta_gradients
+    roberta_padding
 }
 
 #[test]

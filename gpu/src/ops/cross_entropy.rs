@@ -335,3 +335,24 @@ pub fn composed(
     })?;
     Ok(out.remove(0))
 }
+
+/// Mean cross-entropy of class scores, with label smoothing as [`cross_entropy`].
+///
+/// # Shapes
+/// `scores` [rows, classes], one class a row → scalar.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn class_loss(tape: &Tape, scores: &Value, classes: &[u32], smoothing: f64) -> Result<Value> {
+    let labels = Tensor::from_slice(classes, (classes.len(), 1), &Device::Cpu)?
+        .to_device(scores.tensor.device())?;
+    let mut out = tape.composed(&[scores], |a| {
+        let top = a[0].max_keepdim(D::Minus1)?.detach();
+        let total = a[0].broadcast_sub(&top)?.exp()?.sum_keepdim(D::Minus1)?;
+        let log = (total.log()? + top)?;
+        let nll = (&log - a[0].gather(&labels, 1)?)?.mean_all()?;
+        let uniform = (log - a[0].mean_keepdim(D::Minus1)?)?.mean_all()?;
+        Ok(vec![((nll * (1.0 - smoothing))? + (uniform * smoothing)?)?])
+    })?;
+    Ok(out.remove(0))
+}

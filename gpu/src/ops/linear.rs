@@ -291,9 +291,14 @@ fn column_sums<T: Elem>(
 /// Shapes that do not fit.
 pub fn columns(tape: &Tape, x: &Value, from: usize, width: usize) -> Result<Value> {
     let total = last_dim(&x.tensor);
-    let y = x.tensor.narrow(1, from, width)?.contiguous()?;
+    let y = columns_of(&x.tensor, from, width)?;
     let slot = x.slot();
     Ok(tape.push(y, &[x], move |g, slots| {
         slots.add(slot, place(&g, from, total)?)
     }))
+}
+
+/// The columns `from .. from + width` of a matrix as a contiguous one of their own.
+pub(crate) fn columns_of(x: &Tensor, from: usize, width: usize) -> Result<Tensor> {
+    Ok(x.narrow(1, from, width)?.force_contiguous()?)
 }

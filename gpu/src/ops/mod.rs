@@ -17,6 +17,7 @@ pub mod layer_norm;
 pub mod linear;
 pub mod mixture;
 pub mod raw;
+pub mod rows;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -1,6 +1,7 @@
 //! Training: optimiser, schedule, checkpoints, and the loop.
 
 pub mod checkpoint;
+pub mod events;
 pub mod optimiser;
 pub mod schedule;
 mod trainer;

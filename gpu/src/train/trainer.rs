@@ -1,6 +1,7 @@
 //! The training loop: a run is one directory, and a run that was stopped at any moment goes on where its checkpoint stands.
 
 use super::checkpoint::{self, Progress};
+use super::events::EventFile;
 use super::optimiser::{AdamW, AdamWConfig, clip_factor, global_norm};
 use super::schedule::Schedule;
 use crate::error::{Error, Result};
@@ -32,6 +33,9 @@ pub struct TrainConfig {
     pub schedule: Schedule,
     /// Largest global norm of the gradient; none for no clipping.
     pub clip: Option<f64>,
+    /// Clip after every micro-batch, as the authors' code does, and not once after accumulation.
+    #[serde(default)]
+    pub clip_micro_batches: bool,
     /// Label smoothing.
     pub label_smoothing: f64,
     /// Dropout rate at the paper's places.
@@ -57,6 +61,7 @@ impl TrainConfig {
             warmup: 500.min(steps / 6),
             schedule: Schedule::Linear,
             clip: Some(1.0),
+            clip_micro_batches: false,
             label_smoothing: 0.1,
             dropout: 0.1,
             optimiser: AdamWConfig::default(),
@@ -123,7 +128,7 @@ pub struct Summary {
 pub fn evaluate(model: &Model, batches: &[Batch]) -> Result<f64> {
     let (mut total, mut count) = (0.0, 0);
     for b in batches {
-        let n = model.targets(b)?.len();
+        let n = model.labelled(b)?;
         total += model.loss(b, LossOptions::PLAIN)? * n as f64;
         count += n;
     }
@@ -150,43 +155,81 @@ struct Line {
     seconds: f64,
 }
 
-/// `metrics.jsonl`, cut back to the checkpoint when a run goes on.
-struct Log(Option<(std::fs::File, std::path::PathBuf)>);
+/// `metrics.jsonl`, cut back to the checkpoint when a run goes on, and the same numbers for TensorBoard.
+struct Log(Option<Files>);
+
+struct Files {
+    metrics: std::fs::File,
+    path: std::path::PathBuf,
+    events: EventFile,
+    /// When the run began, in seconds since 1970, as if it had never stopped.
+    begin: f64,
+}
 
 impl Log {
-    fn open(dir: Option<&Path>, step: usize) -> Result<Self> {
+    /// `resumed` is the step of the checkpoint that the run goes on from; without one nothing that stands there counts.
+    fn open(dir: Option<&Path>, resumed: Option<usize>) -> Result<Self> {
         let Some(dir) = dir else {
             return Ok(Self(None));
         };
         let path = dir.join("metrics.jsonl");
         let before = std::fs::read_to_string(&path).unwrap_or_default();
-        let kept: Vec<&str> = before
+        let kept: Vec<(&str, Line)> = before
             .lines()
-            .filter(|l| serde_json::from_str::<Line>(l).is_ok_and(|l| l.step <= step))
+            .filter_map(|text| Some((text, serde_json::from_str::<Line>(text).ok()?)))
+            .filter(|(_, line)| resumed.is_some_and(|step| line.step <= step))
             .collect();
-        let mut text = kept.join("\n");
-        if !text.is_empty() {
-            text.push('\n');
-        }
+        let text: String = kept.iter().map(|(text, _)| format!("{text}\n")).collect();
         crate::model::write(&path, text.as_bytes())?;
-        let file = std::fs::OpenOptions::new()
+        let metrics = std::fs::OpenOptions::new()
             .append(true)
             .open(&path)
             .map_err(|e| Error::io(&path, e))?;
-        Ok(Self(Some((file, path))))
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0.0, |d| d.as_secs_f64());
+        let mut files = Files {
+            metrics,
+            path,
+            events: EventFile::create(&dir.join("tensorboard/events.out.tfevents.0"))?,
+            begin: now - kept.last().map_or(0.0, |(_, line)| line.seconds),
+        };
+        for (_, line) in &kept {
+            files.event(line)?;
+        }
+        Ok(Self(Some(files)))
     }
 
     fn line(&mut self, line: &Line) -> Result<()> {
-        if let Some((file, path)) = &mut self.0 {
-            let mut text = serde_json::to_string(line).map_err(|e| Error::Json {
-                path: path.clone(),
-                message: e.to_string(),
-            })?;
-            text.push('\n');
-            file.write_all(text.as_bytes())
-                .map_err(|e| Error::io(&*path, e))?;
-        }
-        Ok(())
+        let Some(files) = &mut self.0 else {
+            return Ok(());
+        };
+        let mut text = serde_json::to_string(line).map_err(|e| Error::Json {
+            path: files.path.clone(),
+            message: e.to_string(),
+        })?;
+        text.push('\n');
+        files
+            .metrics
+            .write_all(text.as_bytes())
+            .map_err(|e| Error::io(&files.path, e))?;
+        files.event(line)
+    }
+}
+
+impl Files {
+    fn event(&mut self, line: &Line) -> Result<()> {
+        let values: Vec<(&str, f64)> = [
+            ("loss/train", line.loss),
+            ("loss/validation", line.validation_loss),
+            ("learning_rate", line.learning_rate),
+            ("gradient_norm", line.gradient_norm),
+        ]
+        .into_iter()
+        .filter_map(|(tag, value)| Some((tag, value?)))
+        .collect();
+        self.events
+            .scalars(line.step, self.begin + line.seconds, &values)
     }
 }
 
@@ -239,15 +282,17 @@ pub fn train(
     }
     let mut optimiser = AdamW::new(config.optimiser);
     let mut progress = Progress::default();
+    let mut resumed = None;
     if let Some(found) = dir
         .map(|d| checkpoint::load(d, model, &mut optimiser))
         .transpose()?
         .flatten()
     {
         on_event(&Event::Resumed { step: found.step });
+        resumed = Some(found.step);
         progress = found;
     }
-    let mut log = Log::open(dir, progress.step)?;
+    let mut log = Log::open(dir, resumed)?;
     let mut stream = Stream::new(data)?;
     let (before, start) = (progress.seconds, Instant::now());
     let first = progress.tokens;
@@ -397,6 +442,14 @@ fn accumulate(
                 None => g,
             };
             sum.insert(name, g);
+        }
+        if config.clip_micro_batches {
+            let factor = clip_factor(global_norm(&sum)?, config.clip);
+            if factor < 1.0 {
+                for g in sum.values_mut() {
+                    *g = (&*g * factor)?;
+                }
+            }
         }
     }
     Ok((total, sum, tokens))

@@ -63,7 +63,7 @@ impl Options {
 /// Prompts that do not fit the model.
 pub fn run(model: &Model, method: &str, backbone: &str, options: &Options) -> Result<Report> {
     let prompts: Vec<Prompt> = options
-        .prompts(model.backbone.config.vocab_size)
+        .prompts(model.backbone.vocabulary())
         .into_iter()
         .map(|ids| Prompt {
             ids,

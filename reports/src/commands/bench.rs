@@ -103,7 +103,7 @@ fn decoding(args: &BenchArgs, kind: Method) -> Result<()> {
         seed: args.seed,
     };
     if let Some(path) = &args.prompts_out {
-        let prompts = options.prompts(model.backbone.config.vocab_size);
+        let prompts = options.prompts(model.backbone.vocabulary());
         write_atomic(path, serde_json::to_string(&prompts)?.as_bytes())
             .with_context(|| path.display().to_string())?;
     }

@@ -4,7 +4,7 @@ use crate::cli::{ExportArgs, Layout};
 use anyhow::{Result, ensure};
 use candle_core::{DType, Device};
 use inducer_gpu::gpt2::Gpt2;
-use inducer_gpu::{Saved, peft};
+use inducer_gpu::{BackboneConfig, Saved, peft};
 
 /// Runs the command.
 ///
@@ -17,7 +17,12 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         args.out.display()
     );
     let backbone = Gpt2::load(&args.backbone, DType::F32, &Device::Cpu)?;
-    let mut saved = Saved::read(&args.adapter, &backbone.config, DType::F32, &Device::Cpu)?;
+    let mut saved = Saved::read(
+        &args.adapter,
+        &BackboneConfig::Gpt2(backbone.config.clone()),
+        DType::F32,
+        &Device::Cpu,
+    )?;
     if saved.config.base_model_name_or_path.is_empty() {
         saved.config.base_model_name_or_path = args.backbone.display().to_string();
     }

@@ -6,7 +6,7 @@ use candle_core::{DType, Device};
 use inducer_datasets::files::write_atomic;
 use inducer_gpu::gpt2::Gpt2;
 use inducer_gpu::merge::merge;
-use inducer_gpu::{Model, Saved};
+use inducer_gpu::{BackboneConfig, Model, Saved};
 use std::path::Path;
 
 /// What a Hugging Face directory holds besides weights and configuration.
@@ -31,7 +31,12 @@ pub fn run(args: &MergeArgs) -> Result<()> {
         args.out.display()
     );
     let mut backbone = Gpt2::load(&args.backbone, DType::F32, &Device::Cpu)?;
-    let saved = Saved::read(&args.adapter, &backbone.config, DType::F32, &Device::Cpu)?;
+    let saved = Saved::read(
+        &args.adapter,
+        &BackboneConfig::Gpt2(backbone.config.clone()),
+        DType::F32,
+        &Device::Cpu,
+    )?;
     let c = &saved.config;
     ensure!(
         c.lora.is_some() || c.full || c.bitfit,

@@ -153,7 +153,7 @@ pub fn pretrain(
         eos_token_id: Some(0),
     };
     let mut model = Model::new(
-        Gpt2::random(shape, config.seed, DType::F32, device)?,
+        Gpt2::random(shape.clone(), config.seed, DType::F32, device)?,
         DType::F32,
         device,
     );
@@ -173,6 +173,7 @@ pub fn pretrain(
         warmup: (config.steps / 20).max(1),
         schedule: Schedule::Cosine,
         clip: Some(1.0),
+        clip_micro_batches: false,
         label_smoothing: 0.0,
         dropout: 0.0,
         optimiser: AdamWConfig {
@@ -205,7 +206,7 @@ pub fn pretrain(
         config.heads,
         config.positions,
         config.vocabulary,
-        model.backbone.config.parameters(),
+        shape.parameters(),
         summary.tokens,
         summary.steps,
         summary.validation_loss,

@@ -62,6 +62,9 @@ pub fn training(
     config.seed = seed;
     config.warmup = hyper.warmup.unwrap_or(config.warmup);
     config.dropout = hyper.dropout.unwrap_or(dropout);
+    config.accumulation = hyper.accumulation;
+    config.clip_micro_batches = hyper.clip_micro_batches;
+    config.checkpoint_every = hyper.checkpoint_every;
     config.label_smoothing = hyper.label_smoothing.unwrap_or(config.label_smoothing);
     config
 }
