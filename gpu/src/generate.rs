@@ -97,7 +97,7 @@ fn decode_group(
 }
 
 /// Index of the largest logit of each row.
-fn argmax(logits: &candle_core::Tensor) -> Result<Vec<u32>> {
+pub(crate) fn argmax(logits: &candle_core::Tensor) -> Result<Vec<u32>> {
     let rows: Vec<Vec<f32>> = logits.to_dtype(DType::F32)?.to_vec2()?;
     Ok(rows
         .iter()

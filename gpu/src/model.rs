@@ -375,6 +375,15 @@ impl Model {
         })
     }
 
+    /// The class with the highest score of each row; ties go to the lowest.
+    ///
+    /// # Errors
+    /// As [`Model::logits`]; the backbone has no classification head.
+    pub fn predict(&self, batch: &Batch) -> Result<Vec<u32>> {
+        self.backbone.roberta("classification")?;
+        crate::generate::argmax(&self.logits(batch)?)
+    }
+
     /// λ (or μ) of each layer without the logits.
     ///
     /// # Errors

@@ -7,17 +7,19 @@ use crate::study::{Bleu, LayerGates};
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device};
 use inducer_datasets::Batch;
+use inducer_datasets::batch::Labels;
 use inducer_datasets::batches::{epoch_batches, pack, sorted_batches};
 use inducer_datasets::cache::training_rows;
 use inducer_datasets::files::write_atomic;
 use inducer_datasets::fingerprint;
 use inducer_datasets::metrics::bleu::Counts;
+use inducer_datasets::metrics::glue::{Glue, glue};
 use inducer_datasets::metrics::webnlg::bleu_counts;
-use inducer_datasets::metrics::{Coqa, coqa};
+use inducer_datasets::metrics::{Accuracy, Coqa, coqa};
 use inducer_datasets::{Cache, Encoded, Example, Layout, Splits, Surface, Task, Tokenizer};
 use inducer_gpu::generate::{Decoding, Prompt, greedy};
 use inducer_gpu::train::{Data, Event, TrainConfig, train};
-use inducer_gpu::{AdapterConfig, Model, model::write_json};
+use inducer_gpu::{AdapterConfig, BackboneConfig, Model, model::write_json};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -66,6 +68,9 @@ pub struct RunResult {
     /// CoQA's exact match and F1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coqa: Option<Coqa>,
+    /// Accuracy on the test part of a classification task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<Accuracy>,
     /// Validation loss of the adapter that was scored.
     pub validation_loss: f64,
     /// Its step.
@@ -171,7 +176,7 @@ impl Prepared {
     }
 }
 
-/// Training batches by length and validation batches.
+/// Training batches by length and validation batches; of a classification task accuracy decides which adapter is best.
 pub struct TaskData<'a> {
     rows: &'a [Encoded],
     lengths: Vec<usize>,
@@ -210,6 +215,61 @@ impl Data for TaskData<'_> {
     fn validation(&self) -> &[Batch] {
         &self.validation
     }
+
+    fn score(&self, model: &Model) -> inducer_gpu::Result<Option<f64>> {
+        let (mut right, mut all) = (0, 0);
+        for batch in &self.validation {
+            let Labels::Classes(expected) = &batch.labels else {
+                return Ok(None);
+            };
+            let found = model.predict(batch)?;
+            right += found.iter().zip(expected).filter(|(a, b)| a == b).count();
+            all += expected.len();
+        }
+        Ok((all > 0).then(|| right as f64 / all as f64))
+    }
+}
+
+/// Classes of examples, in their order.
+///
+/// # Errors
+/// A row that does not fit the model.
+pub fn classes(model: &Model, prepared: &Prepared, examples: &[Example]) -> Result<Vec<u32>> {
+    let layout = prepared.layout()?;
+    let rows: Vec<Encoded> = examples
+        .iter()
+        .map(|e| layout.prompt(e))
+        .collect::<inducer_datasets::Result<_>>()?;
+    let lengths: Vec<usize> = rows.iter().map(|r| r.ids.len()).collect();
+    let mut out = vec![0; rows.len()];
+    for batch in sorted_batches(&lengths, 64) {
+        let packed = pack(&batch.iter().map(|i| &rows[*i]).collect::<Vec<_>>());
+        for (i, class) in batch.iter().zip(model.predict(&packed)?) {
+            out[*i] = class;
+        }
+    }
+    Ok(out)
+}
+
+/// Accuracy of a classification, over all rows and for each genre.
+///
+/// # Errors
+/// An example whose class is not known.
+pub fn glue_scores(predicted: &[u32], examples: &[Example]) -> Result<Glue> {
+    Ok(glue(predicted, examples)?)
+}
+
+/// The lines of `outputs.txt`: texts, or the classes' names.
+pub fn named(task: Task, classes: &[u32]) -> Vec<String> {
+    let names = task.classes();
+    classes
+        .iter()
+        .map(|c| {
+            names
+                .get(*c as usize)
+                .map_or_else(|| c.to_string(), |n| (*n).to_string())
+        })
+        .collect()
 }
 
 /// Texts for examples, in their order.
@@ -346,7 +406,8 @@ pub fn backbone_fingerprint(dir: &Path) -> Result<String> {
     Ok(fingerprint::of_bytes(all.as_bytes()))
 }
 
-/// The dropout rate that a backbone's `config.json` asks for (`resid_pdrop`; GPT-2's 0.1 when absent), as in transformers.
+/// The dropout rate that a backbone's `config.json` asks for (`resid_pdrop`, RoBERTa's `hidden_dropout_prob`; 0.1 when absent), as in
+/// transformers.
 ///
 /// # Errors
 /// A missing or broken file.
@@ -357,11 +418,12 @@ pub fn backbone_dropout(dir: &Path) -> Result<f64> {
         serde_json::from_str(&text).with_context(|| path.display().to_string())?;
     let rate = value
         .get("resid_pdrop")
+        .or_else(|| value.get("hidden_dropout_prob"))
         .and_then(serde_json::Value::as_f64)
         .unwrap_or(0.1);
     ensure!(
         (0.0..1.0).contains(&rate),
-        "{}: field `resid_pdrop`: expected a number in [0, 1), found {rate}",
+        "{}: field `resid_pdrop` or `hidden_dropout_prob`: expected a number in [0, 1), found {rate}",
         path.display()
     );
     Ok(rate)
@@ -463,6 +525,37 @@ fn difference(a: &serde_json::Value, b: &serde_json::Value, at: &str) -> Option<
     }
 }
 
+/// The backbone that a task needs: GPT-2 to generate, RoBERTa to classify; a RoBERTa without a head for this task gets one.
+///
+/// # Errors
+/// A directory that cannot be read; a backbone of the other kind, or with another number of classes.
+pub fn load(task: Task, dir: &Path, seed: u64, device: &Device) -> Result<Model> {
+    let count = task.classes().len();
+    let classes = (!task.generates()).then_some(count);
+    let model = Model::load_for(dir, classes, seed, DType::F32, device)?;
+    match model.backbone.config() {
+        BackboneConfig::Gpt2(_) => ensure!(
+            task.generates(),
+            "{}: --task {task} needs a RoBERTa, found a GPT-2",
+            dir.display()
+        ),
+        BackboneConfig::Roberta(c) => {
+            ensure!(
+                !task.generates(),
+                "{}: --task {task} needs a GPT-2, found a RoBERTa",
+                dir.display()
+            );
+            ensure!(
+                c.classes() == count,
+                "{}: the head has {} classes, --task {task} has {count}",
+                dir.display(),
+                c.classes()
+            );
+        }
+    }
+    Ok(model)
+}
+
 /// Trains (or goes on), decodes, scores. A finished run is read, not repeated.
 ///
 /// # Errors
@@ -479,7 +572,7 @@ pub fn execute(
         return Ok(result);
     }
     let special = prepared.task.special_tokens().len();
-    let mut model = Model::load(&config.backbone, DType::F32, device)?;
+    let mut model = load(prepared.task, &config.backbone, config.train.seed, device)?;
     model.attach(&config.adapter, special, config.train.seed)?;
     let data = TaskData::new(prepared, config.batch_size, config.train.seed);
     let summary = train(&mut model, &data, &config.train, Some(dir), on_event)?;
@@ -489,13 +582,15 @@ pub fn execute(
     }
     let examples = test_examples(prepared, config.test_limit);
     let start = std::time::Instant::now();
-    let outputs = texts(
-        &model,
-        prepared,
-        &examples,
-        config.max_new_tokens,
-        &mut |_| {},
-    )?;
+    let mut accuracy = None;
+    let outputs = if prepared.task.generates() {
+        let limit = config.max_new_tokens;
+        texts(&model, prepared, &examples, limit, &mut |_| {})?
+    } else {
+        let predicted = classes(&model, prepared, &examples)?;
+        accuracy = Some(glue_scores(&predicted, &examples)?.overall);
+        named(prepared.task, &predicted)
+    };
     let decode_seconds = start.elapsed().as_secs_f64();
     let result = RunResult {
         bleu: match prepared.task {
@@ -506,6 +601,7 @@ pub fn execute(
             Task::Coqa => Some(coqa_scores(&outputs, &examples)?),
             _ => None,
         },
+        accuracy,
         validation_loss: best_loss,
         best_step,
         last_validation_loss: summary.validation_loss,

@@ -21,8 +21,11 @@ pub struct Progress {
     pub tokens: u64,
     /// Seconds of training so far.
     pub seconds: f64,
-    /// Lowest validation loss and its step.
+    /// Validation loss of the best adapter so far and its step.
     pub best: Option<(f64, usize)>,
+    /// Its score, where the task has one.
+    #[serde(default)]
+    pub best_score: Option<f64>,
     /// Validations since the best.
     pub stale: usize,
     /// Whether training has ended.

@@ -72,12 +72,37 @@ impl TrainConfig {
     }
 }
 
+impl TrainConfig {
+    /// Section 6's settings for classification: 6 % of the steps are warm-up.
+    pub fn classification(learning_rate: f64, steps: usize) -> Self {
+        Self {
+            warmup: steps * 6 / 100,
+            label_smoothing: 0.0,
+            optimiser: AdamWConfig {
+                beta1: 0.9,
+                beta2: 0.98,
+                eps: 1e-6,
+                weight_decay: 0.1,
+            },
+            patience: None,
+            ..Self::generation(learning_rate, steps)
+        }
+    }
+}
+
 /// Where batches come from.
 pub trait Data {
     /// The batches of an epoch, the same ones whenever it is asked.
     fn epoch(&self, epoch: usize) -> Vec<Batch>;
     /// Validation batches.
     fn validation(&self) -> &[Batch];
+    /// The task's own figure on the validation part, higher is better: what the best adapter is chosen by. `None`: by the loss.
+    ///
+    /// # Errors
+    /// Rows that do not fit the model.
+    fn score(&self, _model: &Model) -> Result<Option<f64>> {
+        Ok(None)
+    }
 }
 
 /// What happened, for progress bars and tests.
@@ -117,7 +142,7 @@ pub struct Summary {
     pub seconds: f64,
     /// Validation loss at the end.
     pub validation_loss: f64,
-    /// Lowest validation loss and its step.
+    /// Validation loss of the best adapter and its step.
     pub best: (f64, usize),
 }
 
@@ -152,6 +177,8 @@ struct Line {
     tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     validation_loss: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    validation_score: Option<f64>,
     seconds: f64,
 }
 
@@ -222,6 +249,7 @@ impl Files {
         let values: Vec<(&str, f64)> = [
             ("loss/train", line.loss),
             ("loss/validation", line.validation_loss),
+            ("score/validation", line.validation_score),
             ("learning_rate", line.learning_rate),
             ("gradient_norm", line.gradient_norm),
         ]
@@ -307,6 +335,7 @@ pub fn train(
             gradient_norm: None,
             tokens: None,
             validation_loss: Some(loss),
+            validation_score: data.score(model)?,
             seconds: 0.0,
         })?;
         last_validation = Some(loss);
@@ -338,6 +367,7 @@ pub fn train(
             gradient_norm: Some(norm),
             tokens: Some(progress.tokens),
             validation_loss: None,
+            validation_score: None,
             seconds: progress.seconds,
         })?;
         let rate = (progress.tokens - first) as f64 / start.elapsed().as_secs_f64().max(1e-9);
@@ -388,6 +418,7 @@ fn validate(
     log: &mut Log,
 ) -> Result<f64> {
     let loss = evaluate(model, data.validation())?;
+    let score = data.score(model)?;
     log.line(&Line {
         step: progress.step,
         loss: None,
@@ -395,10 +426,17 @@ fn validate(
         gradient_norm: None,
         tokens: None,
         validation_loss: Some(loss),
+        validation_score: score,
         seconds: progress.seconds,
     })?;
-    if progress.best.is_none_or(|(best, _)| loss < best) {
+    let better = match (score, progress.best_score) {
+        (Some(score), Some(best)) => score > best,
+        (Some(_), None) => true,
+        (None, _) => progress.best.is_none_or(|(best, _)| loss < best),
+    };
+    if better {
         progress.best = Some((loss, progress.step));
+        progress.best_score = score;
         progress.stale = 0;
         if let Some(dir) = dir {
             model.save_adapter(&dir.join("best"))?;

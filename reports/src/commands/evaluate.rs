@@ -5,9 +5,10 @@ use crate::commands::generate::{Generated, decode};
 use crate::commands::score::resources;
 use crate::run::{self, TaskData};
 use crate::study::Bleu;
-use anyhow::{Result, bail};
+use anyhow::Result;
+use inducer_datasets::metrics::glue::Glue;
 use inducer_datasets::metrics::meteor::Files;
-use inducer_datasets::metrics::{Coqa, WebNlg, webnlg};
+use inducer_datasets::metrics::{Accuracy, Coqa, WebNlg, webnlg};
 use inducer_datasets::{Splits, Task};
 use inducer_gpu::train::{Data, evaluate};
 use serde::Serialize;
@@ -32,6 +33,7 @@ struct Evaluation {
 enum Scores {
     WebNlg { bleu: Bleu, scores: Box<WebNlg> },
     Coqa { scores: Coqa },
+    Glue { scores: Glue },
 }
 
 /// Runs the command.
@@ -69,19 +71,28 @@ fn scores(generated: &Generated, files: &Files) -> Result<Scores> {
         Task::Coqa => Scores::Coqa {
             scores: run::coqa_scores(texts, examples)?,
         },
-        // classes are not decoded: `prepare` has refused these tasks already
-        task @ (Task::Mnli | Task::Sst2) => bail!("--task {task}: its outputs are no texts"),
+        Task::Mnli | Task::Sst2 => Scores::Glue {
+            scores: run::glue_scores(&generated.predicted, examples)?,
+        },
     })
 }
 
 impl Evaluation {
     fn print(&self) {
         println!(
-            "validation loss {:.4} nats a token; {} test entries",
+            "validation loss {:.4} nats; {} test entries",
             self.validation_loss, self.test_entries
         );
         match &self.scores {
             Scores::WebNlg { scores, .. } => table(scores),
+            Scores::Glue { scores } => {
+                let line = |name: &str, a: &Accuracy| {
+                    println!("{name:<24} {:>8} {:>8.1} %", a.total, 100.0 * a.score);
+                };
+                println!("{:<24} {:>8} {:>10}", "", "rows", "accuracy");
+                line("all", &scores.overall);
+                scores.genres.iter().for_each(|(name, a)| line(name, a));
+            }
             Scores::Coqa { scores } => {
                 let line = |name: &str, s: &inducer_datasets::metrics::coqa::Scores| {
                     println!(

@@ -5,7 +5,6 @@ use crate::commands::train::{load, prepare};
 use crate::run::{self, Prepared};
 use crate::{compute, progress};
 use anyhow::{Context, Result, ensure};
-use candle_core::DType;
 use inducer_datasets::Example;
 use inducer_datasets::files::write_atomic;
 use inducer_gpu::{AdapterConfig, Model};
@@ -19,8 +18,10 @@ pub struct Generated {
     pub model: Model,
     /// What was put into words.
     pub examples: Vec<Example>,
-    /// The texts.
+    /// The texts, or the classes' names.
     pub texts: Vec<String>,
+    /// The classes of a classification task.
+    pub predicted: Vec<u32>,
 }
 
 /// Loads everything and decodes.
@@ -42,7 +43,7 @@ pub fn decode(
         inputs.surface.into(),
     )?;
     let device = compute::device(compute)?;
-    let mut model = Model::load(&inputs.backbone, DType::F32, &device)?;
+    let mut model = run::load(prepared.task, &inputs.backbone, 0, &device)?;
     model.attach_saved(adapter)?;
     let special = prepared.task.special_tokens().len();
     ensure!(
@@ -58,13 +59,21 @@ pub fn decode(
         .unwrap_or(prepared.longest_target().max(40));
     let bar = progress::bar(examples.len() as u64, "decoding");
     let pool = compute::pool(compute::threads(compute))?;
-    let texts = pool.install(|| {
-        run::texts(&model, &prepared, &examples, max_new, &mut |n| {
-            bar.inc(n as u64)
-        })
-    })?;
+    let mut predicted = Vec::new();
+    let texts = match prepared.task.generates() {
+        true => pool.install(|| {
+            run::texts(&model, &prepared, &examples, max_new, &mut |n| {
+                bar.inc(n as u64)
+            })
+        })?,
+        false => {
+            predicted = pool.install(|| run::classes(&model, &prepared, &examples))?;
+            run::named(prepared.task, &predicted)
+        }
+    };
     bar.finish_and_clear();
     Ok(Generated {
+        predicted,
         prepared,
         model,
         examples,

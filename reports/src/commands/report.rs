@@ -9,13 +9,13 @@ use crate::commands::train::{
 use crate::run::{self, Prepared, RunConfig, RunResult};
 use crate::study::Study;
 use crate::{assemble, compute, embedded, page};
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use candle_core::Device;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 use inducer_datasets::files::write_atomic;
 use inducer_datasets::{Malformed, Surface, Task, webnlg};
 use inducer_gpu::train::Event;
-use inducer_gpu::{AdapterConfig, Gpt2Config};
+use inducer_gpu::{AdapterConfig, BackboneConfig, Gpt2Config};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -102,7 +102,7 @@ pub fn plan(args: &ReportArgs, threads: usize) -> Result<Plan> {
         }
     };
     let budget = budget(args, args.data.is_none());
-    let config = Gpt2Config::read(&backbone_dir)?;
+    let config = BackboneConfig::Gpt2(Gpt2Config::read(&backbone_dir)?);
     let methods: Vec<(String, AdapterConfig)> = args
         .methods
         .iter()
@@ -111,6 +111,10 @@ pub fn plan(args: &ReportArgs, threads: usize) -> Result<Plan> {
     let splits = webnlg::load(&data_dir, Malformed::Refuse)?;
     let adapters: Vec<AdapterConfig> = methods.iter().map(|(_, a)| a.clone()).collect();
     let (prepared, backbone) = prepare(Task::WebNlg, splits, &backbone_dir, &adapters, surface)?;
+    let BackboneConfig::Gpt2(shape) = &backbone else {
+        bail!("{}: the report needs a GPT-2", backbone_dir.display());
+    };
+    let shape = shape.clone();
     let backbone_fingerprint = run::backbone_fingerprint(&backbone_dir)?;
     let dropout = run::backbone_dropout(&backbone_dir)?;
     let mut runs = Vec::new();
@@ -118,6 +122,7 @@ pub fn plan(args: &ReportArgs, threads: usize) -> Result<Plan> {
         for (name, adapter) in &methods {
             let untuned = *adapter == AdapterConfig::none();
             let mut train = training(
+                Task::WebNlg,
                 &args.hyper,
                 *seed,
                 learning_rate(name, &backbone),
@@ -167,7 +172,7 @@ pub fn plan(args: &ReportArgs, threads: usize) -> Result<Plan> {
     };
     Ok(Plan {
         prepared,
-        backbone,
+        backbone: shape,
         runs,
         data_name,
         backbone_name,

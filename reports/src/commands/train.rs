@@ -6,7 +6,7 @@ use crate::{compute, progress};
 use anyhow::{Context, Result, bail, ensure};
 use inducer_datasets::{Malformed, Splits, Surface, Task, directory};
 use inducer_gpu::train::TrainConfig;
-use inducer_gpu::{AdapterConfig, Gpt2Config, Method};
+use inducer_gpu::{AdapterConfig, BackboneConfig, Method};
 use std::path::Path;
 
 /// Validation entries that a run uses: enough for a steady loss, few enough to be quick.
@@ -16,9 +16,9 @@ pub const VALIDATION_ENTRIES: usize = 150;
 ///
 /// # Errors
 /// Neither a name nor a readable file.
-pub fn method(name: &str, backbone: &Gpt2Config) -> Result<(String, AdapterConfig)> {
+pub fn method(name: &str, backbone: &BackboneConfig) -> Result<(String, AdapterConfig)> {
     if let Some(m) = Method::named(name) {
-        return Ok((m.name().into(), m.for_backbone(backbone)));
+        return Ok((m.name().into(), m.on(backbone)));
     }
     let path = Path::new(name);
     if path.exists() {
@@ -36,15 +36,18 @@ pub fn method(name: &str, backbone: &Gpt2Config) -> Result<(String, AdapterConfi
 }
 
 /// The learning rate of a method where none is given: section 6's, but fine-tuning's small one only for GPT-2's own sizes.
-pub fn learning_rate(method: &str, backbone: &Gpt2Config) -> f64 {
-    match Method::named(method) {
-        Some(m) if backbone.n_embd >= 768 => m.learning_rate(),
+pub fn learning_rate(method: &str, backbone: &BackboneConfig) -> f64 {
+    let large = backbone.describe().hidden() >= 768;
+    match (backbone, Method::named(method)) {
+        (BackboneConfig::Roberta(_), _) if large => 2e-4,
+        (BackboneConfig::Gpt2(_), Some(m)) if large => m.learning_rate(),
         _ => Method::Inducer.learning_rate(),
     }
 }
 
 /// Resolves the hyperparameters.
 pub fn training(
+    task: Task,
     hyper: &Hyper,
     seed: u64,
     rate: f64,
@@ -58,7 +61,11 @@ pub fn training(
             .epochs
             .map_or(default_steps, |e| e * rows.div_ceil(batch_size))
     });
-    let mut config = TrainConfig::generation(hyper.learning_rate.unwrap_or(rate), steps);
+    let rate = hyper.learning_rate.unwrap_or(rate);
+    let mut config = match task.generates() {
+        true => TrainConfig::generation(rate, steps),
+        false => TrainConfig::classification(rate, steps),
+    };
     config.seed = seed;
     config.warmup = hyper.warmup.unwrap_or(config.warmup);
     config.dropout = hyper.dropout.unwrap_or(dropout);
@@ -87,23 +94,25 @@ pub fn prepare(
     backbone: &Path,
     adapters: &[AdapterConfig],
     surface: Surface,
-) -> Result<(Prepared, Gpt2Config)> {
+) -> Result<(Prepared, BackboneConfig)> {
+    let config = BackboneConfig::read(backbone)?;
     ensure!(
-        task.generates(),
-        "--task {task}: classification needs a RoBERTa backbone, which the engine does not have yet"
+        task.generates() == matches!(config, BackboneConfig::Gpt2(_)),
+        "{}: --task {task} needs a {}",
+        backbone.display(),
+        if task.generates() { "GPT-2" } else { "RoBERTa" }
     );
-    let config = Gpt2Config::read(backbone)?;
     let offset = adapters
         .iter()
         .map(AdapterConfig::position_offset)
         .max()
         .unwrap_or(0);
-    let longest = config.n_positions.saturating_sub(offset);
+    let longest = config.positions().saturating_sub(offset);
     let prepared = Prepared::new(
         task,
         splits,
         backbone,
-        config.vocab_size,
+        config.vocabulary(),
         longest,
         VALIDATION_ENTRIES,
         surface,
@@ -135,7 +144,7 @@ pub fn load(inputs: &Inputs) -> Result<Splits> {
 /// # Errors
 /// Files that are missing or do not fit each other; a loss that is not finite.
 pub fn run(args: &TrainArgs) -> Result<()> {
-    let backbone = Gpt2Config::read(&args.inputs.backbone)?;
+    let backbone = BackboneConfig::read(&args.inputs.backbone)?;
     let (name, mut adapter) = method(&args.method, &backbone)?;
     let splits = load(&args.inputs)?;
     let (prepared, backbone) = prepare(
@@ -148,6 +157,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let batch_size = args.hyper.batch_size.unwrap_or(8);
     let rate = learning_rate(&name, &backbone);
     let mut train = training(
+        prepared.task,
         &args.hyper,
         args.seed,
         rate,
@@ -199,12 +209,20 @@ pub fn run(args: &TrainArgs) -> Result<()> {
             args.out.display(),
             result.steps,
             result.validation_loss,
-            match &result.coqa {
-                Some(c) => format!(
+            match (&result.coqa, &result.accuracy) {
+                (Some(c), _) => format!(
                     "exact match {:.1}, F1 {:.1}",
                     c.overall.exact_match, c.overall.f1
                 ),
-                None => result.bleu.words(),
+                (None, Some(a)) => {
+                    format!(
+                        "accuracy {:.1} % ({} of {})",
+                        100.0 * a.score,
+                        a.correct,
+                        a.total
+                    )
+                }
+                (None, None) => result.bleu.words(),
             },
             result.train_seconds,
             result.decode_seconds
