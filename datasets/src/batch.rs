@@ -50,6 +50,24 @@ impl Batch {
             .unwrap_or(0)
     }
 
+    /// The rows of a range as a batch of their own.
+    pub fn slice(&self, rows: std::ops::Range<usize>) -> Self {
+        let (from, to) = (self.starts[rows.start], self.starts[rows.end]);
+        Self {
+            ids: self.ids[from..to].to_vec(),
+            segments: self.segments.as_ref().map(|s| s[from..to].to_vec()),
+            labels: match &self.labels {
+                Labels::None => Labels::None,
+                Labels::Tokens(labels) => Labels::Tokens(labels[from..to].to_vec()),
+                Labels::Classes(classes) => Labels::Classes(classes[rows.clone()].to_vec()),
+            },
+            starts: self.starts[rows.start..=rows.end]
+                .iter()
+                .map(|s| s - from)
+                .collect(),
+        }
+    }
+
     /// The positions in `ids` of row `r`.
     pub fn row(&self, r: usize) -> std::ops::Range<usize> {
         self.starts[r]..self.starts[r + 1]

@@ -7,6 +7,8 @@ use crate::error::{Error, Result};
 use crate::init;
 use crate::ops::cross_entropy::{class_loss, cross_entropy};
 use crate::ops::dropout::Dropout;
+use crate::ops::inplace::add_block;
+use crate::ops::{alone, map_tasks};
 use crate::parts::{Bottleneck, Inducer, LowRank, Part, Pass, Prefix, Reparametrised};
 use crate::saved::Saved;
 use crate::shapes::{self, Describe};
@@ -21,6 +23,9 @@ use std::path::Path;
 
 /// Name of the special tokens' rows in files.
 pub const ADDED: &str = "transformer.wte.added";
+
+/// Widest backbone whose batches are divided among threads (see [`Model::gradients`]); above it operations are.
+const SHARDED_WIDTH: usize = 256;
 
 /// How a loss is taken.
 #[derive(Clone, Copy, Debug)]
@@ -508,10 +513,67 @@ impl Model {
     /// # Errors
     /// As [`Model::loss`]; nothing is trainable.
     pub fn gradients(&self, batch: &Batch, options: LossOptions) -> Result<(f64, Gradients)> {
+        self.check(batch)?;
+        self.labelled(batch)?;
+        let shards = self.shards(batch);
+        if shards.len() < 2 {
+            return self.gradients_of(batch, options);
+        }
+        let counts: Vec<usize> = shards
+            .iter()
+            .map(|s| self.labelled(s))
+            .collect::<Result<_>>()?;
+        let total = counts.iter().sum::<usize>() as f64;
+        // a shard without a label adds nothing; without any label the whole batch says so
+        if total == 0.0 {
+            return self.gradients_of(batch, options);
+        }
+        let work: Vec<usize> = (0..shards.len()).filter(|i| counts[*i] > 0).collect();
+        let parts = map_tasks(work.len(), |i| {
+            let options = LossOptions {
+                dropout: options.dropout.map(|d| d.at(i as u64)),
+                ..options
+            };
+            alone(|| self.gradients_of(&shards[work[i]], options))
+        });
+        let (mut loss, mut sum) = (0.0, Gradients::new());
+        for (i, part) in work.into_iter().zip(parts) {
+            let (value, gradients) = part?;
+            let share = counts[i] as f64 / total;
+            loss += share * value;
+            for (name, g) in gradients {
+                let g = (g * share)?;
+                let g = match sum.remove(&name) {
+                    Some(before) => add_block(before, &g, 0)?,
+                    None => g,
+                };
+                sum.insert(name, g);
+            }
+        }
+        Ok((loss, sum))
+    }
+
+    fn gradients_of(&self, batch: &Batch, options: LossOptions) -> Result<(f64, Gradients)> {
         let tape = Tape::new();
         let loss = self.loss_on(&tape, batch, options)?;
         let value = scalar(&loss.tensor)?;
         Ok((value, tape.backward(&loss, self.trainable())?))
+    }
+
+    /// A batch in two halves of nearly the same number of tokens, where that is faster: on the CPU, where each half goes through the whole
+    /// model on one thread without waiting for the other at every operation. That pays as long as a layer's weights stay in a core's own
+    /// cache. The division depends on the batch alone, not on the number of threads, so results do not either.
+    fn shards(&self, batch: &Batch) -> Vec<Batch> {
+        let (rows, d) = (batch.rows(), self.backbone.describe().hidden());
+        let small = self.device.is_cpu() && d <= SHARDED_WIDTH && !self.config.full;
+        if !small || rows < 4 {
+            return Vec::new();
+        }
+        let half = batch.tokens() / 2;
+        let middle = (1..rows)
+            .min_by_key(|r| batch.starts[*r].abs_diff(half))
+            .unwrap_or(1);
+        vec![batch.slice(0..middle), batch.slice(middle..rows)]
     }
 
     /// How many positions (rows of a classifier) the loss of a batch is the mean over.

@@ -11,12 +11,11 @@
 use super::dropout::Dropout;
 use super::elem::{Elem, dot, max, simd, sum};
 use super::raw::{Mat, MatMut, Shared, Threads, gemm};
-use super::{cpu, dispatch, fused, tensor};
+use super::{cpu, dispatch, for_tasks, fused, tensor};
 use crate::error::Result;
 use crate::tape::{Tape, Value};
 use candle_core::{D, Tensor};
 use num_traits::Zero as _;
-use rayon::prelude::*;
 
 /// Queries scored at a time.
 const BLOCK: usize = 64;
@@ -263,44 +262,44 @@ impl Job {
         let (d, count, p) = (self.heads.hidden(), self.heads.count, self.heads.width);
         let (mut o, mut lse) = (vec![T::zero(); tokens * d], vec![T::zero(); tokens * count]);
         let (out, lse_out) = (Shared::new(&mut o), Shared::new(&mut lse));
-        self.tasks(ranges)
-            .into_par_iter()
-            .for_each_init(Vec::new, |scores, (range, h)| {
-                let (n, m) = (range.q.1 - range.q.0, range.k.1 - range.k.0);
-                for from in (0..n).step_by(BLOCK) {
-                    let rows = BLOCK.min(n - from);
-                    let width = self.reach(from + rows, m);
-                    scores.resize(BLOCK * m, T::zero());
-                    let s = &mut scores[..rows * width];
-                    self.score(s, q, k, range, h, from, rows, width);
-                    simd(
-                        #[inline(always)]
-                        || {
-                            for (i, row) in s.chunks_exact_mut(width).enumerate() {
-                                let token = range.q.0 + from + i;
-                                let sees = self.sees(from + i, m);
-                                let (seen, hidden) = row.split_at_mut(sees);
-                                let log = normalise(seen);
-                                hidden.fill(T::zero());
-                                lse_out.part(token * count + h, 1)[0] = log;
-                                self.thin(seen, token, h);
-                            }
-                        },
-                    );
-                    let dst = MatMut::strided(out, (range.q.0 + from) * d + h * p, d);
-                    gemm(
-                        rows,
-                        p,
-                        width,
-                        dst,
-                        false,
-                        Mat::new(s, width),
-                        self.v.mat(v, h, range.k.0),
-                        T::one(),
-                        Threads::One,
-                    );
-                }
-            });
+        let tasks = self.tasks(ranges);
+        for_tasks(tasks.len(), Vec::new, |scores, task| {
+            let (range, h) = tasks[task];
+            let (n, m) = (range.q.1 - range.q.0, range.k.1 - range.k.0);
+            for from in (0..n).step_by(BLOCK) {
+                let rows = BLOCK.min(n - from);
+                let width = self.reach(from + rows, m);
+                scores.resize(BLOCK * m, T::zero());
+                let s = &mut scores[..rows * width];
+                self.score(s, q, k, range, h, from, rows, width);
+                simd(
+                    #[inline(always)]
+                    || {
+                        for (i, row) in s.chunks_exact_mut(width).enumerate() {
+                            let token = range.q.0 + from + i;
+                            let sees = self.sees(from + i, m);
+                            let (seen, hidden) = row.split_at_mut(sees);
+                            let log = normalise(seen);
+                            hidden.fill(T::zero());
+                            lse_out.part(token * count + h, 1)[0] = log;
+                            self.thin(seen, token, h);
+                        }
+                    },
+                );
+                let dst = MatMut::strided(out, (range.q.0 + from) * d + h * p, d);
+                gemm(
+                    rows,
+                    p,
+                    width,
+                    dst,
+                    false,
+                    Mat::new(s, width),
+                    self.v.mat(v, h, range.k.0),
+                    T::one(),
+                    Threads::One,
+                );
+            }
+        });
         Ok((tensor(o, (tokens, d))?, tensor(lse, (tokens, count))?))
     }
 
@@ -383,9 +382,12 @@ impl Job {
         let given_lse = given_lse.as_ref().map(cpu).transpose()?;
         let glse = given_lse.as_ref().map(|g| g.slice::<T>()).transpose()?;
         let scale = T::of(self.heads.scale());
-        self.tasks(ranges).into_par_iter().for_each_init(
+        let tasks = self.tasks(ranges);
+        for_tasks(
+            tasks.len(),
             || (Vec::new(), Vec::new()),
-            |(weights, slopes), (range, h)| {
+            |(weights, slopes), task| {
+                let (range, h) = tasks[task];
                 let (n, m) = (range.q.1 - range.q.0, range.k.1 - range.k.0);
                 for from in (0..n).step_by(BLOCK) {
                     let rows = BLOCK.min(n - from);
@@ -510,43 +512,38 @@ pub fn attention_cached<T: Elem>(
     let (mut o, mut lse) = (vec![T::zero(); tokens * d], vec![T::zero(); tokens * count]);
     let (out, lse_out) = (Shared::new(&mut o), Shared::new(&mut lse));
     let scale = T::of(heads.scale());
-    (0..rows.len())
-        .into_par_iter()
-        .for_each_init(Vec::new, |scores: &mut Vec<T>, r| {
-            simd(
-                #[inline(always)]
-                || {
-                    let [k, v] = &rows[r];
-                    let (n, m) = (starts[r + 1] - starts[r], k.len() / d);
-                    for i in 0..n {
-                        let token = starts[r] + i;
-                        let sees = if visible == Visible::Causal {
-                            m - n + i + 1
-                        } else {
-                            m
-                        };
-                        for h in 0..count {
-                            let q = &x[token * total + h * p..token * total + (h + 1) * p];
-                            scores.clear();
-                            scores.extend(
-                                (0..sees).map(|j| {
-                                    scale * dot(q, &k[j * d + h * p..j * d + (h + 1) * p])
-                                }),
-                            );
-                            lse_out.part(token * count + h, 1)[0] = normalise(scores);
-                            let o = out.part(token * d + h * p, p);
-                            for (j, w) in scores.iter().enumerate() {
-                                for (o, v) in
-                                    o.iter_mut().zip(&v[j * d + h * p..j * d + (h + 1) * p])
-                                {
-                                    *o += *w * *v;
-                                }
+    for_tasks(rows.len(), Vec::new, |scores: &mut Vec<T>, r| {
+        simd(
+            #[inline(always)]
+            || {
+                let [k, v] = &rows[r];
+                let (n, m) = (starts[r + 1] - starts[r], k.len() / d);
+                for i in 0..n {
+                    let token = starts[r] + i;
+                    let sees = if visible == Visible::Causal {
+                        m - n + i + 1
+                    } else {
+                        m
+                    };
+                    for h in 0..count {
+                        let q = &x[token * total + h * p..token * total + (h + 1) * p];
+                        scores.clear();
+                        scores.extend(
+                            (0..sees)
+                                .map(|j| scale * dot(q, &k[j * d + h * p..j * d + (h + 1) * p])),
+                        );
+                        lse_out.part(token * count + h, 1)[0] = normalise(scores);
+                        let o = out.part(token * d + h * p, p);
+                        for (j, w) in scores.iter().enumerate() {
+                            for (o, v) in o.iter_mut().zip(&v[j * d + h * p..j * d + (h + 1) * p]) {
+                                *o += *w * *v;
                             }
                         }
                     }
-                },
-            );
-        });
+                }
+            },
+        );
+    });
     Ok((tensor(o, (tokens, d))?, tensor(lse, (tokens, count))?))
 }
 

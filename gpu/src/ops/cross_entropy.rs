@@ -10,12 +10,11 @@
 
 use super::elem::{Elem, max, simd, sum};
 use super::raw::{Mat, MatMut, Shared, Threads, gemm, product};
-use super::{cpu, dispatch, few_rows, fused, tensor};
+use super::{cpu, dispatch, few_rows, fused, map_tasks, tensor};
 use crate::error::Result;
 use crate::tape::{Tape, Value};
 use candle_core::{D, Device, Tensor};
 use num_traits::Zero as _;
-use rayon::prelude::*;
 
 /// Positions whose logits exist at the same time.
 const CHUNK: usize = 128;
@@ -180,16 +179,14 @@ fn run<T: Elem>(
         let n = chunk.len();
         let z = &mut logits[..n * width];
         score(z, &rows, e, a, n, d);
-        let losses: Vec<f64> = z
-            .par_chunks_mut(width)
-            .zip(chunk)
-            .map(|(z, (_, y))| {
-                simd(
-                    #[inline(always)]
-                    || row_loss(z, *y as usize, smoothing, targets.len()),
-                )
-            })
-            .collect();
+        let shared = Shared::new(z);
+        let losses = map_tasks(n, |i| {
+            let (z, label) = (shared.part(i * width, width), chunk[i].1 as usize);
+            simd(
+                #[inline(always)]
+                || row_loss(z, label, smoothing, targets.len()),
+            )
+        });
         loss += losses.iter().sum::<f64>();
         let z = &*z;
         let z_matrix = |from: usize| Mat::strided(z, from, width);

@@ -10,7 +10,7 @@
 
 use super::elem::{Elem, simd};
 use super::raw::{Mat, MatMut, Shared};
-use rayon::prelude::*;
+use super::{for_tasks, map_tasks};
 
 /// Most rows for which this form is used; from there on the general product is as fast.
 pub const MOST: usize = 16;
@@ -81,18 +81,15 @@ impl<'a, T> Out<'a, T> {
 fn by_columns<T: Elem>(x: &[&[T]], n: usize, k: usize, dst: Out<'_, T>, w: &Mat<'_, T>, scale: T) {
     let width = (BLOCK / x.len().max(1)).min(n).max(1);
     let (blocks, pieces) = (n.div_ceil(width), k.div_ceil(PIECE).max(1));
-    let partial: Vec<Vec<T>> = (0..blocks * pieces)
-        .into_par_iter()
-        .map(|task| {
-            let (from, first) = (task / pieces * width, task % pieces * PIECE);
-            let (len, last) = (width.min(n - from), k.min(first + PIECE));
-            let line = |j: usize| &w.data[w.offset + j * w.row + from..][..len];
-            simd(
-                #[inline(always)]
-                || sums(x, first..last, len, line),
-            )
-        })
-        .collect();
+    let partial: Vec<Vec<T>> = map_tasks(blocks * pieces, |task| {
+        let (from, first) = (task / pieces * width, task % pieces * PIECE);
+        let (len, last) = (width.min(n - from), k.min(first + PIECE));
+        let line = |j: usize| &w.data[w.offset + j * w.row + from..][..len];
+        simd(
+            #[inline(always)]
+            || sums(x, first..last, len, line),
+        )
+    });
     for (b, partial) in partial.chunks(pieces).enumerate() {
         let len = width.min(n - b * width);
         for i in 0..x.len() {
@@ -141,19 +138,23 @@ fn sums<'w, T: Elem>(
 }
 
 fn by_outputs<T: Elem>(x: &[&[T]], n: usize, k: usize, dst: Out<'_, T>, w: &Mat<'_, T>, scale: T) {
-    (0..n.div_ceil(OUTPUTS)).into_par_iter().for_each(|b| {
-        let from = b * OUTPUTS;
-        let lines: Vec<&[T]> = (from..n.min(from + OUTPUTS))
-            .map(|o| &w.data[w.offset + o * w.column..][..k])
-            .collect();
-        let mut y = vec![T::zero(); x.len() * lines.len()];
-        T::dots(x, &lines, &mut y);
-        for (i, y) in y.chunks_exact(lines.len()).enumerate() {
-            for (out, y) in dst.part(i, from, lines.len()).iter_mut().zip(y) {
-                *out = scale * *y;
+    for_tasks(
+        n.div_ceil(OUTPUTS),
+        || (),
+        |(), b| {
+            let from = b * OUTPUTS;
+            let lines: Vec<&[T]> = (from..n.min(from + OUTPUTS))
+                .map(|o| &w.data[w.offset + o * w.column..][..k])
+                .collect();
+            let mut y = vec![T::zero(); x.len() * lines.len()];
+            T::dots(x, &lines, &mut y);
+            for (i, y) in y.chunks_exact(lines.len()).enumerate() {
+                for (out, y) in dst.part(i, from, lines.len()).iter_mut().zip(y) {
+                    *out = scale * *y;
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 #[cfg(test)]

@@ -11,12 +11,11 @@
 use super::attention::Heads;
 use super::elem::{Elem, dot, simd};
 use super::raw::{Mat, MatMut, Shared, Threads, gemm};
-use super::{cpu, dispatch, for_rows, fused, tensor};
+use super::{cpu, dispatch, for_rows, for_tasks, fused, tensor};
 use crate::error::Result;
 use crate::tape::{Tape, Value};
 use candle_core::{D, Tensor};
 use num_traits::{One as _, Zero as _};
-use rayon::prelude::*;
 
 /// The tensors of MLP_k: `q ↦ tanh(q A + a) C + c` for each head.
 #[derive(Clone, Copy)]
@@ -114,21 +113,25 @@ fn score_forward<T: Elem>(tensors: &[Tensor], heads: Heads) -> Result<Tensor> {
     let scale = T::of(heads.scale());
     let mut s = vec![T::zero(); tokens * count];
     let out = Shared::new(&mut s);
-    (0..count).into_par_iter().for_each(|h| {
-        let inducers = inducers(&data, total, h, heads, tokens);
-        simd(
-            #[inline(always)]
-            || {
-                for t in 0..tokens {
-                    let q = &data[0][t * total + h * p..t * total + (h + 1) * p];
-                    let extra = inducers
-                        .as_ref()
-                        .map_or(T::zero(), |(_, y)| dot(q, &y[t * p..(t + 1) * p]));
-                    out.part(t * count + h, 1)[0] = scale * (dot(q, q) + extra);
-                }
-            },
-        );
-    });
+    for_tasks(
+        count,
+        || (),
+        |(), h| {
+            let inducers = inducers(&data, total, h, heads, tokens);
+            simd(
+                #[inline(always)]
+                || {
+                    for t in 0..tokens {
+                        let q = &data[0][t * total + h * p..t * total + (h + 1) * p];
+                        let extra = inducers
+                            .as_ref()
+                            .map_or(T::zero(), |(_, y)| dot(q, &y[t * p..(t + 1) * p]));
+                        out.part(t * count + h, 1)[0] = scale * (dot(q, q) + extra);
+                    }
+                },
+            );
+        },
+    );
     tensor(s, (tokens, count))
 }
 
@@ -182,9 +185,11 @@ fn score_backward<T: Elem>(g: &Tensor, tensors: &[Tensor], heads: Heads) -> Resu
         .collect();
     {
         let shared: Vec<Shared<'_, T>> = grads.iter_mut().map(|g| Shared::new(g)).collect();
-        (0..count)
-            .into_par_iter()
-            .for_each(|h| score_backward_head(h, g, &data, &shared, heads, tokens, total, scale));
+        for_tasks(
+            count,
+            || (),
+            |(), h| score_backward_head(h, g, &data, &shared, heads, tokens, total, scale),
+        );
     }
     let mut out = Vec::new();
     for (i, g) in grads.into_iter().enumerate() {
@@ -401,7 +406,7 @@ pub fn gated_hidden(
         let data = guards.iter().map(|g| g.slice::<T>()).collect::<Result<Vec<_>>>()?;
         let mut hidden = vec![T::zero(); tokens * count * r];
         let out = Shared::new(&mut hidden);
-        (0..count).into_par_iter().for_each(|h| {
+        for_tasks(count, || (), |(), h| {
             let u = units(data[0], total, h, p, tokens, data[2], data[3], r);
             for t in 0..tokens {
                 let lambda = data[1][t * count + h];
@@ -421,7 +426,7 @@ pub fn gated_hidden(
             let (mut dq, mut dl) = (vec![T::zero(); tokens * d], vec![T::zero(); tokens * count]);
             let (mut dw, mut db) = (vec![T::zero(); data[2].len()], vec![T::zero(); data[3].len()]);
             let shared = [Shared::new(&mut dq), Shared::new(&mut dl), Shared::new(&mut dw), Shared::new(&mut db)];
-            (0..count).into_par_iter().for_each(|h| {
+            for_tasks(count, || (), |(), h| {
                 let mut u = units(data[0], total, h, p, tokens, data[2], data[3], r);
                 for t in 0..tokens {
                     let lambda = data[1][t * count + h];
@@ -481,7 +486,7 @@ pub fn lift(
         let data = guards.iter().map(|g| g.slice::<T>()).collect::<Result<Vec<_>>>()?;
         let mut y = data[0].to_vec();
         let out = Shared::new(&mut y);
-        (0..count).into_par_iter().for_each(|h| {
+        for_tasks(count, || (), |(), h| {
             for t in 0..tokens {
                 let lambda = data[2][t * count + h];
                 for (o, b) in out.part(t * d + h * p, p).iter_mut().zip(&data[4][h * p..(h + 1) * p]) {
@@ -502,7 +507,7 @@ pub fn lift(
             let (mut dh, mut dl) = (vec![T::zero(); data[0].len()], vec![T::zero(); data[1].len()]);
             let (mut du, mut db) = (vec![T::zero(); data[2].len()], vec![T::zero(); data[3].len()]);
             let shared = [Shared::new(&mut dh), Shared::new(&mut dl), Shared::new(&mut du), Shared::new(&mut db)];
-            (0..count).into_par_iter().for_each(|h| {
+            for_tasks(count, || (), |(), h| {
                 let bias = &data[3][h * p..(h + 1) * p];
                 let dbias = shared[3].part(h * p, p);
                 for t in 0..tokens {

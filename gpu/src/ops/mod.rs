@@ -25,6 +25,7 @@ pub(crate) mod testing;
 use crate::error::Result;
 use candle_core::{DType, Device, Shape, Storage, StorageRef, Tensor};
 use elem::Elem;
+use std::cell::Cell;
 
 /// Read access to the elements of a CPU tensor.
 pub struct Cpu<'a> {
@@ -91,6 +92,52 @@ macro_rules! dispatch {
 }
 pub(crate) use dispatch;
 
+thread_local! {
+    static ALONE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `f` with every operation on the calling thread alone: for work that is divided among threads further up.
+pub fn alone<R>(f: impl FnOnce() -> R) -> R {
+    struct Reset(bool);
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            ALONE.set(self.0);
+        }
+    }
+    let _reset = Reset(ALONE.replace(true));
+    f()
+}
+
+/// Whether operations may use the threads of the current pool.
+pub(crate) fn parallel() -> bool {
+    !ALONE.get() && rayon::current_num_threads() > 1
+}
+
+/// `f(state, i)` for all i below `count`, in parallel, each thread with a state of its own.
+pub(crate) fn for_tasks<S>(
+    count: usize,
+    state: impl Fn() -> S + Sync + Send,
+    f: impl Fn(&mut S, usize) + Sync + Send,
+) {
+    use rayon::prelude::*;
+    if parallel() {
+        (0..count).into_par_iter().for_each_init(state, f);
+    } else {
+        let mut state = state();
+        (0..count).for_each(|i| f(&mut state, i));
+    }
+}
+
+/// `f(i)` for all i below `count`, in parallel, results in order.
+pub(crate) fn map_tasks<R: Send>(count: usize, f: impl Fn(usize) -> R + Sync + Send) -> Vec<R> {
+    use rayon::prelude::*;
+    if parallel() {
+        (0..count).into_par_iter().map(f).collect()
+    } else {
+        (0..count).map(f).collect()
+    }
+}
+
 /// Rows a parallel loop hands to one thread at a time: enough to outweigh the hand-over.
 pub(crate) fn grain(row: usize) -> usize {
     (16_384 / row.max(1)).max(1)
@@ -115,7 +162,7 @@ pub(crate) fn for_rows<T: Elem>(
             },
         );
     };
-    if out.len() <= grain * width || rayon::current_num_threads() == 1 {
+    if out.len() <= grain * width || !parallel() {
         block(0, out);
     } else {
         out.par_chunks_mut(grain * width)

@@ -232,9 +232,7 @@ unsafe fn multiply<T: Elem>(
         "gemm: operand outside its buffer"
     );
     let parallelism = match threads {
-        Threads::Pool if rayon::current_num_threads() > 1 && m * n * k > 32_768 => {
-            gemm::Parallelism::Rayon(0)
-        }
+        Threads::Pool if super::parallel() && m * n * k > 32_768 => gemm::Parallelism::Rayon(0),
         _ => gemm::Parallelism::None,
     };
     // SAFETY: the last element of each operand is inside its buffer (checked), so all are; the destination by the caller's promise.
