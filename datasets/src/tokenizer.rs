@@ -7,6 +7,7 @@ use std::path::Path;
 
 use tokenizers::decoders::byte_level::ByteLevel;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{AddedToken, ModelWrapper, TokenizerImpl};
 
 use crate::error::read;
@@ -15,6 +16,9 @@ use crate::{Error, Result};
 
 /// The end-of-text token of GPT-2 and of the tokenizers trained here.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
+
+/// RoBERTa's special tokens in the order of their ids in tokenizers trained here.
+pub const ROBERTA: [&str; 5] = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"];
 
 /// A tokenizer.
 #[derive(Clone, Debug)]
@@ -92,16 +96,42 @@ impl Tokenizer {
         texts: impl IntoIterator<Item = S, IntoIter: Send>,
         vocab_size: usize,
     ) -> Result<Self> {
-        if vocab_size < 257 {
+        Self::trained(texts, vocab_size, vec![AddedToken::from(END_OF_TEXT, true)])
+    }
+
+    /// The same for RoBERTa: `<s>`, `<pad>`, `</s>`, `<unk>`, `<mask>` are ids 0 to 4, the bytes follow, then merges; the file puts texts between
+    /// `<s>` and `</s>` and pairs apart by `</s></s>`, as [`Layout`](crate::Layout) does.
+    ///
+    /// # Errors
+    /// `vocab_size` is under 261.
+    pub fn train_roberta<S: AsRef<str> + Send>(
+        texts: impl IntoIterator<Item = S, IntoIter: Send>,
+        vocab_size: usize,
+    ) -> Result<Self> {
+        let special = ROBERTA.map(|t| AddedToken::from(t, true)).to_vec();
+        let mut all = Self::trained(texts, vocab_size, special)?;
+        let pair = |token: &str, id: u32| (token.to_owned(), id);
+        all.inner
+            .with_post_processor(Some(RobertaProcessing::new(pair("</s>", 2), pair("<s>", 0))));
+        Ok(all)
+    }
+
+    fn trained<S: AsRef<str> + Send>(
+        texts: impl IntoIterator<Item = S, IntoIter: Send>,
+        vocab_size: usize,
+        special: Vec<AddedToken>,
+    ) -> Result<Self> {
+        let least = 256 + special.len();
+        if vocab_size < least {
             return Err(Error::Invalid(format!(
-                "a byte-level vocabulary needs at least 257 tokens, not {vocab_size}"
+                "a byte-level vocabulary needs at least {least} tokens, not {vocab_size}"
             )));
         }
         let mut trainer = BpeTrainer::builder()
             .vocab_size(vocab_size)
             .min_frequency(2)
             .show_progress(false)
-            .special_tokens(vec![AddedToken::from(END_OF_TEXT, true)])
+            .special_tokens(special)
             .initial_alphabet(
                 tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet()
                     .into_iter()
@@ -125,7 +155,7 @@ impl Tokenizer {
         let path = dir.join("tokenizer.json");
         let json = self.inner.to_string(true).map_err(|e| wrong(&path, e))?;
         write_atomic(&path, json.as_bytes()).map_err(|e| Error::io(&path, e))?;
-        let config = serde_json::json!({
+        let mut config = serde_json::json!({
             "tokenizer_class": "PreTrainedTokenizerFast",
             "bos_token": END_OF_TEXT,
             "eos_token": END_OF_TEXT,
@@ -133,6 +163,19 @@ impl Tokenizer {
             "add_prefix_space": false,
             "clean_up_tokenization_spaces": false,
         });
+        if self.id("<mask>").is_some() {
+            for (role, token) in [
+                ("bos_token", "<s>"),
+                ("cls_token", "<s>"),
+                ("eos_token", "</s>"),
+                ("sep_token", "</s>"),
+                ("pad_token", "<pad>"),
+                ("unk_token", "<unk>"),
+                ("mask_token", "<mask>"),
+            ] {
+                config[role] = token.into();
+            }
+        }
         let path = dir.join("tokenizer_config.json");
         write_atomic(&path, format!("{config:#}\n").as_bytes()).map_err(|e| Error::io(&path, e))
     }

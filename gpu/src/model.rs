@@ -10,6 +10,7 @@ use crate::ops::dropout::Dropout;
 use crate::ops::inplace::add_block;
 use crate::ops::{alone, map_tasks};
 use crate::parts::{Bottleneck, Inducer, LowRank, Part, Pass, Prefix, Reparametrised};
+use crate::roberta::Head as Top;
 use crate::saved::Saved;
 use crate::shapes::{self, Describe};
 use crate::tape::{Gradients, Parameter, Tape, Value};
@@ -583,8 +584,51 @@ impl Model {
     pub fn labelled(&self, batch: &Batch) -> Result<usize> {
         match &self.backbone {
             Backbone::Gpt2(_) => Ok(self.targets(batch)?.len()),
-            Backbone::Roberta(_) => Ok(self.classes(batch)?.len()),
+            Backbone::Roberta(b) => match &b.head {
+                Top::Classes(_) => Ok(self.classes(batch)?.len()),
+                Top::Words(_) => Ok(self.masked(batch)?.0.len()),
+            },
         }
+    }
+
+    /// The masked positions of a batch and the tokens that belong there.
+    fn masked(&self, batch: &Batch) -> Result<(Vec<u32>, Vec<(usize, u32)>)> {
+        let Labels::Tokens(labels) = &batch.labels else {
+            return Err(Error::Batch("labels: expected one a token".into()));
+        };
+        if labels.len() != batch.tokens() {
+            return Err(Error::Batch(format!(
+                "labels: expected {}, found {}",
+                batch.tokens(),
+                labels.len()
+            )));
+        }
+        let (mut positions, mut targets) = (Vec::new(), Vec::new());
+        for (t, label) in labels.iter().enumerate().filter(|(_, y)| **y != IGNORE) {
+            let known = u32::try_from(*label).ok().filter(|y| (*y as usize) < self.ids());
+            let label = known.ok_or_else(|| {
+                Error::Batch(format!(
+                    "labels: {label} at position {t}; expected -100 or an id below {}",
+                    self.ids()
+                ))
+            })?;
+            targets.push((positions.len(), label));
+            positions.push(t as u32);
+        }
+        Ok((positions, targets))
+    }
+
+    /// Makes every tensor of the backbone trainable, without a method: pretraining.
+    ///
+    /// # Errors
+    /// A candle error.
+    pub fn tune_backbone(&mut self) -> Result<()> {
+        for p in self.backbone.parameters_mut() {
+            p.tensor = p.tensor.copy()?; // an own copy: training writes in place
+            p.trainable = true;
+        }
+        self.config.full = true;
+        Ok(())
     }
 
     /// The class of each row.
@@ -625,6 +669,14 @@ impl Model {
                 let added = self.added.as_ref().map(|p| tape.parameter(p));
                 let head = self.backbone.head(&tokens, added.as_ref());
                 cross_entropy(tape, &hidden, head, &targets, options.smoothing)
+            }
+            Backbone::Roberta(b) if matches!(b.head, Top::Words(_)) => {
+                let (positions, targets) = self.masked(batch)?;
+                let hidden = self.run(&mut pass, batch, &seen)?;
+                let words = b.words(&pass, &hidden, &positions)?;
+                let tokens = tape.parameter(self.backbone.tokens());
+                let head = self.backbone.head(&tokens, None);
+                cross_entropy(tape, &words, head, &targets, options.smoothing)
             }
             Backbone::Roberta(b) => {
                 let classes = self.classes(batch)?;
@@ -678,12 +730,17 @@ impl Model {
     /// The directory cannot be written.
     pub fn save_backbone(&self, dir: &Path) -> Result<()> {
         std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
-        let tensors: Vec<(String, Tensor)> = self
+        let mut tensors: Vec<(String, Tensor)> = self
             .backbone
             .parameters()
             .iter()
             .map(|p| (p.name.clone(), p.tensor.clone()))
             .collect();
+        let masked = matches!(&self.backbone, Backbone::Roberta(b) if matches!(b.head, Top::Words(_)));
+        if masked {
+            let zeros = Tensor::zeros(self.backbone.vocabulary(), DType::F32, &Device::Cpu)?;
+            tensors.push(("lm_head.bias".into(), zeros));
+        }
         write(
             &dir.join("model.safetensors"),
             &weights::serialize(&tensors, HashMap::from([("format".into(), "pt".into())]))?,
@@ -696,7 +753,7 @@ impl Model {
                 "scale_attn_weights": true, "tie_word_embeddings": true, "torch_dtype": "float32", "vocab_size": c.vocab_size,
             }),
             BackboneConfig::Roberta(c) => serde_json::json!({
-                "architectures": ["RobertaForSequenceClassification"], "attention_probs_dropout_prob": c.hidden_dropout_prob, "bos_token_id": 0,
+                "architectures": [if masked { "RobertaForMaskedLM" } else { "RobertaForSequenceClassification" }], "attention_probs_dropout_prob": c.hidden_dropout_prob, "bos_token_id": 0,
                 "eos_token_id": 2, "hidden_act": "gelu", "hidden_dropout_prob": c.hidden_dropout_prob, "hidden_size": c.hidden_size,
                 "id2label": (0..c.classes()).map(|i| (i.to_string(), format!("LABEL_{i}"))).collect::<BTreeMap<_, _>>(),
                 "label2id": (0..c.classes()).map(|i| (format!("LABEL_{i}"), i)).collect::<BTreeMap<_, _>>(),

@@ -59,6 +59,37 @@ impl Layer {
     }
 }
 
+/// What stands on the encoder.
+pub enum Head {
+    /// `classifier.dense`, `classifier.out_proj`: one of several classes for each row.
+    Classes([Pair; 2]),
+    /// `lm_head.dense`, `lm_head.layer_norm`: the token at each masked position, through the tied embedding. For pretraining; its bias stays 0.
+    Words([Pair; 2]),
+}
+
+impl Head {
+    fn pairs(&self) -> &[Pair; 2] {
+        let (Self::Classes(pairs) | Self::Words(pairs)) = self;
+        pairs
+    }
+
+    fn pairs_mut(&mut self) -> &mut [Pair; 2] {
+        let (Self::Classes(pairs) | Self::Words(pairs)) = self;
+        pairs
+    }
+}
+
+/// The tensors of the masked language model's head.
+fn word_shapes(c: &RobertaConfig) -> Vec<Shape> {
+    let d = c.hidden_size;
+    vec![
+        ("lm_head.dense.weight".into(), vec![d, d]),
+        ("lm_head.dense.bias".into(), vec![d]),
+        ("lm_head.layer_norm.weight".into(), vec![d]),
+        ("lm_head.layer_norm.bias".into(), vec![d]),
+    ]
+}
+
 /// The backbone and its head.
 pub struct Roberta {
     /// Its configuration.
@@ -73,8 +104,8 @@ pub struct Roberta {
     pub norm: Pair,
     /// Layers.
     pub layers: Vec<Layer>,
-    /// `classifier.dense`, `classifier.out_proj`.
-    pub classifier: [Pair; 2],
+    /// What stands on top.
+    pub head: Head,
     /// Whether the directory had no head, so that it has its initial values.
     pub fresh_head: bool,
 }
@@ -196,7 +227,7 @@ impl Roberta {
             .zip(tensors)
             .map(|((n, _), t)| Parameter::new(n, t, false))
             .collect();
-        Ok(Self::assemble(config, parameters, !has_head))
+        Ok(Self::assemble(config, parameters, Head::Classes, !has_head))
     }
 
     /// A new RoBERTa with initial values as in transformers: N(0, range²), biases 0.
@@ -204,15 +235,46 @@ impl Roberta {
     /// # Errors
     /// A candle error.
     pub fn random(config: RobertaConfig, seed: u64, dtype: DType, device: &Device) -> Result<Self> {
+        let head = head_shapes(&config);
+        Self::start_from(config, head, Head::Classes, seed, dtype, device)
+    }
+
+    /// The same with the head of a masked language model.
+    ///
+    /// # Errors
+    /// A candle error.
+    pub fn random_masked(
+        config: RobertaConfig,
+        seed: u64,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let head = word_shapes(&config);
+        Self::start_from(config, head, Head::Words, seed, dtype, device)
+    }
+
+    fn start_from(
+        config: RobertaConfig,
+        head: Vec<Shape>,
+        kind: fn([Pair; 2]) -> Head,
+        seed: u64,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
         let mut parameters = Vec::new();
-        for (name, shape) in shapes(&config).into_iter().chain(head_shapes(&config)) {
+        for (name, shape) in shapes(&config).into_iter().chain(head) {
             let t = init::tensor(start(&name, &config), seed, &name, &shape, dtype, device)?;
             parameters.push(Parameter::new(name, t, false));
         }
-        Ok(Self::assemble(config, parameters, true))
+        Ok(Self::assemble(config, parameters, kind, true))
     }
 
-    fn assemble(config: RobertaConfig, parameters: Vec<Parameter>, fresh_head: bool) -> Self {
+    fn assemble(
+        config: RobertaConfig,
+        parameters: Vec<Parameter>,
+        kind: fn([Pair; 2]) -> Head,
+        fresh_head: bool,
+    ) -> Self {
         let mut all = parameters.into_iter();
         let mut next = || {
             all.next()
@@ -231,7 +293,7 @@ impl Roberta {
                 norm: pair(),
             })
             .collect();
-        let classifier = [pair(), pair()];
+        let head = kind([pair(), pair()]);
         Self {
             config,
             word,
@@ -239,7 +301,7 @@ impl Roberta {
             kind,
             norm,
             layers,
-            classifier,
+            head,
             fresh_head,
         }
     }
@@ -259,7 +321,7 @@ impl Roberta {
         for layer in &self.layers {
             out.extend(layer.pairs().into_iter().flatten());
         }
-        out.extend(self.classifier.iter().flatten());
+        out.extend(self.head.pairs().iter().flatten());
         out
     }
 
@@ -270,7 +332,7 @@ impl Roberta {
         for layer in &mut self.layers {
             out.extend(layer.pairs_mut().into_iter().flatten());
         }
-        out.extend(self.classifier.iter_mut().flatten());
+        out.extend(self.head.pairs_mut().iter_mut().flatten());
         out
     }
 
@@ -321,16 +383,34 @@ impl Roberta {
             .iter()
             .map(|s| *s as u32)
             .collect();
-        let [dense, out] = &self.classifier;
+        let Head::Classes([dense, out]) = &self.head else {
+            return Err(crate::Error::Batch("this RoBERTa has no classification head".into()));
+        };
         let x = rows(tape, hidden, &first)?;
         let x = Activation::Tanh.apply(tape, &linear(tape, dense, &x)?)?;
         linear(tape, out, &x)
     }
 }
 
+impl Roberta {
+    /// What the tied embedding scores at these positions: `LN(gelu(h W + b))` [positions, d].
+    ///
+    /// # Errors
+    /// The head is another; shapes that do not fit.
+    pub fn words(&self, pass: &Pass<'_>, hidden: &Value, positions: &[u32]) -> Result<Value> {
+        let tape = pass.tape;
+        let Head::Words([dense, norm_pair]) = &self.head else {
+            return Err(crate::Error::Batch("this RoBERTa has no language-model head".into()));
+        };
+        let x = rows(tape, hidden, positions)?;
+        let x = Activation::GeluErf.apply(tape, &linear(tape, dense, &x)?)?;
+        norm(tape, norm_pair, &x, self.config.layer_norm_eps)
+    }
+}
+
 /// The start of a tensor, as in transformers.
 fn start(name: &str, config: &RobertaConfig) -> Init {
-    if name.ends_with("LayerNorm.weight") {
+    if name.ends_with("LayerNorm.weight") || name.ends_with("layer_norm.weight") {
         Init::Constant(1.0)
     } else if name.ends_with("bias") {
         Init::Constant(0.0)

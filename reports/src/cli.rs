@@ -77,9 +77,9 @@ pub enum Command {
         after_help = "Example:\n  inducer params\n  inducer params --backbone gpt2/ --adapter adapter/adapter_config.json"
     )]
     Params(ParamsArgs),
-    /// A small GPT-2 and its tokenizer from plain text, as a Hugging Face directory
+    /// A small GPT-2 or RoBERTa and its tokenizer from plain text, as a Hugging Face directory
     #[command(
-        after_help = "Example:\n  inducer pretrain --text wiki.txt --out backbone/ --vocabulary 4096 --layers 4 --hidden 192 --heads 3 --steps 2000"
+        after_help = "Example:\n  inducer pretrain --text wiki.txt --out backbone/ --vocabulary 4096 --layers 4 --hidden 192 --heads 3 --steps 2000\n  inducer pretrain --kind roberta --text wiki.txt --out encoder/ --steps 2000"
     )]
     Pretrain(PretrainArgs),
     /// Write the interactive teaching page: kernel view, prefixes, inducers and ablations in one file
@@ -569,6 +569,9 @@ pub struct ParamsArgs {
 /// `inducer pretrain`.
 #[derive(Args, Clone, Debug)]
 pub struct PretrainArgs {
+    /// What to make
+    #[arg(long, value_enum, default_value = "gpt2")]
+    pub kind: crate::commands::pretrain::Kind,
     /// Plain text
     #[arg(long)]
     pub text: PathBuf,

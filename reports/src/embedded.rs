@@ -3,7 +3,7 @@
 //! The backbone is cached under `$INDUCER_CACHE`, else `$XDG_CACHE_HOME/inducer`, else `~/.cache/inducer`, in a directory named by the
 //! fingerprint of everything that decides it.
 
-use crate::commands::pretrain::{PretrainConfig, pretrain};
+use crate::commands::pretrain::{Kind, PretrainConfig, pretrain};
 use crate::progress;
 use anyhow::{Context, Result};
 use candle_core::Device;
@@ -17,6 +17,7 @@ const PROSE: (u64, usize) = (1, 4_000_000);
 /// The embedded backbone.
 pub fn backbone_config() -> PretrainConfig {
     PretrainConfig {
+        kind: Kind::Gpt2,
         vocabulary: 1536,
         layers: 3,
         hidden: 128,

@@ -4,8 +4,9 @@ use crate::cli::{Engine, ForwardArgs, Precision};
 use crate::compute;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
-use inducer_datasets::{Batch, IGNORE};
-use inducer_gpu::{LossOptions, Model, weights};
+use inducer_datasets::{Batch, IGNORE, Labels};
+use inducer_gpu::config::model_type;
+use inducer_gpu::{BackboneConfig, LossOptions, Model, weights};
 use inducer_reference as reference;
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -33,7 +34,8 @@ struct Row {
 }
 
 impl File {
-    fn read(path: &Path) -> Result<Self> {
+    /// Reads the file; for a classifier `labels` has one class a row.
+    fn read(path: &Path, classifier: bool) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
         let file: Self = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
         let at = path.display();
@@ -46,7 +48,7 @@ impl File {
             width > 0,
             "{at}: field `input_ids`: expected at least one token"
         );
-        let lengths = |field: &str, rows: Option<Vec<usize>>| -> Result<()> {
+        let lengths = |field: &str, rows: Option<Vec<usize>>, width: usize| -> Result<()> {
             let Some(rows) = rows else { return Ok(()) };
             ensure!(
                 rows.len() == file.input_ids.len(),
@@ -65,24 +67,28 @@ impl File {
         lengths(
             "input_ids",
             Some(file.input_ids.iter().map(Vec::len).collect()),
+            width,
         )?;
         lengths(
             "labels",
             file.labels
                 .as_ref()
                 .map(|r| r.iter().map(Vec::len).collect()),
+            if classifier { 1 } else { width },
         )?;
         lengths(
             "attention_mask",
             file.attention_mask
                 .as_ref()
                 .map(|r| r.iter().map(Vec::len).collect()),
+            width,
         )?;
         lengths(
             "segment_ids",
             file.segment_ids
                 .as_ref()
                 .map(|r| r.iter().map(Vec::len).collect()),
+            width,
         )?;
         Ok(file)
     }
@@ -112,7 +118,10 @@ impl File {
             rows.push(Row {
                 from,
                 ids: ids[from..to].to_vec(),
-                labels: self.labels.as_ref().map(|l| l[i][from..to].to_vec()),
+                labels: self.labels.as_ref().map(|l| match l[i].len() == width {
+                    true => l[i][from..to].to_vec(),
+                    false => l[i].clone(), // a class
+                }),
                 segments: self.segment_ids.as_ref().map(|s| s[i][from..to].to_vec()),
             });
         }
@@ -132,7 +141,8 @@ struct Computed {
 /// # Errors
 /// Files that are missing or do not fit each other.
 pub fn run(args: &ForwardArgs) -> Result<()> {
-    let file = File::read(&args.batch)?;
+    let classifier = model_type(&args.backbone)? == "roberta";
+    let file = File::read(&args.batch, classifier)?;
     let rows = file.rows(&args.batch)?;
     let pool = compute::pool(compute::threads(&args.compute))?;
     let (computed, vocabulary) = match args.engine {
@@ -148,16 +158,18 @@ pub fn run(args: &ForwardArgs) -> Result<()> {
     } else {
         DType::F32
     };
-    let width = file.input_ids[0].len();
-    let mut logits = vec![0.0; rows.len() * width * vocabulary];
-    for (i, (row, values)) in rows.iter().zip(&computed.logits).enumerate() {
-        let at = (i * width + row.from) * vocabulary;
-        logits[at..at + values.len()].copy_from_slice(values);
-    }
-    let mut out = vec![(
-        "logits".to_string(),
-        Tensor::from_vec(logits, (rows.len(), width, vocabulary), &Device::Cpu)?.to_dtype(dtype)?,
-    )];
+    let logits = if classifier {
+        Tensor::from_vec(computed.logits.concat(), (rows.len(), vocabulary), &Device::Cpu)?
+    } else {
+        let width = file.input_ids[0].len();
+        let mut logits = vec![0.0; rows.len() * width * vocabulary];
+        for (i, (row, values)) in rows.iter().zip(&computed.logits).enumerate() {
+            let at = (i * width + row.from) * vocabulary;
+            logits[at..at + values.len()].copy_from_slice(values);
+        }
+        Tensor::from_vec(logits, (rows.len(), width, vocabulary), &Device::Cpu)?
+    };
+    let mut out = vec![("logits".to_string(), logits.to_dtype(dtype)?)];
     if let Some(loss) = computed.loss {
         out.push((
             "loss".to_string(),
@@ -189,15 +201,29 @@ fn engine(args: &ForwardArgs, rows: &[Row]) -> Result<(Computed, usize)> {
     let ids: Vec<Vec<u32>> = rows.iter().map(|r| r.ids.clone()).collect();
     let segments: Option<Vec<Vec<u32>>> = rows.iter().map(|r| r.segments.clone()).collect();
     let labels: Option<Vec<Vec<i64>>> = rows.iter().map(|r| r.labels.clone()).collect();
-    let batch = Batch::pack(&ids, segments.as_deref(), labels.as_deref());
+    let classes = match model.backbone.config() {
+        BackboneConfig::Roberta(c) => Some(c.classes()),
+        BackboneConfig::Gpt2(_) => None,
+    };
+    let batch = match (classes, &labels) {
+        (Some(count), Some(labels)) => {
+            let mut batch = Batch::pack(&ids, segments.as_deref(), None);
+            batch.labels = Labels::Classes(class_ids(labels, count, &args.batch)?);
+            batch
+        }
+        _ => Batch::pack(&ids, segments.as_deref(), labels.as_deref()),
+    };
     let all: Vec<Vec<f64>> = model
         .logits(&batch)
         .with_context(|| args.batch.display().to_string())?
         .to_dtype(DType::F64)?
         .to_vec2()?;
-    let logits = (0..rows.len())
-        .map(|r| all[batch.row(r)].concat())
-        .collect();
+    let logits = match classes {
+        Some(_) => all,
+        None => (0..rows.len())
+            .map(|r| all[batch.row(r)].concat())
+            .collect(),
+    };
     let (mut loss, mut gradients) = (None, Vec::new());
     if args.gradients {
         ensure!(
@@ -227,8 +253,25 @@ fn engine(args: &ForwardArgs, rows: &[Row]) -> Result<(Computed, usize)> {
             loss,
             gradients,
         },
-        model.ids(),
+        classes.unwrap_or(model.ids()),
     ))
+}
+
+/// The class of each row.
+fn class_ids(labels: &[Vec<i64>], count: usize, path: &Path) -> Result<Vec<u32>> {
+    labels
+        .iter()
+        .enumerate()
+        .map(|(i, row)| {
+            let class = row.first().and_then(|c| u32::try_from(*c).ok());
+            class.filter(|c| (*c as usize) < count).with_context(|| {
+                format!(
+                    "{}: field `labels`: row {i}: expected one class below {count}, found {row:?}",
+                    path.display()
+                )
+            })
+        })
+        .collect()
 }
 
 fn independent<T: reference::Real>(args: &ForwardArgs, rows: &[Row]) -> Result<(Computed, usize)> {
@@ -236,6 +279,9 @@ fn independent<T: reference::Real>(args: &ForwardArgs, rows: &[Row]) -> Result<(
         !args.gradients,
         "--gradients: the reference computes values only; use --engine gpu (the verification compares its gradients with differences of the reference)"
     );
+    if model_type(&args.backbone)? == "roberta" {
+        return independent_classes::<T>(args, rows);
+    }
     let model = reference::Gpt2::<T>::load(&args.backbone)?;
     let adapter = args
         .adapter
@@ -270,5 +316,39 @@ fn independent<T: reference::Real>(args: &ForwardArgs, rows: &[Row]) -> Result<(
             gradients: Vec::new(),
         },
         vocabulary,
+    ))
+}
+
+fn independent_classes<T: reference::Real>(
+    args: &ForwardArgs,
+    rows: &[Row],
+) -> Result<(Computed, usize)> {
+    let model = reference::Roberta::<T>::load(&args.backbone)?;
+    let adapter = args
+        .adapter
+        .as_ref()
+        .map(|dir| reference::Adapter::<T>::load(dir, &model.config))
+        .transpose()?;
+    let count = model.config.classes();
+    let (mut logits, mut total) = (Vec::new(), 0.0);
+    for row in rows {
+        let out = model
+            .forward(&row.ids, row.segments.as_deref(), None, adapter.as_ref())
+            .with_context(|| args.batch.display().to_string())?;
+        if let Some(labels) = &row.labels {
+            class_ids(std::slice::from_ref(labels), count, &args.batch)?;
+            let (mean, _) = reference::cross_entropy(&out.logits, labels, T::from_f64(0.0))?;
+            total += mean.to_f64();
+        }
+        logits.push(out.logits.iter().map(|x| x.to_f64()).collect());
+    }
+    let labelled = rows.iter().all(|r| r.labels.is_some());
+    Ok((
+        Computed {
+            logits,
+            loss: labelled.then(|| total / rows.len() as f64),
+            gradients: Vec::new(),
+        },
+        count,
     ))
 }
