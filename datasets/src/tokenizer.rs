@@ -111,8 +111,10 @@ impl Tokenizer {
         let special = ROBERTA.map(|t| AddedToken::from(t, true)).to_vec();
         let mut all = Self::trained(texts, vocab_size, special)?;
         let pair = |token: &str, id: u32| (token.to_owned(), id);
-        all.inner
-            .with_post_processor(Some(RobertaProcessing::new(pair("</s>", 2), pair("<s>", 0))));
+        all.inner.with_post_processor(Some(RobertaProcessing::new(
+            pair("</s>", 2),
+            pair("<s>", 0),
+        )));
         Ok(all)
     }
 

@@ -45,6 +45,9 @@ impl LossOptions {
     };
 }
 
+/// Masked positions, and for each the index among them with the token that belongs there.
+type Masked = (Vec<u32>, Vec<(usize, u32)>);
+
 /// A backbone with a method attached.
 pub struct Model {
     /// The backbone.
@@ -592,7 +595,7 @@ impl Model {
     }
 
     /// The masked positions of a batch and the tokens that belong there.
-    fn masked(&self, batch: &Batch) -> Result<(Vec<u32>, Vec<(usize, u32)>)> {
+    fn masked(&self, batch: &Batch) -> Result<Masked> {
         let Labels::Tokens(labels) = &batch.labels else {
             return Err(Error::Batch("labels: expected one a token".into()));
         };
@@ -605,7 +608,9 @@ impl Model {
         }
         let (mut positions, mut targets) = (Vec::new(), Vec::new());
         for (t, label) in labels.iter().enumerate().filter(|(_, y)| **y != IGNORE) {
-            let known = u32::try_from(*label).ok().filter(|y| (*y as usize) < self.ids());
+            let known = u32::try_from(*label)
+                .ok()
+                .filter(|y| (*y as usize) < self.ids());
             let label = known.ok_or_else(|| {
                 Error::Batch(format!(
                     "labels: {label} at position {t}; expected -100 or an id below {}",
@@ -736,7 +741,8 @@ impl Model {
             .iter()
             .map(|p| (p.name.clone(), p.tensor.clone()))
             .collect();
-        let masked = matches!(&self.backbone, Backbone::Roberta(b) if matches!(b.head, Top::Words(_)));
+        let masked =
+            matches!(&self.backbone, Backbone::Roberta(b) if matches!(b.head, Top::Words(_)));
         if masked {
             let zeros = Tensor::zeros(self.backbone.vocabulary(), DType::F32, &Device::Cpu)?;
             tensors.push(("lm_head.bias".into(), zeros));

@@ -272,7 +272,7 @@ impl Roberta {
     fn assemble(
         config: RobertaConfig,
         parameters: Vec<Parameter>,
-        kind: fn([Pair; 2]) -> Head,
+        top: fn([Pair; 2]) -> Head,
         fresh_head: bool,
     ) -> Self {
         let mut all = parameters.into_iter();
@@ -293,7 +293,7 @@ impl Roberta {
                 norm: pair(),
             })
             .collect();
-        let head = kind([pair(), pair()]);
+        let head = top([pair(), pair()]);
         Self {
             config,
             word,
@@ -384,7 +384,9 @@ impl Roberta {
             .map(|s| *s as u32)
             .collect();
         let Head::Classes([dense, out]) = &self.head else {
-            return Err(crate::Error::Batch("this RoBERTa has no classification head".into()));
+            return Err(crate::Error::Batch(
+                "this RoBERTa has no classification head".into(),
+            ));
         };
         let x = rows(tape, hidden, &first)?;
         let x = Activation::Tanh.apply(tape, &linear(tape, dense, &x)?)?;
@@ -400,7 +402,9 @@ impl Roberta {
     pub fn words(&self, pass: &Pass<'_>, hidden: &Value, positions: &[u32]) -> Result<Value> {
         let tape = pass.tape;
         let Head::Words([dense, norm_pair]) = &self.head else {
-            return Err(crate::Error::Batch("this RoBERTa has no language-model head".into()));
+            return Err(crate::Error::Batch(
+                "this RoBERTa has no language-model head".into(),
+            ));
         };
         let x = rows(tape, hidden, positions)?;
         let x = Activation::GeluErf.apply(tape, &linear(tape, dense, &x)?)?;

@@ -17,14 +17,22 @@ fn inducer(dir: &Path, line: &str) -> Output {
 
 fn succeeds(dir: &Path, line: &str) -> serde_json::Value {
     let out = inducer(dir, line);
-    assert!(out.status.success(), "{line}: {}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success(),
+        "{line}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
     serde_json::from_slice(&out.stdout).unwrap_or_default()
 }
 
 /// A directory with a tiny pretrained RoBERTa and both tasks' data.
 fn fixture() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("text.txt"), synthetic::pretraining_text(1, 60_000)).unwrap();
+    std::fs::write(
+        dir.path().join("text.txt"),
+        synthetic::pretraining_text(1, 60_000),
+    )
+    .unwrap();
     succeeds(
         dir.path(),
         "pretrain --kind roberta --text text.txt --out encoder --vocabulary 400 --layers 2 --hidden 24 --heads 3 --positions 96 --length 32 --batch-size 8 --steps 30",
@@ -39,14 +47,19 @@ fn sentences_are_classified_better_than_by_chance_and_evaluate_repeats_the_figur
     let line = "--task sst2 --data sst2 --backbone encoder";
     let trained = succeeds(
         f.path(),
-        &format!("train {line} --method inducer --out run --steps 150 --batch-size 16 --learning-rate 0.003 --dropout 0 --json"),
+        &format!(
+            "train {line} --method full --out run --steps 300 --batch-size 32 --learning-rate 0.003 --dropout 0 --json"
+        ),
     );
     let accuracy = trained["accuracy"]["accuracy"].as_f64().unwrap();
     let metrics = std::fs::read_to_string(f.path().join("run/metrics.jsonl")).unwrap();
     assert!(metrics.contains("validation_score"), "accuracy is logged");
-    // two classes, half and half: chance is 0.5
-    assert!(accuracy > 0.55, "{trained}");
-    let found = succeeds(f.path(), &format!("evaluate {line} --adapter run/best --json"));
+    // two classes, half and half: chance is 0.5 ± 0.025 on 400 rows
+    assert!(accuracy > 0.65, "{trained}");
+    let found = succeeds(
+        f.path(),
+        &format!("evaluate {line} --adapter run/best --json"),
+    );
     assert_eq!(found["scores"]["accuracy"], trained["accuracy"]["accuracy"]);
     let names = std::fs::read_to_string(f.path().join("run/outputs.txt")).unwrap();
     assert!(names.lines().all(|l| l == "0" || l == "1"));
@@ -64,10 +77,20 @@ fn synthetic_task(dir: &Path, task: &str) {
 fn a_backbone_of_the_wrong_kind_is_refused() {
     let f = fixture();
     synthetic_task(f.path(), "mnli");
-    let out = inducer(f.path(), "train --task webnlg --data mnli --backbone encoder --method inducer --out run");
+    let out = inducer(
+        f.path(),
+        "train --task webnlg --data mnli --backbone encoder --method inducer --out run",
+    );
     assert_eq!(out.status.code(), Some(1));
-    let out = inducer(f.path(), "train --task mnli --data mnli --backbone encoder --method inducer --out run --steps 2");
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let out = inducer(
+        f.path(),
+        "train --task mnli --data mnli --backbone encoder --method inducer --out run --steps 2",
+    );
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
 }
 
 #[test]
@@ -80,7 +103,9 @@ fn both_engines_agree_on_class_scores_and_loss_for_every_method() {
     .unwrap();
     for method in Method::ALL {
         let device = candle_core::Device::Cpu;
-        let mut model = inducer_gpu::Model::load(&f.path().join("encoder"), candle_core::DType::F32, &device).unwrap();
+        let mut model =
+            inducer_gpu::Model::load(&f.path().join("encoder"), candle_core::DType::F32, &device)
+                .unwrap();
         let config = method.on(&model.backbone.config());
         model.attach(&config, 0, 5).unwrap();
         model.save_adapter(&f.path().join("adapter")).unwrap();
@@ -88,16 +113,30 @@ fn both_engines_agree_on_class_scores_and_loss_for_every_method() {
         for engine in ["gpu", "reference"] {
             succeeds(
                 f.path(),
-                &format!("forward --backbone encoder --adapter adapter --batch batch.json --dtype f64 --engine {engine} --out {engine}.safetensors"),
+                &format!(
+                    "forward --backbone encoder --adapter adapter --batch batch.json --dtype f64 --engine {engine} --out {engine}.safetensors"
+                ),
             );
             let weights = Weights::open(&f.path().join(format!("{engine}.safetensors"))).unwrap();
-            let expected = [(vec!["logits".to_string()], vec![2, 2]), (vec!["loss".to_string()], vec![1])];
-            let tensors = weights.read(&expected, candle_core::DType::F64, &device).unwrap();
-            let all: Vec<f64> = tensors.iter().flat_map(|t| t.flatten_all().unwrap().to_vec1::<f64>().unwrap()).collect();
+            let expected = [
+                (vec!["logits".to_string()], vec![2, 2]),
+                (vec!["loss".to_string()], vec![1]),
+            ];
+            let tensors = weights
+                .read(&expected, candle_core::DType::F64, &device)
+                .unwrap();
+            let all: Vec<f64> = tensors
+                .iter()
+                .flat_map(|t| t.flatten_all().unwrap().to_vec1::<f64>().unwrap())
+                .collect();
             results.push(all);
         }
         for (a, b) in results[0].iter().zip(&results[1]) {
-            assert!((a - b).abs() <= 1e-10 * b.abs().max(1.0), "{}: {a} {b}", method.name());
+            assert!(
+                (a - b).abs() <= 1e-10 * b.abs().max(1.0),
+                "{}: {a} {b}",
+                method.name()
+            );
         }
     }
 }

@@ -159,7 +159,11 @@ pub fn run(args: &ForwardArgs) -> Result<()> {
         DType::F32
     };
     let logits = if classifier {
-        Tensor::from_vec(computed.logits.concat(), (rows.len(), vocabulary), &Device::Cpu)?
+        Tensor::from_vec(
+            computed.logits.concat(),
+            (rows.len(), vocabulary),
+            &Device::Cpu,
+        )?
     } else {
         let width = file.input_ids[0].len();
         let mut logits = vec![0.0; rows.len() * width * vocabulary];

@@ -256,10 +256,15 @@ pub fn pretrain(
     model.save_backbone(out)?;
     let (kind, pipeline, special) = match config.kind {
         Kind::Gpt2 => ("GPT-2", "text-generation", "`<|endoftext|>` = 0"),
-        Kind::Roberta => ("RoBERTa", "fill-mask", "`<s>`, `<pad>`, `</s>`, `<unk>`, `<mask>` = 0 to 4"),
+        Kind::Roberta => (
+            "RoBERTa",
+            "fill-mask",
+            "`<s>`, `<pad>`, `</s>`, `<unk>`, `<mask>` = 0 to 4",
+        ),
     };
     if config.kind == Kind::Gpt2 {
-        let generation = serde_json::json!({ "bos_token_id": 0, "eos_token_id": 0, "_from_model_config": true });
+        let generation =
+            serde_json::json!({ "bos_token_id": 0, "eos_token_id": 0, "_from_model_config": true });
         let text = format!("{generation:#}\n");
         write_atomic(&out.join("generation_config.json"), text.as_bytes())?;
     }
