@@ -475,32 +475,32 @@ impl Model {
     /// # Errors
     /// Labels that do not fit.
     pub fn targets(&self, batch: &Batch) -> Result<Vec<(usize, u32)>> {
-        let Labels::Tokens(labels) = &batch.labels else {
-            return Err(Error::Batch("labels: expected one a token".into()));
-        };
-        if labels.len() != batch.tokens() {
-            return Err(Error::Batch(format!(
-                "labels: expected {}, found {}",
-                batch.tokens(),
-                labels.len()
-            )));
-        }
+        let labels = token_labels(batch)?;
         let mut out = Vec::new();
         for w in batch.starts.windows(2) {
             for t in w[0] + 1..w[1] {
-                match labels[t] {
-                    IGNORE => {}
-                    y if y >= 0 && (y as usize) < self.ids() => out.push((t - 1, y as u32)),
-                    y => {
-                        return Err(Error::Batch(format!(
-                            "labels: {y} at position {t}; expected -100 or an id below {}",
-                            self.ids()
-                        )));
-                    }
+                if let Some(label) = self.label(labels[t], t)? {
+                    out.push((t - 1, label));
                 }
             }
         }
         Ok(out)
+    }
+
+    /// A label as a token id; none for "no loss".
+    fn label(&self, label: i64, position: usize) -> Result<Option<u32>> {
+        if label == IGNORE {
+            return Ok(None);
+        }
+        let known = u32::try_from(label)
+            .ok()
+            .filter(|y| (*y as usize) < self.ids());
+        known.map(Some).ok_or_else(|| {
+            Error::Batch(format!(
+                "labels: {label} at position {position}; expected -100 or an id below {}",
+                self.ids()
+            ))
+        })
     }
 
     /// Mean loss over the labelled positions.
@@ -596,29 +596,12 @@ impl Model {
 
     /// The masked positions of a batch and the tokens that belong there.
     fn masked(&self, batch: &Batch) -> Result<Masked> {
-        let Labels::Tokens(labels) = &batch.labels else {
-            return Err(Error::Batch("labels: expected one a token".into()));
-        };
-        if labels.len() != batch.tokens() {
-            return Err(Error::Batch(format!(
-                "labels: expected {}, found {}",
-                batch.tokens(),
-                labels.len()
-            )));
-        }
         let (mut positions, mut targets) = (Vec::new(), Vec::new());
-        for (t, label) in labels.iter().enumerate().filter(|(_, y)| **y != IGNORE) {
-            let known = u32::try_from(*label)
-                .ok()
-                .filter(|y| (*y as usize) < self.ids());
-            let label = known.ok_or_else(|| {
-                Error::Batch(format!(
-                    "labels: {label} at position {t}; expected -100 or an id below {}",
-                    self.ids()
-                ))
-            })?;
-            targets.push((positions.len(), label));
-            positions.push(t as u32);
+        for (t, label) in token_labels(batch)?.iter().enumerate() {
+            if let Some(label) = self.label(*label, t)? {
+                targets.push((positions.len(), label));
+                positions.push(t as u32);
+            }
         }
         Ok((positions, targets))
     }
@@ -770,6 +753,19 @@ impl Model {
             }),
         };
         write_json(&dir.join("config.json"), &json)
+    }
+}
+
+/// The labels of a batch that has one a token.
+fn token_labels(batch: &Batch) -> Result<&[i64]> {
+    match &batch.labels {
+        Labels::Tokens(labels) if labels.len() == batch.tokens() => Ok(labels),
+        Labels::Tokens(labels) => Err(Error::Batch(format!(
+            "labels: expected {}, found {}",
+            batch.tokens(),
+            labels.len()
+        ))),
+        _ => Err(Error::Batch("labels: expected one a token".into())),
     }
 }
 
