@@ -18,6 +18,7 @@ pub mod lora;
 pub mod models;
 pub mod prefix;
 pub mod roberta;
+pub mod terms;
 pub mod training;
 
 use crate::claim::Claim;
@@ -45,6 +46,7 @@ pub fn all() -> Vec<Claim> {
         inducing::claims(),
         authors::claims(),
         roberta::claims(),
+        terms::claims(),
     ];
     groups.into_iter().flatten().collect()
 }

@@ -50,6 +50,9 @@ pub struct Row {
     pub tests: Vec<String>,
     /// The change that must make the check fail.
     pub control: String,
+    /// The term of (5)–(11) whose breakage is the control, by name.
+    #[serde(default)]
+    pub breaks: Option<String>,
     /// Where it is checked.
     pub engines: Vec<String>,
     /// What it rests on.

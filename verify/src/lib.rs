@@ -10,6 +10,7 @@
 //! | [`tolerance`], [`traced`] | bounds from the formula's own derivatives |
 //! | [`identity`] | one identity, every scalar: prime field, double-double, `f64`, `f32` |
 //! | [`engine`] | reference and training engine under one interface |
+//! | [`witness`] | the method once more, number by number, each term breakable by name |
 //! | [`random`] | seeded cases that reach the corners |
 //! | [`claims`] | the checks, by subject |
 //! | [`ledger`], [`report`] | the claims in words, and what came out |
@@ -25,6 +26,7 @@ pub mod render;
 pub mod report;
 pub mod tolerance;
 pub mod traced;
+pub mod witness;
 
 pub use claim::{Case, Check, Claim, Outcome};
 pub use engine::{Engine, On};

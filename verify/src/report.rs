@@ -185,13 +185,23 @@ fn outcome(run: &Run, id: &str, cases: usize, seed: u64, control: bool) -> Resul
 /// Runs one check and its control.
 #[must_use]
 pub fn row(claim: &Claim, check: &Check, cases: usize, seed: u64) -> ReportRow {
+    row_with(claim, check, cases, seed, false)
+}
+
+/// Runs one check as if the code had the control's fault: the verdict on broken code.
+#[must_use]
+pub fn broken(claim: &Claim, check: &Check, cases: usize, seed: u64) -> ReportRow {
+    row_with(claim, check, cases, seed, true)
+}
+
+fn row_with(claim: &Claim, check: &Check, cases: usize, seed: u64, broken: bool) -> ReportRow {
     let start = Instant::now();
     let cases = if claim.weight > 1 {
         (cases / claim.weight).max(claim.least)
     } else {
         cases
     };
-    let made = outcome(&check.run, claim.id, cases, seed, false);
+    let made = outcome(&check.run, claim.id, cases, seed, broken);
     let control = outcome(&check.run, claim.id, cases.min(CONTROL_CASES), seed, true);
     let (made, control, mut note) = match (made, control) {
         (Ok(made), Ok(control)) => (made, control, None),

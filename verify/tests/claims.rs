@@ -61,6 +61,13 @@ claims! {
     eq10_identity
     eq11_single_product
     eq11_shared_bias
+    term_scale
+    term_shared_bias
+    term_lora_bias
+    term_denominator
+    term_widths
+    term_future
+    term_widths_count
     ladder_gating
     ladder_gating_augmented
     ladder_extension
