@@ -6,6 +6,8 @@
 mod common;
 
 use common::{every_method, generator, random_adapter, random_backbone};
+use inducer_reference::adapter::relu;
+use inducer_reference::attention::logistic;
 use inducer_reference::inducer::{lambda, residual_form};
 use inducer_reference::{
     Adapter, AdapterConfig, DoubleDouble, Dual, Gpt2, Gpt2Config, Real, TensorMap, cross_entropy,
@@ -132,4 +134,21 @@ fn eq08_gradient_has_its_closed_form() {
     assert!(close(at(x(s), c(lse), c(v)), gate * (1.0 - gate) * v));
     assert!(close(at(c(s), x(lse), c(v)), -gate * (1.0 - gate) * v));
     assert!(!close(at(c(s), c(lse), x(v)), gate * gate), "control");
+}
+
+#[test]
+fn eq01_relu_has_no_slope_at_zero() {
+    // the convention of every framework, where the derivative does not exist
+    let at = |x: f64| relu(Dual::variable(x));
+    assert_eq!(at(0.0), Dual::constant(0.0));
+    assert_eq!(at(2.0), Dual::variable(2.0));
+    assert_eq!(at(-2.0), Dual::constant(0.0));
+}
+
+#[test]
+fn logistic_and_its_slope_are_finite_however_far_out() {
+    let at = |x: f64| logistic(Dual::variable(x));
+    assert_eq!(at(1e4), Dual::constant(1.0));
+    assert_eq!(at(-1e4), Dual::constant(0.0));
+    assert_eq!(at(0.0), Dual::new(0.5, 0.25));
 }

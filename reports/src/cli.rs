@@ -54,7 +54,7 @@ pub enum Command {
     Forward(ForwardArgs),
     /// Check the claims ledger: every equation, on every engine, each with a control that must fail
     #[command(
-        after_help = "Example:\n  inducer verify --cases 64\n  inducer verify --claim eq07 --json"
+        after_help = "Example:\n  inducer verify --cases 64\n  inducer verify --claim eq07 --json\n  inducer verify --cases 256 --html claims.html"
     )]
     Verify(VerifyArgs),
     /// Time a training step or decoding on a backbone with random weights
@@ -460,6 +460,9 @@ pub struct VerifyArgs {
     /// Print as JSON
     #[arg(long)]
     pub json: bool,
+    /// Write a page with every claim, its bounds and its control
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Compute
     #[command(flatten)]
     pub compute: Compute,

@@ -12,27 +12,23 @@ fn main() -> inducer_verify::Result<()> {
     };
     let (cases, seed) = (number(24) as usize, number(1));
     let filter = arguments.next();
-    let report = report::run_claims(
-        &inducer_verify::claims::all(),
-        cases,
-        seed,
-        filter.as_deref(),
-        &mut |row| {
-            println!("{} [{:.2} s]", render::line(row), row.seconds);
-            if filter.is_some() {
-                let place = |worst: &Option<inducer_verify::claim::Worst>| {
-                    worst.as_ref().map_or_else(String::new, |w| {
-                        format!("{} (bound {:.1e}: {})", w.place, w.bound, w.why)
-                    })
-                };
-                println!(
-                    "    check:   {}\n    control: {}",
-                    place(&row.worst),
-                    place(&row.control)
-                );
-            }
-        },
-    )?;
+    let mut options = report::Options::new(cases, seed);
+    options.filter = filter.clone();
+    let report = report::run(&options, &|row| {
+        println!("{} [{:.2} s]", render::line(row), row.seconds);
+        if filter.is_some() {
+            let place = |worst: &Option<inducer_verify::claim::Worst>| {
+                worst.as_ref().map_or_else(String::new, |w| {
+                    format!("{} (bound {:.1e}: {})", w.place, w.bound, w.why)
+                })
+            };
+            println!(
+                "    check:   {}\n    control: {}",
+                place(&row.worst),
+                place(&row.control)
+            );
+        }
+    })?;
     println!(
         "{}",
         render::text(&report).lines().last().unwrap_or_default()

@@ -5,6 +5,8 @@ pub mod attention;
 pub mod authors;
 pub mod counts;
 pub mod decoding;
+pub mod departures;
+pub mod files;
 pub mod gradients;
 pub mod inducer;
 pub mod inducing;
@@ -22,10 +24,17 @@ pub mod terms;
 pub mod training;
 
 use crate::claim::Claim;
+use crate::engine::Cuda;
 
-/// Every claim that this crate checks.
+/// Every claim that this crate checks, on the CPU.
 #[must_use]
 pub fn all() -> Vec<Claim> {
+    on(&Cuda::not_asked())
+}
+
+/// Every claim, on the GPU too where there is one.
+#[must_use]
+pub fn on(cuda: &Cuda) -> Vec<Claim> {
     let groups = [
         attention::claims(),
         kernel::claims(),
@@ -33,20 +42,22 @@ pub fn all() -> Vec<Claim> {
         prefix::claims(),
         inducer::claims(),
         ladder::claims(),
-        ladder_models::claims(),
+        ladder_models::claims(cuda),
         lora::claims(),
         adapter::claims(),
         counts::claims(),
         initial::claims(),
-        models::claims(),
+        models::claims(cuda),
         gradients::claims(),
-        invariance::claims(),
+        invariance::claims(cuda),
         decoding::claims(),
         training::claims(),
         inducing::claims(),
         authors::claims(),
-        roberta::claims(),
-        terms::claims(),
+        departures::claims(cuda),
+        files::claims(),
+        roberta::claims(cuda),
+        terms::claims(cuda),
     ];
     groups.into_iter().flatten().collect()
 }

@@ -8,6 +8,7 @@ pub use reference::{Reference, conditioning};
 
 use crate::error::Result;
 use crate::random::ModelCase;
+use candle_core::Device;
 use inducer_reference::TensorMap;
 use ndarray::Array2;
 use serde::Serialize;
@@ -97,19 +98,51 @@ pub trait Engine: Send + Sync {
     fn gradients(&self, case: &ModelCase) -> Result<(f64, TensorMap<f64>)>;
 }
 
-/// The engines on this machine.
+/// The GPU of a run.
+#[derive(Clone, Debug)]
+pub enum Cuda {
+    /// It is there.
+    Present(Device),
+    /// Why checks on it are not run.
+    Absent(String),
+}
+
+impl Cuda {
+    /// Nobody asked for it.
+    #[must_use]
+    pub fn not_asked() -> Self {
+        Self::Absent("not asked for (--device cuda)".into())
+    }
+
+    /// Why a check on it is not run, where it is not.
+    #[must_use]
+    pub fn absence(&self) -> &str {
+        match self {
+            Self::Present(_) => "no check on this engine",
+            Self::Absent(why) => why,
+        }
+    }
+}
+
+/// The reference's two scalars and the training engines.
 #[must_use]
-pub fn engines() -> Vec<Box<dyn Engine>> {
+pub fn engines(cuda: &Cuda) -> Vec<Box<dyn Engine>> {
     let mut all: Vec<Box<dyn Engine>> = vec![
         Box::new(Reference::<f64>::new()),
         Box::new(Reference::<f32>::new()),
     ];
-    all.extend(candles());
+    for candle in candles(cuda) {
+        all.push(Box::new(candle));
+    }
     all
 }
 
-/// The training engines on this machine, by scalar and device.
+/// The training engine by scalar and device.
 #[must_use]
-pub fn candles() -> Vec<Box<dyn Engine>> {
-    vec![Box::new(Candle::cpu_f64()), Box::new(Candle::cpu_f32())]
+pub fn candles(cuda: &Cuda) -> Vec<Candle> {
+    let mut all = vec![Candle::cpu_f64(), Candle::cpu_f32()];
+    if let Cuda::Present(device) = cuda {
+        all.push(Candle::cuda_f32(device));
+    }
+    all
 }

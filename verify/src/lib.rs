@@ -10,17 +10,20 @@
 //! | [`tolerance`], [`traced`] | bounds from the formula's own derivatives |
 //! | [`identity`] | one identity, every scalar: prime field, double-double, `f64`, `f32` |
 //! | [`engine`] | reference and training engine under one interface |
+//! | [`own`] | every check for a variant of your own, in one line |
 //! | [`witness`] | the method once more, number by number, each term breakable by name |
 //! | [`random`] | seeded cases that reach the corners |
 //! | [`claims`] | the checks, by subject |
 //! | [`ledger`], [`report`] | the claims in words, and what came out |
 
+pub mod backbone;
 pub mod claim;
 pub mod claims;
 pub mod engine;
 pub mod error;
 pub mod identity;
 pub mod ledger;
+pub mod own;
 pub mod random;
 pub mod render;
 pub mod report;
@@ -29,8 +32,8 @@ pub mod traced;
 pub mod witness;
 
 pub use claim::{Case, Check, Claim, Outcome};
-pub use engine::{Engine, On};
+pub use engine::{Cuda, Engine, On};
 pub use error::{Error, Result};
 pub use ledger::Ledger;
-pub use report::{Report, ReportRow, Verdict, run};
+pub use report::{Options, Report, ReportRow, Verdict, run};
 pub use tolerance::Tolerance;

@@ -20,7 +20,9 @@ fn verdict(row: &ReportRow) -> &'static str {
     }
 }
 
-fn number(x: Option<f64>) -> String {
+/// A number of a table, an en dash where there is none.
+#[must_use]
+pub fn number(x: Option<f64>) -> String {
     x.map_or_else(
         || "–".into(),
         |x| {

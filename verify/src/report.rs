@@ -1,11 +1,12 @@
 //! Running claims and reporting what came out.
 
 use crate::claim::{Case, Check, Claim, Outcome, Run, Worst};
-use crate::engine::On;
-use crate::error::Result;
+use crate::engine::{Cuda, On};
+use crate::error::{Error, Result};
 use crate::ledger::{Ledger, Row as LedgerRow};
 use crate::tolerance::VACUOUS;
 use inducer_reference::scalar::prime::MODULUS;
+use rayon::prelude::*;
 use serde::Serialize;
 use std::time::Instant;
 
@@ -92,68 +93,107 @@ impl Report {
     }
 }
 
-/// Runs every claim (or those whose id contains `filter`) on `cases` random cases each.
-///
-/// # Errors
-/// The ledger cannot be read. A check that cannot be made is a failed row, not an error.
-pub fn run(cases: usize, seed: u64, filter: Option<&str>) -> Result<Report> {
-    run_claims(&crate::claims::all(), cases, seed, filter, &mut |_| {})
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Random cases of a small check; a large one takes a share of them.
+    pub cases: usize,
+    /// Seed.
+    pub seed: u64,
+    /// Only the claims whose id contains this.
+    pub filter: Option<String>,
+    /// The GPU.
+    pub cuda: Cuda,
 }
 
-/// Runs these claims; `on_row` hears of each row as soon as it is there.
-///
-/// # Errors
-/// As [`run`].
-pub fn run_claims(
-    claims: &[Claim],
-    cases: usize,
-    seed: u64,
-    filter: Option<&str>,
-    on_row: &mut dyn FnMut(&ReportRow),
-) -> Result<Report> {
-    let start = Instant::now();
-    let ledger = Ledger::read()?;
-    let mut rows = Vec::new();
-    for entry in ledger
-        .claim
-        .iter()
-        .filter(|entry| filter.is_none_or(|filter| entry.id.contains(filter)))
-    {
-        let checks = claims.iter().find(|claim| claim.id == entry.id);
-        if entry.measured.is_some() {
-            let row = not_run(entry, "–");
-            on_row(&row);
-            rows.push(row);
-        }
-        for engine in &entry.engines {
-            let check = checks.and_then(|claim| {
-                claim
-                    .checks
-                    .iter()
-                    .find(|check| check.on.name() == *engine)
-                    .map(|check| (claim, check))
-            });
-            let row = match check {
-                Some((claim, check)) => row(claim, check, cases, seed),
-                None => not_run(entry, engine),
-            };
-            on_row(&row);
-            rows.push(row);
+impl Options {
+    /// Every claim, on the CPU.
+    #[must_use]
+    pub fn new(cases: usize, seed: u64) -> Self {
+        Self {
+            cases,
+            seed,
+            filter: None,
+            cuda: Cuda::not_asked(),
         }
     }
+
+    /// Only the claims whose id contains this.
+    #[must_use]
+    pub fn only(self, filter: &str) -> Self {
+        Self {
+            filter: Some(filter.into()),
+            ..self
+        }
+    }
+
+    fn wants(&self, id: &str) -> bool {
+        self.filter
+            .as_deref()
+            .is_none_or(|filter| id.contains(filter))
+    }
+}
+
+/// Runs the claims, as many at a time as the current thread pool has threads; `on_row` hears of each row as soon as it is there, in any order.
+///
+/// # Errors
+/// The ledger cannot be read, or no claim has the wanted name. A check that cannot be made is a failed row, not an error.
+pub fn run(options: &Options, on_row: &(dyn Fn(&ReportRow) + Sync)) -> Result<Report> {
+    let start = Instant::now();
+    let ledger = Ledger::read()?;
+    let claims = crate::claims::on(&options.cuda);
+    let wanted = ledger.claim.iter().filter(|entry| options.wants(&entry.id));
+    let places: Vec<(&LedgerRow, &str)> = wanted.flat_map(places).collect();
+    if places.is_empty() {
+        let filter = options.filter.clone().unwrap_or_default();
+        return Err(Error::Missing(format!(
+            "no claim's id contains `{filter}`; `verify/claims.toml` lists them"
+        )));
+    }
+    let rows = places
+        .into_par_iter()
+        .map(|(entry, engine)| {
+            let row = row_of(&claims, entry, engine, options);
+            on_row(&row);
+            row
+        })
+        .collect();
     Ok(Report {
         version: env!("CARGO_PKG_VERSION"),
-        seed,
-        cases,
+        seed: options.seed,
+        cases: options.cases,
         seconds: start.elapsed().as_secs_f64(),
         rows,
     })
 }
 
-fn not_run(entry: &LedgerRow, engine: &str) -> ReportRow {
+/// Where a claim is checked; a measured one at one place, which is none.
+fn places(entry: &LedgerRow) -> Vec<(&LedgerRow, &str)> {
+    let nowhere = entry.measured.is_some().then_some("–");
+    let engines = entry.engines.iter().map(String::as_str);
+    nowhere
+        .into_iter()
+        .chain(engines)
+        .map(|engine| (entry, engine))
+        .collect()
+}
+
+fn row_of(claims: &[Claim], entry: &LedgerRow, engine: &str, options: &Options) -> ReportRow {
+    let claim = claims.iter().find(|claim| claim.id == entry.id);
+    let check = claim.and_then(|claim| {
+        let check = claim.checks.iter().find(|check| check.on.name() == engine);
+        check.map(|check| (claim, check))
+    });
+    match check {
+        Some((claim, check)) => row(claim, check, options.cases, options.seed),
+        None => not_run(entry, engine, &options.cuda),
+    }
+}
+
+fn not_run(entry: &LedgerRow, engine: &str, cuda: &Cuda) -> ReportRow {
     let note = match (&entry.measured, engine == On::CudaF32.name()) {
         (Some(place), _) => format!("empirical: {place}"),
-        (None, true) => "no GPU in this build or machine".into(),
+        (None, true) => cuda.absence().into(),
         _ => "no check on this engine".into(),
     };
     ReportRow {

@@ -11,13 +11,13 @@
 //! the n + 1 points themselves. An engine in which one [`Term`] went wrong leaves this function, and this function with the same term
 //! broken leaves a right engine: the negative control of the claims in [`terms`](crate::claims::terms).
 //!
-//! Embedding, layer normalisation and FFN are no part of the method and are the reference's.
+//! Embedding, layer normalisation and FFN are no part of the method and are the reference's ([`backbone`]).
 
+use crate::backbone;
 use crate::engine::reference::{lift_all, stored};
 use crate::error::{Error, Result};
 use crate::random::{ModelCase, TextRow};
 use inducer_reference::bottleneck::Bottleneck;
-use inducer_reference::gelu::gelu_new;
 use inducer_reference::lora::Lora;
 use inducer_reference::parts::AttentionPart;
 use inducer_reference::sub_layer::Projections;
@@ -50,9 +50,7 @@ pub fn logits(case: &ModelCase, row: &TextRow, broken: Option<Term>) -> Result<A
     let model = Gpt2::from_tensors(case.backbone.clone(), &case.weights)?;
     let own = stored(case, &lift_all(&case.adapter, |_, _, x| x))?;
     let adapter = Adapter::from_tensors(case.method.clone(), &case.backbone, own)?;
-    let table = table(&model, &adapter)?;
-    let mut x = embed(&model, &table, row);
-    for (i, block) in model.blocks.iter().enumerate() {
+    backbone::logits(&model, &adapter.added(), row, None, |i, block, x| {
         let parts = adapter.layer(i)?;
         let (AttentionPart::Inducer(inducer), Some(lora)) = (&parts.attention, &parts.q) else {
             return Err(Error::Missing("an inducer with LoRA on W^q".into()));
@@ -63,29 +61,7 @@ pub fn logits(case: &ModelCase, row: &TextRow, broken: Option<Term>) -> Result<A
             lora,
             broken,
         };
-        x = &x + &layer.output(&block.ln_1.forward(&x));
-        let hidden = block.fc.forward(&block.ln_2.forward(&x)).mapv(gelu_new);
-        x = &x + &block.proj.forward(&hidden);
-    }
-    Ok(model.ln_f.forward(&x).dot(&table.t()))
-}
-
-/// wte and, below it, the rows of the special tokens.
-fn table(model: &Gpt2<f64>, adapter: &Adapter<f64>) -> Result<Array2<f64>> {
-    let added = adapter.added();
-    Ok(ndarray::concatenate(
-        ndarray::Axis(0),
-        &[model.wte.view(), added.view()],
-    )?)
-}
-
-/// Token + segment + position.
-fn embed(model: &Gpt2<f64>, table: &Array2<f64>, row: &TextRow) -> Array2<f64> {
-    Array2::from_shape_fn((row.ids.len(), table.ncols()), |(i, c)| {
-        let segment = row.segments.as_ref();
-        table[[row.ids[i] as usize, c]]
-            + segment.map_or(0.0, |ids| table[[ids[i] as usize, c]])
-            + model.wpe[[i, c]]
+        Ok(layer.output(x))
     })
 }
 

@@ -2,14 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-use inducer_verify::{Ledger, Verdict, render, run};
+use inducer_verify::{Ledger, Options, Verdict, render, run};
 
 /// Cases of a small check in one test run; `inducer verify --cases` takes more.
 const CASES: usize = 30;
 const SEED: u64 = 1;
 
 fn holds(id: &str) {
-    let report = run(CASES, SEED, Some(id)).unwrap();
+    let report = run(&Options::new(CASES, SEED).only(id), &|_| {}).unwrap();
     let rows: Vec<_> = report.rows.iter().filter(|row| row.claim == id).collect();
     assert!(!rows.is_empty(), "no row `{id}` in the ledger");
     let failed: Vec<String> = rows
@@ -106,6 +106,10 @@ claims! {
     authors_padding
     authors_shared_bias
     authors_without_extension
+    authors_clipping
+    authors_longest_row
+    adapter_files
+    adapter_files_shape
     counts_fine_tuning
     counts_adapter_108
     counts_lora_54
@@ -124,6 +128,7 @@ claims! {
     store_equals_train
     roberta_agree
     roberta_gradients
+    roberta_packing
     roberta_padding
 }
 

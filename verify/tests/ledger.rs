@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use inducer_verify::engine::{On, engines};
-use inducer_verify::{Ledger, claims};
+use inducer_verify::{Cuda, Ledger, Options, Verdict, claims, run};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -71,7 +71,10 @@ fn the_engines_of_a_row_are_those_of_its_check_and_perhaps_one_that_this_machine
             )
         })
         .collect();
-    let present: BTreeSet<&str> = engines().iter().map(|engine| engine.on().name()).collect();
+    let present: BTreeSet<&str> = engines(&Cuda::not_asked())
+        .iter()
+        .map(|engine| engine.on().name())
+        .collect();
     for claim in claims::all() {
         let checked: BTreeSet<&str> = claim.checks.iter().map(|check| check.on.name()).collect();
         let missing: Vec<_> = rows[claim.id].difference(&checked).copied().collect();
@@ -203,7 +206,32 @@ fn every_row_says_something_in_every_field() {
 
 #[test]
 fn empirical_claims_are_reported_as_not_run() {
-    let report = inducer_verify::run(1, 1, Some("gating-collapses")).unwrap();
+    let report = run(&Options::new(1, 1).only("gating-collapses"), &|_| {}).unwrap();
     let verdicts: Vec<_> = report.rows.iter().map(|row| row.verdict).collect();
-    assert_eq!(verdicts, [inducer_verify::Verdict::NotRun]);
+    assert_eq!(verdicts, [Verdict::NotRun]);
+}
+
+#[test]
+fn an_absent_gpu_is_reported_as_not_run_with_the_reason() {
+    let mut options = Options::new(1, 1).only("roberta-agree");
+    options.cuda = Cuda::Absent("this machine has none".into());
+    let report = run(&options, &|_| {}).unwrap();
+    let gpu: Vec<_> = report
+        .rows
+        .iter()
+        .filter(|row| row.engine == On::CudaF32.name())
+        .collect();
+    assert_eq!(gpu.len(), 1);
+    assert_eq!(
+        (gpu[0].verdict, gpu[0].note.as_deref()),
+        (Verdict::NotRun, Some("this machine has none"))
+    );
+    assert!(report.passed(), "not run is no failure");
+    assert_eq!(report.count(Verdict::Passed), report.rows.len() - 1);
+}
+
+#[test]
+fn a_name_that_no_claim_has_is_an_error() {
+    let error = run(&Options::new(1, 1).only("eq99"), &|_| {}).unwrap_err();
+    assert!(error.to_string().contains("`eq99`"), "{error}");
 }

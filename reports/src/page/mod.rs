@@ -7,6 +7,7 @@ pub mod curves;
 pub mod gates;
 pub mod html;
 pub mod intervals;
+pub mod ledger;
 pub mod markdown;
 pub mod measure;
 pub mod palette;

@@ -24,7 +24,8 @@ pub fn claims() -> Vec<Claim> {
             .loosely_on(On::CpuF64, reverse),
         Claim::new("gradients-dual")
             .weighing(8, 13)
-            .on(On::CpuF64, dual),
+            .on(On::CpuF64, |case| dual(&Candle::cpu_f64(), case))
+            .loosely_on(On::CpuF32, |case| dual(&Candle::cpu_f32(), case)),
         Claim::new("gradients-central")
             .weighing(8, 13)
             .on(On::CpuF64, central),
@@ -119,20 +120,20 @@ fn loss<T: Real>(
 /// Directions in sampled tensors: the engine's gradient and the dual numbers' derivative, within the latter's rounding bound and
 /// 2 u ‖∇L‖_∞ for each coordinate of the direction. The second term is what a backward pass may lose that forms a small factor from a
 /// rounded value (1 − λ from λ, near 1): it is accurate to u of the gradient, not of each of its components.
-fn dual(case: &mut Case) -> Result<()> {
+fn dual(candle: &Candle, case: &mut Case) -> Result<()> {
     let (model, other) = pair(case)?;
-    let (_, found) = Candle::cpu_f64().gradients(&model)?;
+    let (_, found) = candle.gradients(&model)?;
     let greatest = found
         .values()
         .flatten()
         .fold(0.0_f64, |most, g| most.max(g.abs()));
-    let u = f64::EPSILON / 2.0;
+    let (u, v) = (candle.roundoff(), f64::EPSILON / 2.0);
     for _ in 0..4 {
         let (name, signs) = direction(case, &model)?;
         let expected = loss(&other, &name, &signs, Dual::new)?.eps;
         let constants = |x, s| Dual::new(Traced::constant(x), Traced::constant(s));
         let (traced, trace) = record(|| loss(&model, &name, &signs, constants));
-        let mut tolerance = Tolerance::rounding(trace.conditioning(&[traced?.eps])[0], u, u);
+        let mut tolerance = Tolerance::rounding(trace.conditioning(&[traced?.eps])[0], u, v);
         tolerance.bound += 2.0 * u * greatest * signs.len() as f64;
         tolerance.why += &format!(" + 2 u ‖∇L‖_∞ × {}", signs.len());
         let found = found.get(&name).map_or(f64::NAN, |g| along(g, &signs));

@@ -3,7 +3,7 @@
 use super::models::compare;
 use crate::claim::{Case, Claim};
 use crate::engine::reference::{compute, lift_all, stored};
-use crate::engine::{Computed, Engine, On, candles, conditioning, engines};
+use crate::engine::{Computed, Cuda, Engine, On, candles, conditioning, engines};
 use crate::error::Result;
 use crate::identity::{RealIdentity, Sides};
 use crate::random::{Draw, Head, ModelCase, TextRow};
@@ -16,16 +16,16 @@ use ndarray::{Array2, s};
 
 /// The claims of this file.
 #[must_use]
-pub fn claims() -> Vec<Claim> {
+pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     let mut causal = Claim::new("causal-all-methods").weighing(4, 13);
-    for engine in engines() {
+    for engine in engines(cuda) {
         let on = engine.on();
         causal = causal.loosely_on(on, move |case| causality(engine.as_ref(), case));
     }
     let mut packing = Claim::new("batch-packing").weighing(4, 13);
-    for engine in candles() {
+    for engine in candles(cuda) {
         let on = engine.on();
-        packing = packing.loosely_on(on, move |case| packed(engine.as_ref(), case));
+        packing = packing.loosely_on(on, move |case| packed(&engine, case));
     }
     let padding = Claim::new("padding-all-methods")
         .weighing(4, 13)
@@ -40,7 +40,7 @@ pub fn claims() -> Vec<Claim> {
 }
 
 /// The first `n` positions of one row of a result.
-fn start<T: Clone>(of: &Computed<T>, row: usize, n: usize) -> Computed<T> {
+pub(crate) fn start<T: Clone>(of: &Computed<T>, row: usize, n: usize) -> Computed<T> {
     let cut = |x: &Array2<T>| x.slice(s![..n, ..]).to_owned();
     Computed {
         logits: vec![cut(&of.logits[row])],
@@ -54,7 +54,10 @@ fn start<T: Clone>(of: &Computed<T>, row: usize, n: usize) -> Computed<T> {
 }
 
 /// Every number of two results of one shape together.
-fn both(a: &Computed<Conditioning>, b: &Computed<Conditioning>) -> Computed<Conditioning> {
+pub(crate) fn both(
+    a: &Computed<Conditioning>,
+    b: &Computed<Conditioning>,
+) -> Computed<Conditioning> {
     let and = |x: &Array2<Conditioning>, y: &Array2<Conditioning>| {
         Array2::from_shape_fn(x.raw_dim(), |at| x[at].and(y[at]))
     };
@@ -76,7 +79,7 @@ fn both(a: &Computed<Conditioning>, b: &Computed<Conditioning>) -> Computed<Cond
 }
 
 /// Other tokens from position `from` on.
-fn with_other_end(draw: &mut Draw, row: &TextRow, from: usize, ids: u32) -> TextRow {
+pub(crate) fn with_other_end(draw: &mut Draw, row: &TextRow, from: usize, ids: u32) -> TextRow {
     let mut other = row.clone();
     for t in from..row.ids.len() {
         other.ids[t] = (row.ids[t] + 1 + draw.size(0, ids as usize - 2) as u32) % ids;

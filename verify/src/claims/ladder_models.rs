@@ -2,7 +2,7 @@
 
 use super::models::equal;
 use crate::claim::{Case, Claim};
-use crate::engine::{Engine, On};
+use crate::engine::{Cuda, Engine, On, engines};
 use crate::error::Result;
 use crate::random::{Draw, ModelCase, method, model};
 use inducer_gpu::Method;
@@ -11,7 +11,7 @@ use ndarray::IxDyn;
 
 /// The claims of this file.
 #[must_use]
-pub fn claims() -> Vec<Claim> {
+pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     let steps: [(&'static str, Step); 6] = [
         ("ladder-extension", extension),
         ("ladder-adaptive", adaptive),
@@ -20,19 +20,19 @@ pub fn claims() -> Vec<Claim> {
         ("ladder-zero-value", zero_value),
         ("ladder-own-tensors", own_tensors),
     ];
-    steps.map(|(id, step)| on_engines(id, step)).into()
+    steps.map(|(id, step)| on_engines(cuda, id, step)).into()
 }
 
 /// Two models that a claim says are the same function.
 type Step = fn(&mut Draw, bool) -> Result<(ModelCase, ModelCase)>;
 
-fn on_engines(id: &'static str, step: Step) -> Claim {
+fn on_engines(cuda: &Cuda, id: &'static str, step: Step) -> Claim {
     let check = move |engine: &dyn Engine, case: &mut Case| -> Result<()> {
         let (left, right) = step(&mut case.draw, case.control)?;
         equal(case, engine, &left, &right)
     };
     let mut claim = Claim::new(id).weighing(4, 10);
-    for engine in crate::engine::engines() {
+    for engine in engines(cuda) {
         let on: On = engine.on();
         claim = claim.loosely_on(on, move |case| check(engine.as_ref(), case));
     }

@@ -2,7 +2,7 @@
 
 use crate::claim::{Case, Claim};
 use crate::engine::candle::array;
-use crate::engine::{Candle, Computed, Engine, On, Reference, candles, conditioning};
+use crate::engine::{Candle, Computed, Cuda, Engine, On, Reference, candles, conditioning};
 use crate::error::Result;
 use crate::random::{Draw, ModelCase, method, model};
 use crate::tolerance::{Conditioning, Tolerance};
@@ -12,11 +12,11 @@ use ndarray::{Array2, Dimension};
 
 /// The claims of this file.
 #[must_use]
-pub fn claims() -> Vec<Claim> {
+pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     let mut agree = Claim::new("models-agree").weighing(2, 26);
-    for engine in candles() {
+    for engine in candles(cuda) {
         let on = engine.on();
-        agree = agree.on(on, move |case| agrees(engine.as_ref(), case));
+        agree = agree.on(on, move |case| agrees(&engine, case));
     }
     agree = agree.on(On::ReferenceF32, |case| {
         agrees(&Reference::<f32>::new(), case)

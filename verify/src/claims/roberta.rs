@@ -4,7 +4,7 @@
 use crate::claim::{Case, Claim};
 use crate::engine::candle::array;
 use crate::engine::reference::lift_all;
-use crate::engine::{Candle, Engine, On, candles};
+use crate::engine::{Candle, Cuda, Engine, On, candles};
 use crate::error::Result;
 use crate::random::model::tensor;
 use crate::random::{Corner, Draw, method};
@@ -14,30 +14,30 @@ use inducer_datasets::batch::{Batch, Labels};
 use inducer_gpu::roberta::Roberta as Engined;
 use inducer_gpu::{LossOptions, Model};
 use inducer_reference::{
-    Adapter, AdapterConfig, AttentionConfig, Backbone, Real, Roberta, RobertaConfig, TensorMap,
-    cross_entropy,
+    Adapter, AdapterConfig, AttentionConfig, Backbone, Dual, Real, Roberta, RobertaConfig,
+    TensorMap, cross_entropy,
 };
 use ndarray::{Array2, ArrayD};
 use std::collections::BTreeMap;
 
 /// The claims of this file.
 #[must_use]
-pub fn claims() -> Vec<Claim> {
+pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     let mut agree = Claim::new("roberta-agree").weighing(4, 26);
-    for engine in candles() {
-        let on = engine.on();
-        let candle = if on == On::CpuF64 {
-            Candle::cpu_f64()
-        } else {
-            Candle::cpu_f32()
-        };
-        agree = agree.on(on, move |case| agrees(&candle, case));
+    for candle in candles(cuda) {
+        agree = agree.on(candle.on(), move |case| agrees(&candle, case));
+    }
+    let mut packing = Claim::new("roberta-packing").weighing(4, 13);
+    for candle in candles(cuda) {
+        packing = packing.loosely_on(candle.on(), move |case| packed(&candle, case));
     }
     vec![
         agree,
         Claim::new("roberta-gradients")
             .weighing(4, 26)
-            .loosely_on(On::CpuF64, gradients),
+            .loosely_on(On::CpuF64, gradients)
+            .loosely_on(On::CpuF32, |case| directions(&Candle::cpu_f32(), case)),
+        packing,
         Claim::new("roberta-padding")
             .weighing(4, 13)
             .loosely_on(On::ReferenceF64, padded::<f64>)
@@ -166,6 +166,24 @@ impl Classified {
         })
     }
 
+    /// The loss with one tensor's numbers made by `number` from value and direction.
+    fn along<T: Real>(
+        &self,
+        name: &str,
+        signs: &ArrayD<f64>,
+        number: impl Fn(f64, f64) -> T,
+    ) -> Result<T> {
+        let signs: Vec<f64> = signs.iter().copied().collect();
+        let adapter = lift_all(&self.adapter, |own, index, x| {
+            if own == name {
+                number(x, signs[index])
+            } else {
+                T::from_f64(x)
+            }
+        });
+        Ok(self.compute(adapter)?.loss)
+    }
+
     fn lifted<T: Real>(&self) -> TensorMap<T> {
         lift_all(&self.adapter, |_, _, x| T::from_f64(x))
     }
@@ -289,6 +307,75 @@ fn gradients(case: &mut Case) -> Result<()> {
         for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
             case.close(*found, *expected, &tolerance, || {
                 format!("{describe}: {name}, element {index}")
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Directions in sampled tensors: the engine's gradient in single precision and the dual numbers' derivative, within the latter's
+/// rounding bound and 2 u ‖∇L‖_∞ for each coordinate of the direction (see `gradients-dual`).
+fn directions(candle: &Candle, case: &mut Case) -> Result<()> {
+    let model = Classified::random(&mut case.draw);
+    let other = if case.control {
+        model.sabotaged()
+    } else {
+        model.clone()
+    };
+    let (_, found) = model
+        .engine(candle)?
+        .gradients(&model.batch(), model.options())?;
+    let found: TensorMap<f64> = found
+        .iter()
+        .map(|(name, g)| Ok((name.clone(), array(g)?)))
+        .collect::<Result<_>>()?;
+    let greatest = found
+        .values()
+        .flatten()
+        .fold(0.0_f64, |most, g| most.max(g.abs()));
+    let u = candle.roundoff();
+    let names: Vec<&String> = found.keys().collect();
+    for _ in 0..2 {
+        let name = names[case.draw.size(0, names.len() - 1)];
+        let signs = case.draw.signs(found[name].shape());
+        let expected = other.along(name, &signs, Dual::new)?.eps;
+        let (traced, trace) = record(|| {
+            model.along(name, &signs, |x, s| {
+                Dual::new(Traced::constant(x), Traced::constant(s))
+            })
+        });
+        let mut tolerance =
+            Tolerance::rounding(trace.conditioning(&[traced?.eps])[0], u, f64::EPSILON / 2.0);
+        tolerance.bound += 2.0 * u * greatest * signs.len() as f64;
+        tolerance.why += &format!(" + 2 u ‖∇L‖_∞ × {}", signs.len());
+        let slope: f64 = found[name].iter().zip(&signs).map(|(g, s)| g * s).sum();
+        let describe = model.describe();
+        case.close(slope, expected, &tolerance, || {
+            format!("{describe}: along {name}")
+        });
+    }
+    Ok(())
+}
+
+/// A row gives the same alone as in its batch. In the control the row before it is part of its text.
+fn packed(candle: &Candle, case: &mut Case) -> Result<()> {
+    let model = Classified::random(&mut case.draw);
+    let together = array(&model.engine(candle)?.logits(&model.batch())?)?;
+    let bounds = model.conditioning()?;
+    for (r, (ids, class)) in model.rows.iter().enumerate() {
+        let text = match r.checked_sub(1) {
+            Some(before) if case.control => [model.rows[before].0.clone(), ids.clone()].concat(),
+            _ => ids.clone(),
+        };
+        let alone = Classified {
+            rows: vec![(text, *class)],
+            ..model.clone()
+        };
+        let alone = array(&alone.engine(candle)?.logits(&alone.batch())?)?;
+        for ((_, c), bound) in bounds.logits[r].indexed_iter() {
+            let tolerance = Tolerance::rounding(bound.and(*bound), candle.roundoff(), 0.0);
+            case.close(alone[[0, c]], together[[r, c]], &tolerance, || {
+                format!("{}: class {c} of row {r}", model.describe())
             });
         }
     }

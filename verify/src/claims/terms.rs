@@ -5,7 +5,7 @@
 
 use super::models::compare;
 use crate::claim::{Case, Claim};
-use crate::engine::{Computed, Engine, On, conditioning, engines};
+use crate::engine::{Computed, Cuda, Engine, On, conditioning, engines};
 use crate::error::Result;
 use crate::random::{ModelCase, method};
 use crate::witness::{Term, logits};
@@ -24,12 +24,12 @@ pub const TERMS: [(&str, Term); 6] = [
 
 /// The claims of this file.
 #[must_use]
-pub fn claims() -> Vec<Claim> {
+pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     let mut claims: Vec<Claim> = TERMS
         .iter()
         .map(|(id, term)| {
             let mut claim = Claim::new(id).weighing(8, 13);
-            for engine in engines() {
+            for engine in engines(cuda) {
                 let on = engine.on();
                 claim = claim.loosely_on(on, move |case| stands(engine.as_ref(), case, *term));
             }

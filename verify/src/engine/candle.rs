@@ -12,6 +12,7 @@ use ndarray::{Array2, ArrayD, Axis, IxDyn, s};
 use std::collections::BTreeMap;
 
 /// The engine with a scalar type on a device.
+#[derive(Clone, Debug)]
 pub struct Candle {
     /// The scalar type.
     pub dtype: DType,
@@ -35,6 +36,15 @@ impl Candle {
         Self {
             dtype: DType::F32,
             device: Device::Cpu,
+        }
+    }
+
+    /// Single precision on a GPU.
+    #[must_use]
+    pub fn cuda_f32(device: &Device) -> Self {
+        Self {
+            dtype: DType::F32,
+            device: device.clone(),
         }
     }
 
