@@ -63,10 +63,4 @@ impl Visible {
     pub fn sees(&self, i: usize, j: usize) -> bool {
         self.0[[i, j]]
     }
-
-    /// (n, m).
-    #[must_use]
-    pub fn dim(&self) -> (usize, usize) {
-        self.0.dim()
-    }
 }

@@ -251,7 +251,7 @@ fn eq10_update_has_at_most_rank_r() {
 #[test]
 fn prefix_reparametrised_layout_is_that_of_past_keys_and_values() {
     let mut rng = generator(56);
-    let (l, d, width, layers, heads) = (3, 4, 5, 2, 2);
+    let (l, d, width, layers, heads) = (3, 4, 5, 3, 2);
     let network = Reparametrised {
         embedding: matrix::<f64>(&mut rng, (l, d), 1.0),
         first: linear(&mut rng, d, width, 1.0),

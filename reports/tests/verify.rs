@@ -1,0 +1,92 @@
+//! `inducer verify` as a user meets it: exit status, rows that were not run, and its page in a browser.
+
+#![allow(clippy::unwrap_used)]
+
+mod browser;
+
+use browser::Page;
+use std::path::Path;
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+fn verify(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_inducer"))
+        .arg("verify")
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The page of a few claims of every kind.
+fn page(file: &Path) -> Output {
+    verify(&[
+        "--cases",
+        "13",
+        "--claim",
+        "gat",
+        "--html",
+        file.to_str().unwrap(),
+    ])
+}
+
+#[test]
+fn rows_on_a_gpu_that_is_not_there_are_not_run_and_no_failure() {
+    if cfg!(feature = "cuda") {
+        eprintln!("not run: this build can have a GPU");
+        return;
+    }
+    let found = verify(&[
+        "--cases",
+        "4",
+        "--claim",
+        "roberta-packing",
+        "--device",
+        "cuda",
+    ]);
+    let said = text(&found.stdout);
+    assert!(found.status.success(), "{said}{}", text(&found.stderr));
+    let row = said.lines().find(|line| line.contains("cuda f32")).unwrap();
+    assert!(
+        row.contains("not run") && row.contains("without the feature `cuda`"),
+        "{row}"
+    );
+    assert!(said.contains("2 passed, 0 failed, 1 not run"), "{said}");
+}
+
+#[test]
+fn an_unknown_claim_is_an_error_that_names_it() {
+    let found = verify(&["--claim", "eq99"]);
+    assert_eq!(found.status.code(), Some(1));
+    assert!(text(&found.stderr).contains("`eq99`"));
+}
+
+#[test]
+fn the_page_opens_its_claims_and_passes_axe_in_light_and_dark() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("claims.html");
+    let made = page(&file);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let Some(mut page) = Page::open(&file) else {
+        return;
+    };
+    assert_eq!(page.errors(), [""; 0]);
+    assert_eq!(page.requests(), [""; 0]);
+    // a link of the overview opens the details of its claim
+    page.evaluate("document.querySelector('a[href=\"#ladder-gating\"]').click()");
+    page.wait_for("document.getElementById('ladder-gating').closest('details').open");
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })");
+    for scheme in ["light", "dark"] {
+        page.media(scheme, "screen");
+        for width in [1280, 390] {
+            page.viewport(width, 900);
+            let beyond = page.number("document.documentElement.scrollWidth - innerWidth");
+            assert_eq!(beyond, 0.0, "the page is wider than {width} pixels");
+            let Some(violations) = page.axe() else { return };
+            assert_eq!(violations, [""; 0], "{scheme}, {width} pixels");
+        }
+    }
+}
