@@ -124,3 +124,75 @@ pub trait Part: Send + Sync {
         Ok(y)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Target;
+    use candle_core::Device;
+    use std::collections::BTreeSet;
+
+    fn pass(tape: &Tape, rate: f64) -> Pass<'_> {
+        Pass {
+            tape,
+            heads: Heads { count: 1, width: 2 },
+            starts: &[0, 3],
+            visible: Visible::Causal,
+            training: true,
+            dropout: Dropout { rate, key: 7 },
+            cache: None,
+            prefix: Vec::new(),
+            gates: None,
+        }
+    }
+
+    #[test]
+    fn every_place_of_every_layer_has_a_mask_of_its_own() {
+        let tape = Tape::off();
+        let pass = pass(&tape, 0.1);
+        let sites = [
+            Site::Attention,
+            Site::Prefix,
+            Site::Gate,
+            Site::AttentionBranch,
+            Site::FfnBranch,
+            Site::Lora,
+        ];
+        let all = (0..48).flat_map(|layer| sites.map(|site| pass.drop(layer, site)));
+        let keys: BTreeSet<u64> = all.clone().map(|dropout| dropout.key).collect();
+        assert_eq!(keys.len(), 48 * sites.len());
+        assert!(all.into_iter().all(|dropout| dropout.rate == 0.1));
+    }
+
+    #[test]
+    fn lora_drops_its_input_at_its_own_rate() {
+        let tensor = |values: &[f64], rows: usize| {
+            Tensor::from_slice(values, (rows, values.len() / rows), &Device::Cpu).unwrap()
+        };
+        let part = |rate: f64| LowRank {
+            layer: 0,
+            scale: 1.0,
+            rate,
+            targets: vec![(
+                Target::Q,
+                [
+                    Parameter::new("a", tensor(&[1.0, 2.0], 1), true),
+                    Parameter::new("b", tensor(&[1.0, -1.0], 2), true),
+                ],
+                None,
+            )],
+        };
+        let tape = Tape::off();
+        let x = Value::constant(tensor(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3));
+        let q = |lora: f64, elsewhere: f64| -> Vec<f64> {
+            let qkv = Value::constant(tensor(&[0.0; 18], 3));
+            let out = part(lora).on_qkv(&pass(&tape, elsewhere), &x, qkv).unwrap();
+            let first = out.tensor.narrow(1, 0, 1).unwrap();
+            first.flatten_all().unwrap().to_vec1().unwrap()
+        };
+        let kept = [5.0, 11.0, 17.0];
+        assert_eq!(q(0.0, 0.0), kept);
+        assert_eq!(q(0.0, 0.9), kept, "another place's rate does not matter");
+        assert_ne!(q(0.9, 0.0), kept);
+    }
+}

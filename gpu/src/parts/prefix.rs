@@ -114,3 +114,25 @@ impl Reparametrised {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn a_part_after_the_prefix_sees_the_log_sum_exp_of_prefix_and_text() {
+        let value = |x: [f64; 3]| Value::constant(Tensor::new(&x, &Device::Cpu).unwrap());
+        let (a, b) = ([0.5, -3.0, 900.0], [1.5, 2.0, -900.0]);
+        let found = joint(&Tape::off(), &value(a), &value(b)).unwrap();
+        let found: Vec<f64> = found.tensor.to_vec1().unwrap();
+        for (i, found) in found.into_iter().enumerate() {
+            // ln(e^a + e^b) = max + ln(1 + e^{−|a − b|})
+            let expected = a[i].max(b[i]) + (-(a[i] - b[i]).abs()).exp().ln_1p();
+            assert!(
+                (found - expected).abs() <= 4.0 * f64::EPSILON * expected.abs(),
+                "{found} {expected}"
+            );
+        }
+    }
+}
