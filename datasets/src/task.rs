@@ -64,6 +64,16 @@ impl Task {
         matches!(self, Self::WebNlg | Self::Coqa)
     }
 
+    /// The data set's name in headings.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::WebNlg => "WebNLG 2017",
+            Self::Coqa => "CoQA",
+            Self::Mnli => "MNLI",
+            Self::Sst2 => "SST-2",
+        }
+    }
+
     /// The name used on the command line and in files.
     pub const fn name(self) -> &'static str {
         match self {

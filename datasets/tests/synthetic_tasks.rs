@@ -93,6 +93,24 @@ fn the_dial_sets_the_length_of_passages_and_nothing_else() {
         assert!(mean > previous);
         previous = mean;
     }
+    // a range: short and long ones in one file
+    let d = conversations(CoqaConfig {
+        train: 60,
+        dev: 10,
+        passage_words: 30,
+        longest_passage_words: Some(480),
+        ..Default::default()
+    });
+    let lengths: Vec<usize> = d
+        .train
+        .iter()
+        .map(|e| turn(e).0.split(' ').count())
+        .collect();
+    let share = |of: &dyn Fn(usize) -> bool| {
+        lengths.iter().filter(|n| of(**n)).count() as f64 / lengths.len() as f64
+    };
+    assert!(lengths.iter().all(|n| (30..480 + 75).contains(n)));
+    assert!(share(&|n| n < 120) > 0.2 && share(&|n| n > 240) > 0.1);
 }
 
 #[test]

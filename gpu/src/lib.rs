@@ -13,6 +13,7 @@ pub mod model;
 pub mod ops;
 pub mod parts;
 pub mod peft;
+pub mod probe;
 pub mod roberta;
 pub mod saved;
 pub mod shapes;

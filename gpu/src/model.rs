@@ -10,12 +10,13 @@ use crate::ops::dropout::Dropout;
 use crate::ops::inplace::add_block;
 use crate::ops::{alone, map_tasks};
 use crate::parts::{Bottleneck, Inducer, LowRank, Part, Pass, Prefix, Reparametrised};
+use crate::probe::Observation;
 use crate::roberta::Head as Top;
 use crate::saved::Saved;
 use crate::shapes::{self, Describe};
 use crate::tape::{Gradients, Parameter, Tape, Value};
 use crate::weights;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{D, DType, Device, Tensor};
 use inducer_datasets::batch::{Batch, IGNORE, Labels};
 use inducer_datasets::files::write_atomic;
 use std::cell::RefCell;
@@ -361,7 +362,7 @@ impl Model {
             visible: self.backbone.visible(),
             cache: None,
             prefix: Vec::new(),
-            gates: None,
+            observed: None,
         }
     }
 
@@ -378,10 +379,11 @@ impl Model {
     /// # Errors
     /// As [`Model::logits`].
     pub fn logits_and_gates(&self, batch: &Batch) -> Result<(Tensor, Vec<Tensor>)> {
-        self.observe(batch, |pass, hidden| match &self.backbone {
+        let (logits, observed) = self.observe(batch, |pass, hidden| match &self.backbone {
             Backbone::Gpt2(_) => self.project(&hidden.tensor),
             Backbone::Roberta(b) => Ok(b.classify(pass, hidden)?.tensor),
-        })
+        })?;
+        Ok((logits, observed.into_iter().map(|o| o.gate).collect()))
     }
 
     /// The class with the highest score of each row; ties go to the lowest.
@@ -393,30 +395,53 @@ impl Model {
         crate::generate::argmax(&self.logits(batch)?)
     }
 
-    /// λ (or μ) of each layer without the logits.
+    /// What the attention part of each layer does with a batch: weight and distance of what it adds.
     ///
     /// # Errors
     /// As [`Model::logits`].
-    pub fn gates(&self, batch: &Batch) -> Result<Vec<Tensor>> {
+    pub fn observations(&self, batch: &Batch) -> Result<Vec<Observation>> {
         Ok(self.observe(batch, |_, _| Ok(()))?.1)
     }
 
-    /// What `of` makes of the last hidden states [tokens, d], and the gates of each layer.
+    /// Log-probabilities where the loss looks: [labelled positions, ids] of a language model, [rows, classes] of a classifier.
+    ///
+    /// # Errors
+    /// As [`Model::logits`]; labels that do not fit.
+    pub fn log_probabilities(&self, batch: &Batch) -> Result<Tensor> {
+        let (logits, _) = self.observe(batch, |pass, hidden| match &self.backbone {
+            Backbone::Gpt2(_) => {
+                let positions: Vec<u32> = self
+                    .targets(batch)?
+                    .iter()
+                    .map(|(t, _)| *t as u32)
+                    .collect();
+                let positions = Tensor::new(positions, &Device::Cpu)?.to_device(&self.device)?;
+                self.project(&hidden.tensor.index_select(&positions, 0)?)
+            }
+            Backbone::Roberta(b) => Ok(b.classify(pass, hidden)?.tensor),
+        })?;
+        let top = logits.max_keepdim(D::Minus1)?;
+        let shifted = logits.broadcast_sub(&top)?;
+        let total = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
+        Ok(shifted.broadcast_sub(&total)?)
+    }
+
+    /// What `of` makes of the last hidden states [tokens, d], and what the parts show.
     fn observe<T>(
         &self,
         batch: &Batch,
         of: impl FnOnce(&Pass<'_>, &Value) -> Result<T>,
-    ) -> Result<(T, Vec<Tensor>)> {
+    ) -> Result<(T, Vec<Observation>)> {
         self.check(batch)?;
         let tape = Tape::off();
         let mut pass = Pass {
-            gates: Some(RefCell::default()),
+            observed: Some(RefCell::default()),
             ..self.pass(&tape, &batch.starts, None)
         };
         let hidden = self.run(&mut pass, batch, &vec![0; batch.rows()])?;
         let result = of(&pass, &hidden)?;
-        let gates = pass.gates.take().map(RefCell::into_inner);
-        Ok((result, gates.unwrap_or_default()))
+        let observed = pass.observed.take().map(RefCell::into_inner);
+        Ok((result, observed.unwrap_or_default()))
     }
 
     fn project(&self, hidden: &Tensor) -> Result<Tensor> {

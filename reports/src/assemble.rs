@@ -1,182 +1,362 @@
-//! From a plan and its results to the [`Study`] that the report shows.
+//! From a plan and what its runs left on disk to the [`Study`] that the report shows.
 
 use crate::cli::ReportArgs;
-use crate::commands::report::Plan;
+use crate::compute;
+use crate::paper::WHOLE;
+use crate::plan::{Part, Plan, Planned};
 use crate::run::{self, RunResult};
 use crate::study::{
-    BackboneSource, DataSource, PartCount, Provenance, Row, Run, SCHEMA, Sample, Settings, Study,
+    BackboneSource, ClaimLine, DataSource, Ledger, Long, PartCount, Provenance, Row, Run, SCHEMA,
+    Sample, Settings, Study,
 };
 use anyhow::{Context, Result};
-use inducer_datasets::{Example, Input};
-use inducer_gpu::{Gpt2Config, Method, shapes};
+use inducer_datasets::metrics::{accuracy, bleu, coqa, webnlg};
+use inducer_datasets::significance::approximate_randomisation;
+use inducer_datasets::{Example, Input, Task};
+use inducer_gpu::shapes;
+use inducer_gpu::{AdapterConfig, BackboneConfig, Gpt2Config, Method};
+use inducer_verify::{Ledger as Claims, Options, Report, Verdict, report};
 use std::time::SystemTime;
 
 /// Test inputs shown with every method's text.
 const SAMPLES: usize = 8;
 
-/// Puts the study together. `results` are in the order of the plan's runs.
+/// Draws of the randomisation test.
+const DRAWS: usize = 1999;
+
+/// Random cases of each claim when a report is made.
+const LEDGER_CASES: usize = 4;
+
+/// Puts the study together from the runs that are done.
 ///
 /// # Errors
 /// A run's files cannot be read.
-pub fn study(
-    plan: &Plan,
-    results: &[RunResult],
-    args: &ReportArgs,
-    threads: usize,
-    started: SystemTime,
-) -> Result<Study> {
-    let first = &plan.runs.first().context("a study needs a run")?.config;
-    let mut rows: Vec<Row> = Vec::new();
-    for (planned, result) in plan.runs.iter().zip(results) {
-        let index = match rows.iter().position(|r| r.method == planned.method) {
-            Some(i) => i,
-            None => {
-                rows.push(row(&planned.method, planned, &plan.backbone)?);
-                rows.len() - 1
-            }
-        };
-        let (train_curve, validation_curve) = run::curves(&planned.dir)?;
-        rows[index].runs.push(Run {
-            seed: planned.seed,
-            bleu: result.bleu,
-            validation_loss: result.last_validation_loss,
-            best_validation_loss: result.validation_loss,
-            best_step: result.best_step,
-            train_curve,
-            validation_curve,
-            seconds: result.train_seconds,
-            tokens: result.tokens,
-            tokens_per_second: if result.train_seconds > 0.0 {
-                result.tokens as f64 / result.train_seconds
-            } else {
-                0.0
-            },
-            gates: result.gates.clone(),
-            directory: planned.dir.display().to_string(),
-            configuration: serde_json::to_value(&planned.config)?,
-        });
-    }
-    let splits = &plan.prepared.splits;
-    let part = |examples: &[Example]| PartCount {
-        entries: examples.len(),
-        texts: examples.iter().map(|e| e.references.len()).sum(),
+pub fn study(plan: &Plan, args: &ReportArgs, threads: usize, started: SystemTime) -> Result<Study> {
+    let task = plan.main.prepared.task;
+    let mut matchers = None;
+    let rows = rows(&plan.main, plan, &mut matchers)?;
+    let long = plan.long.as_ref().map(|part| -> Result<Long> {
+        Ok(Long {
+            settings: settings(part, plan)?,
+            data: data(part)?,
+            rows: self::rows(part, plan, &mut None)?,
+        })
+    });
+    let long = long.transpose()?;
+    let samples = samples(plan)?;
+    let usual = if args.quick { 0 } else { LEDGER_CASES };
+    let ledger = match args.ledger_cases.unwrap_or(usual) {
+        0 => None,
+        cases => Some(ledger(cases, threads)?),
     };
-    let settings = Settings {
-        steps: plan
-            .runs
-            .iter()
-            .map(|r| r.config.train.steps)
-            .max()
-            .unwrap_or(0),
-        batch_size: first.batch_size,
-        warmup: plan
-            .runs
-            .iter()
-            .map(|r| r.config.train.warmup)
-            .max()
-            .unwrap_or(0),
-        label_smoothing: first.train.label_smoothing,
-        dropout: first.train.dropout,
-        seeds: plan.seeds.clone(),
-        max_new_tokens: first.max_new_tokens,
-    };
-    let scored = run::test_examples(&plan.prepared, first.test_limit);
     let b = &plan.backbone;
+    let first = first(&plan.main)?;
     let command: Vec<String> = std::iter::once("inducer".to_string())
         .chain(std::env::args().skip(1))
         .collect();
     Ok(Study {
         schema: SCHEMA,
+        task: task.name().into(),
         provenance: Provenance {
             version: env!("CARGO_PKG_VERSION").into(),
             command: command.join(" "),
             rerun: format!("cargo run --release -- {}", command[1..].join(" ")),
             started: humantime::format_rfc3339_seconds(started).to_string(),
             finished: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-            device: first.device.clone(),
+            device: first.config.device.clone(),
             threads,
-            settings,
-            data: DataSource {
-                name: plan.data_name.clone(),
-                origin: first.data.display().to_string(),
-                fingerprint: splits.fingerprint.clone(),
-                train: part(&splits.train),
-                dev: part(&splits.dev),
-                test: part(&scored),
-                test_seen: scored.iter().filter(|e| e.seen).count(),
-                test_unseen: scored.iter().filter(|e| !e.seen).count(),
-                skipped: splits.skipped.train.len()
-                    + splits.skipped.dev.len()
-                    + splits.skipped.test.len(),
-            },
+            settings: settings(&plan.main, plan)?,
+            data: data(&plan.main)?,
             backbone: BackboneSource {
                 name: plan.backbone_name.clone(),
-                origin: first.backbone.display().to_string(),
-                layers: b.n_layer,
-                hidden: b.n_embd,
-                heads: b.n_head,
-                vocabulary: b.vocab_size,
-                parameters: b.parameters(),
-                fingerprint: first.backbone_fingerprint.clone(),
+                origin: first.config.backbone.display().to_string(),
+                layers: b.describe().layers(),
+                hidden: b.describe().hidden(),
+                heads: b.describe().heads(),
+                vocabulary: b.vocabulary(),
+                parameters: parameters(b),
+                fingerprint: first.config.backbone_fingerprint.clone(),
             },
-            comparable: comparable(plan, args),
+            comparable: comparable(plan, args, matchers.as_deref()),
         },
         rows,
-        samples: samples(plan, &scored)?,
+        samples,
+        long,
+        ledger,
     })
 }
 
-fn row(
-    method: &str,
-    planned: &crate::commands::report::Planned,
-    backbone: &Gpt2Config,
-) -> Result<Row> {
-    let adapter = &planned.config.adapter;
-    let trained = shapes::trained(adapter, backbone);
+fn first(part: &Part) -> Result<&Planned> {
+    part.runs.first().context("a study needs a run")
+}
+
+/// Parameters that percentages are of: the tied head once, RoBERTa without its classification head.
+fn parameters(backbone: &BackboneConfig) -> usize {
+    let tensors = backbone.describe().tensors();
+    tensors
+        .iter()
+        .map(|(_, shape)| shape.iter().product::<usize>())
+        .sum()
+}
+
+fn settings(part: &Part, plan: &Plan) -> Result<Settings> {
+    let most = |of: fn(&Planned) -> usize| part.runs.iter().map(of).max().unwrap_or(0);
+    let first = &first(part)?.config;
+    Ok(Settings {
+        steps: most(|r| r.config.train.steps),
+        batch_size: first.batch_size,
+        warmup: most(|r| r.config.train.warmup),
+        label_smoothing: first.train.label_smoothing,
+        dropout: first.train.dropout,
+        seeds: plan.seeds.clone(),
+        max_new_tokens: first.max_new_tokens,
+    })
+}
+
+fn data(part: &Part) -> Result<DataSource> {
+    let splits = &part.prepared.splits;
+    let first = &first(part)?.config;
+    let scored = run::test_examples(&part.prepared, first.test_limit);
+    let count = |examples: &[Example]| PartCount {
+        entries: examples.len(),
+        texts: examples.iter().map(|e| e.references.len()).sum(),
+    };
+    Ok(DataSource {
+        name: part.data_name.clone(),
+        origin: first.data.display().to_string(),
+        fingerprint: splits.fingerprint.clone(),
+        train: count(&splits.train),
+        dev: count(&splits.dev),
+        test: count(&scored),
+        test_seen: scored.iter().filter(|e| e.seen).count(),
+        test_unseen: scored.iter().filter(|e| !e.seen).count(),
+        skipped: splits.skipped.train.len() + splits.skipped.dev.len() + splits.skipped.test.len(),
+    })
+}
+
+fn rows(part: &Part, plan: &Plan, matchers: &mut Option<Vec<String>>) -> Result<Vec<Row>> {
+    let mut rows: Vec<Row> = Vec::new();
+    for planned in &part.runs {
+        let index = match rows.iter().position(|r| r.method == planned.method) {
+            Some(i) => i,
+            None => {
+                rows.push(row(planned, &plan.backbone)?);
+                rows.len() - 1
+            }
+        };
+        if let Some(result) = run::finished(&planned.dir, &planned.config)? {
+            if let Some((_, ran)) = &result.meteor {
+                *matchers = Some(ran.clone());
+            }
+            rows[index].runs.push(one(planned, result)?);
+        }
+    }
+    let examples = run::test_examples(&part.prepared, first(part)?.config.test_limit);
+    for i in 0..rows.len() {
+        rows[i].p_value = p_value(part, &rows[i].method, &examples)?;
+    }
+    Ok(rows)
+}
+
+fn one(planned: &Planned, result: RunResult) -> Result<Run> {
+    let curves = run::curves(&planned.dir)?;
+    let rate = match result.train_seconds > 0.0 {
+        true => result.tokens as f64 / result.train_seconds,
+        false => 0.0,
+    };
+    Ok(Run {
+        seed: planned.seed,
+        bleu: result.bleu,
+        meteor: result.meteor.map(|m| m.0),
+        ter: result.ter,
+        coqa: result.coqa.map(|c| [c.overall.exact_match, c.overall.f1]),
+        accuracy: result.accuracy.map(|a| 100.0 * a.score),
+        validation_loss: result.last_validation_loss,
+        best_validation_loss: result.validation_loss,
+        best_step: result.best_step,
+        train_curve: curves.train,
+        validation_curve: curves.validation,
+        seconds: result.train_seconds,
+        tokens: result.tokens,
+        tokens_per_second: rate,
+        gates: result.gates,
+        by_position: result.by_position,
+        by_length: result.by_length,
+        drift_curve: curves.drift,
+        peak_bytes: result.peak_bytes,
+        directory: planned.dir.display().to_string(),
+        configuration: serde_json::to_value(&planned.config)?,
+    })
+}
+
+fn row(planned: &Planned, backbone: &BackboneConfig) -> Result<Row> {
+    let (method, adapter) = (&planned.method, &planned.config.adapter);
+    let trained = shapes::trained(adapter, backbone.describe());
     Ok(Row {
-        method: method.into(),
+        method: method.clone(),
         title: Method::named(method).map_or_else(|| method.to_string(), |m| m.title().into()),
         adapter: serde_json::to_value(adapter)?,
         trained,
-        stored: shapes::stored(adapter, backbone),
-        share: 100.0 * trained as f64 / backbone.parameters() as f64,
+        stored: shapes::stored(adapter, backbone.describe()),
+        share: 100.0 * trained as f64 / parameters(backbone) as f64,
         learning_rate: (planned.config.train.steps > 0)
             .then_some(planned.config.train.learning_rate),
         runs: Vec::new(),
+        p_value: None,
     })
 }
 
-/// What may be compared with the paper, from the facts of the study.
-fn comparable(plan: &Plan, args: &ReportArgs) -> Vec<String> {
+/// The finished runs of a method with their outputs, by seed.
+fn outputs(part: &Part, method: &str) -> Result<Vec<(u64, Vec<String>)>> {
     let mut out = Vec::new();
-    let b = &plan.backbone;
-    let small = Gpt2Config::small();
-    let same_backbone = (b.n_embd, b.n_layer, b.n_head, b.vocab_size)
-        == (small.n_embd, small.n_layer, small.n_head, small.vocab_size);
-    out.push("BLEU is computed as in the paper: multi-bleu, lower-cased, several references, texts prepared as the WebNLG 2017 challenge did; one row of the paper's Table 1 is one row here.".into());
-    if !same_backbone {
+    for planned in part.runs.iter().filter(|r| r.method == method) {
+        if run::finished(&planned.dir, &planned.config)?.is_some() {
+            out.push((planned.seed, run::outputs(&planned.dir)?));
+        }
+    }
+    Ok(out)
+}
+
+/// Approximate randomisation against Inducer-tuning: the outputs of all common seeds on the scored inputs.
+fn p_value(part: &Part, method: &str, examples: &[Example]) -> Result<Option<f64>> {
+    if method == WHOLE {
+        return Ok(None);
+    }
+    let (ours, whole) = (outputs(part, method)?, outputs(part, WHOLE)?);
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    for (seed, texts) in &ours {
+        if let Some((_, other)) = whole.iter().find(|w| w.0 == *seed) {
+            a.extend(texts.iter().zip(examples));
+            b.extend(other.iter().zip(examples));
+        }
+    }
+    if a.is_empty() || a.len() != b.len() {
+        return Ok(None);
+    }
+    let task = part.prepared.task;
+    let p = match task {
+        Task::WebNlg => {
+            let of = |x: &[(&String, &Example)]| -> Vec<bleu::Counts> {
+                x.iter().map(|(t, e)| webnlg::bleu_counts(t, e)).collect()
+            };
+            let score = |c: bleu::Counts| c.score().score;
+            approximate_randomisation(&of(&a), &of(&b), score, DRAWS, 1)?.p
+        }
+        Task::Coqa => {
+            let of = |x: &[(&String, &Example)]| -> Vec<coqa::Counts> {
+                let counts = x.iter().map(|(t, e)| coqa::Counts::of(t, &e.references));
+                counts.collect()
+            };
+            approximate_randomisation(&of(&a), &of(&b), |c| c.score().f1, DRAWS, 1)?.p
+        }
+        Task::Mnli | Task::Sst2 => {
+            let right = |t: &str, e: &Example| {
+                let class = task.classes().iter().position(|c| *c == t);
+                class.is_some() && class == e.class.map(|c| c as usize)
+            };
+            let of = |x: &[(&String, &Example)]| -> Vec<accuracy::Counts> {
+                let counts = x.iter().map(|(t, e)| accuracy::Counts::of(right(t, e)));
+                counts.collect()
+            };
+            approximate_randomisation(&of(&a), &of(&b), |c| c.score().score, DRAWS, 1)?.p
+        }
+    };
+    Ok(Some(p))
+}
+
+/// What the claims ledger says now.
+fn ledger(cases: usize, threads: usize) -> Result<Ledger> {
+    let options = Options::new(cases, 1);
+    let found = compute::pool(threads)?
+        .install(|| report::run(&options, &|_| {}))
+        .context("the claims ledger")?;
+    let claims = Claims::read().context("the claims ledger")?;
+    Ok(Ledger {
+        command: format!("inducer verify --cases {cases} --seed 1"),
+        cases,
+        claims: claims.claim.iter().map(|c| claim(c, &found)).collect(),
+    })
+}
+
+fn claim(entry: &inducer_verify::ledger::Row, found: &Report) -> ClaimLine {
+    let rows: Vec<_> = found.rows.iter().filter(|r| r.claim == entry.id).collect();
+    let count = |v: Verdict| rows.iter().filter(|r| r.verdict == v).count();
+    let shares = rows.iter().filter_map(|r| r.worst.as_ref());
+    let shares = shares
+        .filter(|w| w.bound > 0.0 && w.bound.is_finite() && w.error.is_finite())
+        .map(|w| w.error / w.bound);
+    ClaimLine {
+        id: entry.id.clone(),
+        statement: entry.statement.clone(),
+        place: entry.place.clone(),
+        passed: count(Verdict::Passed),
+        failed: count(Verdict::Failed),
+        not_run: count(Verdict::NotRun),
+        cases: rows.iter().map(|r| r.cases).sum(),
+        worst: shares.reduce(f64::max),
+    }
+}
+
+/// What may be compared with the paper, from the facts of the study.
+fn comparable(plan: &Plan, args: &ReportArgs, matchers: Option<&[String]>) -> Vec<String> {
+    let mut out = Vec::new();
+    let task = plan.main.prepared.task;
+    out.push(match task {
+        Task::WebNlg => "BLEU and TER are computed as in the paper: multi-bleu, lower-cased, and tercom's algorithm, three references at most, texts prepared as the WebNLG 2017 challenge did; one row of the paper's Table 1 is one row here.".into(),
+        Task::Coqa => "Exact match and F1 are CoQA's official ones, with its normalisation and leave-one-out over the references, as in the paper's Table 1.".into(),
+        Task::Mnli | Task::Sst2 => "Accuracy as in GLUE. The paper's figures on RoBERTa base are not part of this program, so none stand beside these.".into(),
+    });
+    if let Some(ran) = matchers.filter(|m| m.len() < 4) {
         out.push(format!(
-            "The paper's backbone is GPT-2 small (124,439,808 parameters); this one has {} parameters, so absolute scores cannot be compared, and bottlenecks are sized to one budget on this backbone.",
-            crate::page::words::count(b.parameters() as u64)
+            "METEOR here ran with its matchers {} only (its jar and paraphrase table were not given: METEOR_JAR, METEOR_PARAPHRASES), so it is not the paper's METEOR 1.5.",
+            ran.join(" and ")
         ));
     }
-    let steps = plan
+    out.push(backbone_words(&plan.backbone));
+    let steps = plan.main.runs.iter().map(|r| r.config.train.steps).max();
+    out.push(format!("The paper trains for 5 or 10 epochs; these runs take {} steps, the same for every method. Only the order and the size of differences within this report can be held against the paper's.", steps.unwrap_or(0)));
+    if args.data.is_none() {
+        out.push(format!("The data are generated, not {}: the paper's figures stand beside ours for orientation only.", task.title()));
+    }
+    out.push("The trainable share counts what is trained: a prefix is trained through an MLP that is not stored. The special tokens' rows (the classification head of a RoBERTa) are trained with every method and not counted, as in the paper.".into());
+    if plan
+        .main
         .runs
         .iter()
-        .map(|r| r.config.train.steps)
-        .max()
-        .unwrap_or(0);
-    out.push(format!("The paper trains 10 epochs; these runs take {steps} steps, the same for every method. Only the order and the size of differences within this report can be held against the paper's."));
-    if args.data.is_none() {
-        out.push("The data are generated, not WebNLG: the paper's figures stand beside ours for orientation only.".into());
+        .any(|r| r.config.adapter == AdapterConfig::none())
+    {
+        out.push(match task.generates() {
+            true => "The untuned backbone has random rows for the special tokens.".into(),
+            false => "The untuned backbone has a random classification head.".into(),
+        });
     }
-    out.push("The trainable share counts what is trained: a prefix is trained through an MLP that is not stored. The special tokens' rows are trained with every method and not counted, as in the paper.".into());
-    out.push("The untuned backbone has random rows for the special tokens.".into());
     out
 }
 
+fn backbone_words(backbone: &BackboneConfig) -> String {
+    let count = crate::page::words::count(parameters(backbone) as u64);
+    match backbone {
+        BackboneConfig::Gpt2(b) => {
+            let small = Gpt2Config::small();
+            let same = (b.n_embd, b.n_layer, b.n_head, b.vocab_size)
+                == (small.n_embd, small.n_layer, small.n_head, small.vocab_size);
+            match same {
+                true => "The backbone has the paper's size, GPT-2 small.".into(),
+                false => format!(
+                    "The paper's backbone is GPT-2 small (124,439,808 parameters); this one has {count} parameters, so absolute scores cannot be compared, and bottlenecks are sized to one budget on this backbone."
+                ),
+            }
+        }
+        BackboneConfig::Roberta(_) => format!(
+            "The paper's backbone is RoBERTa base (124,645,632 parameters); this one has {count}."
+        ),
+    }
+}
+
 /// Some scored inputs, seen and unseen, with every method's text of the first seed.
-fn samples(plan: &Plan, scored: &[Example]) -> Result<Vec<Sample>> {
+fn samples(plan: &Plan) -> Result<Vec<Sample>> {
+    let part = &plan.main;
+    let scored = run::test_examples(&part.prepared, first(part)?.config.test_limit);
     let mut chosen = Vec::new();
     for seen in [true, false] {
         let of: Vec<usize> = (0..scored.len())
@@ -186,30 +366,53 @@ fn samples(plan: &Plan, scored: &[Example]) -> Result<Vec<Sample>> {
         chosen.extend((0..n).map(|k| of[k * of.len() / n]));
     }
     let mut texts = Vec::new();
-    for planned in plan.runs.iter().filter(|r| r.seed == plan.seeds[0]) {
-        texts.push((planned.method.clone(), run::outputs(&planned.dir)?));
+    for planned in part.runs.iter().filter(|r| r.seed == plan.seeds[0]) {
+        if run::finished(&planned.dir, &planned.config)?.is_some() {
+            texts.push((planned.method.clone(), run::outputs(&planned.dir)?));
+        }
     }
-    let mut out = Vec::new();
-    for i in chosen {
+    let sample = |i: usize| {
         let e = &scored[i];
-        let input = match &e.input {
-            Input::Triples(triples) => triples
-                .iter()
-                .map(|t| format!("{} | {} | {}", t.subject, t.property, t.object).replace('_', " "))
-                .collect(),
-            other => vec![format!("{other:?}")],
-        };
         let outputs = texts
             .iter()
             .map(|(m, lines)| (m.clone(), lines.get(i).cloned().unwrap_or_default()))
             .collect();
-        out.push(Sample {
+        Sample {
             category: e.category.clone(),
             seen: e.seen,
-            input,
-            references: e.references.clone(),
+            input: input_lines(&e.input),
+            references: references(part.prepared.task, e),
             outputs,
-        });
+        }
+    };
+    Ok(chosen.into_iter().map(sample).collect())
+}
+
+fn references(task: Task, e: &Example) -> Vec<String> {
+    let class = e.class.and_then(|c| task.classes().get(c as usize));
+    match class {
+        Some(name) => vec![(*name).to_string()],
+        None => e.references.clone(),
     }
-    Ok(out)
+}
+
+fn input_lines(input: &Input) -> Vec<String> {
+    match input {
+        Input::Triples(triples) => triples
+            .iter()
+            .map(|t| format!("{} | {} | {}", t.subject, t.property, t.object).replace('_', " "))
+            .collect(),
+        Input::Conversation {
+            passage,
+            history,
+            question,
+        } => {
+            let mut lines = vec![passage.clone()];
+            lines.extend(history.iter().map(|(q, a)| format!("{q} {a}")));
+            lines.push(question.clone());
+            lines
+        }
+        Input::Pair(premise, hypothesis) => vec![premise.clone(), hypothesis.clone()],
+        Input::Sentence(sentence) => vec![sentence.clone()],
+    }
 }

@@ -238,12 +238,21 @@ pub struct Decode {
 /// `inducer report`.
 #[derive(Args, Clone, Debug)]
 pub struct ReportArgs {
-    /// Directory with train.json, dev.json and test.json [default: data from the embedded generator]
+    /// Task
+    #[arg(long, value_enum, default_value = "webnlg")]
+    pub task: TaskName,
+    /// Directory with the task's official files [default: data from the embedded generator]
     #[arg(long, requires = "backbone")]
     pub data: Option<PathBuf>,
-    /// Hugging Face directory of a GPT-2 [default: a small one, pretrained once on embedded text and cached]
+    /// Hugging Face directory of a GPT-2, for MNLI and SST-2 of a RoBERTa [default: a small one, pretrained once on embedded text and cached]
     #[arg(long)]
     pub backbone: Option<PathBuf>,
+    /// CoQA's files, to measure prefix against inducer by length of the input [default with embedded data: generated conversations]
+    #[arg(long, value_name = "DIR", conflicts_with = "no_long")]
+    pub long_data: Option<PathBuf>,
+    /// Leave out the part on long inputs
+    #[arg(long)]
+    pub no_long: bool,
     /// Where the report and its runs go
     #[arg(long, default_value = "out")]
     pub out: PathBuf,
@@ -254,12 +263,30 @@ pub struct ReportArgs {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "none,full,prefix,adaptive,extension,gating,inducer,inducer-lora"
+        default_value = "none,full,bitfit,adapter,lora,prefix,mam-adapter,adaptive,extension,gating,inducer,inducer-lora,mam-inducer"
     )]
     pub methods: Vec<String>,
-    /// A small budget: one seed, fewer steps, fewer test entries
+    /// A small budget: one seed, fewer steps, fewer test entries, no ledger
     #[arg(long)]
     pub quick: bool,
+    /// Random cases of each claim of the ledger that the report shows; 0 leaves it out [default: 4, with --quick 0]
+    #[arg(long, value_name = "N")]
+    pub ledger_cases: Option<usize>,
+    /// List the study's runs by number and stop
+    #[arg(long)]
+    pub plan: bool,
+    /// Make only these runs of the list, and no report
+    #[arg(long, value_name = "NUMBER", value_delimiter = ',', conflicts_with_all = ["plan", "shard"])]
+    pub only: Vec<usize>,
+    /// Make only the I-th of N parts of the list (from 1), and no report
+    #[arg(long, value_name = "I/N", conflicts_with = "plan")]
+    pub shard: Option<Shard>,
+    /// Make no run: report what is there, and what is missing
+    #[arg(long, conflicts_with_all = ["plan", "only", "shard"])]
+    pub merge: bool,
+    /// Compare two reports: writes compare.html, compare.md and compare.json into --out, and nothing else
+    #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], conflicts_with_all = ["plan", "only", "shard", "merge", "data"])]
+    pub compare: Option<Vec<PathBuf>>,
     /// Runs at a time, each with threads / jobs threads [default: as many as threads]
     #[arg(long)]
     pub jobs: Option<usize>,
@@ -275,6 +302,31 @@ pub struct ReportArgs {
     /// Compute
     #[command(flatten)]
     pub compute: Compute,
+}
+
+/// A part of a list: every run whose number leaves `part − 1` when divided by `of`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// From 1.
+    pub part: usize,
+    /// Parts.
+    pub of: usize,
+}
+
+impl std::str::FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text
+            .split_once('/')
+            .and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+        match parsed {
+            Some((part, of)) if (1..=of).contains(&part) => Ok(Self { part, of }),
+            _ => Err(format!(
+                "expected I/N with 1 ≤ I ≤ N, as in 2/8; found `{text}`"
+            )),
+        }
+    }
 }
 
 /// `inducer train`.

@@ -1,6 +1,7 @@
 //! Devices, scalar types and thread pools as the command line names them.
 
 use crate::cli::{Compute, DeviceName, Precision};
+use crate::memory::{Counter, count_on};
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
 
@@ -37,13 +38,16 @@ pub fn threads(compute: &Compute) -> usize {
         .max(1)
 }
 
-/// A pool of that many threads; work runs inside `pool.install`.
+/// A pool of that many threads; work runs inside `pool.install`, and its memory is counted as one run's ([`crate::memory`]).
 ///
 /// # Errors
 /// The system gives no threads.
 pub fn pool(threads: usize) -> Result<rayon::ThreadPool> {
+    // never freed: a few bytes for each run of a process
+    let counter: &'static Counter = Box::leak(Box::default());
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
+        .start_handler(move |_| count_on(counter))
         .build()
         .context("starting threads")
 }

@@ -2,14 +2,15 @@
 
 use clap::Parser;
 use inducer_reports::cli::{Cli, Command};
-use inducer_reports::commands;
+use inducer_reports::{commands, memory};
 use std::process::ExitCode;
 
 /// A step allocates and frees the same few hundred buffers over and over; this allocator keeps them mapped.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: memory::Counting<mimalloc::MiMalloc> = memory::Counting(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
+    memory::installed();
     let cli = Cli::parse();
     let done = match &cli.command {
         Command::Score(args) => commands::score::run(args),

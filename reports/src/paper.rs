@@ -56,11 +56,6 @@ pub fn of(method: &str) -> Option<&'static PaperRow> {
     TABLE.iter().find(|r| r.method == method)
 }
 
-/// `upper − lower` in BLEU on all categories.
-pub fn difference(lower: &str, upper: &str) -> Option<f64> {
-    Some(of(upper)?.bleu[2] - of(lower)?.bleu[2])
-}
-
 /// A step that the paper finds to help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -96,21 +91,29 @@ pub const ABLATIONS: [(&str, &str); 4] = [
     ),
 ];
 
+/// What may be added to [`WHOLE`], and what each adds.
+pub const ADDITIONS: [(&str, &str); 2] = [
+    ("inducer-lora", "LoRA on the query projection"),
+    ("mam-inducer", "LoRA and an adapter beside the FFN"),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::page::measure::Measure;
 
     #[test]
     fn every_step_of_the_paper_rises_in_its_own_figures() {
         let rises: Vec<f64> = STEPS
             .iter()
-            .map(|s| difference(s.lower, s.upper).unwrap())
+            .map(|s| Measure::BleuAll.paper_difference(s.lower, s.upper).unwrap())
             .collect();
         for (rise, expected) in rises.iter().zip([0.6, 0.8, 0.2, 0.5, 4.6]) {
             assert!((rise - expected).abs() < 1e-9, "{rises:?}");
         }
         for (method, _) in ABLATIONS {
-            assert!(difference(method, WHOLE).unwrap() > 0.0, "{method}");
+            let rise = Measure::BleuAll.paper_difference(method, WHOLE);
+            assert!(rise.unwrap() > 0.0, "{method}");
         }
     }
 

@@ -3,11 +3,14 @@
 //! `report.json` is exactly [`Study`]; `report.html` and `report.md` are functions of it. Means, intervals and verdicts are
 //! not stored: they follow from the runs ([`crate::stats`]). All numbers must be finite, because JSON has no others.
 
+use crate::run::read_json;
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::path::Path;
 
-/// Version of the layout of `report.json`.
-pub const SCHEMA: u32 = 1;
+/// Version of the layout of `report.json`; [`Study::read`] also reads the ones before.
+pub const SCHEMA: u32 = 2;
 
 /// A study: methods, their runs, and where all of it comes from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,12 +18,71 @@ pub const SCHEMA: u32 = 1;
 pub struct Study {
     /// Version of this layout ([`SCHEMA`]).
     pub schema: u32,
+    /// The task: `webnlg`, `coqa`, `mnli` or `sst2`.
+    #[serde(default = "webnlg")]
+    pub task: String,
     /// Where the numbers come from.
     pub provenance: Provenance,
     /// One row a method, in the order of the tables.
     pub rows: Vec<Row>,
     /// Test inputs with every method's text.
     pub samples: Vec<Sample>,
+    /// The same question asked with long inputs.
+    #[serde(default)]
+    pub long: Option<Long>,
+    /// What the claims ledger said when the report was made.
+    #[serde(default)]
+    pub ledger: Option<Ledger>,
+}
+
+fn webnlg() -> String {
+    "webnlg".into()
+}
+
+/// Runs on conversational questions over passages of many lengths.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Long {
+    /// What its runs share.
+    pub settings: Settings,
+    /// Its data.
+    pub data: DataSource,
+    /// One row a method.
+    pub rows: Vec<Row>,
+}
+
+/// Summary of the claims ledger.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ledger {
+    /// The command that gives it.
+    pub command: String,
+    /// Random cases of each claim.
+    pub cases: usize,
+    /// Claims.
+    pub claims: Vec<ClaimLine>,
+}
+
+/// One claim.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimLine {
+    /// Its id.
+    pub id: String,
+    /// In words.
+    pub statement: String,
+    /// Its place in the paper.
+    pub place: String,
+    /// Engines on which it held, and its negative control was caught.
+    pub passed: usize,
+    /// Engines on which it did not.
+    pub failed: usize,
+    /// Engines on which it was not checked, which never counts as passed.
+    pub not_run: usize,
+    /// Cases over all engines.
+    pub cases: usize,
+    /// Largest error as a share of its bound, over all engines; none where it is exact or was not run.
+    pub worst: Option<f64>,
 }
 
 /// Where the numbers come from.
@@ -147,6 +209,10 @@ pub struct Row {
     pub learning_rate: Option<f64>,
     /// Finished runs.
     pub runs: Vec<Run>,
+    /// Against Inducer-tuning on the same test inputs and seeds: two-sided probability of so large a difference of the first score,
+    /// by approximate randomisation over inputs.
+    #[serde(default)]
+    pub p_value: Option<f64>,
 }
 
 /// One finished run.
@@ -156,7 +222,20 @@ pub struct Run {
     /// Seed.
     pub seed: u64,
     /// BLEU on the test part.
+    #[serde(default)]
     pub bleu: Bleu,
+    /// METEOR on all of it, 0 to 1.
+    #[serde(default)]
+    pub meteor: Option<f64>,
+    /// TER on all of it, 0 is perfect.
+    #[serde(default)]
+    pub ter: Option<f64>,
+    /// CoQA's exact match and F1, 0 to 100.
+    #[serde(default)]
+    pub coqa: Option<[f64; 2]>,
+    /// Accuracy, per cent.
+    #[serde(default)]
+    pub accuracy: Option<f64>,
     /// Validation loss after the last step, nats a token.
     pub validation_loss: f64,
     /// Lowest validation loss.
@@ -175,6 +254,18 @@ pub struct Run {
     pub tokens_per_second: f64,
     /// λ of inducers, μ of prefixes, by layer; empty for other methods.
     pub gates: Vec<LayerGates>,
+    /// The same by position of the query.
+    #[serde(default)]
+    pub by_position: Vec<PositionGates>,
+    /// Score and mechanism by length of the input.
+    #[serde(default)]
+    pub by_length: Vec<LengthBin>,
+    /// KL(frozen ‖ tuned) of the next token by step, nats.
+    #[serde(default)]
+    pub drift_curve: Vec<(usize, f64)>,
+    /// Most bytes that the run held at once; none where it was not counted.
+    #[serde(default)]
+    pub peak_bytes: Option<u64>,
     /// Its directory.
     pub directory: String,
     /// Its full configuration.
@@ -216,6 +307,52 @@ pub struct LayerGates {
     pub histogram: Vec<f64>,
     /// Mean of each head.
     pub heads: Vec<f64>,
+    /// 5, 25, 50, 75 and 95 per cent quantiles of the distance from a query to the nearest added key, in bandwidths p^{1/4} of the kernel.
+    #[serde(default)]
+    pub distance: Option<[f64; 5]>,
+    /// Share of queries whose added tokens together get less than a hundredth of the weight.
+    #[serde(default)]
+    pub unreached: Option<f64>,
+}
+
+/// λ (or μ) of the queries in a span of positions, over layers and heads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PositionGates {
+    /// First position, from 0.
+    pub from: usize,
+    /// Last position.
+    pub to: usize,
+    /// Queries, layers and heads counted.
+    pub queries: usize,
+    /// Mean.
+    pub gate: f64,
+    /// Share below a hundredth.
+    pub unreached: f64,
+    /// Median distance to the nearest added key, in bandwidths.
+    pub distance: f64,
+}
+
+/// What a run did with the test inputs of similar length.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LengthBin {
+    /// Tokens of the shortest input.
+    pub from: usize,
+    /// Tokens of the longest input.
+    pub to: usize,
+    /// Inputs.
+    pub entries: usize,
+    /// The task's first score on them.
+    pub score: Option<f64>,
+    /// Loss of the first reference, nats a token.
+    pub loss: f64,
+    /// Mean of λ or μ over layers, heads and positions.
+    pub gate: Option<f64>,
+    /// Share of queries below a hundredth.
+    pub unreached: Option<f64>,
+    /// Median distance to the nearest added key, in bandwidths.
+    pub distance: Option<f64>,
 }
 
 /// A test input with every method's text.
@@ -234,7 +371,33 @@ pub struct Sample {
     pub outputs: Vec<(String, String)>,
 }
 
+impl ClaimLine {
+    /// `passed`, `failed` or `not run`.
+    pub fn verdict(&self) -> &'static str {
+        match (self.failed, self.passed) {
+            (0, 0) => "not run",
+            (0, _) => "passed",
+            _ => "failed",
+        }
+    }
+}
+
 impl Study {
+    /// Reads a `report.json` of this or an earlier version.
+    ///
+    /// # Errors
+    /// A missing or broken file, an unknown field, a newer layout.
+    pub fn read(path: &Path) -> Result<Self> {
+        let study: Self = read_json(path)?;
+        ensure!(
+            study.schema <= SCHEMA,
+            "{}: field `schema`: expected at most {SCHEMA}, found {}; a newer inducer wrote it",
+            path.display(),
+            study.schema
+        );
+        Ok(study)
+    }
+
     /// The row of a method.
     pub fn row(&self, method: &str) -> Option<&Row> {
         self.rows.iter().find(|r| r.method == method)
@@ -243,11 +406,8 @@ impl Study {
     /// The seeds that were asked for and have no run in a row.
     pub fn missing(&self, row: &Row) -> Vec<u64> {
         let seeds = &self.provenance.settings.seeds;
-        seeds
-            .iter()
-            .copied()
-            .filter(|s| row.run(*s).is_none())
-            .collect()
+        let absent = seeds.iter().copied().filter(|s| row.run(*s).is_none());
+        absent.collect()
     }
 }
 

@@ -17,6 +17,7 @@ fn fixture() -> tempfile::TempDir {
         dev: 2,
         turns: 4,
         passage_words: 40,
+        longest_passage_words: None,
     };
     synthetic::write_coqa(&dir.path().join("data"), config).unwrap();
     let text = synthetic::pretraining_text(1, 60_000);

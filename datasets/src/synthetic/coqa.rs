@@ -33,6 +33,8 @@ pub struct CoqaConfig {
     pub turns: usize,
     /// Words a passage, at least: it ends with the sentence that reaches them.
     pub passage_words: usize,
+    /// Words of the longest passages: with it each length between is drawn, as many short ones as long ones on a logarithmic scale.
+    pub longest_passage_words: Option<usize>,
 }
 
 impl Default for CoqaConfig {
@@ -43,6 +45,7 @@ impl Default for CoqaConfig {
             dev: 50,
             turns: 8,
             passage_words: 120,
+            longest_passage_words: None,
         }
     }
 }
@@ -88,10 +91,23 @@ struct Turn {
     evidence: Option<String>,
 }
 
+/// The words of the next passage.
+fn words(rng: &mut ChaCha12Rng, config: &CoqaConfig) -> usize {
+    let shortest = config.passage_words;
+    match config.longest_passage_words {
+        Some(longest) if longest > shortest => {
+            let ratio = longest as f64 / shortest.max(1) as f64;
+            (shortest.max(1) as f64 * ratio.powf(rng.random())).round() as usize
+        }
+        _ => shortest,
+    }
+}
+
 fn story(rng: &mut ChaCha12Rng, config: &CoqaConfig, index: usize, additional: bool) -> Value {
     let categories = seen();
     let category = categories[index % categories.len()];
-    let (told, passage) = passage(rng, category, config.passage_words);
+    let words = words(rng, config);
+    let (told, passage) = passage(rng, category, words);
     let turns = conversation(rng, &told, config.turns);
     let questions = turns.iter().map(|t| &t.question);
     let questions: Vec<Value> = (1..)

@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::ops::dropout::dropout;
 use crate::ops::gate::{KeyMlp, fade, gate, gated_hidden, lift, own_score};
 use crate::ops::linear::Linear;
+use crate::probe::to_own;
 use crate::tape::{Parameter, Value};
 
 /// MLP_k: down, down bias, up, up bias.
@@ -65,7 +66,9 @@ impl Part for Inducer {
 
         let score = own_score(tape, qkv, pass.heads, key)?;
         let lambda = gate(tape, &score, &attended.lse)?;
-        pass.record(&lambda);
+        pass.observe(self.layer, &lambda, || {
+            to_own(&qkv.tensor, self.key.as_ref(), pass.heads)
+        })?;
         let dropped = dropout(tape, &lambda, pass.drop(self.layer, Site::Gate))?;
         let hidden = gated_hidden(tape, qkv, &dropped, &down, &down_bias, pass.heads)?;
         if self.variant == Variant::Adaptive {

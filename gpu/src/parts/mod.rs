@@ -9,7 +9,7 @@ mod lora;
 mod prefix;
 
 pub use adapter::Bottleneck;
-pub use inducer::Inducer;
+pub use inducer::{Inducer, KeyTensors};
 pub use lora::LowRank;
 pub use prefix::{Prefix, Reparametrised};
 
@@ -17,6 +17,7 @@ use crate::cache::Cache;
 use crate::error::Result;
 use crate::ops::attention::{Heads, Visible};
 use crate::ops::dropout::Dropout;
+use crate::probe::Observation;
 use crate::tape::{Parameter, Tape, Value};
 use candle_core::Tensor;
 use std::cell::RefCell;
@@ -39,8 +40,8 @@ pub struct Pass<'a> {
     pub cache: Option<RefCell<&'a mut Cache>>,
     /// Prefix keys and values of each layer made by a reparametrisation.
     pub prefix: Vec<(Value, Value)>,
-    /// λ (or μ) [tokens, H] of each layer, when asked for.
-    pub gates: Option<RefCell<Vec<Tensor>>>,
+    /// What the parts show of themselves, when asked for.
+    pub observed: Option<RefCell<Vec<Observation>>>,
 }
 
 /// The places where dropout acts, each with its own mask.
@@ -66,11 +67,24 @@ impl Pass<'_> {
         self.dropout.at((layer * 16 + site as usize) as u64)
     }
 
-    /// Keeps a gate for the report.
-    pub fn record(&self, gate: &Value) {
-        if let Some(gates) = &self.gates {
-            gates.borrow_mut().push(gate.tensor.clone());
+    /// Keeps the gate [tokens, H] of a layer's part, and the distances [tokens, H] to its keys, when somebody looks.
+    ///
+    /// # Errors
+    /// Those of `distance`.
+    pub fn observe(
+        &self,
+        layer: usize,
+        gate: &Value,
+        distance: impl FnOnce() -> Result<Tensor>,
+    ) -> Result<()> {
+        if let Some(observed) = &self.observed {
+            observed.borrow_mut().push(Observation {
+                layer,
+                gate: gate.tensor.clone(),
+                distance: distance()?,
+            });
         }
+        Ok(())
     }
 }
 
@@ -142,7 +156,7 @@ mod tests {
             dropout: Dropout { rate, key: 7 },
             cache: None,
             prefix: Vec::new(),
-            gates: None,
+            observed: None,
         }
     }
 

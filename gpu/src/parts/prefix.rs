@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::ops::attention::attention_to;
 use crate::ops::gate::gate;
 use crate::ops::mixture::mixture;
+use crate::probe::to_nearest;
 use crate::tape::{Parameter, Tape, Value};
 use candle_core::{DType, Tensor};
 
@@ -43,7 +44,9 @@ impl Part for Prefix {
             pass.drop(self.layer, Site::Prefix),
         )?;
         let mu = gate(tape, &lse, &attended.lse)?;
-        pass.record(&mu);
+        pass.observe(self.layer, &mu, || {
+            to_nearest(&qkv.tensor, &keys.tensor, pass.heads)
+        })?;
         let f = mixture(tape, &attended.f, &g, &mu, pass.heads)?;
         let lse = joint(tape, &attended.lse, &lse)?;
         Ok(Attended { f, lse, ..attended })

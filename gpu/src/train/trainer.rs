@@ -103,6 +103,13 @@ pub trait Data {
     fn score(&self, _model: &Model) -> Result<Option<f64>> {
         Ok(None)
     }
+    /// How far the model has moved from the frozen one, where somebody wants to know; goes into `metrics.jsonl` and nowhere else.
+    ///
+    /// # Errors
+    /// Rows that do not fit the model.
+    fn drift(&self, _model: &Model) -> Result<Option<f64>> {
+        Ok(None)
+    }
 }
 
 /// What happened, for progress bars and tests.
@@ -179,6 +186,8 @@ struct Line {
     validation_loss: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     validation_score: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    drift: Option<f64>,
     seconds: f64,
 }
 
@@ -250,6 +259,7 @@ impl Files {
             ("loss/train", line.loss),
             ("loss/validation", line.validation_loss),
             ("score/validation", line.validation_score),
+            ("drift", line.drift),
             ("learning_rate", line.learning_rate),
             ("gradient_norm", line.gradient_norm),
         ]
@@ -336,6 +346,7 @@ pub fn train(
             tokens: None,
             validation_loss: Some(loss),
             validation_score: data.score(model)?,
+            drift: data.drift(model)?,
             seconds: 0.0,
         })?;
         last_validation = Some(loss);
@@ -368,6 +379,7 @@ pub fn train(
             tokens: Some(progress.tokens),
             validation_loss: None,
             validation_score: None,
+            drift: None,
             seconds: progress.seconds,
         })?;
         let rate = (progress.tokens - first) as f64 / start.elapsed().as_secs_f64().max(1e-9);
@@ -427,6 +439,7 @@ fn validate(
         tokens: None,
         validation_loss: Some(loss),
         validation_score: score,
+        drift: data.drift(model)?,
         seconds: progress.seconds,
     })?;
     let better = match (score, progress.best_score) {

@@ -42,7 +42,7 @@ enum Scores {
 /// Files that are missing or do not fit each other.
 pub fn run(args: &EvaluateArgs) -> Result<()> {
     let generated = decode(&args.inputs, &args.adapter, &args.decode, &args.compute)?;
-    let data = TaskData::new(&generated.prepared, 32, 0);
+    let data = TaskData::new(&generated.prepared, 32, 0, None);
     let Splits {
         malformed, notes, ..
     } = &generated.prepared.splits;

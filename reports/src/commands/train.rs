@@ -209,21 +209,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
             args.out.display(),
             result.steps,
             result.validation_loss,
-            match (&result.coqa, &result.accuracy) {
-                (Some(c), _) => format!(
-                    "exact match {:.1}, F1 {:.1}",
-                    c.overall.exact_match, c.overall.f1
-                ),
-                (None, Some(a)) => {
-                    format!(
-                        "accuracy {:.1} % ({} of {})",
-                        100.0 * a.score,
-                        a.correct,
-                        a.total
-                    )
-                }
-                (None, None) => result.bleu.words(),
-            },
+            result.words(),
             result.train_seconds,
             result.decode_seconds
         );

@@ -42,6 +42,7 @@ fn add(sum: &mut LayerGates, more: &LayerGates) {
         .for_each(|(a, b)| *a += *b);
 }
 
+/// What is averaged; distances have a table of their own.
 fn numbers(g: &mut LayerGates) -> impl Iterator<Item = &mut f64> {
     std::iter::once(&mut g.mean)
         .chain(&mut g.quantiles)

@@ -2,18 +2,24 @@
 
 use super::table::Table;
 use super::words::{count, html};
-use super::{curves, gates, intervals, palette, record, samples, tables, verdict};
+use super::{
+    chart, claims, curves, gates, intervals, lengths, mechanism, palette, record, samples, tables,
+    verdict,
+};
 use crate::study::Study;
 
 const STYLE: &str = include_str!("style.css");
 
 /// Sections: id, name in the contents.
-const SECTIONS: [(&str, &str); 6] = [
+const SECTIONS: [(&str, &str); 9] = [
     ("results", "Results"),
     ("ladder", "Ladder"),
-    ("training", "Training"),
+    ("lengths", "Length"),
     ("gates", "λ and μ"),
+    ("drift", "Drift"),
+    ("training", "Training"),
     ("samples", "Outputs"),
+    ("claims", "Claims"),
     ("record", "Settings"),
 ];
 
@@ -24,18 +30,39 @@ pub fn render(study: &Study) -> String {
         verdict_section(study),
         results(study),
         ladder(study),
-        training(study),
+        lengths_section(study),
         gates_section(study),
+        drift_section(study),
+        training(study),
         samples_section(study),
+        claims_section(study),
         record_section(study),
         foot(study),
     ]
     .concat();
+    document(&title(study), &body)
+}
+
+/// A whole document of one body.
+fn document(title: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>\n{}{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n",
-        html(&title(study)),
+        html(title),
         palette::css()
     )
+}
+
+/// A document of paragraphs, each with a table or none.
+pub fn plain(title: &str, sections: &[(String, Option<Table>)]) -> String {
+    let mut body = format!(
+        "<header><h1>{}</h1></header>\n<main id=\"main\">\n",
+        html(title)
+    );
+    for (text, table) in sections {
+        body += &paragraph("", text);
+        body += &table.as_ref().map_or(String::new(), Table::html);
+    }
+    document(title, &(body + "</main>\n"))
 }
 
 /// The title of a report.
@@ -118,6 +145,7 @@ fn verdict_section(study: &Study) -> String {
 fn results(study: &Study) -> String {
     let mut body = tables::main(study).html();
     body += &paragraph("note", tables::MARKS);
+    body += &tables::beside_paper(study).map_or(String::new(), |t| t.html());
     body += "<h3>What is comparable with the paper</h3>\n";
     for sentence in &study.provenance.comparable {
         body += &paragraph("", sentence);
@@ -135,12 +163,79 @@ fn ladder(study: &Study) -> String {
     );
     body += &figure(
         2,
-        "What each ablation costs",
+        "What each ablation costs and each addition brings",
         intervals::COSTS_KEY,
         &intervals::costs(study),
         &tables::costs(study),
     );
     section("ladder", "The ladder, and what each part is worth", &body)
+}
+
+/// Where score and mechanism go with the length of the input: the study's own inputs, and long ones.
+fn lengths_section(study: &Study) -> String {
+    let mut body = String::new();
+    for (number, (heading, lengths)) in [3, 4].into_iter().zip(lengths::parts(study)) {
+        body += &format!("<h3>{}</h3>\n", html(&heading));
+        let picture = lengths.scores();
+        if picture.is_empty() {
+            body += &paragraph("", lengths::NOT_MEASURED);
+            continue;
+        }
+        for sentence in lengths.sentences() {
+            body += &paragraph("", &sentence);
+        }
+        let table = lengths.table("Score and loss by length of the input");
+        body += &figure(
+            number,
+            "Score by length of the input",
+            lengths::KEY,
+            &picture,
+            &table,
+        );
+        let mechanism = lengths.mechanism("λ and μ by length of the input");
+        if !mechanism.rows.is_empty() {
+            body += &details(
+                "λ, μ and distances by length of the input",
+                &mechanism.html(),
+            );
+        }
+    }
+    section("lengths", "What long inputs do", &body)
+}
+
+fn gates_section(study: &Study) -> String {
+    let picture = gates::draw(study);
+    if picture.is_empty() {
+        let body = paragraph("", "No method of this study has a gate.");
+        return section("gates", "λ and μ", &body);
+    }
+    let title = "How much weight the added tokens get";
+    let mut body = figure(5, title, gates::KEY, &picture, &tables::gates(study));
+    let picture = mechanism::positions(study);
+    if !picture.is_empty() {
+        let table = mechanism::position_table(study);
+        let title = "λ and μ by position of the query";
+        body += &figure(6, title, mechanism::POSITION_KEY, &picture, &table);
+        body += "<h3>How far the added keys lie</h3>\n";
+        body += &paragraph("note", mechanism::DISTANCE_KEY);
+        body += &mechanism::distances(study).html();
+    }
+    section("gates", "λ and μ, and how far the keys lie", &body)
+}
+
+fn drift_section(study: &Study) -> String {
+    let picture = curves::drift(study);
+    let body = match picture.is_empty() {
+        true => paragraph("", "The drift was not measured in these runs."),
+        false => figure(
+            7,
+            "How far each method moves from the frozen model",
+            curves::DRIFT_KEY,
+            &picture,
+            &tables::drift(study),
+        ),
+    };
+    section("drift", "Drift from the frozen model", &body)
 }
 
 fn training(study: &Study) -> String {
@@ -151,27 +246,20 @@ fn training(study: &Study) -> String {
             "No method was validated at more than one step, so there are no curves.",
         )
     } else {
-        let key = format!("{}{}", curves::KEY, curves::left_out_words(study));
-        figure(3, "Learning curves", &key, &picture, &tables::curves(study))
+        let key = format!("{}{}", chart::KEY, curves::left_out_words(study));
+        figure(8, "Learning curves", &key, &picture, &tables::curves(study))
     };
     body += &record::effort(study).html();
-    section("training", "Training", &body)
+    body += &paragraph("note", record::EFFORT);
+    section("training", "Training, time and memory", &body)
 }
 
-fn gates_section(study: &Study) -> String {
-    let picture = gates::draw(study);
-    let body = if picture.is_empty() {
-        paragraph("", "No method of this study has a gate.")
-    } else {
-        figure(
-            4,
-            "How much weight the added tokens get",
-            gates::KEY,
-            &picture,
-            &tables::gates(study),
-        )
-    };
-    section("gates", "λ and μ by layer", &body)
+fn claims_section(study: &Study) -> String {
+    let mut body = paragraph("", &claims::sentence(study));
+    if let Some(ledger) = &study.ledger {
+        body += &details("Every claim", &claims::table(ledger).html());
+    }
+    section("claims", "What has been verified", &body)
 }
 
 fn samples_section(study: &Study) -> String {

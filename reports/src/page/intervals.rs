@@ -2,10 +2,10 @@
 
 use super::palette;
 use super::svg::{Anchor, SHAPES, Scale, Shape, Svg, hull};
-use super::tables::plain_interval;
-use super::verdict::{self, MEASURE};
-use super::words::{fixed, signed, spread};
-use crate::paper::{self, ABLATIONS, WHOLE};
+use super::tables::{changes, plain_interval};
+use super::verdict::{self, measure};
+use super::words::{first_upper, fixed, signed, spread};
+use crate::paper::WHOLE;
 use crate::stats::{Summary, paired};
 use crate::study::Study;
 
@@ -52,26 +52,28 @@ struct Line {
 /// A picture of such lines.
 struct Plot {
     id: &'static str,
-    title: &'static str,
-    axis: &'static str,
+    title: String,
+    axis: String,
+    digits: [usize; 2],
     zero: bool,
     signed: bool,
     lines: Vec<Line>,
 }
 
-/// BLEU on all by method, from the untuned backbone to full fine-tuning, in both widths.
+/// The first score by method, from the untuned backbone to full fine-tuning, in both widths.
 pub fn ladder(study: &Study) -> String {
+    let measure = measure(study);
     let mut rows: Vec<_> = study.rows.iter().collect();
     rows.sort_by_key(|r| r.method == "full");
     let lines = rows
         .into_iter()
         .map(|r| {
-            let summary = MEASURE.summary(r);
+            let summary = measure.summary(r);
             Line {
                 method: r.method.clone(),
                 title: r.title.clone(),
                 value: spread(summary.as_ref(), 2),
-                dots: MEASURE.by_seed(r),
+                dots: measure.by_seed(r),
                 summary,
                 paper: None,
             }
@@ -79,8 +81,9 @@ pub fn ladder(study: &Study) -> String {
         .collect();
     Plot {
         id: "ladder",
-        title: "BLEU on all test categories by method",
-        axis: "BLEU, all test categories",
+        title: format!("{} by method", first_upper(measure.words())),
+        axis: first_upper(measure.words()),
+        digits: [measure.digits(), measure.paper_digits()],
         zero: true,
         signed: false,
         lines,
@@ -88,31 +91,36 @@ pub fn ladder(study: &Study) -> String {
     .render()
 }
 
-/// The difference of each ablation to the whole method, in both widths.
+/// The difference of each ablation and addition to the whole method, in both widths.
 pub fn costs(study: &Study) -> String {
-    let whole = study.row(WHOLE).map(|r| MEASURE.by_seed(r));
-    let lines = ABLATIONS
-        .iter()
+    let measure = measure(study);
+    let whole = study.row(WHOLE).map(|r| measure.by_seed(r));
+    let lines = changes()
+        .into_iter()
         .map(|(method, _)| {
-            let row = study.row(method).map(|r| MEASURE.by_seed(r));
+            let row = study.row(method).map(|r| measure.by_seed(r));
             let (dots, summary) = match (&whole, &row) {
                 (Some(w), Some(r)) => (differences(w, r), paired(w, r)),
                 _ => (Vec::new(), None),
             };
             Line {
-                method: (*method).into(),
+                method: method.into(),
                 title: verdict::title(study, method),
                 value: summary.map_or("not measured".into(), |s| signed(s.mean, 2)),
                 dots,
                 summary,
-                paper: paper::difference(WHOLE, method),
+                paper: measure.paper_difference(WHOLE, method),
             }
         })
         .collect();
     Plot {
         id: "costs",
-        title: "Difference of each ablation to Inducer-tuning",
-        axis: "BLEU minus that of Inducer-tuning, same seed",
+        title: "Difference of each change to Inducer-tuning".into(),
+        axis: format!(
+            "{} minus that of Inducer-tuning, same seed",
+            first_upper(measure.words())
+        ),
+        digits: [measure.digits(), measure.paper_digits()],
         zero: true,
         signed: true,
         lines,
@@ -183,7 +191,7 @@ impl Plot {
             self.line(&mut svg, &x, dots, line);
         }
         let id = format!("{}-{}", self.id, width.class());
-        svg.finish(&id, width.class(), self.title, &self.description())
+        svg.finish(&id, width.class(), &self.title, &self.description())
     }
 
     fn axis(&self, svg: &mut Svg, x: &Scale, [top, bottom]: [f64; 2], width: Width) {
@@ -200,7 +208,7 @@ impl Plot {
             svg.text("tick", [at, bottom + 18.0], Anchor::Middle, &label);
         }
         let middle = 0.5 * (x.range[0] + x.range[1]);
-        svg.text("axis", [middle, bottom + 38.0], Anchor::Middle, self.axis);
+        svg.text("axis", [middle, bottom + 38.0], Anchor::Middle, &self.axis);
     }
 
     fn line(&self, svg: &mut Svg, x: &Scale, y: f64, line: &Line) {
@@ -240,9 +248,9 @@ impl Plot {
     fn hover(&self, line: &Line) -> String {
         let write = |v: f64| {
             if self.signed {
-                signed(v, 2)
+                signed(v, self.digits[0])
             } else {
-                fixed(v, 2)
+                fixed(v, self.digits[0])
             }
         };
         let mut out = format!("{}: {}", line.title, line.value);
@@ -253,7 +261,7 @@ impl Plot {
             out += &format!("; seed {seed}: {}", write(*value));
         }
         if let Some(p) = line.paper {
-            out += &format!("; in the paper {}", signed(p, 1));
+            out += &format!("; in the paper {}", signed(p, self.digits[1]));
         }
         out
     }
@@ -268,4 +276,4 @@ impl Plot {
 pub const LADDER_KEY: &str = "Small dots: one run each. Large sign: their mean. Line: 95 % interval of the mean (Student's t); an arrow where it goes on beyond the picture.";
 
 /// What the signs of [`costs`] mean.
-pub const COSTS_KEY: &str = "Left of zero the ablation is worse. Small dots: one seed each. Large sign: their mean. Line: 95 % interval. Open diamond below: the paper's difference, on GPT-2 small and WebNLG.";
+pub const COSTS_KEY: &str = "Left of zero the change is worse than Inducer-tuning. Small dots: one seed each. Large sign: their mean. Line: 95 % interval. Open diamond below: the paper's difference, on GPT-2 small and WebNLG.";

@@ -1,7 +1,8 @@
 //! The report as Markdown: the same sentences and the same tables as the page.
 
+use super::table::Table;
 use super::words::markdown;
-use super::{html, record, samples, tables, verdict};
+use super::{claims, curves, html, lengths, mechanism, record, samples, tables, verdict};
 use crate::study::Study;
 
 /// The page.
@@ -11,6 +12,7 @@ pub fn render(study: &Study) -> String {
         results(study),
         figures(study),
         outputs(study),
+        claims_section(study),
         record_section(study),
     ]
     .concat()
@@ -43,6 +45,7 @@ fn results(study: &Study) -> String {
     let mut out = String::from("## Results beside the paper's\n\n");
     out += &tables::main(study).markdown();
     out += &paragraph(tables::MARKS);
+    out += &tables::beside_paper(study).map_or(String::new(), |t| t.markdown());
     out += "### What is comparable with the paper\n\n";
     for sentence in &study.provenance.comparable {
         out += &paragraph(sentence);
@@ -51,17 +54,60 @@ fn results(study: &Study) -> String {
 }
 
 fn figures(study: &Study) -> String {
-    [
+    let mut out = [
         "## The ladder, and what each part is worth\n\n".into(),
         tables::ladder(study).markdown(),
         tables::costs(study).markdown(),
-        "## Training\n\n".into(),
-        tables::curves(study).markdown(),
-        record::effort(study).markdown(),
-        "## λ and μ by layer\n\n".into(),
-        tables::gates(study).markdown(),
+        "## What long inputs do\n\n".into(),
     ]
-    .concat()
+    .concat();
+    for (heading, lengths) in lengths::parts(study) {
+        out += &format!("### {}\n\n", markdown(&heading));
+        let table = lengths.table("Score and loss by length of the input");
+        if table.columns.len() == 1 {
+            out += &paragraph(lengths::NOT_MEASURED);
+            continue;
+        }
+        for sentence in lengths.sentences() {
+            out += &paragraph(&sentence);
+        }
+        out += &table.markdown();
+        let mechanism = lengths.mechanism("λ and μ by length of the input");
+        if !mechanism.rows.is_empty() {
+            out += &mechanism.markdown();
+        }
+    }
+    out += "## λ and μ, and how far the keys lie\n\n";
+    out += &tables::gates(study).markdown();
+    out += &mechanism::position_table(study).markdown();
+    out += &paragraph(mechanism::DISTANCE_KEY);
+    out += &mechanism::distances(study).markdown();
+    out += "## Drift from the frozen model\n\n";
+    out += &paragraph(curves::DRIFT_KEY);
+    out += &tables::drift(study).markdown();
+    out += "## Training, time and memory\n\n";
+    out += &tables::curves(study).markdown();
+    out += &record::effort(study).markdown();
+    out + &paragraph(record::EFFORT)
+}
+
+fn claims_section(study: &Study) -> String {
+    let table = study.ledger.as_ref().map(claims::table);
+    let table = table.map_or(String::new(), |t| t.markdown());
+    format!(
+        "## What has been verified\n\n{}{table}",
+        paragraph(&claims::sentence(study))
+    )
+}
+
+/// A document of paragraphs, each with a table or none.
+pub fn plain(title: &str, sections: &[(String, Option<Table>)]) -> String {
+    let mut out = format!("# {}\n\n", markdown(title));
+    for (text, table) in sections {
+        out += &paragraph(text);
+        out += &table.as_ref().map_or(String::new(), Table::markdown);
+    }
+    out.trim_end().to_string() + "\n"
 }
 
 fn outputs(study: &Study) -> String {
@@ -105,8 +151,11 @@ mod tests {
                 Measure::BleuUnseen => run["bleu"]["unseen"].as_f64().unwrap(),
                 Measure::BleuAll => run["bleu"]["all"].as_f64().unwrap(),
                 Measure::Loss => run["best_validation_loss"].as_f64().unwrap(),
+                Measure::Meteor => run["meteor"].as_f64().unwrap(),
+                Measure::Ter => run["ter"].as_f64().unwrap(),
+                other => panic!("{other:?} is no measure of WebNLG's"),
             };
-            for (m, cell) in Measure::MAIN.into_iter().zip(&cells[2..]) {
+            for (m, cell) in Measure::main("webnlg").iter().copied().zip(&cells[2..]) {
                 let x: Vec<f64> = row["runs"]
                     .as_array()
                     .unwrap()
@@ -117,7 +166,8 @@ mod tests {
                 let mean = x.iter().sum::<f64>() / n;
                 let sd = (x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
                 let expected = format!("{mean:.*} ± {sd:.*}", m.digits(), m.digits());
-                assert_eq!(cell.text.trim_end_matches(" †"), expected);
+                let figure = cell.text.trim_end_matches(" *").trim_end_matches(" †");
+                assert_eq!(figure, expected);
                 assert!(
                     page.contains(&words::html(&expected)) && text.contains(&expected),
                     "{expected}"

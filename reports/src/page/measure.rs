@@ -13,35 +13,125 @@ pub enum Measure {
     BleuUnseen,
     /// BLEU on all.
     BleuAll,
+    /// METEOR on all.
+    Meteor,
+    /// TER on all.
+    Ter,
+    /// CoQA's exact match.
+    ExactMatch,
+    /// CoQA's F1.
+    F1,
+    /// Accuracy.
+    Accuracy,
     /// Lowest validation loss: that of the adapter that is scored.
     Loss,
 }
 
 impl Measure {
-    /// The measures of the main table.
-    pub const MAIN: [Self; 4] = [Self::BleuSeen, Self::BleuUnseen, Self::BleuAll, Self::Loss];
+    /// The measures of a task's main table.
+    pub fn main(task: &str) -> &'static [Self] {
+        match task {
+            "coqa" => &[Self::ExactMatch, Self::F1, Self::Loss],
+            "mnli" | "sst2" => &[Self::Accuracy, Self::Loss],
+            _ => &[
+                Self::BleuSeen,
+                Self::BleuUnseen,
+                Self::BleuAll,
+                Self::Meteor,
+                Self::Ter,
+                Self::Loss,
+            ],
+        }
+    }
 
-    /// Name above a column.
+    /// The measure that verdicts on a task are about.
+    pub fn first(task: &str) -> Self {
+        match task {
+            "coqa" => Self::F1,
+            "mnli" | "sst2" => Self::Accuracy,
+            _ => Self::BleuAll,
+        }
+    }
+
+    /// Name above a column, under its group.
     pub fn title(self) -> &'static str {
         match self {
             Self::BleuSeen => "seen",
             Self::BleuUnseen => "unseen",
             Self::BleuAll => "all",
-            Self::Loss => "Validation loss",
+            Self::Meteor => "METEOR",
+            Self::Ter => "TER ↓",
+            Self::ExactMatch => "Exact match",
+            Self::F1 => "F1",
+            Self::Accuracy => "Accuracy",
+            Self::Loss => "Validation loss ↓",
+        }
+    }
+
+    /// What neighbouring columns share.
+    pub fn group(self) -> &'static str {
+        match self {
+            Self::BleuSeen | Self::BleuUnseen | Self::BleuAll => "BLEU",
+            _ => "",
+        }
+    }
+
+    /// Name above a pair of columns.
+    pub fn short(self) -> &'static str {
+        match self {
+            Self::BleuSeen => "BLEU seen",
+            Self::BleuUnseen => "BLEU unseen",
+            Self::BleuAll => "BLEU all",
+            _ => self.title(),
+        }
+    }
+
+    /// Name in sentences.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::BleuSeen => "BLEU on seen categories",
+            Self::BleuUnseen => "BLEU on unseen categories",
+            Self::BleuAll => "BLEU on all",
+            Self::Loss => "validation loss",
+            Self::Ter => "TER",
+            Self::Accuracy => "accuracy",
+            Self::ExactMatch => "exact match",
+            _ => self.title(),
+        }
+    }
+
+    /// What a difference is in: `+0.71 BLEU`.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::BleuSeen | Self::BleuUnseen | Self::BleuAll => "BLEU",
+            Self::Meteor => "METEOR",
+            Self::Ter => "TER",
+            Self::ExactMatch => "points of exact match",
+            Self::F1 => "F1",
+            Self::Accuracy => "points of accuracy",
+            Self::Loss => "nats",
         }
     }
 
     /// Decimals that are shown.
     pub fn digits(self) -> usize {
         match self {
-            Self::Loss => 3,
+            Self::Loss | Self::Meteor | Self::Ter => 3,
             _ => 2,
+        }
+    }
+
+    /// Decimals that the paper prints.
+    pub fn paper_digits(self) -> usize {
+        match self {
+            Self::Meteor | Self::Ter => 2,
+            _ => 1,
         }
     }
 
     /// Whether more is better.
     pub fn higher_is_better(self) -> bool {
-        self != Self::Loss
+        !matches!(self, Self::Loss | Self::Ter)
     }
 
     /// The number of a run.
@@ -50,19 +140,33 @@ impl Measure {
             Self::BleuSeen => run.bleu.seen,
             Self::BleuUnseen => run.bleu.unseen,
             Self::BleuAll => run.bleu.all,
+            Self::Meteor => run.meteor,
+            Self::Ter => run.ter,
+            Self::ExactMatch => run.coqa.map(|c| c[0]),
+            Self::F1 => run.coqa.map(|c| c[1]),
+            Self::Accuracy => run.accuracy,
             Self::Loss => Some(run.best_validation_loss),
         }
     }
 
-    /// The paper's figure.
+    /// The paper's figure; its Table 2 (RoBERTa) is not part of this program.
     pub fn paper(self, method: &str) -> Option<f64> {
         let row = paper::of(method)?;
         match self {
             Self::BleuSeen => Some(row.bleu[0]),
             Self::BleuUnseen => Some(row.bleu[1]),
             Self::BleuAll => Some(row.bleu[2]),
-            Self::Loss => None,
+            Self::Meteor => Some(row.meteor[2]),
+            Self::Ter => Some(row.ter[2]),
+            Self::ExactMatch => Some(row.coqa[0]),
+            Self::F1 => Some(row.coqa[1]),
+            Self::Accuracy | Self::Loss => None,
         }
+    }
+
+    /// The paper's `upper − lower`.
+    pub fn paper_difference(self, lower: &str, upper: &str) -> Option<f64> {
+        Some(self.paper(upper)? - self.paper(lower)?)
     }
 
     /// Its numbers in a row, by seed.

@@ -1,12 +1,16 @@
 //! The tables that say how the numbers were made: costs of a run, settings, sources, configurations.
 
+use super::measure::Measure;
 use super::table::{Cell, Column, Table};
 use super::words::{NOTHING, count, fixed, spread};
 use crate::stats::Summary;
 use crate::study::{Row, Run, Study};
 use serde_json::Value;
 
-/// Size, learning rate and time of each method.
+/// What time and memory mean.
+pub const EFFORT: &str = "Seconds and tokens a second are of runs that shared the machine with each other. MB at most: the most memory that a run's own threads had allocated at once while training (weights, activations, gradients, moments), counted by the allocator, so that runs in one process do not mix; what the whole process holds is more.";
+
+/// Size, learning rate, time and memory of each method.
 pub fn effort(study: &Study) -> Table {
     let columns = vec![
         Column::words("Method"),
@@ -15,9 +19,10 @@ pub fn effort(study: &Study) -> Table {
         Column::number("Learning rate"),
         Column::number("seconds").under("Training"),
         Column::number("tokens a second").under("Training"),
+        Column::number("MB at most").under("Training"),
         Column::words("Parts"),
     ];
-    let mut table = Table::new("Size, learning rate and time", columns);
+    let mut table = Table::new("Size, learning rate, time and memory", columns);
     for row in &study.rows {
         let of = |f: fn(&Run) -> f64| {
             let values: Vec<f64> = row.runs.iter().map(f).filter(|x| *x > 0.0).collect();
@@ -30,6 +35,11 @@ pub fn effort(study: &Study) -> Table {
             row.learning_rate.map_or(NOTHING.into(), rate).into(),
             spread(of(|r| r.seconds).as_ref(), 1).into(),
             spread(of(|r| r.tokens_per_second).as_ref(), 0).into(),
+            spread(
+                of(|r| r.peak_bytes.map_or(0.0, |b| b as f64 / 1e6)).as_ref(),
+                1,
+            )
+            .into(),
             adapter(row).into(),
         ]);
     }
@@ -57,28 +67,33 @@ fn adapter(row: &Row) -> String {
 
 /// Every run.
 pub fn runs(study: &Study) -> Table {
-    let columns = vec![
-        Column::words("Method"),
-        Column::number("Seed"),
-        Column::number("seen").under("BLEU"),
-        Column::number("unseen").under("BLEU"),
-        Column::number("all").under("BLEU"),
+    let scores: Vec<Measure> = Measure::main(&study.task)
+        .iter()
+        .copied()
+        .filter(|m| *m != Measure::Loss)
+        .collect();
+    let mut columns = vec![Column::words("Method"), Column::number("Seed")];
+    columns.extend(
+        scores
+            .iter()
+            .map(|m| Column::number(m.title()).under(m.group())),
+    );
+    columns.extend([
         Column::number("lowest").under("Validation loss"),
         Column::number("at step").under("Validation loss"),
         Column::number("last").under("Validation loss"),
         Column::number("Tokens"),
         Column::number("Seconds"),
         Column::words("Directory"),
-    ];
+    ]);
     let mut table = Table::new("Every run", columns);
-    let score = |x: Option<f64>| -> Cell { x.map_or(NOTHING.into(), |x| fixed(x, 2)).into() };
     for (row, r) in each(study) {
-        table.rows.push(vec![
-            row.title.as_str().into(),
-            r.seed.to_string().into(),
-            score(r.bleu.seen),
-            score(r.bleu.unseen),
-            score(r.bleu.all),
+        let mut cells: Vec<Cell> = vec![row.title.as_str().into(), r.seed.to_string().into()];
+        for m in &scores {
+            let score = m.of(r).map(|x| fixed(x, m.digits()));
+            cells.push(score.unwrap_or(NOTHING.into()).into());
+        }
+        cells.extend([
             fixed(r.best_validation_loss, 4).into(),
             count(r.best_step as u64).into(),
             fixed(r.validation_loss, 4).into(),
@@ -86,6 +101,7 @@ pub fn runs(study: &Study) -> Table {
             fixed(r.seconds, 1).into(),
             r.directory.as_str().into(),
         ]);
+        table.rows.push(cells);
     }
     table
 }
@@ -146,6 +162,23 @@ pub fn sources(study: &Study) -> Table {
         (
             "Left out",
             format!("{} entries without a usable text", count(d.skipped as u64)),
+        ),
+        (
+            "Long inputs",
+            study
+                .long
+                .as_ref()
+                .map_or("not part of this study".into(), |l| {
+                    format!(
+                        "{} ({}), {} steps of {}; {} questions scored; SHA-256 {}",
+                        l.data.name,
+                        l.data.origin,
+                        count(l.settings.steps as u64),
+                        l.settings.batch_size,
+                        count(l.data.test.entries as u64),
+                        l.data.fingerprint
+                    )
+                }),
         ),
         ("Backbone", format!("{} ({})", b.name, b.origin)),
         (

@@ -7,7 +7,9 @@ use crate::stats::{Summary, Verdict, excludes_zero};
 use crate::study::{Row, Study};
 
 /// The measure that verdicts are about.
-pub const MEASURE: Measure = Measure::BleuAll;
+pub fn measure(study: &Study) -> Measure {
+    Measure::first(&study.task)
+}
 
 /// How a verdict is reached.
 pub const METHOD: &str = "Differences are taken seed by seed and averaged; their 95 % intervals are Student's t, each for its step alone. A step appears when its interval lies above zero, does not appear when it lies below, and is within the spread over seeds when it holds zero.";
@@ -40,7 +42,7 @@ pub fn steps(study: &Study) -> Vec<Measured> {
 }
 
 fn between(study: &Study, a: &str, b: &str) -> Option<Summary> {
-    MEASURE.difference(study.row(a)?, study.row(b)?)
+    measure(study).difference(study.row(a)?, study.row(b)?)
 }
 
 /// The name of a method in this study, or the paper's.
@@ -51,11 +53,11 @@ pub fn title(study: &Study, method: &str) -> String {
 }
 
 /// A difference with its interval: `+0.71 BLEU (95 % interval +0.30 to +1.12, 3 seeds)`.
-pub fn difference_words(d: &Summary) -> String {
-    let value = signed(d.mean, 2);
-    match interval(d, 2) {
-        Some(i) => format!("{value} BLEU (95 % interval {i}, {} seeds)", d.n),
-        None => format!("{value} BLEU (one seed, no interval)"),
+pub fn difference_words(d: &Summary, measure: Measure) -> String {
+    let (value, unit) = (signed(d.mean, measure.digits()), measure.unit());
+    match interval(d, measure.digits()) {
+        Some(i) => format!("{value} {unit} (95 % interval {i}, {} seeds)", d.n),
+        None => format!("{value} {unit} (one seed, no interval)"),
     }
 }
 
@@ -64,11 +66,17 @@ pub fn step_words(study: &Study, m: &Measured) -> String {
     let (lower, upper) = (title(study, m.step.lower), title(study, m.step.upper));
     let change = m.step.change;
     let here = match &m.difference {
-        Some(d) => difference_words(d),
+        Some(d) => difference_words(d, measure(study)),
         None => "no common seed".into(),
     };
-    let paper = paper::difference(m.step.lower, m.step.upper).map_or(String::new(), |p| {
-        format!("; in the paper {} BLEU", signed(p, 1))
+    let measure = measure(study);
+    let paper = measure.paper_difference(m.step.lower, m.step.upper);
+    let paper = paper.map_or(String::new(), |p| {
+        format!(
+            "; in the paper {} {}",
+            signed(p, measure.paper_digits()),
+            measure.unit()
+        )
     });
     format!("{lower} → {upper}: {here}{paper}. What changes: {change}.")
 }
@@ -76,9 +84,9 @@ pub fn step_words(study: &Study, m: &Measured) -> String {
 /// The first sentence: which ablation costs most, and how much.
 pub fn lead(study: &Study) -> String {
     let whole = title(study, WHOLE);
-    let Some(score) = study.row(WHOLE).and_then(|r| MEASURE.summary(r)) else {
+    let Some(score) = study.row(WHOLE).and_then(|r| measure(study).summary(r)) else {
         return format!(
-            "No run of {whole} has a BLEU score here, so what an ablation costs cannot be said."
+            "No run of {whole} has a score here, so what an ablation costs cannot be said."
         );
     };
     let costs = costs(study);
@@ -86,11 +94,12 @@ pub fn lead(study: &Study) -> String {
         return format!("No ablation shares a seed with {whole} here, so none can be compared.");
     };
     let name = title(study, method);
-    let at = format!("{whole} scores {} BLEU.", fixed(score.mean, 2));
+    let unit = measure(study).unit();
+    let at = format!("{whole} scores {} {unit}.", fixed(score.mean, 2));
     if d.mean >= 0.0 {
         return format!(
             "{at} No ablation scores below it: the lowest, {name}, differs by {}.",
-            difference_words(d)
+            difference_words(d, measure(study))
         );
     }
     let doubt = match (d.interval, excludes_zero(d)) {
@@ -99,7 +108,7 @@ pub fn lead(study: &Study) -> String {
     };
     format!(
         "{at} The ablation that hurts most is {name}, which takes away {taken}: {}.{doubt}",
-        difference_words(d)
+        difference_words(d, measure(study))
     )
 }
 
@@ -198,11 +207,12 @@ fn is_are(n: usize) -> &'static str {
 }
 
 fn ends_words(study: &Study) -> Option<String> {
-    let at = |m: &str| study.row(m).and_then(|r| MEASURE.summary(r));
+    let at = |m: &str| study.row(m).and_then(|r| measure(study).summary(r));
     let (low, high) = (at("none")?, at("full")?);
     Some(format!(
-        "The scale runs from {} BLEU for the untuned backbone to {} for full fine-tuning.",
+        "The scale runs from {} {} for the untuned backbone to {} for full fine-tuning.",
         fixed(low.mean, 2),
+        measure(study).unit(),
         fixed(high.mean, 2)
     ))
 }

@@ -1,0 +1,294 @@
+//! The paper's mechanism, measured on the scored inputs: how much weight the added tokens get, how far their keys lie from the queries,
+//! and how both go with position and with the length of the input.
+
+use super::{Prepared, headline};
+use crate::study::{LayerGates, LengthBin, PositionGates};
+use anyhow::Result;
+use candle_core::{DType, Device, Tensor};
+use inducer_datasets::batches::{pack, sorted_batches};
+use inducer_datasets::{Encoded, Example};
+use inducer_gpu::Model;
+use inducer_gpu::train::evaluate;
+
+/// Inputs are divided into so many bins of (nearly) equal counts by length.
+const BINS: usize = 4;
+
+/// Rows of each bin whose gates are looked at.
+const OBSERVED: usize = 16;
+
+/// A query whose added tokens together get less weight than this is not reached by them.
+pub const REACHED: f64 = 0.01;
+
+/// What [`measure`] finds.
+pub struct Mechanism {
+    /// By layer.
+    pub gates: Vec<LayerGates>,
+    /// By position of the query.
+    pub by_position: Vec<PositionGates>,
+    /// By length of the input.
+    pub by_length: Vec<LengthBin>,
+}
+
+/// Weight and distance of some queries.
+#[derive(Clone, Default)]
+struct Queries {
+    gates: Vec<f64>,
+    distances: Vec<f64>,
+}
+
+impl Queries {
+    fn push(&mut self, gate: f64, distance: f64) {
+        self.gates.push(gate);
+        self.distances.push(distance);
+    }
+
+    fn mean_gate(&self) -> Option<f64> {
+        (!self.gates.is_empty()).then(|| mean(&self.gates))
+    }
+
+    fn unreached(&self) -> Option<f64> {
+        let missed = self.gates.iter().filter(|g| **g < REACHED).count();
+        (!self.gates.is_empty()).then(|| missed as f64 / self.gates.len() as f64)
+    }
+
+    fn median_distance(&mut self) -> Option<f64> {
+        self.distances.sort_by(f64::total_cmp);
+        (!self.distances.is_empty()).then(|| quantile(&self.distances, 0.5))
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+/// The quantile of ascending values, which are not empty: the nearest one.
+fn quantile(ascending: &[f64], q: f64) -> f64 {
+    let last = ascending.len().saturating_sub(1);
+    ascending[(last as f64 * q).round() as usize]
+}
+
+const QUANTILES: [f64; 5] = [0.05, 0.25, 0.5, 0.75, 0.95];
+
+/// Indices by bin: quantiles of the lengths, equal lengths never apart.
+fn bins(lengths: &[usize], count: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.sort_by_key(|i| lengths[*i]);
+    let mut out: Vec<Vec<usize>> = vec![Vec::new(); count];
+    let mut bin = 0;
+    for (place, i) in order.iter().enumerate() {
+        if place == 0 || lengths[order[place - 1]] != lengths[*i] {
+            bin = place * count / order.len();
+        }
+        out[bin].push(*i);
+    }
+    out.retain(|bin| !bin.is_empty());
+    out
+}
+
+/// The power-of-two span that a position falls into: 0–7, 8–15, 16–31, …
+fn span(position: usize) -> usize {
+    (position / 8).checked_ilog2().map_or(0, |k| k as usize + 1)
+}
+
+fn span_ends(span: usize) -> (usize, usize) {
+    match span {
+        0 => (0, 7),
+        s => (4 << s, (8 << s) - 1),
+    }
+}
+
+/// Everything that is looked at while the gates of a model are read.
+#[derive(Default)]
+struct Collected {
+    layers: Vec<(Queries, Vec<Queries>)>,
+    positions: Vec<Queries>,
+}
+
+impl Collected {
+    fn add(&mut self, model: &Model, rows: &[&Encoded], bin: &mut Queries) -> Result<()> {
+        let batch = pack(rows);
+        for seen in model.observations(&batch)? {
+            let (gates, distances) = (values(&seen.gate)?, values(&seen.distance)?);
+            while self.layers.len() <= seen.layer {
+                self.layers.push(Default::default());
+            }
+            let (layer, heads) = &mut self.layers[seen.layer];
+            heads.resize(gates.first().map_or(0, Vec::len), Queries::default());
+            for w in batch.starts.windows(2) {
+                for t in w[0]..w[1] {
+                    let at = span(t - w[0]);
+                    if self.positions.len() <= at {
+                        self.positions.resize(at + 1, Queries::default());
+                    }
+                    for (h, (gate, distance)) in gates[t].iter().zip(&distances[t]).enumerate() {
+                        for into in [
+                            &mut *layer,
+                            &mut heads[h],
+                            &mut self.positions[at],
+                            &mut *bin,
+                        ] {
+                            into.push(*gate, *distance);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn values(t: &Tensor) -> Result<Vec<Vec<f64>>> {
+    Ok(t.to_dtype(DType::F64)?
+        .to_device(&Device::Cpu)?
+        .to_vec2::<f64>()?)
+}
+
+/// Measures a tuned model on the scored examples and the texts it made of them.
+///
+/// # Errors
+/// Rows that do not fit the model.
+pub fn measure(
+    model: &Model,
+    prepared: &Prepared,
+    examples: &[Example],
+    outputs: &[String],
+) -> Result<Mechanism> {
+    let layout = prepared.layout()?;
+    let mut lengths = Vec::new();
+    let mut rows = Vec::new();
+    for e in examples {
+        let encoded = layout.training_rows(e)?.into_iter().next();
+        let row = match encoded {
+            Some(row) => row,
+            None => layout.prompt(e)?,
+        };
+        lengths.push(row.prompt_len);
+        rows.push(row);
+    }
+    let mut all = Collected::default();
+    let mut by_length = Vec::new();
+    for members in bins(&lengths, BINS) {
+        let mut queries = Queries::default();
+        let observed = OBSERVED.min(members.len());
+        let chosen: Vec<&Encoded> = (0..observed)
+            .map(|k| &rows[members[k * members.len() / observed]])
+            .collect();
+        for chunk in chosen.chunks(8) {
+            all.add(model, chunk, &mut queries)?;
+        }
+        let of =
+            |list: &[String]| -> Vec<String> { members.iter().map(|i| list[*i].clone()).collect() };
+        let texts = of(outputs);
+        let those: Vec<Example> = members.iter().map(|i| examples[*i].clone()).collect();
+        by_length.push(LengthBin {
+            from: members.iter().map(|i| lengths[*i]).min().unwrap_or(0),
+            to: members.iter().map(|i| lengths[*i]).max().unwrap_or(0),
+            entries: members.len(),
+            score: headline(prepared.task, &texts, &those)?,
+            loss: loss(model, &rows, &members)?,
+            gate: queries.mean_gate(),
+            unreached: queries.unreached(),
+            distance: queries.median_distance(),
+        });
+    }
+    Ok(Mechanism {
+        gates: all
+            .layers
+            .into_iter()
+            .enumerate()
+            .filter(|(_, (queries, _))| !queries.gates.is_empty())
+            .map(|(layer, (queries, heads))| summary(layer, queries, &heads))
+            .collect(),
+        by_position: all
+            .positions
+            .into_iter()
+            .enumerate()
+            .filter_map(|(i, mut queries)| {
+                let (from, to) = span_ends(i);
+                Some(PositionGates {
+                    from,
+                    to,
+                    queries: queries.gates.len(),
+                    gate: queries.mean_gate()?,
+                    unreached: queries.unreached()?,
+                    distance: queries.median_distance()?,
+                })
+            })
+            .collect(),
+        by_length,
+    })
+}
+
+/// Mean loss over the labelled positions (rows of a classifier) of some rows.
+fn loss(model: &Model, rows: &[Encoded], members: &[usize]) -> Result<f64> {
+    let lengths: Vec<usize> = members.iter().map(|i| rows[*i].ids.len()).collect();
+    let batches: Vec<_> = sorted_batches(&lengths, 32)
+        .iter()
+        .map(|b| pack(&b.iter().map(|i| &rows[members[*i]]).collect::<Vec<_>>()))
+        .collect();
+    Ok(evaluate(model, &batches)?)
+}
+
+fn summary(layer: usize, mut queries: Queries, heads: &[Queries]) -> LayerGates {
+    let unreached = queries.unreached();
+    queries.gates.sort_by(f64::total_cmp);
+    queries.distances.sort_by(f64::total_cmp);
+    let mut histogram = vec![0.0; 20];
+    for x in &queries.gates {
+        histogram[((x * 20.0) as usize).min(19)] += 1.0 / queries.gates.len() as f64;
+    }
+    LayerGates {
+        layer,
+        mean: mean(&queries.gates),
+        quantiles: QUANTILES.map(|q| quantile(&queries.gates, q)),
+        histogram,
+        heads: heads.iter().map(|h| mean(&h.gates)).collect(),
+        distance: Some(QUANTILES.map(|q| quantile(&queries.distances, q))),
+        unreached,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bins_have_equal_counts_and_equal_lengths_are_never_apart() {
+        let lengths: Vec<usize> = (0..40).map(|i| (i * 7) % 40).collect();
+        let four = bins(&lengths, 4);
+        assert_eq!(four.iter().map(Vec::len).collect::<Vec<_>>(), [10; 4]);
+        assert!(four[1].iter().all(|i| (10..20).contains(&lengths[*i])));
+        // three lengths, one of them most of all: the tie moves the border
+        let tied: Vec<usize> = (0..20).map(|i| [1, 5, 5, 5, 9][i % 5]).collect();
+        let out = bins(&tied, 4);
+        for (a, b) in out.iter().zip(&out[1..]) {
+            let highest = a.iter().map(|i| tied[*i]).max();
+            assert!(highest < b.iter().map(|i| tied[*i]).min(), "{out:?}");
+        }
+        assert_eq!(out.concat().len(), 20);
+        assert!(bins(&[], 4).is_empty());
+    }
+
+    #[test]
+    fn spans_double_and_cover_every_position_once() {
+        for position in 0..600 {
+            let (from, to) = span_ends(span(position));
+            assert!(
+                (from..=to).contains(&position),
+                "{position}: {from} to {to}"
+            );
+        }
+        assert_eq!([0, 7, 8, 15, 16, 100].map(span), [0, 0, 1, 1, 2, 4]);
+    }
+
+    #[test]
+    fn a_query_with_less_than_a_hundredth_is_not_reached() {
+        let mut q = Queries::default();
+        for gate in [0.5, 0.0099, 0.01, 0.0] {
+            q.push(gate, 1.0 + gate);
+        }
+        assert_eq!(q.unreached(), Some(0.5));
+        assert_eq!(Queries::default().unreached(), None);
+        assert_eq!(q.median_distance(), Some(1.01));
+    }
+}

@@ -1,0 +1,255 @@
+//! A study as a list of runs: planned, made in parts, merged with what is missing, completed, compared.
+#![allow(clippy::unwrap_used)] // tests
+
+mod common;
+
+use common::Fixture;
+use inducer_datasets::synthetic::{CoqaConfig, write_coqa};
+use serde_json::Value;
+use std::path::Path;
+
+const METHODS: &str = "none,prefix,gating,inducer";
+
+fn study<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let mut args = vec![
+        "report",
+        "--data",
+        "data",
+        "--backbone",
+        "backbone",
+        "--long-data",
+        "long",
+        "--methods",
+        METHODS,
+        "--seeds",
+        "1,2",
+        "--steps",
+        "6",
+        "--batch-size",
+        "4",
+        "--max-new-tokens",
+        "6",
+        "--ledger-cases",
+        "0",
+        "--out",
+        "out",
+        "--threads",
+        "2",
+    ];
+    args.extend(more);
+    args
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn fixture() -> Fixture {
+    let f = Fixture::new();
+    let config = CoqaConfig {
+        seed: 1,
+        train: 24,
+        dev: 3,
+        turns: 3,
+        passage_words: 8,
+        longest_passage_words: Some(40),
+    };
+    write_coqa(&f.path("long"), config).unwrap();
+    f
+}
+
+fn succeeds(f: &Fixture, args: &[&str]) -> String {
+    let out = f.inducer(args);
+    let message = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success(), "{args:?}: {message}");
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+fn number(v: &Value) -> f64 {
+    v.as_f64().unwrap_or_else(|| panic!("no number: {v}"))
+}
+
+#[test]
+fn parts_are_made_apart_merged_with_what_is_missing_and_completed() {
+    let f = fixture();
+    let listed = |f: &Fixture| -> Vec<Value> {
+        serde_json::from_str(&succeeds(f, &study(&["--plan", "--json"]))).unwrap()
+    };
+    let plan = listed(&f);
+    assert_eq!(
+        plan.len(),
+        4 * 2 + 2 * 2,
+        "four methods, then prefix and inducer on long inputs"
+    );
+    assert!(plan.iter().all(|r| r["done"] == false));
+    assert!(plan.iter().enumerate().all(|(i, r)| r["number"] == i + 1));
+    assert!(!f.path("out/runs").exists(), "a plan makes nothing");
+
+    succeeds(&f, &study(&["--only", "1,4"]));
+    succeeds(&f, &study(&["--shard", "2/6"]));
+    assert!(!f.path("out/report.json").exists(), "parts make no report");
+    let done: Vec<usize> = (1..)
+        .zip(listed(&f))
+        .filter(|(_, r)| r["done"] == true)
+        .map(|x| x.0)
+        .collect();
+    assert_eq!(done, [1, 2, 4, 8]);
+
+    succeeds(&f, &study(&["--merge"]));
+    let partial = json(&f.path("out/report.json"));
+    let runs = |study: &Value, method: &str| -> usize {
+        let rows = study["rows"].as_array().unwrap();
+        let row = rows.iter().find(|r| r["method"] == method).unwrap();
+        row["runs"].as_array().unwrap().len()
+    };
+    assert_eq!(
+        ["none", "prefix", "gating", "inducer"].map(|m| runs(&partial, m)),
+        [1, 1, 0, 2]
+    );
+    let page = std::fs::read_to_string(f.path("out/report.md")).unwrap();
+    assert!(
+        page.contains("Runs are missing: ") && page.contains("missing: seed 1 and 2"),
+        "{page}"
+    );
+
+    let before = std::fs::metadata(f.path("out/runs/inducer-seed2/result.json"))
+        .unwrap()
+        .modified()
+        .unwrap();
+    succeeds(&f, &study(&[]));
+    let whole = json(&f.path("out/report.json"));
+    for method in ["none", "prefix", "gating", "inducer"] {
+        assert_eq!(runs(&whole, method), 2, "{method}");
+    }
+    let after = std::fs::metadata(f.path("out/runs/inducer-seed2/result.json"))
+        .unwrap()
+        .modified()
+        .unwrap();
+    assert_eq!(before, after, "what was done is not made again");
+    everything_is_measured(&whole);
+    compared(&f);
+}
+
+fn everything_is_measured(study: &Value) {
+    let rows = study["rows"].as_array().unwrap();
+    let run = |method: &str| &rows.iter().find(|r| r["method"] == method).unwrap()["runs"][0];
+    for method in ["prefix", "gating", "inducer"] {
+        let r = run(method);
+        assert!(
+            number(&r["ter"]) > 0.0 && number(&r["meteor"]) >= 0.0,
+            "{method}"
+        );
+        assert!(number(&r["peak_bytes"]) > 1e5, "{method}");
+        let bins = r["by_length"].as_array().unwrap();
+        assert!(
+            bins.len() > 1
+                && bins
+                    .windows(2)
+                    .all(|b| number(&b[0]["to"]) < number(&b[1]["from"]))
+        );
+        assert_eq!(bins.iter().map(|b| number(&b["entries"])).sum::<f64>(), 8.0);
+        let positions = r["by_position"].as_array().unwrap();
+        let gates = r["gates"].as_array().unwrap();
+        assert_eq!(gates.len(), 2);
+        // every query is counted once by layer and once by position
+        let heads = 3.0 * 2.0;
+        let queries: f64 = positions.iter().map(|p| number(&p["queries"])).sum();
+        assert_eq!(queries % heads, 0.0);
+        let share: f64 = positions
+            .iter()
+            .map(|p| number(&p["gate"]) * number(&p["queries"]))
+            .sum();
+        let by_layer: f64 = gates.iter().map(|g| number(&g["mean"])).sum::<f64>() / 2.0;
+        assert!((share / queries - by_layer).abs() < 1e-9, "{method}");
+    }
+    // before any training, and after each of the validations
+    let drift = |method: &str| number(&run(method)["drift_curve"][0][1]);
+    for method in ["prefix", "gating", "inducer"] {
+        let curve = run(method)["drift_curve"].as_array().unwrap();
+        assert_eq!((&curve[0][0], curve.len()), (&0.into(), 1 + 6), "{method}");
+        assert!(drift(method) > 0.0);
+    }
+    assert!(
+        drift("none").abs() < 1e-6,
+        "the untuned backbone is the frozen model"
+    );
+    assert!(run("none")["gates"].as_array().unwrap().is_empty());
+    assert_eq!(study["long"]["rows"].as_array().unwrap().len(), 2);
+    assert!(number(&study["long"]["rows"][0]["runs"][0]["coqa"][1]) >= 0.0);
+    assert!(number(&rows[1]["p_value"]) > 0.0);
+    assert!(study["ledger"].is_null());
+}
+
+fn compared(f: &Fixture) {
+    std::fs::copy(f.path("out/report.json"), f.path("a.json")).unwrap();
+    succeeds(
+        f,
+        &[
+            "report",
+            "--compare",
+            "a.json",
+            "out/report.json",
+            "--out",
+            "compared",
+        ],
+    );
+    let found = json(&f.path("compared/compare.json"));
+    let lines = found["lines"].as_array().unwrap();
+    assert_eq!(lines.len(), 4 * 6);
+    assert!(
+        lines
+            .iter()
+            .all(|l| l["difference"].is_null() || l["difference"] == 0.0)
+    );
+    for name in ["compare.html", "compare.md"] {
+        let text = std::fs::read_to_string(f.path("compared").join(name)).unwrap();
+        assert!(text.contains("Inducer-tuning"), "{name}");
+    }
+    // an old report has fewer fields, a newer one may mean something else
+    let mut report = json(&f.path("a.json"));
+    report["schema"] = 99.into();
+    std::fs::write(f.path("new.json"), report.to_string()).unwrap();
+    f.fails(
+        &["report", "--compare", "a.json", "new.json"],
+        &["new.json", "`schema`", "99"],
+    );
+    std::fs::write(f.path("broken.json"), "{").unwrap();
+    f.fails(
+        &["report", "--compare", "a.json", "broken.json"],
+        &["broken.json"],
+    );
+    f.fails(
+        &["report", "--compare", "a.json", "absent.json"],
+        &["absent.json"],
+    );
+}
+
+#[test]
+fn numbers_that_are_not_in_the_list_are_refused() {
+    let f = fixture();
+    f.fails(&study(&["--only", "13"]), &["--only 13", "1 to 12"]);
+    for shard in ["0/2", "3/2", "a/b", "1"] {
+        let out = f.inducer(&study(&["--shard", shard]));
+        let message = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(2), "{shard}: {message}");
+        assert!(message.contains("I/N"), "{message}");
+    }
+}
+
+#[test]
+fn an_old_report_is_still_read() {
+    let f = Fixture::new();
+    let old = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/data/report-schema-1.json"
+    );
+    succeeds(&f, &["report", "--compare", old, old, "--out", "compared"]);
+    let found = json(&f.path("compared/compare.json"));
+    assert!(
+        found["lines"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|l| l["method"] == "inducer")
+    );
+}
