@@ -206,9 +206,15 @@ fn total(shapes: &[Shape]) -> usize {
         .sum()
 }
 
-/// Number of stored parameters, special tokens' rows not counted.
+/// Number of a backbone's own parameters: a tied head once, a classification head not.
+pub fn of_backbone(backbone: &dyn Describe) -> usize {
+    total(&backbone.tensors())
+}
+
+/// Number of stored parameters. The special tokens' rows and a classification head, which go with every method, are not counted, as in the
+/// paper's tables.
 pub fn stored(config: &AdapterConfig, backbone: &dyn Describe) -> usize {
-    total(&adapter(config, backbone))
+    total(&adapter(config, backbone)) - total(&backbone.head())
 }
 
 /// The tensors that are trained: a reparametrised prefix through its network.
@@ -220,7 +226,7 @@ pub fn trained_tensors(config: &AdapterConfig, backbone: &dyn Describe) -> Vec<S
     all
 }
 
-/// Number of trained parameters, special tokens' rows not counted.
+/// Number of trained parameters, counted as [`stored`] counts.
 pub fn trained(config: &AdapterConfig, backbone: &dyn Describe) -> usize {
-    total(&trained_tensors(config, backbone))
+    total(&trained_tensors(config, backbone)) - total(&backbone.head())
 }

@@ -74,7 +74,7 @@ pub fn study(plan: &Plan, args: &ReportArgs, threads: usize, started: SystemTime
                 hidden: b.describe().hidden(),
                 heads: b.describe().heads(),
                 vocabulary: b.vocabulary(),
-                parameters: parameters(b),
+                parameters: shapes::of_backbone(b.describe()),
                 fingerprint: first.config.backbone_fingerprint.clone(),
             },
             comparable: comparable(plan, args, matchers.as_deref()),
@@ -88,15 +88,6 @@ pub fn study(plan: &Plan, args: &ReportArgs, threads: usize, started: SystemTime
 
 fn first(part: &Part) -> Result<&Planned> {
     part.runs.first().context("a study needs a run")
-}
-
-/// Parameters that percentages are of: the tied head once, RoBERTa without its classification head.
-fn parameters(backbone: &BackboneConfig) -> usize {
-    let tensors = backbone.describe().tensors();
-    tensors
-        .iter()
-        .map(|(_, shape)| shape.iter().product::<usize>())
-        .sum()
 }
 
 fn settings(part: &Part, plan: &Plan) -> Result<Settings> {
@@ -198,7 +189,7 @@ fn row(planned: &Planned, backbone: &BackboneConfig) -> Result<Row> {
         adapter: serde_json::to_value(adapter)?,
         trained,
         stored: shapes::stored(adapter, backbone.describe()),
-        share: 100.0 * trained as f64 / parameters(backbone) as f64,
+        share: 100.0 * trained as f64 / shapes::of_backbone(backbone.describe()) as f64,
         learning_rate: (planned.config.train.steps > 0)
             .then_some(planned.config.train.learning_rate),
         runs: Vec::new(),
@@ -334,7 +325,7 @@ fn comparable(plan: &Plan, args: &ReportArgs, matchers: Option<&[String]>) -> Ve
 }
 
 fn backbone_words(backbone: &BackboneConfig) -> String {
-    let count = crate::page::words::count(parameters(backbone) as u64);
+    let count = crate::page::words::count(shapes::of_backbone(backbone.describe()) as u64);
     match backbone {
         BackboneConfig::Gpt2(b) => {
             let small = Gpt2Config::small();

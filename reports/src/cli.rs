@@ -205,8 +205,29 @@ pub struct Hyper {
     #[arg(long)]
     pub learning_rate: Option<f64>,
     /// Warm-up steps [default: 500, at most a sixth of the steps]
-    #[arg(long)]
+    #[arg(long, visible_alias = "warmup-steps")]
     pub warmup: Option<usize>,
+    /// Warm-up as a share of the steps, 0 to 1
+    #[arg(long, conflicts_with = "warmup", value_parser = share)]
+    pub warmup_ratio: Option<f64>,
+    /// The learning rate after the warm-up
+    #[arg(long, value_enum, default_value = "linear")]
+    pub schedule: ScheduleName,
+    /// Power of the polynomial schedule
+    #[arg(long, default_value_t = 1.0, value_parser = positive)]
+    pub power: f64,
+    /// Where the polynomial schedule ends, as a share of the learning rate
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
+    pub end: f64,
+    /// Optimiser: AdamW's decay is apart from the gradient, Adam's is in it
+    #[arg(long, value_enum, default_value = "adamw")]
+    pub optimiser: OptimiserName,
+    /// Weight decay of matrices [default: 0 for generation, 0.1 for classification]
+    #[arg(long)]
+    pub weight_decay: Option<f64>,
+    /// Stop after so many validations without a new best [default: 5 for generation, never for classification]
+    #[arg(long)]
+    pub patience: Option<usize>,
     /// Dropout rate [default: 0.1]
     #[arg(long)]
     pub dropout: Option<f64>,
@@ -222,6 +243,44 @@ pub struct Hyper {
     /// Steps between two checkpoints
     #[arg(long, default_value_t = 50)]
     pub checkpoint_every: usize,
+}
+
+/// How the learning rate goes after the warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ScheduleName {
+    /// In a line to 0
+    Linear,
+    /// By --power to --end
+    Polynomial,
+    /// No change
+    Constant,
+    /// Half a cosine to 0
+    Cosine,
+}
+
+/// An optimiser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OptimiserName {
+    /// Decoupled decay
+    Adamw,
+    /// Decay in the gradient
+    Adam,
+}
+
+/// A number from 0 to 1.
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(x) if (0.0..=1.0).contains(&x) => Ok(x),
+        _ => Err(format!("expected a number from 0 to 1, found `{text}`")),
+    }
+}
+
+/// A number above 0.
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(x) if x > 0.0 && f64::is_finite(x) => Ok(x),
+        _ => Err(format!("expected a number above 0, found `{text}`")),
+    }
 }
 
 /// Limits of decoding and scoring.

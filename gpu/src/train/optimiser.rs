@@ -9,7 +9,7 @@ use num_traits::ToPrimitive as _;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// AdamW's constants (section 6).
+/// Adam's constants (section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdamWConfig {
@@ -19,8 +19,11 @@ pub struct AdamWConfig {
     pub beta2: f64,
     /// ε.
     pub eps: f64,
-    /// Decoupled weight decay, on matrices only (not on biases and LayerNorms).
+    /// Weight decay, on matrices only (not on biases and LayerNorms).
     pub weight_decay: f64,
+    /// Whether the decay is part of the gradient, `g + wd·θ`, as in Adam; else it is decoupled from it, as in AdamW.
+    #[serde(default)]
+    pub coupled: bool,
 }
 
 impl Default for AdamWConfig {
@@ -30,6 +33,7 @@ impl Default for AdamWConfig {
             beta2: 0.999,
             eps: 1e-8,
             weight_decay: 0.0,
+            coupled: false,
         }
     }
 }
@@ -78,7 +82,14 @@ impl AdamW {
                     p.name
                 ))
             })?;
-            let g = g.contiguous()?;
+            let plain =
+                p.tensor.rank() < 2 || p.name.ends_with("bias") || p.name.ends_with("_bias");
+            let decay = if plain { 0.0 } else { c.weight_decay };
+            let g = match c.coupled && decay > 0.0 {
+                // the moments multiply by `scale`, which is for the gradient alone
+                true => (g + (&p.tensor * (decay / scale))?)?,
+                false => g.contiguous()?,
+            };
             let [m, v] = match self.moments.remove(&p.name) {
                 Some(pair) => pair,
                 None => [g.zeros_like()?, g.zeros_like()?],
@@ -95,12 +106,9 @@ impl AdamW {
                 squared: true,
             }
             .apply(v, &g)?;
-            let plain =
-                p.tensor.rank() < 2 || p.name.ends_with("bias") || p.name.ends_with("_bias");
-            let decay = if plain { 0.0 } else { c.weight_decay };
             p.tensor = AdamStep {
                 lr,
-                decay,
+                decay: if c.coupled { 0.0 } else { decay },
                 eps: c.eps,
                 c1: corrections.0,
                 c2: corrections.1,
@@ -142,4 +150,66 @@ pub fn global_norm(gradients: &Gradients) -> Result<f64> {
         };
     }
     Ok(total.sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    fn matrix(values: [f64; 4]) -> Tensor {
+        Tensor::from_vec(values.to_vec(), (2, 2), &Device::Cpu).unwrap()
+    }
+
+    /// Three steps of `torch.optim.Adam` and `AdamW` (torch 2.15.0, f64): lr 0.01, betas (0.9, 0.98), eps 1e-6, weight_decay 0.1.
+    #[test]
+    fn three_steps_are_those_of_torch_with_either_decay() {
+        let gradients = [
+            [0.1, -0.3, 0.7, 0.02],
+            [-0.2, 0.5, 0.1, -0.4],
+            [0.05, 0.25, -0.6, 0.3],
+        ];
+        let expected = [
+            (
+                true,
+                [
+                    0.488_249_461_298_297_6,
+                    -1.241_242_463_875_372_7,
+                    1.977_538_005_672_377_7,
+                    0.121_967_288_702_057_13,
+                ],
+            ),
+            (
+                false,
+                [
+                    0.493_537_289_874_517_3,
+                    -1.243_807_030_059_428_2,
+                    1.975_918_570_390_046_4,
+                    0.122_260_217_713_451_08,
+                ],
+            ),
+        ];
+        for (coupled, expected) in expected {
+            // clipping by a half of doubled gradients is no clipping, and must leave the decay alone
+            for (factor, scale) in [(1.0, 1.0), (2.0, 0.5)] {
+                let mut p = Parameter::new("w", matrix([0.5, -1.25, 2.0, 0.125]), true);
+                let mut adam = AdamW::new(AdamWConfig {
+                    beta1: 0.9,
+                    beta2: 0.98,
+                    eps: 1e-6,
+                    weight_decay: 0.1,
+                    coupled,
+                });
+                for g in gradients {
+                    let g = matrix(g.map(|x| x * factor));
+                    let all = Gradients::from([("w".to_string(), g)]);
+                    adam.step(vec![&mut p], &all, 0.01, scale).unwrap();
+                }
+                let found: Vec<f64> = p.tensor.flatten_all().unwrap().to_vec1().unwrap();
+                for (f, e) in found.iter().zip(expected) {
+                    assert!((f - e).abs() < 1e-14, "coupled {coupled}: {f} {e}");
+                }
+            }
+        }
+    }
 }

@@ -83,6 +83,7 @@ impl TrainConfig {
                 beta2: 0.98,
                 eps: 1e-6,
                 weight_decay: 0.1,
+                coupled: false,
             },
             patience: None,
             ..Self::generation(learning_rate, steps)

@@ -2,12 +2,14 @@
 
 use crate::cli::ParamsArgs;
 use anyhow::Result;
-use inducer_gpu::{AdapterConfig, Gpt2Config, Method, shapes};
+use inducer_gpu::{AdapterConfig, BackboneConfig, Gpt2Config, Method, RobertaConfig, shapes};
 use serde::Serialize;
 
 /// One row of the table.
 #[derive(Debug, Serialize)]
 pub struct Row {
+    /// `gpt2` or `roberta`.
+    pub backbone: &'static str,
     /// Method.
     pub method: String,
     /// Trained parameters.
@@ -22,34 +24,56 @@ pub struct Row {
     pub paper: Option<&'static str>,
 }
 
-fn paper(method: Method) -> Option<&'static str> {
-    Some(match method {
-        Method::Full => "100.00 %",
-        Method::Adapter | Method::Adaptive => "1.62 %",
-        Method::Lora
-        | Method::MamAdapter
-        | Method::Gating
-        | Method::Inducer
-        | Method::InducerLora
-        | Method::MamInducer => "1.61 %",
-        Method::Prefix => "7.98 % (1.60 % stored)",
-        Method::Extension => "1.55 %",
-        Method::None | Method::Bitfit => return None,
+/// What the paper prints: Tables 1, 3 and 5 for GPT-2 small, Table 2 for RoBERTa base.
+fn paper(method: Method, backbone: &BackboneConfig) -> Option<&'static str> {
+    let nlu = match backbone {
+        BackboneConfig::Gpt2(c) if *c == Gpt2Config::small() => false,
+        BackboneConfig::Roberta(c) if same_size(c) => true,
+        _ => return None,
+    };
+    Some(match (nlu, method) {
+        (_, Method::Full) => "100.00 %",
+        (false, Method::Adapter | Method::Adaptive) => "1.62 %",
+        (
+            false,
+            Method::Lora
+            | Method::MamAdapter
+            | Method::Gating
+            | Method::Inducer
+            | Method::InducerLora
+            | Method::MamInducer,
+        ) => "1.61 %",
+        (false, Method::Prefix) => "7.98 % (1.60 % stored)",
+        (false, Method::Extension) => "1.55 %",
+        (true, Method::Inducer | Method::InducerLora | Method::MamInducer) => "0.5 %",
+        (true, Method::Bitfit) => "0.1 %",
+        _ => return None,
     })
+}
+
+fn same_size(c: &RobertaConfig) -> bool {
+    let base = RobertaConfig::base();
+    (c.hidden_size, c.num_hidden_layers, c.vocab_size)
+        == (base.hidden_size, base.num_hidden_layers, base.vocab_size)
 }
 
 fn row(
     name: &str,
     config: &AdapterConfig,
-    backbone: &Gpt2Config,
+    backbone: &BackboneConfig,
     paper: Option<&'static str>,
 ) -> Row {
+    let describe = backbone.describe();
     let (trained, stored, all) = (
-        shapes::trained(config, backbone),
-        shapes::stored(config, backbone),
-        backbone.parameters() as f64,
+        shapes::trained(config, describe),
+        shapes::stored(config, describe),
+        shapes::of_backbone(describe) as f64,
     );
     Row {
+        backbone: match backbone {
+            BackboneConfig::Gpt2(_) => "gpt2",
+            BackboneConfig::Roberta(_) => "roberta",
+        },
         method: name.into(),
         trained,
         stored,
@@ -59,51 +83,28 @@ fn row(
     }
 }
 
-/// The table of a backbone.
-pub fn table(backbone: &Gpt2Config) -> Vec<Row> {
-    let small = *backbone == Gpt2Config::small();
-    Method::ALL
-        .iter()
-        .filter(|m| **m != Method::None)
-        .map(|m| {
-            row(
-                m.title(),
-                &m.for_backbone(backbone),
-                backbone,
-                if small { paper(*m) } else { None },
-            )
-        })
+/// The table of a backbone. The special tokens' rows, or the classification head, are trained with every method and not counted.
+pub fn table(backbone: &BackboneConfig) -> Vec<Row> {
+    let methods = Method::ALL.iter().filter(|m| **m != Method::None);
+    methods
+        .map(|m| row(m.title(), &m.on(backbone), backbone, paper(*m, backbone)))
         .collect()
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// Files that are missing or broken.
-pub fn run(args: &ParamsArgs) -> Result<()> {
-    let backbone = match &args.backbone {
-        Some(dir) => Gpt2Config::read(dir)?,
-        None => Gpt2Config::small(),
-    };
-    let rows = match &args.adapter {
-        Some(path) => vec![row(
-            &path.display().to_string(),
-            &AdapterConfig::read(path)?,
-            &backbone,
-            None,
-        )],
-        None => table(&backbone),
-    };
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
-        return Ok(());
-    }
+fn print(backbone: &BackboneConfig, rows: &[Row]) {
+    let d = backbone.describe();
     println!(
-        "Backbone: {} layers, hidden {}, {} heads, {} parameters\n",
-        backbone.n_layer,
-        backbone.n_embd,
-        backbone.n_head,
-        backbone.parameters()
+        "Backbone: {}, {} layers, hidden {}, {} heads, {} parameters{}\n",
+        rows.first().map_or("", |r| r.backbone),
+        d.layers(),
+        d.hidden(),
+        d.heads(),
+        shapes::of_backbone(d),
+        match backbone {
+            BackboneConfig::Gpt2(_) => "",
+            BackboneConfig::Roberta(_) =>
+                " without the pooler and the head, which is trained with every method",
+        }
     );
     println!(
         "{:<28} {:>12} {:>9} {:>12} {:>9}   paper",
@@ -120,5 +121,68 @@ pub fn run(args: &ParamsArgs) -> Result<()> {
             r.paper.unwrap_or("–")
         );
     }
+}
+
+/// Runs the command: a backbone's table, or those of the paper's two backbones.
+///
+/// # Errors
+/// Files that are missing or broken.
+pub fn run(args: &ParamsArgs) -> Result<()> {
+    let backbones = match &args.backbone {
+        Some(dir) => vec![BackboneConfig::read(dir)?],
+        None if args.adapter.is_some() => vec![BackboneConfig::Gpt2(Gpt2Config::small())],
+        None => vec![
+            BackboneConfig::Gpt2(Gpt2Config::small()),
+            BackboneConfig::Roberta(RobertaConfig::base()),
+        ],
+    };
+    let mut all = Vec::new();
+    for (i, backbone) in backbones.iter().enumerate() {
+        let rows = match &args.adapter {
+            Some(path) => {
+                let config = AdapterConfig::read(path)?;
+                vec![row(&path.display().to_string(), &config, backbone, None)]
+            }
+            None => table(backbone),
+        };
+        if !args.json {
+            if i > 0 {
+                println!();
+            }
+            print(backbone, &rows);
+        }
+        all.extend(rows);
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&all)?);
+    }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The paper prints two decimals for GPT-2 and one for RoBERTa.
+    #[test]
+    fn every_percentage_that_the_paper_prints_comes_out() {
+        let backbones = [
+            (BackboneConfig::Gpt2(Gpt2Config::small()), 2, 11),
+            (BackboneConfig::Roberta(RobertaConfig::base()), 1, 5),
+        ];
+        for (backbone, digits, printed) in backbones {
+            let rows = table(&backbone);
+            let with: Vec<&Row> = rows.iter().filter(|r| r.paper.is_some()).collect();
+            assert_eq!(with.len(), printed);
+            for r in with {
+                let paper = r.paper.unwrap();
+                let digits = if r.method == "Fine-tuning" { 2 } else { digits };
+                let trained = format!("{:.digits$} %", r.trained_percent);
+                assert_eq!(paper.split(" (").next().unwrap(), trained, "{}", r.method);
+                if paper.contains("stored") {
+                    assert!(paper.contains(&format!("({:.2} % stored)", r.stored_percent)));
+                }
+            }
+        }
+    }
 }

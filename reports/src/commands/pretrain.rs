@@ -244,6 +244,7 @@ pub fn pretrain(
             beta2: 0.95,
             eps: 1e-8,
             weight_decay: 0.1,
+            coupled: false,
         },
         validate_every: (config.steps / 5).max(1),
         patience: None,

@@ -1,11 +1,11 @@
 //! `inducer train`: one method, one seed.
 
-use crate::cli::{DeviceName, Hyper, Inputs, TrainArgs};
+use crate::cli::{DeviceName, Hyper, Inputs, OptimiserName, ScheduleName, TrainArgs};
 use crate::run::{self, Prepared, RunConfig};
 use crate::{compute, progress};
 use anyhow::{Context, Result, bail, ensure};
 use inducer_datasets::{Malformed, Splits, Surface, Task, directory};
-use inducer_gpu::train::TrainConfig;
+use inducer_gpu::train::{Schedule, TrainConfig};
 use inducer_gpu::{AdapterConfig, BackboneConfig, Method};
 use std::path::Path;
 
@@ -67,7 +67,22 @@ pub fn training(
         false => TrainConfig::classification(rate, steps),
     };
     config.seed = seed;
-    config.warmup = hyper.warmup.unwrap_or(config.warmup);
+    let by_ratio = hyper
+        .warmup_ratio
+        .map(|r| (r * steps as f64).round() as usize);
+    config.warmup = hyper.warmup.or(by_ratio).unwrap_or(config.warmup);
+    config.schedule = match hyper.schedule {
+        ScheduleName::Linear => Schedule::Linear,
+        ScheduleName::Constant => Schedule::Constant,
+        ScheduleName::Cosine => Schedule::Cosine,
+        ScheduleName::Polynomial => Schedule::Polynomial {
+            power: hyper.power,
+            end: hyper.end,
+        },
+    };
+    config.optimiser.coupled = hyper.optimiser == OptimiserName::Adam;
+    config.optimiser.weight_decay = hyper.weight_decay.unwrap_or(config.optimiser.weight_decay);
+    config.patience = hyper.patience.or(config.patience);
     config.dropout = hyper.dropout.unwrap_or(dropout);
     config.accumulation = hyper.accumulation;
     config.clip_micro_batches = hyper.clip_micro_batches;

@@ -276,7 +276,7 @@ fn samples_section(study: &Study) -> String {
 
 fn record_section(study: &Study) -> String {
     let mut body = format!(
-        "<h3>Run it again</h3>\n<pre tabindex=\"0\" role=\"region\" aria-label=\"Command\"><code>{}</code></pre>\n",
+        "<h3>Run it again</h3>\n<pre tabindex=\"0\" role=\"group\" aria-label=\"Command\"><code>{}</code></pre>\n",
         html(&study.provenance.rerun)
     );
     body += &record::sources(study).html();

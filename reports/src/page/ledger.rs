@@ -199,7 +199,7 @@ fn group(heading: &str, what: &str, entries: &[&Entry<'_>]) -> String {
     let lines: String = entries.iter().map(|entry| line(entry)).collect();
     let details: String = entries.iter().map(|entry| details(entry)).collect();
     format!(
-        "<p>{}</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{label}\"><table><caption>{label}</caption>\n<thead><tr><th scope=\"col\" class=\"w\">Claim</th><th scope=\"col\" class=\"w\">Statement</th><th scope=\"col\">Verdict</th><th scope=\"col\">Worst error</th><th scope=\"col\">Its bound</th><th scope=\"col\">Control’s error</th></tr></thead>\n<tbody>\n{lines}</tbody></table></div>\n<h3>Each of them</h3>\n{details}",
+        "<p>{}</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{label}\"><table><caption>{label}</caption>\n<thead><tr><th scope=\"col\" class=\"w\">Claim</th><th scope=\"col\" class=\"w\">Statement</th><th scope=\"col\">Verdict</th><th scope=\"col\">Worst error</th><th scope=\"col\">Its bound</th><th scope=\"col\">Control’s error</th></tr></thead>\n<tbody>\n{lines}</tbody></table></div>\n<h3>Each of them</h3>\n{details}",
         html(what)
     )
 }
