@@ -6,6 +6,7 @@ pub mod config;
 pub mod error;
 pub mod generate;
 pub mod gpt2;
+pub mod hub;
 pub mod init;
 pub mod merge;
 pub mod method;

@@ -4,46 +4,46 @@
 //! Computed in f64 and rounded once to the backbone's type, so a merged weight is within half a unit in its last place of the exact one; the
 //! merged model's projections then differ from the unmerged one's by that and by the rounding of a sum of d products.
 
-use crate::config::AdapterConfig;
+use crate::backbone::Backbone;
+use crate::config::{AdapterConfig, Target};
 use crate::error::Result;
-use crate::gpt2::Gpt2;
 use crate::model::ADDED;
 use crate::saved::Saved;
 use candle_core::{DType, Tensor};
 
 /// Folds LoRA and tuned backbone tensors of `saved` into `backbone`; returns the parts that cannot be folded (an inducer, a prefix, adapters), if
-/// there are any. Trained rows of special tokens stay with that rest, or, without a rest, become the last rows of the embedding.
+/// there are any. Trained rows of special tokens stay with that rest, or, without a rest, become the last rows of the embedding; a classification
+/// head goes into the backbone and stays with a rest as well.
 ///
 /// # Errors
 /// A tensor is missing or does not fit.
-pub fn merge(backbone: &mut Gpt2, saved: &Saved) -> Result<Option<Saved>> {
+pub fn merge(backbone: &mut Backbone, saved: &Saved) -> Result<Option<Saved>> {
     let mut rest = saved.clone();
+    let head = backbone.describe().head();
     for p in backbone.parameters_mut() {
-        if let Some(t) = rest.tensors.remove(&p.name) {
+        let found = match head.iter().any(|(name, _)| *name == p.name) {
+            true => rest.tensors.get(&p.name).cloned(),
+            false => rest.tensors.remove(&p.name),
+        };
+        if let Some(t) = found {
             p.tensor = t.to_dtype(p.tensor.dtype())?;
         }
     }
     if let Some(lora) = rest.config.lora.take() {
-        let d = backbone.config.n_embd;
         let scale = lora.alpha / lora.rank as f64;
-        for (i, block) in backbone.blocks.iter_mut().enumerate() {
+        for i in 0..backbone.describe().layers() {
+            let at = backbone.describe().attention(i);
             for target in &lora.targets {
                 let mut take = |name: &str| -> Result<Option<Tensor>> {
-                    let name = format!("transformer.h.{i}.attn.lora.{}.{name}", target.letter());
+                    let name = format!("{at}.lora.{}.{name}", target.letter());
                     let t = rest.tensors.remove(&name);
                     Ok(t.map(|t| t.to_dtype(DType::F64)).transpose()?)
                 };
-                let from = *target as usize * d;
                 if let (Some(a), Some(b)) = (take("a")?, take("b")?) {
-                    let update = (a.t()?.matmul(&b.t()?)? * scale)?;
-                    add(
-                        &mut block.c_attn[0].tensor,
-                        &update.pad_with_zeros(1, from, 2 * d - from)?,
-                    )?;
+                    add_weight(backbone, i, *target, &(b.matmul(&a)? * scale)?)?;
                 }
                 if let Some(bias) = take("bias")? {
-                    let update = (bias * scale)?.pad_with_zeros(0, from, 2 * d - from)?;
-                    add(&mut block.c_attn[1].tensor, &update)?;
+                    add_bias(backbone, i, *target, &(bias * scale)?)?;
                 }
             }
         }
@@ -56,12 +56,39 @@ pub fn merge(backbone: &mut Gpt2, saved: &Saved) -> Result<Option<Saved>> {
     if rest.config.attention.is_some() || rest.config.ffn.is_some() {
         return Ok(Some(rest));
     }
-    if let Some(added) = rest.tensors.remove(ADDED) {
+    if let (Backbone::Gpt2(backbone), Some(added)) = (backbone, rest.tensors.remove(ADDED)) {
         let added = added.to_dtype(backbone.wte.tensor.dtype())?;
         backbone.config.vocab_size += added.dim(0)?;
         backbone.wte.tensor = Tensor::cat(&[&backbone.wte.tensor, &added], 0)?;
     }
     Ok(None)
+}
+
+/// Adds `update` [d out, d in] to a layer's projection: GPT-2 has one matrix [d in, 3 d out], RoBERTa three [d out, d in].
+fn add_weight(backbone: &mut Backbone, layer: usize, of: Target, update: &Tensor) -> Result<()> {
+    let place = of as usize;
+    match backbone {
+        Backbone::Gpt2(b) => {
+            let d = b.config.n_embd;
+            let update = update.t()?.contiguous()?;
+            let update = update.pad_with_zeros(1, place * d, (2 - place) * d)?;
+            add(&mut b.blocks[layer].c_attn[0].tensor, &update)
+        }
+        Backbone::Roberta(b) => add(&mut b.layers[layer].qkv[place][0].tensor, update),
+    }
+}
+
+/// The same for the bias, [d].
+fn add_bias(backbone: &mut Backbone, layer: usize, of: Target, update: &Tensor) -> Result<()> {
+    let place = of as usize;
+    match backbone {
+        Backbone::Gpt2(b) => {
+            let d = b.config.n_embd;
+            let update = update.pad_with_zeros(0, place * d, (2 - place) * d)?;
+            add(&mut b.blocks[layer].c_attn[1].tensor, &update)
+        }
+        Backbone::Roberta(b) => add(&mut b.layers[layer].qkv[place][1].tensor, update),
+    }
 }
 
 /// `weight + update`, in f64, rounded to the weight's type.

@@ -1,20 +1,22 @@
-//! PEFT's own layout for adapters that it knows: LoRA and prefix-tuning on GPT-2.
+//! PEFT's own layout for adapters that it knows: LoRA on both backbones and prefix-tuning on GPT-2 (PEFT has none for RoBERTa's classifier).
 //!
 //! ```text
 //! LoRA    transformers' GPT-2 has one fused projection c_attn [d, 3d]; PEFT puts one pair (A [R, d], B [3d, R]) on it.
 //!         Ours has a pair for each of q, k, v. Out: R = r · targets, A stacked, B block by block, and since PEFT scales by
 //!         lora_alpha / R, lora_alpha = α · targets. The bias of Eq. (10) is PEFT's `lora_bias`. In: each of q, k, v gets all of A and its rows of B.
+//!         RoBERTa has three projections, query, key, value: each has a pair of its own there as here, and the head is a `modules_to_save`.
 //! Prefix  prompt_embeddings [l, 2 L d], read as [l, 2L, H, p]: layer i's keys at 2i, its values at 2i + 1; text starts at position l.
 //! ```
 //!
 //! Trained rows of special tokens go out as PEFT saves a resized embedding: the whole matrix, under the model's own name for it. The
 //! model it is loaded into must have been resized (`model.resize_token_embeddings(rows)`).
 
-use crate::config::{AdapterConfig, Attention, Gpt2Config, Lora, Target};
+use crate::backbone::{Backbone, BackboneConfig};
+use crate::config::{AdapterConfig, Attention, Gpt2Config, Lora, RobertaConfig, Target};
 use crate::error::{Error, Result};
-use crate::gpt2::Gpt2;
 use crate::model::{ADDED, write_json};
 use crate::saved::{Saved, write_tensors};
+use crate::shapes::Describe as _;
 use crate::weights::Weights;
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
@@ -29,6 +31,10 @@ const EMBEDDING: [&str; 2] = [
 ];
 const PROMPT: &str = "prompt_embeddings";
 const PARTS: [Target; 3] = [Target::Q, Target::K, Target::V];
+/// RoBERTa's names of q, k, v.
+const MODULES: [&str; 3] = ["query", "key", "value"];
+/// Before every tensor's name beside a LoRA.
+const WRAPPED: &str = "base_model.model.";
 
 /// Whether an `adapter_config.json` is PEFT's own.
 ///
@@ -51,7 +57,35 @@ fn field(path: &Path) -> Result<serde_json::Value> {
 }
 
 fn projection(layer: usize) -> String {
-    format!("base_model.model.transformer.h.{layer}.attn.c_attn")
+    format!("{WRAPPED}transformer.h.{layer}.attn.c_attn")
+}
+
+fn module(layer: usize, target: Target) -> String {
+    let name = MODULES[target as usize];
+    format!("{WRAPPED}roberta.encoder.layer.{layer}.attention.self.{name}")
+}
+
+/// What a tensor of RoBERTa's LoRA is called here, there, and its shape; the head last.
+fn roberta_names(lora: &Lora, backbone: &RobertaConfig) -> Vec<(String, String, Vec<usize>)> {
+    let (d, r) = (backbone.hidden_size, lora.rank);
+    let mut all = Vec::new();
+    for i in 0..backbone.num_hidden_layers {
+        for target in &lora.targets {
+            let at = format!("{}.lora.{}", backbone.attention(i), target.letter());
+            let there = module(i, *target);
+            let mut push = |own: &str, name: &str, shape: Vec<usize>| {
+                all.push((format!("{at}.{own}"), format!("{there}.{name}"), shape));
+            };
+            push("a", "lora_A.weight", vec![r, d]);
+            push("b", "lora_B.weight", vec![d, r]);
+            if lora.bias {
+                push("bias", "lora_B.bias", vec![d]);
+            }
+        }
+    }
+    let head = backbone.head().into_iter();
+    all.extend(head.map(|(name, shape)| (name.clone(), format!("{WRAPPED}{name}"), shape)));
+    all
 }
 
 fn own(layer: usize, target: Target, name: &str) -> String {
@@ -62,7 +96,7 @@ fn own(layer: usize, target: Target, name: &str) -> String {
 ///
 /// # Errors
 /// The adapter has a part that PEFT does not know; the directory cannot be written.
-pub fn export(saved: &Saved, backbone: &Gpt2, dir: &Path) -> Result<()> {
+pub fn export(saved: &Saved, backbone: &Backbone, dir: &Path) -> Result<()> {
     let c = &saved.config;
     let unknown =
         |field: &str, message: &str| Err(Error::config("adapter_config.json", field, message));
@@ -78,6 +112,20 @@ pub fn export(saved: &Saved, backbone: &Gpt2, dir: &Path) -> Result<()> {
             "PEFT's layout holds no backbone tensors; `merge` makes a backbone of them",
         );
     }
+    let backbone = match backbone {
+        Backbone::Gpt2(b) => b,
+        Backbone::Roberta(b) => {
+            let (None, Some(lora)) = (&c.attention, &c.lora) else {
+                return unknown(
+                    "attention",
+                    "PEFT's layout for RoBERTa holds LoRA alone: its prefix-tuning takes no classifier of this kind",
+                );
+            };
+            let (config, tensors) = roberta_out(saved, lora, &b.config)?;
+            write_tensors(dir, &tensors)?;
+            return write_json(&dir.join("adapter_config.json"), &config);
+        }
+    };
     let (config, mut tensors) = match (&c.attention, &c.lora) {
         (None, Some(lora)) => lora_out(saved, lora, &backbone.config)?,
         (
@@ -113,6 +161,20 @@ pub fn export(saved: &Saved, backbone: &Gpt2, dir: &Path) -> Result<()> {
 }
 
 type Exported = (serde_json::Value, BTreeMap<String, Tensor>);
+
+fn roberta_out(saved: &Saved, lora: &Lora, backbone: &RobertaConfig) -> Result<Exported> {
+    let mut tensors = BTreeMap::new();
+    for (own, there, _) in roberta_names(lora, backbone) {
+        tensors.insert(there, saved.tensor(&own)?.clone());
+    }
+    let modules: Vec<&str> = lora.targets.iter().map(|t| MODULES[*t as usize]).collect();
+    let config = json!({
+        "peft_type": "LORA", "task_type": saved.config.task_type, "base_model_name_or_path": saved.config.base_model_name_or_path,
+        "r": lora.rank, "lora_alpha": lora.alpha, "lora_dropout": lora.dropout, "lora_bias": lora.bias,
+        "target_modules": modules, "modules_to_save": ["classifier"], "fan_in_fan_out": false, "bias": "none", "inference_mode": true,
+    });
+    Ok((config, tensors))
+}
 
 fn lora_out(saved: &Saved, lora: &Lora, backbone: &Gpt2Config) -> Result<Exported> {
     let (count, d, r) = (lora.targets.len(), backbone.n_embd, lora.rank);
@@ -203,7 +265,7 @@ struct Given {
 }
 
 impl Given {
-    fn check(&self, path: &Path) -> Result<()> {
+    fn check(&self, path: &Path, fused: bool) -> Result<()> {
         let bad = |field: &str, message: String| Err(Error::config(path, field, message));
         if self.peft_type == "PREFIX_TUNING" {
             if self.num_virtual_tokens == 0 {
@@ -237,7 +299,7 @@ impl Given {
             return bad("bias", format!("expected \"none\", found {:?}", self.bias));
         }
         let modules = self.target_modules.clone().unwrap_or_default();
-        if modules != json!(["c_attn"]) {
+        if fused && modules != json!(["c_attn"]) {
             return bad(
                 "target_modules",
                 format!("expected [\"c_attn\"], found {modules}"),
@@ -245,22 +307,106 @@ impl Given {
         }
         Ok(())
     }
+
+    /// RoBERTa's projections with LoRA, in the order q, k, v.
+    fn targets(&self, path: &Path) -> Result<Vec<Target>> {
+        let given = self.target_modules.clone().unwrap_or_default();
+        let names: Option<Vec<&str>> = given
+            .as_array()
+            .and_then(|all| all.iter().map(|m| m.as_str()).collect());
+        let known = names.filter(|n| !n.is_empty() && n.iter().all(|m| MODULES.contains(m)));
+        let Some(known) = known else {
+            let message =
+                format!("expected a list of \"query\", \"key\", \"value\", found {given}");
+            return Err(Error::config(path, "target_modules", message));
+        };
+        let has = |t: &Target| known.contains(&MODULES[*t as usize]);
+        Ok(PARTS.into_iter().filter(has).collect())
+    }
+
+    fn lora(&self, targets: Vec<Target>) -> Lora {
+        Lora {
+            targets,
+            rank: self.r,
+            alpha: self.lora_alpha,
+            dropout: self.lora_dropout,
+            bias: self.lora_bias,
+        }
+    }
+
+    fn config(&self, task: &str) -> AdapterConfig {
+        AdapterConfig {
+            task_type: self.task_type.clone().unwrap_or_else(|| task.into()),
+            base_model_name_or_path: self.base_model_name_or_path.clone().unwrap_or_default(),
+            ..AdapterConfig::none()
+        }
+    }
 }
 
 /// Reads an adapter in PEFT's layout.
 ///
 /// # Errors
 /// A missing or broken file; a missing, extra or wrongly shaped tensor; an option that has no counterpart here.
-pub fn import(dir: &Path, backbone: &Gpt2Config, dtype: DType, device: &Device) -> Result<Saved> {
+pub fn import(
+    dir: &Path,
+    backbone: &BackboneConfig,
+    dtype: DType,
+    device: &Device,
+) -> Result<Saved> {
     let path = dir.join("adapter_config.json");
     let given: Given =
         serde_json::from_str(&crate::config::read(&path)?).map_err(|e| Error::Json {
             path: path.clone(),
             message: e.to_string(),
         })?;
-    given.check(&path)?;
+    given.check(&path, matches!(backbone, BackboneConfig::Gpt2(_)))?;
+    match backbone {
+        BackboneConfig::Gpt2(c) => gpt2_in(dir, &path, &given, c, dtype, device),
+        BackboneConfig::Roberta(c) => roberta_in(dir, &path, &given, c, dtype, device),
+    }
+}
+
+fn roberta_in(
+    dir: &Path,
+    path: &Path,
+    given: &Given,
+    backbone: &RobertaConfig,
+    dtype: DType,
+    device: &Device,
+) -> Result<Saved> {
+    if given.peft_type != "LORA" {
+        let message = "expected \"LORA\": PEFT's prefix-tuning takes no RoBERTa classifier";
+        return Err(Error::config(path, "peft_type", message));
+    }
+    let lora = given.lora(given.targets(path)?);
+    let names = roberta_names(&lora, backbone);
+    let known: Vec<(Vec<String>, Vec<usize>)> = names
+        .iter()
+        .map(|(_, there, shape)| (vec![there.clone()], shape.clone()))
+        .collect();
     let weights = Weights::open(&dir.join("adapter_model.safetensors"))?;
-    let mut expected = expected(&given, backbone);
+    weights.refuse_others(&known, |_| false)?;
+    let tensors = weights.read(&known, dtype, device)?;
+    let mut config = given.config("SEQ_CLS");
+    config.lora = Some(lora);
+    config.check(path)?;
+    let own = names.into_iter().map(|(own, _, _)| own);
+    Ok(Saved {
+        config,
+        tensors: own.zip(tensors).collect(),
+    })
+}
+
+fn gpt2_in(
+    dir: &Path,
+    path: &Path,
+    given: &Given,
+    backbone: &Gpt2Config,
+    dtype: DType,
+    device: &Device,
+) -> Result<Saved> {
+    let weights = Weights::open(&dir.join("adapter_model.safetensors"))?;
+    let mut expected = expected(given, backbone);
     let embedding = EMBEDDING[usize::from(given.peft_type != "LORA")];
     if let Some(shape) = weights.shape(embedding)? {
         let rows = shape.first().copied().unwrap_or(0).max(backbone.vocab_size);
@@ -273,23 +419,10 @@ pub fn import(dir: &Path, backbone: &Gpt2Config, dtype: DType, device: &Device) 
     weights.refuse_others(&known, |_| false)?;
     let read = weights.read(&known, dtype, device)?;
     let read: BTreeMap<String, Tensor> = expected.into_iter().map(|(n, _)| n).zip(read).collect();
-    let mut config = AdapterConfig {
-        task_type: given
-            .task_type
-            .clone()
-            .unwrap_or_else(|| "CAUSAL_LM".into()),
-        base_model_name_or_path: given.base_model_name_or_path.clone().unwrap_or_default(),
-        ..AdapterConfig::none()
-    };
+    let mut config = given.config("CAUSAL_LM");
     let mut tensors = if given.peft_type == "LORA" {
-        config.lora = Some(Lora {
-            targets: PARTS.to_vec(),
-            rank: given.r,
-            alpha: given.lora_alpha,
-            dropout: given.lora_dropout,
-            bias: given.lora_bias,
-        });
-        lora_in(&read, &given, backbone)?
+        config.lora = Some(given.lora(PARTS.to_vec()));
+        lora_in(&read, given, backbone)?
     } else {
         config.attention = Some(Attention::Prefix {
             length: given.num_virtual_tokens,
@@ -298,7 +431,7 @@ pub fn import(dir: &Path, backbone: &Gpt2Config, dtype: DType, device: &Device) 
         });
         prefix_in(&read, given.num_virtual_tokens, backbone)?
     };
-    config.check(&path)?;
+    config.check(path)?;
     if let Some(embedding) = read.get(embedding) {
         let rows = embedding.dim(0)?;
         if rows > backbone.vocab_size {

@@ -32,13 +32,6 @@ impl Saved {
     ) -> Result<Self> {
         let path = dir.join("adapter_config.json");
         if peft::is_peft(&path)? {
-            let BackboneConfig::Gpt2(backbone) = backbone else {
-                return Err(Error::config(
-                    &path,
-                    "peft_type",
-                    "expected \"INDUCER\": PEFT's layout is read for GPT-2 only",
-                ));
-            };
             return peft::import(dir, backbone, dtype, device);
         }
         let mut config = AdapterConfig::read(&path)?;
@@ -84,6 +77,21 @@ impl Saved {
             expected: Vec::new(),
         })
     }
+}
+
+/// How many classes the head in an adapter directory tells apart; none where it has no head.
+///
+/// # Errors
+/// A missing or broken file.
+pub fn classes(dir: &Path) -> Result<Option<usize>> {
+    let weights = Weights::open(&dir.join("adapter_model.safetensors"))?;
+    for prefix in ["", "base_model.model."] {
+        let shape = weights.shape(&format!("{prefix}classifier.out_proj.bias"))?;
+        if let Some(&[classes]) = shape.as_deref() {
+            return Ok(Some(classes));
+        }
+    }
+    Ok(None)
 }
 
 fn forget_reparametrisation(config: &mut AdapterConfig) {

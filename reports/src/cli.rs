@@ -1,7 +1,8 @@
 //! The command line of `inducer`.
 
-use clap::builder::TypedValueParser as _;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use inducer_gpu::hub;
 use std::path::PathBuf;
 
 /// Inducer-tuning: train, generate, compare, report.
@@ -178,8 +179,8 @@ pub struct Inputs {
     /// Directory with the task's official files
     #[arg(long)]
     pub data: PathBuf,
-    /// Hugging Face directory of a GPT-2
-    #[arg(long)]
+    /// Hugging Face directory, or the name of a model in the hub's cache (HF_HUB_CACHE, HF_HOME)
+    #[arg(long, value_parser = model_directory(), value_name = "DIR or NAME")]
     pub backbone: PathBuf,
     /// How the pieces of an input are written
     #[arg(long, value_enum, default_value = "raw")]
@@ -268,6 +269,14 @@ pub enum OptimiserName {
 }
 
 /// A number from 0 to 1.
+/// A directory, or the name of a model in the hub's cache.
+fn model_directory() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(|given| match given.to_str() {
+        Some(name) => hub::directory(name, &hub::cache()),
+        None => given.into(),
+    })
+}
+
 fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(x) if (0.0..=1.0).contains(&x) => Ok(x),
@@ -303,8 +312,8 @@ pub struct ReportArgs {
     /// Directory with the task's official files [default: data from the embedded generator]
     #[arg(long, requires = "backbone")]
     pub data: Option<PathBuf>,
-    /// Hugging Face directory of a GPT-2, for MNLI and SST-2 of a RoBERTa [default: a small one, pretrained once on embedded text and cached]
-    #[arg(long)]
+    /// Hugging Face directory, or name in the hub's cache, of a GPT-2, for MNLI and SST-2 of a RoBERTa [default: a small one, pretrained once on embedded text and cached]
+    #[arg(long, value_parser = model_directory(), value_name = "DIR or NAME")]
     pub backbone: Option<PathBuf>,
     /// CoQA's files, to measure prefix against inducer by length of the input [default with embedded data: generated conversations]
     #[arg(long, value_name = "DIR", conflicts_with = "no_long")]
@@ -530,8 +539,8 @@ pub struct GenerateArgs {
 /// `inducer forward`.
 #[derive(Args, Clone, Debug)]
 pub struct ForwardArgs {
-    /// Hugging Face directory of a GPT-2
-    #[arg(long)]
+    /// Hugging Face directory, or the name of a model in the hub's cache (HF_HUB_CACHE, HF_HOME)
+    #[arg(long, value_parser = model_directory(), value_name = "DIR or NAME")]
     pub backbone: PathBuf,
     /// Adapter directory
     #[arg(long)]
@@ -613,7 +622,7 @@ pub struct BenchArgs {
     #[arg(long, default_value_t = 40, requires = "decode")]
     pub new_tokens: usize,
     /// Hugging Face directory to decode with, instead of random weights
-    #[arg(long, requires = "decode")]
+    #[arg(long, requires = "decode", value_parser = model_directory(), value_name = "DIR or NAME")]
     pub backbone: Option<PathBuf>,
     /// Write the prompts to this file as JSON, for another program
     #[arg(long, requires = "decode")]
@@ -629,8 +638,8 @@ pub struct BenchArgs {
 /// `inducer merge`.
 #[derive(Args, Clone, Debug)]
 pub struct MergeArgs {
-    /// Hugging Face directory
-    #[arg(long)]
+    /// Hugging Face directory, or the name of a model in the hub's cache (HF_HUB_CACHE, HF_HOME)
+    #[arg(long, value_parser = model_directory(), value_name = "DIR or NAME")]
     pub backbone: PathBuf,
     /// Adapter directory, of this project or of PEFT
     #[arg(long)]
@@ -652,8 +661,8 @@ pub enum Layout {
 /// `inducer export`.
 #[derive(Args, Clone, Debug)]
 pub struct ExportArgs {
-    /// Hugging Face directory
-    #[arg(long)]
+    /// Hugging Face directory, or the name of a model in the hub's cache (HF_HUB_CACHE, HF_HOME)
+    #[arg(long, value_parser = model_directory(), value_name = "DIR or NAME")]
     pub backbone: PathBuf,
     /// Adapter directory, of this project or of PEFT
     #[arg(long)]
@@ -669,8 +678,8 @@ pub struct ExportArgs {
 /// `inducer params`.
 #[derive(Args, Clone, Debug)]
 pub struct ParamsArgs {
-    /// Hugging Face directory (only config.json is read) [default: GPT-2 small]
-    #[arg(long)]
+    /// Hugging Face directory or name, of which only config.json is read [default: GPT-2 small and RoBERTa base]
+    #[arg(long, value_parser = model_directory(), value_name = "DIR or NAME")]
     pub backbone: Option<PathBuf>,
     /// An adapter_config.json of one's own
     #[arg(long)]

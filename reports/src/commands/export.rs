@@ -3,8 +3,8 @@
 use crate::cli::{ExportArgs, Layout};
 use anyhow::{Result, ensure};
 use candle_core::{DType, Device};
-use inducer_gpu::gpt2::Gpt2;
-use inducer_gpu::{BackboneConfig, Saved, peft};
+use inducer_gpu::backbone::Backbone;
+use inducer_gpu::{Saved, hub, peft, saved};
 
 /// Runs the command.
 ///
@@ -16,15 +16,11 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         "--out {}: expected another directory than --adapter",
         args.out.display()
     );
-    let backbone = Gpt2::load(&args.backbone, DType::F32, &Device::Cpu)?;
-    let mut saved = Saved::read(
-        &args.adapter,
-        &BackboneConfig::Gpt2(backbone.config.clone()),
-        DType::F32,
-        &Device::Cpu,
-    )?;
+    let classes = saved::classes(&args.adapter)?;
+    let backbone = Backbone::load(&args.backbone, classes, 0, DType::F32, &Device::Cpu)?;
+    let mut saved = Saved::read(&args.adapter, &backbone.config(), DType::F32, &Device::Cpu)?;
     if saved.config.base_model_name_or_path.is_empty() {
-        saved.config.base_model_name_or_path = args.backbone.display().to_string();
+        saved.config.base_model_name_or_path = hub::name(&args.backbone);
     }
     match args.layout {
         Layout::Peft => peft::export(&saved, &backbone, &args.out)?,

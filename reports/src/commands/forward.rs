@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
 use inducer_datasets::{Batch, IGNORE, Labels};
 use inducer_gpu::config::model_type;
-use inducer_gpu::{BackboneConfig, LossOptions, Model, weights};
+use inducer_gpu::{BackboneConfig, LossOptions, Model, saved, weights};
 use inducer_reference as reference;
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -198,7 +198,8 @@ pub fn run(args: &ForwardArgs) -> Result<()> {
 
 fn engine(args: &ForwardArgs, rows: &[Row]) -> Result<(Computed, usize)> {
     let device = compute::device(&args.compute)?;
-    let mut model = Model::load(&args.backbone, compute::dtype(args.dtype), &device)?;
+    let dtype = compute::dtype(args.dtype);
+    let mut model = Model::load_for(&args.backbone, head_classes(args)?, 0, dtype, &device)?;
     if let Some(dir) = &args.adapter {
         model.attach_saved(dir)?;
     }
@@ -323,11 +324,20 @@ fn independent<T: reference::Real>(args: &ForwardArgs, rows: &[Row]) -> Result<(
     ))
 }
 
+/// The classes that the adapter's own head tells apart, which a backbone without a head is loaded for.
+fn head_classes(args: &ForwardArgs) -> Result<Option<usize>> {
+    let found = args.adapter.as_deref().map(saved::classes).transpose()?;
+    Ok(found.flatten())
+}
+
 fn independent_classes<T: reference::Real>(
     args: &ForwardArgs,
     rows: &[Row],
 ) -> Result<(Computed, usize)> {
-    let model = reference::Roberta::<T>::load(&args.backbone)?;
+    let mut model = reference::Roberta::<T>::load(&args.backbone)?;
+    if let (None, Some(classes)) = (&model.classifier, head_classes(args)?) {
+        model.config.num_labels = Some(classes);
+    }
     let adapter = args
         .adapter
         .as_ref()

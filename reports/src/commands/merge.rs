@@ -4,9 +4,9 @@ use crate::cli::MergeArgs;
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device};
 use inducer_datasets::files::write_atomic;
-use inducer_gpu::gpt2::Gpt2;
+use inducer_gpu::backbone::Backbone;
 use inducer_gpu::merge::merge;
-use inducer_gpu::{BackboneConfig, Model, Saved};
+use inducer_gpu::{BackboneConfig, Model, Saved, saved};
 use std::path::Path;
 
 /// What a Hugging Face directory holds besides weights and configuration.
@@ -30,13 +30,9 @@ pub fn run(args: &MergeArgs) -> Result<()> {
         "--out {}: expected another directory than --backbone",
         args.out.display()
     );
-    let mut backbone = Gpt2::load(&args.backbone, DType::F32, &Device::Cpu)?;
-    let saved = Saved::read(
-        &args.adapter,
-        &BackboneConfig::Gpt2(backbone.config.clone()),
-        DType::F32,
-        &Device::Cpu,
-    )?;
+    let classes = saved::classes(&args.adapter)?;
+    let mut backbone = Backbone::load(&args.backbone, classes, 0, DType::F32, &Device::Cpu)?;
+    let saved = Saved::read(&args.adapter, &backbone.config(), DType::F32, &Device::Cpu)?;
     let c = &saved.config;
     ensure!(
         c.lora.is_some() || c.full || c.bitfit,
@@ -44,9 +40,9 @@ pub fn run(args: &MergeArgs) -> Result<()> {
         args.adapter.display()
     );
     let rest = merge(&mut backbone, &saved)?;
-    let vocabulary = backbone.config.vocab_size;
+    let config = backbone.config();
     Model::new(backbone, DType::F32, &Device::Cpu).save_backbone(&args.out)?;
-    configuration(&args.backbone, &args.out, vocabulary)?;
+    configuration(&args.backbone, &args.out, &config)?;
     for name in COMPANIONS {
         let from = args.backbone.join(name);
         if from.exists() {
@@ -69,13 +65,25 @@ pub fn run(args: &MergeArgs) -> Result<()> {
     Ok(())
 }
 
-/// The backbone's own `config.json` with the new vocabulary's size: whatever else it says still holds.
-fn configuration(from: &Path, to: &Path, vocabulary: usize) -> Result<()> {
+/// The backbone's own `config.json` with the new vocabulary's size, or the head and its number of classes: whatever else it says still holds.
+fn configuration(from: &Path, to: &Path, config: &BackboneConfig) -> Result<()> {
     let path = from.join("config.json");
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let mut value: serde_json::Value =
         serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-    value["vocab_size"] = vocabulary.into();
+    value["vocab_size"] = config.vocabulary().into();
+    if let BackboneConfig::Roberta(_) = config {
+        let written = std::fs::read_to_string(to.join("config.json"))?;
+        let written: serde_json::Value = serde_json::from_str(&written)?;
+        for field in ["architectures", "id2label", "label2id"] {
+            if field == "architectures"
+                || value[field].as_object().map(serde_json::Map::len)
+                    != written[field].as_object().map(serde_json::Map::len)
+            {
+                value[field] = written[field].clone();
+            }
+        }
+    }
     let text = serde_json::to_string_pretty(&value)? + "\n";
     Ok(write_atomic(&to.join("config.json"), text.as_bytes())?)
 }

@@ -3,6 +3,7 @@
 //! `run.json` (the resolved configuration), `metrics.jsonl`, `checkpoint/`, `adapter/` (the last), `best/`, `outputs.txt` and, when all is
 //! done, `result.json`.
 
+mod card;
 mod mechanism;
 mod prepared;
 mod scores;
@@ -22,7 +23,7 @@ use inducer_datasets::metrics::{Accuracy, Coqa, webnlg};
 use inducer_datasets::{Encoded, Example, Surface, Task};
 use inducer_gpu::probe::Frozen;
 use inducer_gpu::train::{Event, TrainConfig, train};
-use inducer_gpu::{AdapterConfig, BackboneConfig, Model, model::write_json};
+use inducer_gpu::{AdapterConfig, BackboneConfig, Model, hub, model::write_json};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -177,7 +178,7 @@ pub fn backbone_dropout(dir: &Path) -> Result<f64> {
 /// A named method for a run: its backbone by name, and LoRA's dropout at the run's rate (one switch for the paper's four places).
 pub fn resolved(adapter: &AdapterConfig, backbone: &Path, rate: f64) -> AdapterConfig {
     let mut adapter = AdapterConfig {
-        base_model_name_or_path: backbone.display().to_string(),
+        base_model_name_or_path: hub::name(backbone),
         ..adapter.clone()
     };
     if let Some(lora) = &mut adapter.lora {
@@ -397,6 +398,12 @@ pub fn execute(
     let mut lines = outputs.join("\n");
     lines.push('\n');
     write_atomic(&dir.join("outputs.txt"), lines.as_bytes())?;
+    let card = card::text(config, &result, &model);
+    for adapter in ["adapter", "best"].map(|name| dir.join(name)) {
+        if adapter.exists() {
+            write_atomic(&adapter.join("README.md"), card.as_bytes())?;
+        }
+    }
     write_json(&dir.join("result.json"), &result)?;
     Ok(result)
 }

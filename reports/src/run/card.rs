@@ -1,0 +1,84 @@
+//! The model card of an adapter, `README.md` beside its two files: what it is, how it was trained, what it scored.
+
+use super::{RunConfig, RunResult};
+use crate::page::table::Table;
+use inducer_gpu::{Method, Model, shapes};
+
+/// Markdown with the front matter that the Hugging Face hub reads. Both `adapter/` (the last step) and `best/` get it.
+pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
+    let backbone = model.backbone.config();
+    let (trained, stored, all) = (
+        shapes::trained(&config.adapter, backbone.describe()),
+        shapes::stored(&config.adapter, backbone.describe()),
+        shapes::of_backbone(backbone.describe()),
+    );
+    let title = Method::named(&config.method).map_or(config.method.clone(), |m| m.title().into());
+    let base = &config.adapter.base_model_name_or_path;
+    let t = &config.train;
+    let share = |n: usize| {
+        let percent = 100.0 * n as f64 / all as f64;
+        format!("{n} ({percent:.2} % of the backbone's {all})")
+    };
+    let settings = Table::pairs(
+        "Training",
+        ["setting", "value"],
+        [
+            ("steps", t.steps.to_string()),
+            (
+                "rows a step",
+                format!("{}", config.batch_size * t.accumulation),
+            ),
+            ("learning rate", format!("{}", t.learning_rate)),
+            (
+                "schedule",
+                format!("{:?}, {} warm-up steps", t.schedule, t.warmup),
+            ),
+            ("optimiser", format!("{:?}", t.optimiser)),
+            (
+                "gradient norm at most",
+                t.clip.map_or("–".into(), |c| c.to_string()),
+            ),
+            ("label smoothing", t.label_smoothing.to_string()),
+            ("dropout", t.dropout.to_string()),
+            ("seed", t.seed.to_string()),
+            ("data, SHA-256", config.data_fingerprint.clone()),
+            ("backbone, SHA-256", config.backbone_fingerprint.clone()),
+            ("program", format!("inducer {}", config.version)),
+        ]
+        .map(|(a, b)| (a.to_string(), b))
+        .to_vec(),
+    );
+    let scores = Table::pairs(
+        "Result",
+        ["measure", "value"],
+        [
+            ("score on the test part", result.words()),
+            (
+                "validation loss",
+                format!("{:.4} at step {}", result.validation_loss, result.best_step),
+            ),
+            (
+                "validation loss after the last step",
+                format!("{:.4}", result.last_validation_loss),
+            ),
+        ]
+        .map(|(a, b)| (a.to_string(), b))
+        .to_vec(),
+    );
+    let json = serde_json::to_string_pretty(&config.adapter).unwrap_or_default();
+    format!(
+        "---\nbase_model: {base}\nlibrary_name: inducer\ntags:\n- {}\n- {}\n---\n\n# {title} on {}\n\n\
+An adapter for the frozen backbone `{base}`, of the paper \"Inducer-tuning: Connecting Prefix-tuning and Adapter-tuning\" (EMNLP 2022). \
+`adapter/` holds the last step's tensors, `best/` those of the best validation; the scores are the best's.\n\n\
+- trained parameters: {}\n- stored parameters: {}\n\n```sh\ninducer evaluate --task {} --data DIR --backbone {base} --adapter .\n```\n\n\
+{}{}## Method\n\n```json\n{json}\n```\n",
+        config.method,
+        config.task,
+        config.task,
+        share(trained),
+        share(stored),
+        config.task,
+        scores.markdown(),
+        settings.markdown(),
+    )
+}

@@ -1,0 +1,208 @@
+//! Adapters out to PEFT's layout and back, and folded into the backbone: the same function. That `peft` and `transformers` themselves read these
+//! files is shown by `verify/checks/peft_interchange.py`.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use candle_core::{DType, Device};
+use common::Fixture;
+use inducer_datasets::Batch;
+use inducer_gpu::roberta::Roberta;
+use inducer_gpu::{Method, Model, RobertaConfig, init, saved};
+use std::path::Path;
+
+const ROWS: [&[u32]; 2] = [&[3, 17, 200, 4, 9], &[7, 7, 31]];
+
+/// A backbone without a head, as masked-language pretraining writes it.
+fn encoder(f: &Fixture) {
+    let config = RobertaConfig {
+        vocab_size: 400,
+        hidden_size: 24,
+        num_hidden_layers: 2,
+        num_attention_heads: 3,
+        intermediate_size: 48,
+        max_position_embeddings: 98,
+        ..RobertaConfig::base()
+    };
+    let model = Roberta::random_masked(config, 7, DType::F32, &Device::Cpu).unwrap();
+    let model = Model::new(model, DType::F32, &Device::Cpu);
+    model.save_backbone(&f.path("backbone")).unwrap();
+}
+
+/// An adapter whose every tensor is random, three classes on a RoBERTa.
+fn adapter(f: &Fixture, method: Method, special: usize) {
+    let classes = (special == 0).then_some(3);
+    let dir = f.path("backbone");
+    let mut model = Model::load_for(&dir, classes, 5, DType::F32, &Device::Cpu).unwrap();
+    let config = method.on(&model.backbone.config());
+    model.attach(&config, special, 5).unwrap();
+    for p in model.trainable_mut() {
+        let (name, shape) = (p.name.clone(), p.tensor.dims().to_vec());
+        let start = init::Init::Normal(0.2);
+        p.tensor = init::tensor(start, 9, &name, &shape, DType::F32, &Device::Cpu).unwrap();
+    }
+    model.save_adapter(&f.path("own")).unwrap();
+}
+
+fn logits(f: &Fixture, backbone: &str, adapter: Option<&str>) -> Vec<f32> {
+    let own = adapter.map(|name| f.path(name));
+    let classes = own
+        .as_deref()
+        .and_then(|d: &Path| saved::classes(d).unwrap());
+    let dir = f.path(backbone);
+    let mut model = Model::load_for(&dir, classes, 1, DType::F32, &Device::Cpu).unwrap();
+    if let Some(dir) = own {
+        model.attach_saved(&dir).unwrap();
+    }
+    let ids: Vec<Vec<u32>> = ROWS.iter().map(|r| r.to_vec()).collect();
+    let found = model.logits(&Batch::pack(&ids, None, None)).unwrap();
+    found.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn worst(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let largest = a.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+    a.iter()
+        .zip(b)
+        .map(|(x, y)| (x - y).abs())
+        .fold(0.0, f32::max)
+        / largest
+}
+
+fn run(f: &Fixture, line: &str) {
+    let out = f.inducer(&line.split(' ').collect::<Vec<_>>());
+    assert!(
+        out.status.success(),
+        "{line}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+}
+
+/// Out and back through PEFT's layout, which another rank and α may carry; read from there without conversion; `merge` where it has LoRA.
+fn goes_round(f: &Fixture, merged: bool) {
+    let own = logits(f, "backbone", Some("own"));
+    let bare = logits(f, "backbone", None);
+    assert!(
+        bare.len() != own.len() || worst(&bare, &own) > 1e-2,
+        "the adapter does nothing"
+    );
+    run(f, "export --backbone backbone --adapter own --out peft");
+    run(
+        f,
+        "export --layout inducer --backbone backbone --adapter peft --out again",
+    );
+    for name in ["peft", "again"] {
+        let error = worst(&own, &logits(f, "backbone", Some(name)));
+        assert!(error < 1e-5, "{name}: {error:e}");
+    }
+    if merged {
+        run(f, "merge --backbone backbone --adapter own --out merged");
+        let error = worst(&own, &logits(f, "merged", None));
+        assert!(error < 1e-5, "merged: {error:e}");
+    }
+}
+
+#[test]
+fn lora_on_gpt2() {
+    let f = Fixture::new();
+    adapter(&f, Method::Lora, 2);
+    goes_round(&f, true);
+}
+
+#[test]
+fn a_prefix_on_gpt2() {
+    let f = Fixture::new();
+    adapter(&f, Method::Prefix, 2);
+    goes_round(&f, false);
+}
+
+#[test]
+fn lora_and_head_on_roberta() {
+    let f = Fixture::new();
+    encoder(&f);
+    adapter(&f, Method::Lora, 0);
+    goes_round(&f, true);
+    let config = std::fs::read_to_string(f.path("merged/config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(
+        config["architectures"][0],
+        "RobertaForSequenceClassification"
+    );
+    assert_eq!(config["id2label"].as_object().unwrap().len(), 3);
+}
+
+#[test]
+fn what_cannot_be_folded_stays_an_adapter_on_the_merged_backbone() {
+    for roberta in [false, true] {
+        let f = Fixture::new();
+        if roberta {
+            encoder(&f);
+        }
+        adapter(&f, Method::MamInducer, if roberta { 0 } else { 2 });
+        let own = logits(&f, "backbone", Some("own"));
+        run(&f, "merge --backbone backbone --adapter own --out merged");
+        let error = worst(&own, &logits(&f, "merged", Some("merged/adapter")));
+        assert!(error < 1e-5, "{error:e}");
+    }
+}
+
+#[test]
+fn what_peft_does_not_know_is_refused_by_name() {
+    let f = Fixture::new();
+    adapter(&f, Method::Inducer, 2);
+    f.fails(
+        &[
+            "export",
+            "--backbone",
+            "backbone",
+            "--adapter",
+            "own",
+            "--out",
+            "peft",
+        ],
+        &["field `attention`"],
+    );
+    encoder(&f);
+    adapter(&f, Method::Prefix, 0);
+    f.fails(
+        &[
+            "export",
+            "--backbone",
+            "backbone",
+            "--adapter",
+            "own",
+            "--out",
+            "peft",
+        ],
+        &["field `attention`", "RoBERTa"],
+    );
+}
+
+#[test]
+fn a_name_in_the_hubs_cache_is_a_backbone() {
+    let f = Fixture::new();
+    adapter(&f, Method::Lora, 2);
+    let hub = f.path("hub/models--org--tiny");
+    std::fs::create_dir_all(hub.join("refs")).unwrap();
+    std::fs::create_dir_all(hub.join("snapshots")).unwrap();
+    std::fs::write(hub.join("refs/main"), "0123abc").unwrap();
+    std::fs::rename(f.path("backbone"), hub.join("snapshots/0123abc")).unwrap();
+    let line = "export --backbone org/tiny --adapter own --out peft";
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_inducer"))
+        .args(line.split(' '))
+        .current_dir(f.path(""))
+        .env("HF_HUB_CACHE", f.path("hub"))
+        .output()
+        .unwrap();
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    let config = std::fs::read_to_string(f.path("peft/adapter_config.json")).unwrap();
+    assert!(
+        config.contains(r#""base_model_name_or_path": "org/tiny""#),
+        "{config}"
+    );
+    f.fails(&line.split(' ').collect::<Vec<_>>(), &["org/tiny"]);
+}
