@@ -35,6 +35,22 @@ fn turn(e: &Example) -> (&str, &[(String, String)], &str) {
     }
 }
 
+/// A held-out part that is chosen row by row must not be of one class.
+#[test]
+fn every_part_of_the_sentences_has_both_classes_about_half_and_half() {
+    let data = sentences(GlueConfig::default());
+    for (name, part) in [
+        ("train", &data.train),
+        ("dev", &data.dev),
+        ("test", &data.test),
+    ] {
+        let first = part[0].class;
+        let same = part.iter().filter(|e| e.class == first).count();
+        let share = same as f64 / part.len() as f64;
+        assert!((0.4..0.6).contains(&share), "{name}: {share}");
+    }
+}
+
 #[test]
 fn seeds_decide_everything() {
     let small = CoqaConfig {

@@ -61,7 +61,7 @@ pub fn write_sst2(dir: &Path, config: GlueConfig) -> Result<()> {
     let mut known = HashSet::new();
     for (name, stream, count) in [("train.tsv", 20, config.train), ("dev.tsv", 21, config.dev)] {
         let mut rng = generator(config.seed, stream);
-        let mut text = String::from("sentence\tlabel\n");
+        let mut lines = Vec::new();
         let mut here = HashSet::new();
         for i in 0..count {
             let positive = i % 2 == 0;
@@ -69,10 +69,13 @@ pub fn write_sst2(dir: &Path, config: GlueConfig) -> Result<()> {
             while known.contains(&sentence) {
                 sentence = judgement(&mut rng, positive);
             }
-            text += &format!("{sentence} \t{}\n", u8::from(positive));
+            lines.push(format!("{sentence} \t{}\n", u8::from(positive)));
             here.insert(sentence);
         }
         known.extend(here);
+        // in no order, so that every n-th row is a fair choice
+        lines.shuffle(&mut rng);
+        let text = format!("sentence\tlabel\n{}", lines.concat());
         write_text(&dir.join(name), &text)?;
     }
     Ok(())
