@@ -527,11 +527,11 @@ pub fn attention_cached<T: Elem>(
                     };
                     for h in 0..count {
                         let q = &x[token * total + h * p..token * total + (h + 1) * p];
-                        scores.clear();
-                        scores.extend(
-                            (0..sees)
-                                .map(|j| scale * dot(q, &k[j * d + h * p..j * d + (h + 1) * p])),
-                        );
+                        // not `extend`: its loop would be compiled outside of this function, for the least x86-64
+                        scores.resize(sees, T::zero());
+                        for (j, s) in scores.iter_mut().enumerate() {
+                            *s = scale * dot(q, &k[j * d + h * p..j * d + (h + 1) * p]);
+                        }
                         lse_out.part(token * count + h, 1)[0] = normalise(scores);
                         let o = out.part(token * d + h * p, p);
                         for (j, w) in scores.iter().enumerate() {
