@@ -40,10 +40,10 @@ pub fn merge(backbone: &mut Backbone, saved: &Saved) -> Result<Option<Saved>> {
                     Ok(t.map(|t| t.to_dtype(DType::F64)).transpose()?)
                 };
                 if let (Some(a), Some(b)) = (take("a")?, take("b")?) {
-                    add_weight(backbone, i, *target, &(b.matmul(&a)? * scale)?)?;
+                    fold(backbone, i, *target, &(b.matmul(&a)? * scale)?)?;
                 }
                 if let Some(bias) = take("bias")? {
-                    add_bias(backbone, i, *target, &(bias * scale)?)?;
+                    fold(backbone, i, *target, &(bias * scale)?)?;
                 }
             }
         }
@@ -64,30 +64,21 @@ pub fn merge(backbone: &mut Backbone, saved: &Saved) -> Result<Option<Saved>> {
     Ok(None)
 }
 
-/// Adds `update` [d out, d in] to a layer's projection: GPT-2 has one matrix [d in, 3 d out], RoBERTa three [d out, d in].
-fn add_weight(backbone: &mut Backbone, layer: usize, of: Target, update: &Tensor) -> Result<()> {
-    let place = of as usize;
+/// Adds `update`, [d out, d in] to the weight or [d] to the bias, to a layer's projection: GPT-2 has one matrix [d in, 3 d out] and one bias [3 d]
+/// for all three, RoBERTa three of each.
+fn fold(backbone: &mut Backbone, layer: usize, of: Target, update: &Tensor) -> Result<()> {
+    let (place, bias) = (of as usize, usize::from(update.rank() == 1));
     match backbone {
         Backbone::Gpt2(b) => {
             let d = b.config.n_embd;
-            let update = update.t()?.contiguous()?;
-            let update = update.pad_with_zeros(1, place * d, (2 - place) * d)?;
-            add(&mut b.blocks[layer].c_attn[0].tensor, &update)
+            let (update, columns) = match bias {
+                0 => (update.t()?.contiguous()?, 1),
+                _ => (update.clone(), 0),
+            };
+            let update = update.pad_with_zeros(columns, place * d, (2 - place) * d)?;
+            add(&mut b.blocks[layer].c_attn[bias].tensor, &update)
         }
-        Backbone::Roberta(b) => add(&mut b.layers[layer].qkv[place][0].tensor, update),
-    }
-}
-
-/// The same for the bias, [d].
-fn add_bias(backbone: &mut Backbone, layer: usize, of: Target, update: &Tensor) -> Result<()> {
-    let place = of as usize;
-    match backbone {
-        Backbone::Gpt2(b) => {
-            let d = b.config.n_embd;
-            let update = update.pad_with_zeros(0, place * d, (2 - place) * d)?;
-            add(&mut b.blocks[layer].c_attn[1].tensor, &update)
-        }
-        Backbone::Roberta(b) => add(&mut b.layers[layer].qkv[place][1].tensor, update),
+        Backbone::Roberta(b) => add(&mut b.layers[layer].qkv[place][bias].tensor, update),
     }
 }
 

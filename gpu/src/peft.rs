@@ -34,7 +34,7 @@ const PARTS: [Target; 3] = [Target::Q, Target::K, Target::V];
 /// RoBERTa's names of q, k, v.
 const MODULES: [&str; 3] = ["query", "key", "value"];
 /// Before every tensor's name beside a LoRA.
-const WRAPPED: &str = "base_model.model.";
+pub(crate) const WRAPPED: &str = "base_model.model.";
 
 /// Whether an `adapter_config.json` is PEFT's own.
 ///

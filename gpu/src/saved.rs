@@ -1,6 +1,6 @@
 //! An adapter as files hold it: `adapter_config.json` and `adapter_model.safetensors`, in this project's form or in PEFT's.
 
-use crate::backbone::BackboneConfig;
+use crate::backbone::{Backbone, BackboneConfig};
 use crate::config::{AdapterConfig, Attention};
 use crate::error::{Error, Result};
 use crate::model::{ADDED, write, write_json};
@@ -55,6 +55,17 @@ impl Saved {
         })
     }
 
+    /// Reads a backbone and an adapter for it, in f32; a backbone without a head gets one for the adapter's classes.
+    ///
+    /// # Errors
+    /// As [`Backbone::load`] and [`Saved::read`].
+    pub fn with_backbone(backbone: &Path, adapter: &Path) -> Result<(Backbone, Self)> {
+        let (dtype, device) = (DType::F32, Device::Cpu);
+        let backbone = Backbone::load(backbone, classes(adapter)?, 0, dtype, &device)?;
+        let saved = Self::read(adapter, &backbone.config(), dtype, &device)?;
+        Ok((backbone, saved))
+    }
+
     /// Writes the directory, tensors as f32.
     ///
     /// # Errors
@@ -85,7 +96,7 @@ impl Saved {
 /// A missing or broken file.
 pub fn classes(dir: &Path) -> Result<Option<usize>> {
     let weights = Weights::open(&dir.join("adapter_model.safetensors"))?;
-    for prefix in ["", "base_model.model."] {
+    for prefix in ["", peft::WRAPPED] {
         let shape = weights.shape(&format!("{prefix}classifier.out_proj.bias"))?;
         if let Some(&[classes]) = shape.as_deref() {
             return Ok(Some(classes));

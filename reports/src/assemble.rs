@@ -33,17 +33,17 @@ const LEDGER_CASES: usize = 4;
 /// A run's files cannot be read.
 pub fn study(plan: &Plan, args: &ReportArgs, threads: usize, started: SystemTime) -> Result<Study> {
     let task = plan.main.prepared.task;
-    let mut matchers = None;
-    let rows = rows(&plan.main, plan, &mut matchers)?;
+    let done = done(&plan.main)?;
+    let matchers = done.iter().rev().find_map(|d| d.result.meteor.as_ref());
+    let matchers = matchers.map(|(_, ran)| ran.as_slice());
     let long = plan.long.as_ref().map(|part| -> Result<Long> {
         Ok(Long {
             settings: settings(part, plan)?,
             data: data(part)?,
-            rows: self::rows(part, plan, &mut None)?,
+            rows: rows(part, plan, &self::done(part)?)?,
         })
     });
     let long = long.transpose()?;
-    let samples = samples(plan)?;
     let usual = if args.quick { 0 } else { LEDGER_CASES };
     let ledger = match args.ledger_cases.unwrap_or(usual) {
         0 => None,
@@ -77,10 +77,10 @@ pub fn study(plan: &Plan, args: &ReportArgs, threads: usize, started: SystemTime
                 parameters: shapes::of_backbone(b.describe()),
                 fingerprint: first.config.backbone_fingerprint.clone(),
             },
-            comparable: comparable(plan, args, matchers.as_deref()),
+            comparable: comparable(plan, args, matchers),
         },
-        rows,
-        samples,
+        rows: rows(&plan.main, plan, &done)?,
+        samples: samples(plan, &done)?,
         long,
         ledger,
     })
@@ -125,31 +125,47 @@ fn data(part: &Part) -> Result<DataSource> {
     })
 }
 
-fn rows(part: &Part, plan: &Plan, matchers: &mut Option<Vec<String>>) -> Result<Vec<Row>> {
+/// A run that is finished, and its test texts.
+struct Done<'a> {
+    planned: &'a Planned,
+    result: RunResult,
+    texts: Vec<String>,
+}
+
+fn done(part: &Part) -> Result<Vec<Done<'_>>> {
+    let mut all = Vec::new();
+    for planned in &part.runs {
+        if let Some(result) = run::finished(&planned.dir, &planned.config)? {
+            let texts = run::outputs(&planned.dir)?;
+            all.push(Done {
+                planned,
+                result,
+                texts,
+            });
+        }
+    }
+    Ok(all)
+}
+
+fn rows(part: &Part, plan: &Plan, done: &[Done<'_>]) -> Result<Vec<Row>> {
     let mut rows: Vec<Row> = Vec::new();
     for planned in &part.runs {
-        let index = match rows.iter().position(|r| r.method == planned.method) {
-            Some(i) => i,
-            None => {
-                rows.push(row(planned, &plan.backbone)?);
-                rows.len() - 1
-            }
-        };
-        if let Some(result) = run::finished(&planned.dir, &planned.config)? {
-            if let Some((_, ran)) = &result.meteor {
-                *matchers = Some(ran.clone());
-            }
-            rows[index].runs.push(one(planned, result)?);
+        if rows.iter().all(|r| r.method != planned.method) {
+            rows.push(row(planned, &plan.backbone)?);
         }
     }
     let examples = run::test_examples(&part.prepared, first(part)?.config.test_limit);
-    for i in 0..rows.len() {
-        rows[i].p_value = p_value(part, &rows[i].method, &examples)?;
+    for row in &mut rows {
+        for d in done.iter().filter(|d| d.planned.method == row.method) {
+            row.runs.push(one(d)?);
+        }
+        row.p_value = p_value(part.prepared.task, &row.method, done, &examples)?;
     }
     Ok(rows)
 }
 
-fn one(planned: &Planned, result: RunResult) -> Result<Run> {
+fn one(done: &Done<'_>) -> Result<Run> {
+    let (planned, result) = (done.planned, &done.result);
     let curves = run::curves(&planned.dir)?;
     let rate = match result.train_seconds > 0.0 {
         true => result.tokens as f64 / result.train_seconds,
@@ -158,10 +174,13 @@ fn one(planned: &Planned, result: RunResult) -> Result<Run> {
     Ok(Run {
         seed: planned.seed,
         bleu: result.bleu,
-        meteor: result.meteor.map(|m| m.0),
+        meteor: result.meteor.as_ref().map(|m| m.0),
         ter: result.ter,
-        coqa: result.coqa.map(|c| [c.overall.exact_match, c.overall.f1]),
-        accuracy: result.accuracy.map(|a| 100.0 * a.score),
+        coqa: result
+            .coqa
+            .as_ref()
+            .map(|c| [c.overall.exact_match, c.overall.f1]),
+        accuracy: result.accuracy.as_ref().map(|a| 100.0 * a.score),
         validation_loss: result.last_validation_loss,
         best_validation_loss: result.validation_loss,
         best_step: result.best_step,
@@ -170,9 +189,9 @@ fn one(planned: &Planned, result: RunResult) -> Result<Run> {
         seconds: result.train_seconds,
         tokens: result.tokens,
         tokens_per_second: rate,
-        gates: result.gates,
-        by_position: result.by_position,
-        by_length: result.by_length,
+        gates: result.gates.clone(),
+        by_position: result.by_position.clone(),
+        by_length: result.by_length.clone(),
         drift_curve: curves.drift,
         peak_bytes: result.peak_bytes,
         directory: planned.dir.display().to_string(),
@@ -197,34 +216,32 @@ fn row(planned: &Planned, backbone: &BackboneConfig) -> Result<Row> {
     })
 }
 
-/// The finished runs of a method with their outputs, by seed.
-fn outputs(part: &Part, method: &str) -> Result<Vec<(u64, Vec<String>)>> {
-    let mut out = Vec::new();
-    for planned in part.runs.iter().filter(|r| r.method == method) {
-        if run::finished(&planned.dir, &planned.config)?.is_some() {
-            out.push((planned.seed, run::outputs(&planned.dir)?));
-        }
-    }
-    Ok(out)
-}
-
 /// Approximate randomisation against Inducer-tuning: the outputs of all common seeds on the scored inputs.
-fn p_value(part: &Part, method: &str, examples: &[Example]) -> Result<Option<f64>> {
+fn p_value(
+    task: Task,
+    method: &str,
+    done: &[Done<'_>],
+    examples: &[Example],
+) -> Result<Option<f64>> {
     if method == WHOLE {
         return Ok(None);
     }
-    let (ours, whole) = (outputs(part, method)?, outputs(part, WHOLE)?);
+    let of = |method: &str| -> Vec<&Done<'_>> {
+        let all = done.iter().filter(|d| d.planned.method == method);
+        all.collect()
+    };
+    let whole = of(WHOLE);
     let (mut a, mut b) = (Vec::new(), Vec::new());
-    for (seed, texts) in &ours {
-        if let Some((_, other)) = whole.iter().find(|w| w.0 == *seed) {
-            a.extend(texts.iter().zip(examples));
-            b.extend(other.iter().zip(examples));
+    for ours in of(method) {
+        let same = |w: &&&Done<'_>| w.planned.seed == ours.planned.seed;
+        if let Some(other) = whole.iter().find(same) {
+            a.extend(ours.texts.iter().zip(examples));
+            b.extend(other.texts.iter().zip(examples));
         }
     }
     if a.is_empty() || a.len() != b.len() {
         return Ok(None);
     }
-    let task = part.prepared.task;
     let p = match task {
         Task::WebNlg => {
             let of = |x: &[(&String, &Example)]| -> Vec<bleu::Counts> {
@@ -241,10 +258,7 @@ fn p_value(part: &Part, method: &str, examples: &[Example]) -> Result<Option<f64
             approximate_randomisation(&of(&a), &of(&b), |c| c.score().f1, DRAWS, 1)?.p
         }
         Task::Mnli | Task::Sst2 => {
-            let right = |t: &str, e: &Example| {
-                let class = task.classes().iter().position(|c| *c == t);
-                class.is_some() && class == e.class.map(|c| c as usize)
-            };
+            let right = |t: &str, e: &Example| Some(run::class_named(task, t)) == e.class;
             let of = |x: &[(&String, &Example)]| -> Vec<accuracy::Counts> {
                 let counts = x.iter().map(|(t, e)| accuracy::Counts::of(right(t, e)));
                 counts.collect()
@@ -345,7 +359,7 @@ fn backbone_words(backbone: &BackboneConfig) -> String {
 }
 
 /// Some scored inputs, seen and unseen, with every method's text of the first seed.
-fn samples(plan: &Plan) -> Result<Vec<Sample>> {
+fn samples(plan: &Plan, done: &[Done<'_>]) -> Result<Vec<Sample>> {
     let part = &plan.main;
     let scored = run::test_examples(&part.prepared, first(part)?.config.test_limit);
     let mut chosen = Vec::new();
@@ -356,17 +370,16 @@ fn samples(plan: &Plan) -> Result<Vec<Sample>> {
         let n = (SAMPLES / 2).min(of.len());
         chosen.extend((0..n).map(|k| of[k * of.len() / n]));
     }
-    let mut texts = Vec::new();
-    for planned in part.runs.iter().filter(|r| r.seed == plan.seeds[0]) {
-        if run::finished(&planned.dir, &planned.config)?.is_some() {
-            texts.push((planned.method.clone(), run::outputs(&planned.dir)?));
-        }
-    }
+    let shown: Vec<&Done<'_>> = done
+        .iter()
+        .filter(|d| d.planned.seed == plan.seeds[0])
+        .collect();
     let sample = |i: usize| {
         let e = &scored[i];
-        let outputs = texts
+        let text = |d: &Done<'_>| d.texts.get(i).cloned().unwrap_or_default();
+        let outputs = shown
             .iter()
-            .map(|(m, lines)| (m.clone(), lines.get(i).cloned().unwrap_or_default()))
+            .map(|d| (d.planned.method.clone(), text(d)))
             .collect();
         Sample {
             category: e.category.clone(),

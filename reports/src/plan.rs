@@ -11,7 +11,7 @@ use crate::embedded;
 use crate::run::{self, Prepared, RunConfig};
 use anyhow::{Context, Result, ensure};
 use inducer_datasets::{Malformed, Surface, Task, directory};
-use inducer_gpu::{AdapterConfig, BackboneConfig, Method};
+use inducer_gpu::{AdapterConfig, BackboneConfig, Method, hub};
 use std::path::{Path, PathBuf};
 
 /// Methods of the second part, which asks what long inputs do.
@@ -209,10 +209,11 @@ pub fn plan(args: &ReportArgs, threads: usize) -> Result<Plan> {
         })
         .transpose()?;
     let backbone_name = match &args.backbone {
-        Some(dir) => dir.file_name().map_or_else(
-            || dir.display().to_string(),
-            |name| name.to_string_lossy().into_owned(),
-        ),
+        Some(dir) => {
+            let name = hub::name(dir);
+            let last = Path::new(&name).file_name();
+            last.map_or_else(|| name.clone(), |n| n.to_string_lossy().into_owned())
+        }
         None if source.task.generates() => "a small GPT-2 pretrained on generated prose".into(),
         None => "a small RoBERTa pretrained on generated prose".into(),
     };

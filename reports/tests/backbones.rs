@@ -4,10 +4,10 @@
 mod common;
 
 use candle_core::{DType, Device, Tensor};
-use common::Fixture;
+use common::{Fixture, tiny_roberta};
 use inducer_datasets::Batch;
 use inducer_gpu::roberta::Roberta;
-use inducer_gpu::{Model, RobertaConfig, weights};
+use inducer_gpu::{Model, weights};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -93,16 +93,7 @@ fn gpt2_without_its_prefix_with_mask_buffers_a_tied_head_and_in_shards() {
 fn roberta_with_gamma_and_beta_and_in_shards() {
     let f = Fixture::new();
     let dir = f.path("backbone");
-    let config = RobertaConfig {
-        vocab_size: 400,
-        hidden_size: 24,
-        num_hidden_layers: 2,
-        num_attention_heads: 3,
-        intermediate_size: 48,
-        max_position_embeddings: 98,
-        ..RobertaConfig::base()
-    };
-    let model = Roberta::random(config, 7, DType::F32, &Device::Cpu).unwrap();
+    let model = Roberta::random(tiny_roberta(), 7, DType::F32, &Device::Cpu).unwrap();
     Model::new(model, DType::F32, &Device::Cpu)
         .save_backbone(&dir)
         .unwrap();

@@ -5,26 +5,18 @@
 mod common;
 
 use candle_core::{DType, Device};
-use common::Fixture;
+use common::{Fixture, tiny_roberta};
 use inducer_datasets::Batch;
 use inducer_gpu::roberta::Roberta;
-use inducer_gpu::{Method, Model, RobertaConfig, init, saved};
+use inducer_gpu::{Method, Model, init, saved};
 use std::path::Path;
 
+const EXPORT: &str = "export --backbone backbone --adapter own --out peft";
 const ROWS: [&[u32]; 2] = [&[3, 17, 200, 4, 9], &[7, 7, 31]];
 
 /// A backbone without a head, as masked-language pretraining writes it.
 fn encoder(f: &Fixture) {
-    let config = RobertaConfig {
-        vocab_size: 400,
-        hidden_size: 24,
-        num_hidden_layers: 2,
-        num_attention_heads: 3,
-        intermediate_size: 48,
-        max_position_embeddings: 98,
-        ..RobertaConfig::base()
-    };
-    let model = Roberta::random_masked(config, 7, DType::F32, &Device::Cpu).unwrap();
+    let model = Roberta::random_masked(tiny_roberta(), 7, DType::F32, &Device::Cpu).unwrap();
     let model = Model::new(model, DType::F32, &Device::Cpu);
     model.save_backbone(&f.path("backbone")).unwrap();
 }
@@ -86,7 +78,7 @@ fn goes_round(f: &Fixture, merged: bool) {
         bare.len() != own.len() || worst(&bare, &own) > 1e-2,
         "the adapter does nothing"
     );
-    run(f, "export --backbone backbone --adapter own --out peft");
+    run(f, EXPORT);
     run(
         f,
         "export --layout inducer --backbone backbone --adapter peft --out again",
@@ -149,33 +141,12 @@ fn what_cannot_be_folded_stays_an_adapter_on_the_merged_backbone() {
 #[test]
 fn what_peft_does_not_know_is_refused_by_name() {
     let f = Fixture::new();
+    let line: Vec<&str> = EXPORT.split(' ').collect();
     adapter(&f, Method::Inducer, 2);
-    f.fails(
-        &[
-            "export",
-            "--backbone",
-            "backbone",
-            "--adapter",
-            "own",
-            "--out",
-            "peft",
-        ],
-        &["field `attention`"],
-    );
+    f.fails(&line, &["field `attention`"]);
     encoder(&f);
     adapter(&f, Method::Prefix, 0);
-    f.fails(
-        &[
-            "export",
-            "--backbone",
-            "backbone",
-            "--adapter",
-            "own",
-            "--out",
-            "peft",
-        ],
-        &["field `attention`", "RoBERTa"],
-    );
+    f.fails(&line, &["field `attention`", "RoBERTa"]);
 }
 
 #[test]

@@ -40,9 +40,9 @@ def text(special):
 
 
 def family(cls, special):
-    corpus = [text(special[:0] or [" "]) for _ in range(300)] + [" ".join(rng.choice(WORDS) for _ in range(20)) for _ in range(100)]
+    corpus = [text([" "]) for _ in range(300)] + [" ".join(rng.choice(WORDS) for _ in range(20)) for _ in range(100)]
     trained = ByteLevelBPETokenizer()
-    trained.train_from_iterator(corpus, vocab_size=256 + len(special) + 120, min_frequency=2, special_tokens=special)
+    trained.train_from_iterator(corpus, vocab_size=256 + len(special) + 120, min_frequency=2, special_tokens=special, show_progress=False)
     with tempfile.TemporaryDirectory() as folder:
         trained.save_model(folder)
         read = lambda name: open(os.path.join(folder, name), encoding="utf-8").read()

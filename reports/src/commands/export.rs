@@ -2,9 +2,7 @@
 
 use crate::cli::{ExportArgs, Layout};
 use anyhow::{Result, ensure};
-use candle_core::{DType, Device};
-use inducer_gpu::backbone::Backbone;
-use inducer_gpu::{Saved, hub, peft, saved};
+use inducer_gpu::{Saved, hub, peft};
 
 /// Runs the command.
 ///
@@ -16,9 +14,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         "--out {}: expected another directory than --adapter",
         args.out.display()
     );
-    let classes = saved::classes(&args.adapter)?;
-    let backbone = Backbone::load(&args.backbone, classes, 0, DType::F32, &Device::Cpu)?;
-    let mut saved = Saved::read(&args.adapter, &backbone.config(), DType::F32, &Device::Cpu)?;
+    let (backbone, mut saved) = Saved::with_backbone(&args.backbone, &args.adapter)?;
     if saved.config.base_model_name_or_path.is_empty() {
         saved.config.base_model_name_or_path = hub::name(&args.backbone);
     }

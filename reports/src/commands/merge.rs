@@ -1,12 +1,13 @@
 //! `inducer merge`: folds LoRA and tuned backbone tensors into a backbone that `transformers` loads.
 
 use crate::cli::MergeArgs;
+use crate::run;
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device};
 use inducer_datasets::files::write_atomic;
-use inducer_gpu::backbone::Backbone;
 use inducer_gpu::merge::merge;
-use inducer_gpu::{BackboneConfig, Model, Saved, saved};
+use inducer_gpu::model::write_json;
+use inducer_gpu::{BackboneConfig, Model, Saved};
 use std::path::Path;
 
 /// What a Hugging Face directory holds besides weights and configuration.
@@ -30,9 +31,7 @@ pub fn run(args: &MergeArgs) -> Result<()> {
         "--out {}: expected another directory than --backbone",
         args.out.display()
     );
-    let classes = saved::classes(&args.adapter)?;
-    let mut backbone = Backbone::load(&args.backbone, classes, 0, DType::F32, &Device::Cpu)?;
-    let saved = Saved::read(&args.adapter, &backbone.config(), DType::F32, &Device::Cpu)?;
+    let (mut backbone, saved) = Saved::with_backbone(&args.backbone, &args.adapter)?;
     let c = &saved.config;
     ensure!(
         c.lora.is_some() || c.full || c.bitfit,
@@ -67,23 +66,18 @@ pub fn run(args: &MergeArgs) -> Result<()> {
 
 /// The backbone's own `config.json` with the new vocabulary's size, or the head and its number of classes: whatever else it says still holds.
 fn configuration(from: &Path, to: &Path, config: &BackboneConfig) -> Result<()> {
-    let path = from.join("config.json");
-    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let mut value: serde_json::Value =
-        serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+    let read =
+        |dir: &Path| -> Result<serde_json::Value> { run::read_json(&dir.join("config.json")) };
+    let (mut value, written) = (read(from)?, read(to)?);
     value["vocab_size"] = config.vocabulary().into();
-    if let BackboneConfig::Roberta(_) = config {
-        let written = std::fs::read_to_string(to.join("config.json"))?;
-        let written: serde_json::Value = serde_json::from_str(&written)?;
-        for field in ["architectures", "id2label", "label2id"] {
-            if field == "architectures"
-                || value[field].as_object().map(serde_json::Map::len)
-                    != written[field].as_object().map(serde_json::Map::len)
-            {
+    if let BackboneConfig::Roberta(c) = config {
+        value["architectures"] = written["architectures"].clone();
+        // the backbone's own names of as many classes stay
+        for field in ["id2label", "label2id"] {
+            if value[field].as_object().map(serde_json::Map::len) != Some(c.classes()) {
                 value[field] = written[field].clone();
             }
         }
     }
-    let text = serde_json::to_string_pretty(&value)? + "\n";
-    Ok(write_atomic(&to.join("config.json"), text.as_bytes())?)
+    Ok(write_json(&to.join("config.json"), &value)?)
 }

@@ -1,11 +1,12 @@
 //! The paper's mechanism, measured on the scored inputs: how much weight the added tokens get, how far their keys lie from the queries,
 //! and how both go with position and with the length of the input.
 
+use super::prepared::in_batches;
 use super::{Prepared, headline};
 use crate::study::{LayerGates, LengthBin, PositionGates};
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
-use inducer_datasets::batches::{pack, sorted_batches};
+use inducer_datasets::batches::pack;
 use inducer_datasets::{Encoded, Example};
 use inducer_gpu::Model;
 use inducer_gpu::train::evaluate;
@@ -169,9 +170,10 @@ pub fn measure(
     let mut by_length = Vec::new();
     for members in bins(&lengths, BINS) {
         let mut queries = Queries::default();
-        let observed = OBSERVED.min(members.len());
+        let here: Vec<&Encoded> = members.iter().map(|i| &rows[*i]).collect();
+        let observed = OBSERVED.min(here.len());
         let chosen: Vec<&Encoded> = (0..observed)
-            .map(|k| &rows[members[k * members.len() / observed]])
+            .map(|k| here[k * here.len() / observed])
             .collect();
         for chunk in chosen.chunks(8) {
             all.add(model, chunk, &mut queries)?;
@@ -185,7 +187,7 @@ pub fn measure(
             to: members.iter().map(|i| lengths[*i]).max().unwrap_or(0),
             entries: members.len(),
             score: headline(prepared.task, &texts, &those)?,
-            loss: loss(model, &rows, &members)?,
+            loss: evaluate(model, &in_batches(&here))?,
             gate: queries.mean_gate(),
             unreached: queries.unreached(),
             distance: queries.median_distance(),
@@ -217,16 +219,6 @@ pub fn measure(
             .collect(),
         by_length,
     })
-}
-
-/// Mean loss over the labelled positions (rows of a classifier) of some rows.
-fn loss(model: &Model, rows: &[Encoded], members: &[usize]) -> Result<f64> {
-    let lengths: Vec<usize> = members.iter().map(|i| rows[*i].ids.len()).collect();
-    let batches: Vec<_> = sorted_batches(&lengths, 32)
-        .iter()
-        .map(|b| pack(&b.iter().map(|i| &rows[members[*i]]).collect::<Vec<_>>()))
-        .collect();
-    Ok(evaluate(model, &batches)?)
 }
 
 fn summary(layer: usize, mut queries: Queries, heads: &[Queries]) -> LayerGates {

@@ -10,7 +10,7 @@ mod scores;
 
 pub use mechanism::REACHED;
 pub use prepared::{Prepared, TaskData};
-pub use scores::{classes, coqa_scores, glue_scores, headline, named, scores, texts};
+pub use scores::{class_named, classes, coqa_scores, glue_scores, headline, named, scores, texts};
 
 use crate::memory::Memory;
 use crate::study::{Bleu, LayerGates, LengthBin, PositionGates};

@@ -93,6 +93,15 @@ impl Prepared {
     }
 }
 
+/// Rows in batches of 32 of about equal length, for a loss.
+pub(super) fn in_batches(rows: &[&Encoded]) -> Vec<Batch> {
+    let lengths: Vec<usize> = rows.iter().map(|r| r.ids.len()).collect();
+    sorted_batches(&lengths, 32)
+        .iter()
+        .map(|b| pack(&b.iter().map(|i| rows[*i]).collect::<Vec<_>>()))
+        .collect()
+}
+
 /// Training batches by length and validation batches; of a classification task accuracy decides which adapter is best.
 pub struct TaskData<'a> {
     rows: &'a [Encoded],
@@ -111,15 +120,10 @@ impl<'a> TaskData<'a> {
         seed: u64,
         frozen: Option<Frozen>,
     ) -> Self {
-        let lengths: Vec<usize> = prepared.dev.iter().map(|r| r.ids.len()).collect();
-        let dev = sorted_batches(&lengths, 32);
         Self {
             rows: &prepared.train,
             lengths: prepared.train.iter().map(|r| r.ids.len()).collect(),
-            validation: dev
-                .iter()
-                .map(|b| pack(&b.iter().map(|i| &prepared.dev[*i]).collect::<Vec<_>>()))
-                .collect(),
+            validation: in_batches(&prepared.dev.iter().collect::<Vec<_>>()),
             batch_size,
             seed,
             frozen,

@@ -116,18 +116,18 @@ pub fn coqa_scores(answers: &[String], examples: &[Example]) -> Result<Coqa> {
     Ok(coqa(answers, &references, &domains)?)
 }
 
+/// A class by its name in `outputs.txt`; a name that is no class is a wrong one, `u32::MAX`.
+pub fn class_named(task: Task, name: &str) -> u32 {
+    let class = task.classes().iter().position(|c| *c == name);
+    class.map_or(u32::MAX, |c| c as u32)
+}
+
 /// Accuracy of classes by name.
 ///
 /// # Errors
 /// An example whose class is not known.
 pub fn accuracy(task: Task, names: &[String], examples: &[Example]) -> Result<Accuracy> {
-    let known = task.classes();
-    let class = |name: &String| known.iter().position(|k| k == name);
-    // a name that is no class is a wrong one
-    let predicted: Vec<u32> = names
-        .iter()
-        .map(|n| class(n).map_or(u32::MAX, |c| c as u32))
-        .collect();
+    let predicted: Vec<u32> = names.iter().map(|n| class_named(task, n)).collect();
     Ok(glue_scores(&predicted, examples)?.overall)
 }
 

@@ -5,9 +5,22 @@ use candle_core::{DType, Device};
 use inducer_datasets::synthetic::{self, SyntheticConfig};
 use inducer_datasets::{Task, Tokenizer};
 use inducer_gpu::gpt2::Gpt2;
-use inducer_gpu::{Gpt2Config, Method, Model};
+use inducer_gpu::{Gpt2Config, Method, Model, RobertaConfig};
 use std::path::PathBuf;
 use std::process::{Command, Output};
+
+/// The size of the tests' RoBERTas.
+pub fn tiny_roberta() -> RobertaConfig {
+    RobertaConfig {
+        vocab_size: 400,
+        hidden_size: 24,
+        num_hidden_layers: 2,
+        num_attention_heads: 3,
+        intermediate_size: 48,
+        max_position_embeddings: 98,
+        ..RobertaConfig::base()
+    }
+}
 
 /// A directory with `data/` and `backbone/`, both tiny.
 pub struct Fixture(pub tempfile::TempDir);
