@@ -41,7 +41,10 @@ fn pass(
     backward: bool,
 ) -> Result<Option<Tensor>> {
     let tape = if backward { Tape::new() } else { Tape::off() };
-    let values: Vec<Value> = parameters.iter().map(|p| tape.parameter(p)).collect();
+    let values: Vec<Value> = parameters
+        .iter()
+        .map(|p| tape.parameter(p))
+        .collect::<Result<_>>()?;
     let y = f(&tape, &values)?;
     if !backward {
         return Ok(None);

@@ -2,8 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::ops::attention::{Heads, Visible, attention_cached};
-use crate::ops::{cpu, fused};
-use candle_core::{D, DType, Tensor};
+use crate::ops::cpu;
+use crate::ops::mixed::{like, wide};
+use candle_core::{D, DType, Device, Tensor};
 
 enum Store {
     F32(Vec<[Vec<f32>; 2]>),
@@ -19,11 +20,11 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// An empty cache for `rows` rows whose tensors are like `like`.
-    pub fn new(layers: usize, rows: usize, like: &Tensor) -> Self {
-        let store = || match (fused(like), like.dtype()) {
-            (true, DType::F64) => Store::F64(vec![[Vec::new(), Vec::new()]; rows]),
-            (true, _) => Store::F32(vec![[Vec::new(), Vec::new()]; rows]),
+    /// An empty cache for `rows` rows of a model that computes in `dtype` on `device`.
+    pub fn new(layers: usize, rows: usize, dtype: DType, device: &Device) -> Self {
+        let store = || match dtype {
+            DType::F64 if device.is_cpu() => Store::F64(vec![[Vec::new(), Vec::new()]; rows]),
+            DType::F32 if device.is_cpu() => Store::F32(vec![[Vec::new(), Vec::new()]; rows]),
             _ => Store::Device(vec![None; rows]),
         };
         Self {
@@ -116,7 +117,8 @@ fn device(
             None => (k, v),
         };
         let m = k.dim(1)?;
-        let mut scores = (q.matmul(&k.t()?.contiguous()?)? * heads.scale())?;
+        let keys = wide(&k)?.t()?.contiguous()?;
+        let mut scores = (wide(&q)?.matmul(&keys)? * heads.scale())?;
         if visible == Visible::Causal && n > 1 {
             let hidden: Vec<f32> = (0..n * m)
                 .map(|x| {
@@ -128,14 +130,13 @@ fn device(
                 })
                 .collect();
             scores = scores.broadcast_add(
-                &Tensor::from_vec(hidden, (1, n, m), qkv.device())?.to_dtype(qkv.dtype())?,
+                &Tensor::from_vec(hidden, (1, n, m), qkv.device())?.to_dtype(scores.dtype())?,
             )?;
         }
         let top = scores.max_keepdim(D::Minus1)?;
         let e = scores.broadcast_sub(&top)?.exp()?;
         let total = e.sum_keepdim(D::Minus1)?;
-        let o = e
-            .broadcast_div(&total)?
+        let o = like(&e.broadcast_div(&total)?, &v)?
             .matmul(&v)?
             .transpose(0, 1)?
             .reshape((n, d))?;

@@ -239,7 +239,7 @@ impl Gpt2 {
         positions: &[u32],
     ) -> Result<Value> {
         let tape = pass.tape;
-        let (tokens, places) = (tape.parameter(&self.wte), tape.parameter(&self.wpe));
+        let (tokens, places) = (tape.parameter(&self.wte)?, tape.parameter(&self.wpe)?);
         let mut x = embedding(
             tape,
             Tables {
@@ -264,17 +264,12 @@ impl Gpt2 {
 }
 
 fn norm(tape: &Tape, pair: &Pair, x: &Value, eps: f64) -> Result<Value> {
-    layer_norm(
-        tape,
-        x,
-        &tape.parameter(&pair[0]),
-        &tape.parameter(&pair[1]),
-        eps,
-    )
+    let [weight, bias] = tape.parameters(pair)?;
+    layer_norm(tape, x, &weight, &bias, eps)
 }
 
 fn linear(tape: &Tape, pair: &Pair, x: &Value, onto: Option<&Value>) -> Result<Value> {
-    let (w, b) = (tape.parameter(&pair[0]), tape.parameter(&pair[1]));
+    let [w, b] = tape.parameters(pair)?;
     let map = Linear::conv1d(&w, &b);
     match onto {
         Some(v) => map.onto(v, 0).apply(tape, x),

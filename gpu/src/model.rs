@@ -8,6 +8,7 @@ use crate::init;
 use crate::ops::cross_entropy::{class_loss, cross_entropy};
 use crate::ops::dropout::Dropout;
 use crate::ops::inplace::add_block;
+use crate::ops::mixed::kept;
 use crate::ops::{alone, map_tasks};
 use crate::parts::{Bottleneck, Inducer, LowRank, Part, Pass, Prefix, Reparametrised};
 use crate::probe::Observation;
@@ -82,11 +83,12 @@ impl Model {
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
-        let backbone = Backbone::load(dir, classes, seed, dtype, device)?;
+        let backbone = Backbone::load(dir, classes, seed, kept(dtype), device)?;
         Ok(Self::new(backbone, dtype, device))
     }
 
-    /// A backbone without a method.
+    /// A backbone without a method, to be computed in `dtype`. For mixed precision (bf16) give its tensors in f32: what is trained stays so,
+    /// the rest is converted where it is used, or once by [`Model::settle`].
     pub fn new(backbone: impl Into<Backbone>, dtype: DType, device: &Device) -> Self {
         let backbone = backbone.into();
         let layers = backbone.describe().layers();
@@ -120,7 +122,7 @@ impl Model {
             let start = init::of(&name, &shape, backbone.hidden(), backbone.range());
             tensors.insert(
                 name.clone(),
-                init::tensor(start, seed, &name, &shape, self.dtype, &self.device)?,
+                init::tensor(start, seed, &name, &shape, self.kept(), &self.device)?,
             );
         }
         if special > 0 {
@@ -132,7 +134,7 @@ impl Model {
                     seed,
                     ADDED,
                     &[special, backbone.hidden()],
-                    self.dtype,
+                    self.kept(),
                     &self.device,
                 )?,
             );
@@ -145,7 +147,7 @@ impl Model {
     /// # Errors
     /// A missing or broken file; a missing, extra, wrongly shaped or non-finite tensor.
     pub fn attach_saved(&mut self, dir: &Path) -> Result<()> {
-        let saved = Saved::read(dir, &self.backbone.config(), self.dtype, &self.device)?;
+        let saved = Saved::read(dir, &self.backbone.config(), self.kept(), &self.device)?;
         self.install(&saved.config, saved.tensors)
     }
 
@@ -233,6 +235,21 @@ impl Model {
         Ok(())
     }
 
+    /// Converts what is frozen into the type that the model computes in, once and for all: half the memory in bf16, and no conversion in
+    /// each step. Call it when no other method will be attached any more; training does. Without mixed precision it changes nothing.
+    ///
+    /// # Errors
+    /// The device cannot convert.
+    pub fn settle(&mut self) -> Result<()> {
+        let dtype = self.dtype;
+        for p in self.backbone.parameters_mut() {
+            if !p.trainable {
+                p.tensor = p.tensor.to_dtype(dtype)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Appends a part of one's own to every layer; `make` gets the layer's index. This is the door for new variants.
     pub fn push_parts(&mut self, mut make: impl FnMut(usize) -> Box<dyn Part>) {
         for (i, parts) in self.parts.iter_mut().enumerate() {
@@ -281,6 +298,11 @@ impl Model {
     /// The scalar type it computes in.
     pub fn dtype(&self) -> DType {
         self.dtype
+    }
+
+    /// The type that its trained tensors are kept in: f32 where it computes in bf16.
+    pub fn kept(&self) -> DType {
+        kept(self.dtype)
     }
 
     /// The device it computes on.
@@ -341,7 +363,11 @@ impl Model {
         for (w, seen) in batch.starts.windows(2).zip(seen) {
             positions.extend((0..w[1] - w[0]).map(|i| (offset + seen + i) as u32));
         }
-        let added = self.added.as_ref().map(|p| pass.tape.parameter(p));
+        let added = self
+            .added
+            .as_ref()
+            .map(|p| pass.tape.parameter(p))
+            .transpose()?;
         self.backbone.hidden(
             pass,
             &self.parts,
@@ -433,7 +459,7 @@ impl Model {
         of: impl FnOnce(&Pass<'_>, &Value) -> Result<T>,
     ) -> Result<(T, Vec<Observation>)> {
         self.check(batch)?;
-        let tape = Tape::off();
+        let tape = self.tape_off();
         let mut pass = Pass {
             observed: Some(RefCell::default()),
             ..self.pass(&tape, &batch.starts, None)
@@ -444,12 +470,15 @@ impl Model {
         Ok((result, observed.unwrap_or_default()))
     }
 
+    /// A tape that records nothing, in the model's type.
+    fn tape_off(&self) -> Tape {
+        Tape::off().computing_in(self.dtype)
+    }
+
     fn project(&self, hidden: &Tensor) -> Result<Tensor> {
-        let tokens = Value::constant(self.backbone.tokens().tensor.clone());
-        let added = self
-            .added
-            .as_ref()
-            .map(|p| Value::constant(p.tensor.clone()));
+        let tape = self.tape_off();
+        let tokens = tape.parameter(self.backbone.tokens())?;
+        let added = self.added.as_ref().map(|p| tape.parameter(p)).transpose()?;
         self.backbone.head(&tokens, added.as_ref()).logits(hidden)
     }
 
@@ -459,7 +488,7 @@ impl Model {
     /// As [`Model::logits`].
     pub fn decode(&self, batch: &Batch, cache: &mut Cache) -> Result<Tensor> {
         self.backbone.gpt2("decoding")?;
-        let tape = Tape::off();
+        let tape = self.tape_off();
         let seen = cache.seen.clone();
         self.check(batch)?;
         let total = seen
@@ -492,7 +521,7 @@ impl Model {
 
     /// An empty cache for decoding.
     pub fn cache(&self, rows: usize) -> Cache {
-        Cache::new(self.parts.len(), rows, &self.backbone.tokens().tensor)
+        Cache::new(self.parts.len(), rows, self.dtype, &self.device)
     }
 
     /// The (position, label) pairs of a batch's loss: the label of the next token of the row.
@@ -533,7 +562,7 @@ impl Model {
     /// # Errors
     /// Ids, rows or labels that do not fit the model.
     pub fn loss(&self, batch: &Batch, options: LossOptions) -> Result<f64> {
-        let tape = Tape::off();
+        let tape = self.tape_off();
         scalar(&self.loss_on(&tape, batch, options)?.tensor)
     }
 
@@ -583,7 +612,7 @@ impl Model {
     }
 
     fn gradients_of(&self, batch: &Batch, options: LossOptions) -> Result<(f64, Gradients)> {
-        let tape = Tape::new();
+        let tape = Tape::new().computing_in(self.dtype);
         let loss = self.loss_on(&tape, batch, options)?;
         let value = scalar(&loss.tensor)?;
         Ok((value, tape.backward(&loss, self.trainable())?))
@@ -678,8 +707,8 @@ impl Model {
             Backbone::Gpt2(_) => {
                 let targets = self.targets(batch)?;
                 let hidden = self.run(&mut pass, batch, &seen)?;
-                let tokens = tape.parameter(self.backbone.tokens());
-                let added = self.added.as_ref().map(|p| tape.parameter(p));
+                let tokens = tape.parameter(self.backbone.tokens())?;
+                let added = self.added.as_ref().map(|p| tape.parameter(p)).transpose()?;
                 let head = self.backbone.head(&tokens, added.as_ref());
                 cross_entropy(tape, &hidden, head, &targets, options.smoothing)
             }
@@ -687,7 +716,7 @@ impl Model {
                 let (positions, targets) = self.masked(batch)?;
                 let hidden = self.run(&mut pass, batch, &seen)?;
                 let words = b.words(&pass, &hidden, &positions)?;
-                let tokens = tape.parameter(self.backbone.tokens());
+                let tokens = tape.parameter(self.backbone.tokens())?;
                 let head = self.backbone.head(&tokens, None);
                 cross_entropy(tape, &words, head, &targets, options.smoothing)
             }

@@ -10,6 +10,7 @@
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::ops::attention::Heads;
+use crate::ops::mixed::wide;
 use crate::parts::KeyTensors;
 use candle_core::{D, DType, Device, Tensor};
 use inducer_datasets::batch::Batch;
@@ -28,7 +29,7 @@ pub struct Observation {
 /// The queries of `qkv` [tokens, 3d] by head: [H, tokens, p].
 fn queries(qkv: &Tensor, heads: Heads) -> Result<Tensor> {
     let tokens = qkv.dims()[0];
-    let q = qkv.narrow(1, 0, heads.count * heads.width)?;
+    let q = wide(&qkv.narrow(1, 0, heads.count * heads.width)?)?;
     let q = q.reshape((tokens, heads.count, heads.width))?;
     Ok(q.transpose(0, 1)?.contiguous()?)
 }
@@ -46,6 +47,7 @@ fn in_bandwidths(squares: &Tensor, heads: Heads) -> Result<Tensor> {
 /// Shapes that do not fit.
 pub(crate) fn to_nearest(qkv: &Tensor, keys: &Tensor, heads: Heads) -> Result<Tensor> {
     let q = queries(qkv, heads)?;
+    let keys = &wide(keys)?;
     let cross = q.matmul(&keys.transpose(1, 2)?.contiguous()?)?;
     let own = q.sqr()?.sum_keepdim(D::Minus1)?;
     let theirs = keys.sqr()?.sum(D::Minus1)?.unsqueeze(1)?;

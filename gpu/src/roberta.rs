@@ -349,7 +349,7 @@ impl Roberta {
         positions: &[u32],
     ) -> Result<Value> {
         let tape = pass.tape;
-        let (word, position) = (tape.parameter(&self.word), tape.parameter(&self.position));
+        let (word, position) = (tape.parameter(&self.word)?, tape.parameter(&self.position)?);
         let tables = Tables {
             tokens: &word,
             added: None,
@@ -364,7 +364,7 @@ impl Roberta {
                 &zeros
             }
         };
-        let kind = rows(tape, &tape.parameter(&self.kind), segments)?;
+        let kind = rows(tape, &tape.parameter(&self.kind)?, segments)?;
         let x = residual(tape, &x, &kind, crate::ops::dropout::Dropout::OFF)?;
         let mut x = norm(tape, &self.norm, &x, self.config.layer_norm_eps)?;
         for (layer, (block, parts)) in self.layers.iter().zip(parts).enumerate() {
@@ -424,12 +424,12 @@ fn start(name: &str, config: &RobertaConfig) -> Init {
 }
 
 fn norm(tape: &Tape, pair: &Pair, x: &Value, eps: f64) -> Result<Value> {
-    let (weight, bias) = (tape.parameter(&pair[0]), tape.parameter(&pair[1]));
+    let [weight, bias] = tape.parameters(pair)?;
     layer_norm(tape, x, &weight, &bias, eps)
 }
 
 fn linear(tape: &Tape, pair: &Pair, x: &Value) -> Result<Value> {
-    let (weight, bias) = (tape.parameter(&pair[0]), tape.parameter(&pair[1]));
+    let [weight, bias] = tape.parameters(pair)?;
     Linear::torch(&weight, Some(&bias)).apply(tape, x)
 }
 
@@ -472,10 +472,7 @@ impl Layer {
         for part in parts {
             attended = part.on_heads(pass, &qkv, attended)?;
         }
-        let (weight, bias) = (
-            tape.parameter(&self.output[0]),
-            tape.parameter(&self.output[1]),
-        );
+        let [weight, bias] = tape.parameters(&self.output)?;
         let map = Linear::torch(&weight, Some(&bias));
         let mut y = match &attended.update {
             Some(update) => map.onto(update, 0).apply(tape, &attended.f)?,

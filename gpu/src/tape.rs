@@ -12,7 +12,8 @@
 
 use crate::error::{Error, Result};
 use crate::ops::inplace::{add_block, last_dim, place};
-use candle_core::{Tensor, Var};
+use crate::ops::mixed::wide;
+use candle_core::{DType, Tensor, Var};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -197,6 +198,7 @@ struct Inner {
 pub struct Tape {
     inner: RefCell<Inner>,
     recording: bool,
+    compute: Option<DType>,
 }
 
 /// Gradients of the trainable parameters, by parameter name.
@@ -208,6 +210,7 @@ impl Tape {
         Self {
             inner: RefCell::default(),
             recording: true,
+            compute: None,
         }
     }
 
@@ -216,6 +219,16 @@ impl Tape {
         Self {
             inner: RefCell::default(),
             recording: false,
+            compute: None,
+        }
+    }
+
+    /// The same tape with parameters handed out in `dtype`, whatever they are kept in: mixed precision. A parameter's gradient comes
+    /// back in the type that it is kept in.
+    pub fn computing_in(self, dtype: DType) -> Self {
+        Self {
+            compute: Some(dtype),
+            ..self
         }
     }
 
@@ -225,7 +238,37 @@ impl Tape {
     }
 
     /// The parameter as a value; one slot a parameter, however often it is used.
-    pub fn parameter(&self, parameter: &Parameter) -> Value {
+    ///
+    /// # Errors
+    /// Mixed precision, and the device cannot convert.
+    pub fn parameter(&self, parameter: &Parameter) -> Result<Value> {
+        let kept = self.leaf(parameter);
+        let (from, slot) = (kept.tensor.dtype(), kept.slot);
+        match self.compute {
+            Some(to) if to != from => Ok(self.push(
+                kept.tensor.to_dtype(to)?,
+                &[&kept],
+                move |g, slots| slots.add(slot, g.to_dtype(from)?),
+            )),
+            _ => Ok(kept),
+        }
+    }
+
+    /// Several parameters as values.
+    ///
+    /// # Errors
+    /// As [`Tape::parameter`].
+    pub fn parameters<const N: usize>(&self, parameters: &[Parameter; N]) -> Result<[Value; N]> {
+        let values: Vec<Value> = parameters
+            .iter()
+            .map(|p| self.parameter(p))
+            .collect::<Result<_>>()?;
+        Ok(values
+            .try_into()
+            .unwrap_or_else(|_| unreachable!("as many values as parameters")))
+    }
+
+    fn leaf(&self, parameter: &Parameter) -> Value {
         if !self.recording || !parameter.trainable {
             return Value::constant(parameter.tensor.clone());
         }
@@ -310,7 +353,8 @@ impl Tape {
             let mut total: Option<Tensor> = None;
             for (result, grad) in results.iter().zip(grads) {
                 if let Some(grad) = grad.take() {
-                    let part = (result * grad)?.sum_all()?;
+                    // the sum only carries gradients; halves would not add up to a type that other results have
+                    let part = wide(&(result * grad)?.sum_all()?)?;
                     total = Some(match total {
                         None => part,
                         Some(t) => (t + part)?,

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod common;
+use crate::common;
 
 use common::{
     distance, ffn, generator, magnitude, nothing, prefix, random_adapter, random_backbone,

@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod common;
+use crate::common;
 
 use common::{distance, generator, magnitude, matrix, vector};
 use inducer_reference::attention::{attend, log_sum_exp, logistic_gate, shifted_kernel};

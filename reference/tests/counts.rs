@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod common;
+use crate::common;
 
 use common::{adapter, ffn, inducer, nothing, prefix};
 use inducer_reference::{

@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod common;
+use crate::common;
 
 use common::{every_method, inducer, random_adapter, random_backbone};
 use half::{bf16, f16};

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod common;
+use crate::common;
 
 use common::{
     distance, every_method, ffn, inducer, lora, magnitude, nothing, prefix, random_adapter,

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod common;
+use crate::common;
 
 use common::{every_method, generator, random_adapter, random_backbone};
 use inducer_reference::adapter::relu;

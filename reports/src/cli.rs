@@ -3,6 +3,7 @@
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use inducer_gpu::hub;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Inducer-tuning: train, generate, compare, report.
@@ -140,13 +141,15 @@ pub enum DeviceName {
 }
 
 /// Scalar type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// Single.
+    #[default]
     F32,
     /// Double.
     F64,
-    /// Brain float (CUDA).
+    /// Brain float: mixed precision, what is trained stays single (slow on a CPU).
     Bf16,
 }
 
@@ -244,6 +247,9 @@ pub struct Hyper {
     /// Steps between two checkpoints
     #[arg(long, default_value_t = 50)]
     pub checkpoint_every: usize,
+    /// Scalar type of the computation; bf16 is mixed precision, for CUDA
+    #[arg(long, value_enum, default_value = "f32")]
+    pub dtype: Precision,
 }
 
 /// How the learning rate goes after the warm-up.

@@ -293,6 +293,7 @@ fn part(
                     max_new_tokens: args.decode.max_new_tokens.unwrap_or(longest_target),
                     test_limit: budget.test_limit,
                     device: device_name(args.compute.device).into(),
+                    dtype: args.hyper.dtype,
                     train,
                 },
             });

@@ -11,6 +11,7 @@ use inducer_datasets::{Batch, Malformed, Surface, Task, directory};
 use inducer_gpu::model::ADDED;
 use inducer_gpu::train::{Data, TrainConfig, evaluate, train};
 use inducer_gpu::{Method, Model};
+use inducer_reports::cli::Precision;
 use inducer_reports::run::{self, Prepared};
 use std::path::Path;
 
@@ -69,7 +70,14 @@ fn fixture(task: Task) -> (Fixture, Fixed) {
 }
 
 fn fresh(f: &Fixture, task: Task, method: Method) -> Model {
-    let mut model = run::load(task, &f.path("backbone"), SEED, &Device::Cpu).unwrap();
+    let mut model = run::load(
+        task,
+        &f.path("backbone"),
+        SEED,
+        Precision::F32,
+        &Device::Cpu,
+    )
+    .unwrap();
     let config = method.on(&model.backbone.config());
     let special = task.special_tokens().len();
     model.attach(&config, special, SEED).unwrap();
@@ -143,7 +151,14 @@ fn every_method(task: Task) {
 
         let dir = f.path(&format!("saved-{name}"));
         model.save_adapter(&dir).unwrap();
-        let mut loaded = run::load(task, &f.path("backbone"), SEED + 1, &Device::Cpu).unwrap();
+        let mut loaded = run::load(
+            task,
+            &f.path("backbone"),
+            SEED + 1,
+            Precision::F32,
+            &Device::Cpu,
+        )
+        .unwrap();
         let untuned = loaded.logits(&data.0[0]).map(|t| bits(&t));
         loaded.attach_saved(&dir).unwrap();
         let [mine, again] = [&model, &loaded].map(|m| bits(&m.logits(&data.0[0]).unwrap()));

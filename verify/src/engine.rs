@@ -38,9 +38,15 @@ pub enum On {
     /// The engine on the CPU in `f32`.
     #[serde(rename = "cpu f32")]
     CpuF32,
+    /// The engine on the CPU in mixed precision: products in `bf16`, sums and trained tensors in `f32`.
+    #[serde(rename = "cpu bf16")]
+    CpuBf16,
     /// The engine on a GPU in `f32`.
     #[serde(rename = "cuda f32")]
     CudaF32,
+    /// The engine on a GPU in mixed precision.
+    #[serde(rename = "cuda bf16")]
+    CudaBf16,
 }
 
 impl On {
@@ -55,7 +61,9 @@ impl On {
             Self::ReferenceF32 => "reference f32",
             Self::CpuF64 => "cpu f64",
             Self::CpuF32 => "cpu f32",
+            Self::CpuBf16 => "cpu bf16",
             Self::CudaF32 => "cuda f32",
+            Self::CudaBf16 => "cuda bf16",
         }
     }
 }
@@ -133,6 +141,16 @@ pub fn engines(cuda: &Cuda) -> Vec<Box<dyn Engine>> {
     ];
     for candle in candles(cuda) {
         all.push(Box::new(candle));
+    }
+    all
+}
+
+/// The training engine in mixed precision, by device.
+#[must_use]
+pub fn mixed(cuda: &Cuda) -> Vec<Candle> {
+    let mut all = vec![Candle::bf16(&Device::Cpu)];
+    if let Cuda::Present(device) = cuda {
+        all.push(Candle::bf16(device));
     }
     all
 }

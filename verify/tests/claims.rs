@@ -99,6 +99,7 @@ claims! {
     inducer_local
     cache_decoding
     frozen_stays
+    mixed_masters
     resume_identical
     nystrom_error
     gp_exact_limit

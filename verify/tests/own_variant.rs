@@ -142,7 +142,7 @@ impl Part for Two {
             .parameters
             .iter()
             .map(|p| pass.tape.parameter(p))
-            .collect();
+            .collect::<Result<_>>()?;
         let mut inputs = vec![qkv, &attended.f, &attended.lse];
         inputs.extend(&own);
         let mut output = pass

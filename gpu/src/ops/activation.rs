@@ -1,6 +1,7 @@
 //! Pointwise activations.
 
 use super::elem::Elem;
+use super::mixed::{like, wide};
 use super::{cpu, dispatch, for_rows, fused, tensor};
 use crate::error::Result;
 use crate::tape::{Tape, Value};
@@ -137,16 +138,18 @@ impl Activation {
     /// A candle error.
     pub fn composed(self, tape: &Tape, x: &Value) -> Result<Value> {
         let mut out = tape.composed(&[x], |a| {
-            Ok(vec![match self {
+            let x = wide(&a[0])?;
+            let y = match self {
                 // written out: the slope of candle's own gelu has constants of seven digits
                 Self::GeluTanh => {
-                    let u = ((&a[0] + (a[0].powf(3.0)? * CUBIC)?)? * SQRT_2_OVER_PI)?;
-                    ((&a[0] * 0.5)? * (u.tanh()? + 1.0)?)?
+                    let u = ((&x + (x.powf(3.0)? * CUBIC)?)? * SQRT_2_OVER_PI)?;
+                    ((&x * 0.5)? * (u.tanh()? + 1.0)?)?
                 }
-                Self::GeluErf => a[0].gelu_erf()?,
-                Self::Tanh => a[0].tanh()?,
-                Self::Relu => a[0].relu()?,
-            }])
+                Self::GeluErf => x.gelu_erf()?,
+                Self::Tanh => x.tanh()?,
+                Self::Relu => x.relu()?,
+            };
+            Ok(vec![like(&y, &a[0])?])
         })?;
         Ok(out.remove(0))
     }

@@ -10,6 +10,7 @@
 
 use super::dropout::Dropout;
 use super::elem::{Elem, dot, max, simd, sum};
+use super::mixed::{like, wide};
 use super::raw::{Mat, MatMut, Shared, Threads, gemm};
 use super::{cpu, dispatch, for_tasks, fused, tensor};
 use crate::error::Result;
@@ -571,7 +572,7 @@ pub fn composed(
                     .transpose(0, 1)?
                     .contiguous()
             };
-            let (q, k, v) = (part(0)?, part(1)?, part(2)?);
+            let (q, k, v) = (wide(&part(0)?)?, wide(&part(1)?)?, part(2)?);
             let mut scores = (q.matmul(&k.t()?.contiguous()?)? * heads.scale())?;
             if visible == Visible::Causal {
                 let hidden: Vec<f32> = (0..n * n)
@@ -585,7 +586,7 @@ pub fn composed(
                     .collect();
                 let hidden = Tensor::from_vec(hidden, (1, n, n), &candle_core::Device::Cpu)?
                     .to_device(a[0].device())?
-                    .to_dtype(a[0].dtype())?;
+                    .to_dtype(scores.dtype())?;
                 scores = scores.broadcast_add(&hidden)?;
             }
             let (o, lse) = weigh(&scores, &v, w[0], heads, drop)?;
@@ -626,7 +627,7 @@ fn weigh(
             .to_dtype(scores.dtype())?;
         weights = (weights * mask)?;
     }
-    let o = weights
+    let o = like(&weights, v)?
         .matmul(v)?
         .transpose(0, 1)?
         .reshape((n, heads.hidden()))?;
@@ -653,7 +654,8 @@ pub fn composed_to(
             .reshape((n, heads.count, heads.width))?
             .transpose(0, 1)?
             .contiguous()?;
-        let scores = (q.matmul(&a[1].t()?.contiguous()?)? * heads.scale())?;
+        let keys = wide(&a[1])?.t()?.contiguous()?;
+        let scores = (wide(&q)?.matmul(&keys)? * heads.scale())?;
         let (o, lse) = weigh(&scores, &a[2], 0, heads, drop)?;
         Ok(vec![o, lse])
     })?;

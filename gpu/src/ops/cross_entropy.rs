@@ -9,8 +9,9 @@
 //! Label smoothing and ignored positions follow PyTorch's `CrossEntropyLoss`.
 
 use super::elem::{Elem, max, simd, sum};
+use super::mixed::{like, wide};
 use super::raw::{Mat, MatMut, Shared, Threads, gemm, product};
-use super::{cpu, dispatch, few_rows, fused, map_tasks, tensor};
+use super::{cpu, dispatch, few_rows, fused_pair, map_tasks, tensor};
 use crate::error::Result;
 use crate::tape::{Tape, Value};
 use candle_core::{D, Device, Tensor};
@@ -40,12 +41,13 @@ impl<'a> Head<'a> {
     /// # Errors
     /// Shapes that do not fit.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        if !fused(hidden) {
+        if !fused_pair(hidden, &self.tokens.tensor) {
+            let hidden = like(hidden, &self.tokens.tensor)?;
             let mut parts = vec![hidden.matmul(&self.tokens.tensor.t()?)?];
             if let Some(a) = self.added {
                 parts.push(hidden.matmul(&a.tensor.t()?)?);
             }
-            return Ok(Tensor::cat(&parts, 1)?);
+            return Ok(wide(&Tensor::cat(&parts, 1)?)?);
         }
         dispatch!(hidden, T => {
             let (rows, d) = hidden.dims2()?;
@@ -117,7 +119,7 @@ pub fn cross_entropy(
             "no labelled position: every label is -100".into(),
         ));
     }
-    if !fused(&hidden.tensor) {
+    if !fused_pair(&hidden.tensor, &head.tokens.tensor) {
         return composed(tape, hidden, head, targets, smoothing);
     }
     let inputs = head.inputs(hidden);
@@ -318,7 +320,8 @@ pub fn composed(
         } else {
             a[1].clone()
         };
-        let z = a[0].index_select(&rows, 0)?.matmul(&table.t()?)?;
+        let z = like(&a[0].index_select(&rows, 0)?, &table)?.matmul(&table.t()?)?;
+        let z = wide(&z)?;
         let top = z.max_keepdim(D::Minus1)?.detach();
         let log = (z
             .broadcast_sub(&top)?
@@ -344,11 +347,12 @@ pub fn class_loss(tape: &Tape, scores: &Value, classes: &[u32], smoothing: f64) 
     let labels = Tensor::from_slice(classes, (classes.len(), 1), &Device::Cpu)?
         .to_device(scores.tensor.device())?;
     let mut out = tape.composed(&[scores], |a| {
-        let top = a[0].max_keepdim(D::Minus1)?.detach();
-        let total = a[0].broadcast_sub(&top)?.exp()?.sum_keepdim(D::Minus1)?;
+        let z = wide(&a[0])?;
+        let top = z.max_keepdim(D::Minus1)?.detach();
+        let total = z.broadcast_sub(&top)?.exp()?.sum_keepdim(D::Minus1)?;
         let log = (total.log()? + top)?;
-        let nll = (&log - a[0].gather(&labels, 1)?)?.mean_all()?;
-        let uniform = (log - a[0].mean_keepdim(D::Minus1)?)?.mean_all()?;
+        let nll = (&log - z.gather(&labels, 1)?)?.mean_all()?;
+        let uniform = (log - z.mean_keepdim(D::Minus1)?)?.mean_all()?;
         Ok(vec![((nll * (1.0 - smoothing))? + (uniform * smoothing)?)?])
     })?;
     Ok(out.remove(0))

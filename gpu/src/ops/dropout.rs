@@ -5,7 +5,8 @@
 //! model ([`Dropout::at`]).
 
 use super::elem::Elem;
-use super::{cpu, dispatch, for_rows, fused, tensor};
+use super::mixed::like;
+use super::{cpu, dispatch, for_rows, fused, fused_pair, tensor};
 use crate::error::Result;
 use crate::tape::{Tape, Value};
 use candle_core::Tensor;
@@ -155,7 +156,7 @@ pub fn residual(tape: &Tape, x: &Value, branch: &Value, drop: Dropout) -> Result
     } else {
         masked(&branch.tensor, drop)?
     };
-    let y = if fused(&x.tensor) {
+    let y = if fused_pair(&x.tensor, &branch_out) {
         dispatch!(x.tensor, T => {
             let (a, b) = (cpu(&x.tensor)?, cpu(&branch_out)?);
             let (a, b) = (a.slice::<T>()?, b.slice::<T>()?);
@@ -170,15 +171,16 @@ pub fn residual(tape: &Tape, x: &Value, branch: &Value, drop: Dropout) -> Result
             tensor(y, x.tensor.shape().clone())
         })?
     } else {
-        (&x.tensor + branch_out)?
+        (&x.tensor + like(&branch_out, &x.tensor)?)?
     };
+    let kind = branch.tensor.dtype();
     let (xs, bs) = (x.slot(), branch.slot());
     Ok(tape.push(y, &[x, branch], move |g, slots| {
         if bs.is_some() {
-            if drop.is_off() {
-                slots.pass(bs, g.clone())?;
-            } else {
-                slots.add(bs, masked(&g, drop)?)?;
+            match (drop.is_off(), kind == g.dtype()) {
+                (true, true) => slots.pass(bs, g.clone())?,
+                (true, false) => slots.add(bs, g.to_dtype(kind)?)?,
+                (false, _) => slots.add(bs, masked(&g, drop)?.to_dtype(kind)?)?,
             }
         }
         slots.pass(xs, g)

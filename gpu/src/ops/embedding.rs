@@ -4,6 +4,7 @@
 //! GPT-2's token embedding is reused as segment embedding.
 
 use super::elem::Elem;
+use super::mixed::wide;
 use super::{cpu, dispatch, for_rows, fused, tensor};
 use crate::error::Result;
 use crate::tape::{Tape, Value};
@@ -156,10 +157,10 @@ pub fn composed(
         } else {
             a[0].clone()
         };
-        let mut y =
-            (table.index_select(&index(ids)?, 0)? + a[1].index_select(&index(positions)?, 0)?)?;
+        let row = |table: &Tensor, ids: &[u32]| wide(&table.index_select(&index(ids)?, 0)?);
+        let mut y = (row(&table, ids)? + row(&a[1], positions)?)?;
         if let Some(s) = segments {
-            y = (y + table.index_select(&index(s)?, 0)?)?;
+            y = (y + row(&table, s)?)?;
         }
         Ok(vec![y])
     })?;

@@ -10,6 +10,7 @@
 
 use super::attention::Heads;
 use super::elem::{Elem, dot, simd};
+use super::mixed::{like, wide};
 use super::raw::{Mat, MatMut, Shared, Threads, gemm};
 use super::{cpu, dispatch, for_rows, for_tasks, fused, tensor};
 use crate::error::Result;
@@ -473,8 +474,11 @@ pub fn lift(
                 .contiguous()?
                 .matmul(&a[3])?
                 .transpose(0, 1)?;
-            let biased = a[2].unsqueeze(2)?.broadcast_mul(&a[4].unsqueeze(0)?)?;
-            Ok(vec![(&a[0] + (lifted + biased)?.reshape((tokens, d))?)?])
+            let biased = a[2]
+                .unsqueeze(2)?
+                .broadcast_mul(&wide(&a[4])?.unsqueeze(0)?)?;
+            let change = (wide(&lifted)? + biased)?.reshape((tokens, d))?;
+            Ok(vec![like(&(wide(&a[0])? + change)?, &a[0])?])
         })?;
         return Ok(out.remove(0));
     }
@@ -545,11 +549,11 @@ pub fn fade(tape: &Tape, f: &Value, lambda: &Value, heads: Heads) -> Result<Valu
     if !fused(&f.tensor) {
         let mut out = tape.composed(&[f, lambda], |a| {
             let keep = (1.0 - &a[1])?.unsqueeze(2)?;
-            Ok(vec![
-                a[0].reshape((tokens, count, p))?
-                    .broadcast_mul(&keep)?
-                    .reshape((tokens, d))?,
-            ])
+            let faded = wide(&a[0])?
+                .reshape((tokens, count, p))?
+                .broadcast_mul(&keep)?
+                .reshape((tokens, d))?;
+            Ok(vec![like(&faded, &a[0])?])
         })?;
         return Ok(out.remove(0));
     }
@@ -603,16 +607,17 @@ pub fn own_score_composed(
     inputs.extend(key.iter().flat_map(|k| k.values()));
     let mut out = tape.composed(&inputs, |a| {
         let q = queries(&a[0], heads)?;
-        let mut inducer = q.clone();
+        let mut inducer = wide(&q)?;
         if let [_, down, down_bias, up, up_bias] = a {
             let u = q
                 .matmul(down)?
                 .broadcast_add(&down_bias.unsqueeze(1)?)?
                 .tanh()?;
-            inducer = (inducer + u.matmul(up)?.broadcast_add(&up_bias.unsqueeze(1)?)?)?;
+            let moved = u.matmul(up)?.broadcast_add(&up_bias.unsqueeze(1)?)?;
+            inducer = (inducer + wide(&moved)?)?;
         }
         Ok(vec![
-            ((q * inducer)?.sum(D::Minus1)? * heads.scale())?
+            ((wide(&q)? * inducer)?.sum(D::Minus1)? * heads.scale())?
                 .t()?
                 .contiguous()?,
         ])
@@ -638,9 +643,11 @@ pub fn gated_hidden_composed(
             .matmul(&a[2])?
             .broadcast_add(&a[3].unsqueeze(1)?)?
             .tanh()?;
-        let gated = u.transpose(0, 1)?.broadcast_mul(&a[1].unsqueeze(2)?)?;
+        let gated = wide(&u)?
+            .transpose(0, 1)?
+            .broadcast_mul(&a[1].unsqueeze(2)?)?;
         let (n, count, r) = gated.dims3()?;
-        Ok(vec![gated.reshape((n, count * r))?])
+        Ok(vec![like(&gated.reshape((n, count * r))?, &q)?])
     })?;
     Ok(out.remove(0))
 }

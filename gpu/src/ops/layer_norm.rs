@@ -4,7 +4,8 @@
 //! the backward pass rather than kept.
 
 use super::elem::{Elem, dot, sum};
-use super::{cpu, dispatch, for_rows, fused, tensor};
+use super::mixed::wide;
+use super::{cpu, dispatch, for_rows, fused_pair, tensor};
 use crate::error::Result;
 use crate::tape::{Tape, Value};
 use candle_core::Tensor;
@@ -17,7 +18,7 @@ use candle_core::Tensor;
 /// # Errors
 /// Shapes that do not fit.
 pub fn layer_norm(tape: &Tape, x: &Value, weight: &Value, bias: &Value, eps: f64) -> Result<Value> {
-    if !fused(&x.tensor) {
+    if !fused_pair(&x.tensor, &weight.tensor) {
         return composed(tape, x, weight, bias, eps);
     }
     let y = dispatch!(x.tensor, T => forward::<T>(&x.tensor, &weight.tensor, &bias.tensor, eps))?;
@@ -133,10 +134,11 @@ fn parameter_gradients<T: Elem>(g: &Tensor, x: &Tensor, eps: f64) -> Result<(Ten
 /// As [`layer_norm`].
 pub fn composed(tape: &Tape, x: &Value, weight: &Value, bias: &Value, eps: f64) -> Result<Value> {
     let mut out = tape.composed(&[x, weight, bias], |a| {
-        let centred = a[0].broadcast_sub(&a[0].mean_keepdim(1)?)?;
+        let (x, weight, bias) = (wide(&a[0])?, wide(&a[1])?, wide(&a[2])?);
+        let centred = x.broadcast_sub(&x.mean_keepdim(1)?)?;
         let variance = centred.sqr()?.mean_keepdim(1)?;
         let scaled = centred.broadcast_div(&(variance + eps)?.sqrt()?)?;
-        Ok(vec![scaled.broadcast_mul(&a[1])?.broadcast_add(&a[2])?])
+        Ok(vec![scaled.broadcast_mul(&weight)?.broadcast_add(&bias)?])
     })?;
     Ok(out.remove(0))
 }

@@ -6,8 +6,9 @@
 
 use super::elem::Elem;
 use super::inplace::{last_dim, place};
+use super::mixed::like;
 use super::raw::{Mat, MatMut, Shared, Threads, gemm, product};
-use super::{cpu, dispatch, few_rows, for_rows, fused, tensor};
+use super::{cpu, dispatch, few_rows, for_rows, fused_pair, tensor};
 use crate::error::Result;
 use crate::tape::{Tape, Value};
 use candle_core::Tensor;
@@ -100,7 +101,7 @@ impl<'a> Linear<'a> {
             );
             return Err(candle_core::Error::Msg(message).into());
         }
-        if !fused(&x.tensor) {
+        if !fused_pair(&x.tensor, &self.weight.tensor) {
             return self.composed(tape, x);
         }
         let y = dispatch!(x.tensor, T => self.forward::<T>(&x.tensor, rows, total, column))?;
@@ -191,7 +192,7 @@ impl<'a> Linear<'a> {
             } else {
                 a[1].t()?
             };
-            let mut y = a[0].matmul(&w)?;
+            let mut y = like(&a[0], &w)?.matmul(&w)?;
             if has_bias {
                 y = y.broadcast_add(&a[2])?;
             }
@@ -199,7 +200,8 @@ impl<'a> Linear<'a> {
             if let Some((total, column)) = onto {
                 let width = y.dim(1)?;
                 let placed = y.pad_with_zeros(1, column, total - column - width)?;
-                y = (&a[a.len() - 1] + placed)?;
+                let onto = &a[a.len() - 1];
+                y = (onto + like(&placed, onto)?)?;
             }
             Ok(vec![y])
         })?;

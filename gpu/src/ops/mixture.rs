@@ -6,6 +6,7 @@
 
 use super::attention::Heads;
 use super::elem::dot;
+use super::mixed::{like, wide};
 use super::{cpu, dispatch, for_rows, fused, tensor};
 use crate::error::Result;
 use crate::tape::{Tape, Value};
@@ -24,10 +25,11 @@ pub fn mixture(tape: &Tape, f: &Value, g: &Value, mu: &Value, heads: Heads) -> R
     let tokens = f.tensor.dim(0)?;
     if !fused(&f.tensor) {
         let mut out = tape.composed(&[f, g, mu], |a| {
-            let change = (&a[1] - &a[0])?
+            let (f, g) = (wide(&a[0])?, wide(&a[1])?);
+            let change = (g - &f)?
                 .reshape((tokens, count, p))?
                 .broadcast_mul(&a[2].unsqueeze(2)?)?;
-            Ok(vec![(&a[0] + change.reshape((tokens, d))?)?])
+            Ok(vec![like(&(f + change.reshape((tokens, d))?)?, &a[0])?])
         })?;
         return Ok(out.remove(0));
     }

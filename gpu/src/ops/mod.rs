@@ -15,6 +15,7 @@ pub mod gate;
 pub mod inplace;
 pub mod layer_norm;
 pub mod linear;
+pub mod mixed;
 pub mod mixture;
 pub mod raw;
 pub mod rows;
@@ -73,6 +74,11 @@ pub(crate) fn tensor<T: Elem>(data: Vec<T>, shape: impl Into<Shape>) -> Result<T
 /// Whether the fused CPU kernels apply.
 pub fn fused(t: &Tensor) -> bool {
     t.device().is_cpu() && matches!(t.dtype(), DType::F32 | DType::F64)
+}
+
+/// Whether they apply to both operands together: in mixed precision one may be f32 and the other not.
+pub fn fused_pair(a: &Tensor, b: &Tensor) -> bool {
+    fused(a) && a.dtype() == b.dtype()
 }
 
 /// Runs `$body` with `$T` bound to the scalar type of `$tensor`.

@@ -30,7 +30,11 @@ pub fn evaluate(
     f: impl Fn(&Tape, &[Value]) -> Result<Vec<Value>>,
 ) -> (Vec<Tensor>, Gradients) {
     let tape = Tape::new();
-    let values: Vec<Value> = params.iter().map(|p| tape.parameter(p)).collect();
+    let values: Vec<Value> = params
+        .iter()
+        .map(|p| tape.parameter(p))
+        .collect::<Result<_>>()
+        .unwrap();
     let outputs = f(&tape, &values).unwrap();
     let tensors: Vec<Tensor> = outputs.iter().map(|v| v.tensor.clone()).collect();
     let refs: Vec<&Value> = outputs.iter().collect();

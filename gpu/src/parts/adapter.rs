@@ -29,9 +29,12 @@ pub struct Bottleneck {
 impl Bottleneck {
     fn onto(&self, pass: &Pass<'_>, x: &Value, y: &Value) -> Result<Value> {
         let tape = pass.tape;
-        let [w1, b1, w2, b2] = [0, 1, 2, 3].map(|i| tape.parameter(&self.tensors[i]));
+        let [w1, b1, w2, b2] = tape.parameters(&self.tensors)?;
         let x = match &self.norm {
-            Some([w, b]) => layer_norm(tape, x, &tape.parameter(w), &tape.parameter(b), self.eps)?,
+            Some(pair) => {
+                let [w, b] = tape.parameters(pair)?;
+                layer_norm(tape, x, &w, &b, self.eps)?
+            }
             None => x.clone(),
         };
         let hidden =

@@ -46,23 +46,14 @@ impl Part for Inducer {
 
     fn on_heads(&self, pass: &Pass<'_>, qkv: &Value, attended: Attended) -> Result<Attended> {
         let tape = pass.tape;
-        let bind = |p: &Parameter| tape.parameter(p);
-        let key = self
-            .key
-            .as_ref()
-            .map(|k| [bind(&k[0]), bind(&k[1]), bind(&k[2]), bind(&k[3])]);
+        let key = self.key.as_ref().map(|k| tape.parameters(k)).transpose()?;
         let key = key.as_ref().map(|[down, down_bias, up, up_bias]| KeyMlp {
             down,
             down_bias,
             up,
             up_bias,
         });
-        let [down, down_bias, up, up_bias] = [
-            bind(&self.value[0]),
-            bind(&self.value[1]),
-            bind(&self.value[2]),
-            bind(&self.value[3]),
-        ];
+        let [down, down_bias, up, up_bias] = tape.parameters(&self.value)?;
 
         let score = own_score(tape, qkv, pass.heads, key)?;
         let lambda = gate(tape, &score, &attended.lse)?;

@@ -35,13 +35,10 @@ impl Part for LowRank {
     }
 
     fn on_qkv(&self, pass: &Pass<'_>, x: &Value, mut qkv: Value) -> Result<Value> {
-        for (i, (target, [a, b], bias)) in self.targets.iter().enumerate() {
+        for (i, (target, ab, bias)) in self.targets.iter().enumerate() {
             let tape = pass.tape;
-            let (a, b, bias) = (
-                tape.parameter(a),
-                tape.parameter(b),
-                bias.as_ref().map(|p| tape.parameter(p)),
-            );
+            let [a, b] = tape.parameters(ab)?;
+            let bias = bias.as_ref().map(|p| tape.parameter(p)).transpose()?;
             let site = pass.drop(self.layer, Site::Lora).at(i as u64);
             let site = if pass.training {
                 Dropout {

@@ -32,7 +32,7 @@ impl Part for Prefix {
     fn on_heads(&self, pass: &Pass<'_>, qkv: &Value, attended: Attended) -> Result<Attended> {
         let tape = pass.tape;
         let (keys, values) = match &self.tensors {
-            Some([k, v]) => (tape.parameter(k), tape.parameter(v)),
+            Some(pair) => tape.parameters(pair)?.into(),
             None => pass.prefix[self.layer].clone(),
         };
         let (g, lse) = attention_to(
@@ -75,7 +75,7 @@ impl Reparametrised {
     /// # Errors
     /// Shapes that do not fit.
     pub fn apply(&self, tape: &Tape, layers: usize, heads: usize) -> Result<Vec<(Value, Value)>> {
-        let bound: Vec<Value> = self.tensors.iter().map(|p| tape.parameter(p)).collect();
+        let bound = tape.parameters(&self.tensors)?;
         let inputs: Vec<&Value> = bound.iter().collect();
         let mut all = tape.composed(&inputs, |a| {
             let u = a[0].matmul(&a[1].t()?)?.broadcast_add(&a[2])?.tanh()?;

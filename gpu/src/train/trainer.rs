@@ -319,6 +319,7 @@ pub fn train(
     if let Some(dir) = dir {
         std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
     }
+    model.settle()?;
     let mut optimiser = AdamW::new(config.optimiser);
     let mut progress = Progress::default();
     let mut resumed = None;

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use inducer_datasets::batch::{Batch, IGNORE};
 use inducer_gpu::gpt2::Gpt2;
+use inducer_gpu::ops::mixed::kept;
 use inducer_gpu::train::{AdamW, AdamWConfig, clip_factor, global_norm};
 use inducer_gpu::{LossOptions, Method, Model};
 use serde::Serialize;
@@ -101,9 +102,15 @@ pub fn batch(options: &Options) -> Batch {
 pub fn run(options: &Options) -> Result<Report> {
     let config = options.preset.config();
     let adapter = method(options.method);
-    let backbone = Gpt2::random(config.clone(), options.seed, options.dtype, &options.device)?;
+    let backbone = Gpt2::random(
+        config.clone(),
+        options.seed,
+        kept(options.dtype),
+        &options.device,
+    )?;
     let mut model = Model::new(backbone, options.dtype, &options.device);
     model.attach(&adapter, 0, options.seed)?;
+    model.settle()?;
     let batch = batch(options);
     let labelled = model.targets(&batch)?.len();
     let mut optimiser = AdamW::new(AdamWConfig {

@@ -1,6 +1,6 @@
 //! `inducer generate`: the model's texts for the test split.
 
-use crate::cli::{Compute, Decode, GenerateArgs, Inputs};
+use crate::cli::{Compute, Decode, GenerateArgs, Inputs, Precision};
 use crate::commands::train::{load, prepare};
 use crate::run::{self, Prepared};
 use crate::{compute, progress};
@@ -43,7 +43,7 @@ pub fn decode(
         inputs.surface.into(),
     )?;
     let device = compute::device(compute)?;
-    let mut model = run::load(prepared.task, &inputs.backbone, 0, &device)?;
+    let mut model = run::load(prepared.task, &inputs.backbone, 0, Precision::F32, &device)?;
     model.attach_saved(adapter)?;
     let special = prepared.task.special_tokens().len();
     ensure!(

@@ -205,6 +205,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
             .unwrap_or(prepared.longest_target().max(40)),
         test_limit: args.decode.test_limit,
         device: device_name(args.compute.device).into(),
+        dtype: args.hyper.dtype,
         train,
     };
     let device = compute::device(&args.compute)?;

@@ -12,10 +12,12 @@ pub use mechanism::REACHED;
 pub use prepared::{Prepared, TaskData};
 pub use scores::{class_named, classes, coqa_scores, glue_scores, headline, named, scores, texts};
 
+use crate::cli::Precision;
+use crate::compute;
 use crate::memory::Memory;
 use crate::study::{Bleu, LayerGates, LengthBin, PositionGates};
 use anyhow::{Context, Result, ensure};
-use candle_core::{DType, Device};
+use candle_core::Device;
 use inducer_datasets::batches::pack;
 use inducer_datasets::files::write_atomic;
 use inducer_datasets::fingerprint;
@@ -61,6 +63,9 @@ pub struct RunConfig {
     pub test_limit: Option<usize>,
     /// Device.
     pub device: String,
+    /// Scalar type of the computation.
+    #[serde(default)]
+    pub dtype: Precision,
 }
 
 /// What a run found.
@@ -289,10 +294,10 @@ fn difference(a: &serde_json::Value, b: &serde_json::Value, at: &str) -> Option<
 ///
 /// # Errors
 /// A directory that cannot be read; a backbone of the other kind, or with another number of classes.
-pub fn load(task: Task, dir: &Path, seed: u64, device: &Device) -> Result<Model> {
+pub fn load(task: Task, dir: &Path, seed: u64, dtype: Precision, device: &Device) -> Result<Model> {
     let count = task.classes().len();
     let classes = (!task.generates()).then_some(count);
-    let model = Model::load_for(dir, classes, seed, DType::F32, device)?;
+    let model = Model::load_for(dir, classes, seed, compute::dtype(dtype), device)?;
     match model.backbone.config() {
         BackboneConfig::Gpt2(_) => ensure!(
             task.generates(),
@@ -333,7 +338,13 @@ pub fn execute(
     }
     let memory = Memory::here();
     let special = prepared.task.special_tokens().len();
-    let mut model = load(prepared.task, &config.backbone, config.train.seed, device)?;
+    let mut model = load(
+        prepared.task,
+        &config.backbone,
+        config.train.seed,
+        config.dtype,
+        device,
+    )?;
     model.attach(&AdapterConfig::none(), special, config.train.seed)?;
     let fixed: Vec<&Encoded> = prepared.dev.iter().take(DRIFT_ROWS).collect();
     let frozen = Frozen::of(&model, fixed.chunks(4).map(pack).collect())?;

@@ -2,7 +2,7 @@
 
 use crate::claim::{Case, Claim};
 use crate::engine::candle::array;
-use crate::engine::{Candle, Computed, Cuda, Engine, On, Reference, candles, conditioning};
+use crate::engine::{Candle, Computed, Cuda, Engine, On, Reference, candles, conditioning, mixed};
 use crate::error::Result;
 use crate::random::{Draw, ModelCase, method, model};
 use crate::tolerance::{Conditioning, Tolerance};
@@ -21,6 +21,10 @@ pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     agree = agree.on(On::ReferenceF32, |case| {
         agrees(&Reference::<f32>::new(), case)
     });
+    for engine in mixed(cuda) {
+        let on = engine.on();
+        agree = agree.on(on, move |case| agrees_in_bf16(&engine, case));
+    }
     let reparametrised = Claim::new("prefix-reparametrised").weighing(4, 8);
     vec![
         agree,
@@ -28,16 +32,32 @@ pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     ]
 }
 
+/// The same in mixed precision, of numbers that bf16 holds: what is compared is the arithmetic, not the rounding of what is given.
+fn agrees_in_bf16(engine: &dyn Engine, case: &mut Case) -> Result<()> {
+    let mut model = ModelCase::random(&mut case.draw)?;
+    model.round(to_bf16);
+    agrees_on(engine, case, &model)
+}
+
+/// The nearest number that bf16 holds.
+pub fn to_bf16(x: f64) -> f64 {
+    half::bf16::from_f64(x).to_f64()
+}
+
 /// The engine's results within the derived bound of the reference's in `f64`, and in `f64` within 1e-10 as well.
 fn agrees(engine: &dyn Engine, case: &mut Case) -> Result<()> {
     let model = ModelCase::random(&mut case.draw)?;
+    agrees_on(engine, case, &model)
+}
+
+fn agrees_on(engine: &dyn Engine, case: &mut Case, model: &ModelCase) -> Result<()> {
     let mut other = model.clone();
     if case.control {
         sabotage(&mut other, &mut case.draw);
     }
-    let found = engine.compute(&model)?;
+    let found = engine.compute(model)?;
     let expected = Reference::<f64>::new().compute(&other)?;
-    let bounds = conditioning(&model)?;
+    let bounds = conditioning(model)?;
     let describe = model.describe();
     compare(
         case,

@@ -1,10 +1,12 @@
 //! Training changes what it may and nothing else, and a stop changes nothing.
 
+use super::models::to_bf16;
 use crate::claim::{Case, Claim};
 use crate::engine::candle::{array, pack};
 use crate::engine::{Candle, On};
 use crate::error::{Error, Result};
 use crate::random::{Corner, ModelCase, model};
+use candle_core::Device;
 use inducer_datasets::batch::Batch;
 use inducer_gpu::train::{Data, Event, TrainConfig, train};
 use inducer_gpu::{Method, Model};
@@ -20,12 +22,21 @@ pub fn claims() -> Vec<Claim> {
         Claim::new("frozen-stays")
             .weighing(4, 12)
             .loosely_on(On::CpuF64, stays(Candle::cpu_f64))
-            .loosely_on(On::CpuF32, stays(Candle::cpu_f32)),
+            .loosely_on(On::CpuF32, stays(Candle::cpu_f32))
+            .loosely_on(On::CpuBf16, stays(bf16)),
+        Claim::new("mixed-masters")
+            .weighing(4, 12)
+            .loosely_on(On::CpuBf16, masters),
         Claim::new("resume-identical")
             .weighing(4, 12)
             .loosely_on(On::CpuF64, same(Candle::cpu_f64))
-            .loosely_on(On::CpuF32, same(Candle::cpu_f32)),
+            .loosely_on(On::CpuF32, same(Candle::cpu_f32))
+            .loosely_on(On::CpuBf16, same(bf16)),
     ]
+}
+
+fn bf16() -> Candle {
+    Candle::bf16(&Device::Cpu)
 }
 
 /// A few batches, another order in every epoch.
@@ -54,7 +65,9 @@ fn task(case: &mut Case) -> Result<(ModelCase, Few)> {
         .filter(|m| *m != Method::None)
         .collect();
     let which = trainable[case.draw.index % trainable.len()];
-    let model = ModelCase::with(&mut case.draw, which)?;
+    let mut model = ModelCase::with(&mut case.draw, which)?;
+    // numbers that every engine holds, so that none rounds what it is given
+    model.round(to_bf16);
     let batches = (0..3).map(|_| {
         let mut rows = model::rows(&mut case.draw, model.ids());
         rows.iter_mut()
@@ -125,6 +138,31 @@ fn frozen(engine: &Candle, case: &mut Case) -> Result<()> {
                 format!("{describe}: {} is frozen and changed", p.name)
             });
         }
+    }
+    Ok(())
+}
+
+/// In mixed precision steps that bf16 cannot resolve still change every trained tensor, since it is kept in f32. In the control the tensors
+/// are rounded to bf16, as a model that kept them so would have done.
+fn masters(case: &mut Case) -> Result<()> {
+    let (mut given, data) = task(case)?;
+    given.change("adapter.down.bias", |x| x.abs() + 3.0);
+    let mut model = bf16().model(&given)?;
+    let before = trained(&model)?;
+    let config = TrainConfig {
+        learning_rate: 1e-6,
+        ..config(case.draw.bits())
+    };
+    train(&mut model, &data, &config, None, &mut |_| {})?;
+    let mut after = trained(&model)?;
+    if case.control {
+        after.values_mut().for_each(|x| x.mapv_inplace(to_bf16));
+    }
+    let describe = given.describe();
+    for (name, before) in &before {
+        case.same(after.get(name) == Some(before), false, || {
+            format!("{describe}: {name} did not change")
+        });
     }
     Ok(())
 }

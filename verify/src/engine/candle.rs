@@ -6,6 +6,7 @@ use crate::random::model::{ModelCase, TextRow};
 use candle_core::{DType, Device, Tensor};
 use inducer_datasets::batch::Batch;
 use inducer_gpu::gpt2::Gpt2;
+use inducer_gpu::ops::mixed::kept;
 use inducer_gpu::{LossOptions, Model};
 use inducer_reference::TensorMap;
 use ndarray::{Array2, ArrayD, Axis, IxDyn, s};
@@ -48,14 +49,23 @@ impl Candle {
         }
     }
 
-    /// A candle tensor with these numbers.
+    /// Mixed precision on a device.
+    #[must_use]
+    pub fn bf16(device: &Device) -> Self {
+        Self {
+            dtype: DType::BF16,
+            device: device.clone(),
+        }
+    }
+
+    /// A candle tensor with these numbers, in the type that the engine keeps trained tensors in.
     ///
     /// # Errors
     /// A candle error.
     pub fn tensor(&self, x: &ArrayD<f64>) -> Result<Tensor> {
         let values: Vec<f64> = x.iter().copied().collect();
         Ok(Tensor::from_vec(values, x.shape(), &Device::Cpu)?
-            .to_dtype(self.dtype)?
+            .to_dtype(kept(self.dtype))?
             .to_device(&self.device)?)
     }
 
@@ -65,7 +75,7 @@ impl Candle {
     /// The engine refuses the configuration.
     pub fn backbone(&self, case: &ModelCase) -> Result<Model> {
         let config = serde_json::from_value(serde_json::to_value(&case.backbone)?)?;
-        let mut backbone = Gpt2::random(config, 0, self.dtype, &self.device)?;
+        let mut backbone = Gpt2::random(config, 0, kept(self.dtype), &self.device)?;
         for parameter in backbone.parameters_mut() {
             parameter.tensor = self.tensor(&case.weights[&parameter.name])?;
         }
@@ -132,16 +142,18 @@ impl Engine for Candle {
     fn on(&self) -> On {
         match (&self.device, self.dtype) {
             (Device::Cpu, DType::F64) => On::CpuF64,
+            (Device::Cpu, DType::BF16) => On::CpuBf16,
             (Device::Cpu, _) => On::CpuF32,
+            (_, DType::BF16) => On::CudaBf16,
             _ => On::CudaF32,
         }
     }
 
     fn roundoff(&self) -> f64 {
-        if self.dtype == DType::F64 {
-            f64::EPSILON / 2.0
-        } else {
-            f64::from(f32::EPSILON) / 2.0
+        match self.dtype {
+            DType::F64 => f64::EPSILON / 2.0,
+            DType::BF16 => 2.0_f64.powi(-8),
+            _ => f64::from(f32::EPSILON) / 2.0,
         }
     }
 

@@ -157,6 +157,13 @@ impl ModelCase {
         }
     }
 
+    /// Rounds every number of backbone and method.
+    pub fn round(&mut self, to: impl Fn(f64) -> f64) {
+        for tensor in self.weights.values_mut().chain(self.adapter.values_mut()) {
+            tensor.mapv_inplace(&to);
+        }
+    }
+
     /// One line that names the case.
     #[must_use]
     pub fn describe(&self) -> String {
