@@ -68,6 +68,16 @@ impl On {
     }
 }
 
+impl On {
+    /// Whether an engine of this name runs on a GPU.
+    #[must_use]
+    pub fn is_gpu(name: &str) -> bool {
+        [Self::CudaF32, Self::CudaBf16]
+            .iter()
+            .any(|on| on.name() == name)
+    }
+}
+
 impl fmt::Display for On {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

@@ -191,7 +191,7 @@ fn row_of(claims: &[Claim], entry: &LedgerRow, engine: &str, options: &Options) 
 }
 
 fn not_run(entry: &LedgerRow, engine: &str, cuda: &Cuda) -> ReportRow {
-    let note = match (&entry.measured, engine == On::CudaF32.name()) {
+    let note = match (&entry.measured, On::is_gpu(engine)) {
         (Some(place), _) => format!("empirical: {place}"),
         (None, true) => cuda.absence().into(),
         _ => "no check on this engine".into(),

@@ -125,6 +125,7 @@ claims! {
     counts_nlu_inducer
     counts_nlu_inducer_lora
     counts_nlu_mam_inducer
+    counts_nlu_bitfit
     counts_prefix_108_train
     store_equals_train
     roberta_agree

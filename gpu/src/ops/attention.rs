@@ -10,12 +10,12 @@
 
 use super::dropout::Dropout;
 use super::elem::{Elem, dot, max, simd, sum};
-use super::mixed::{like, wide};
+use super::mixed::{kept, like, wide};
 use super::raw::{Mat, MatMut, Shared, Threads, gemm};
 use super::{cpu, dispatch, for_tasks, fused, tensor};
 use crate::error::Result;
 use crate::tape::{Tape, Value};
-use candle_core::{D, Tensor};
+use candle_core::{D, Device, Tensor};
 use num_traits::Zero as _;
 
 /// Queries scored at a time.
@@ -67,7 +67,7 @@ pub fn attention(
     drop: Dropout,
 ) -> Result<(Value, Value)> {
     if !fused(&qkv.tensor) {
-        return composed(tape, qkv, heads, starts, visible, drop);
+        return on_tensors(tape, qkv, heads, starts, visible, drop);
     }
     let starts = starts.to_vec();
     let d = heads.hidden();
@@ -129,7 +129,7 @@ pub fn attention_to(
     drop: Dropout,
 ) -> Result<(Value, Value)> {
     if !fused(&qkv.tensor) {
-        return composed_to(tape, qkv, keys, values, heads, drop);
+        return to_on_tensors(tape, qkv, keys, values, heads, drop);
     }
     let l = keys.tensor.dim(1)?;
     let (tokens, total) = qkv.tensor.dims2()?;
@@ -548,6 +548,224 @@ pub fn attention_cached<T: Elem>(
     Ok((tensor(o, (tokens, d))?, tensor(lse, (tokens, count))?))
 }
 
+/// [`attention`] in candle's own operations, on any device, row by row: nothing is kept but output and log-sum-exp, as in the fused form.
+fn on_tensors(
+    tape: &Tape,
+    qkv: &Value,
+    heads: Heads,
+    starts: &[usize],
+    visible: Visible,
+    drop: Dropout,
+) -> Result<(Value, Value)> {
+    let (d, starts) = (heads.hidden(), starts.to_vec());
+    let longest = starts.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0);
+    let hidden = match visible {
+        Visible::Causal => Some(later_keys(longest, qkv.tensor.device())?),
+        Visible::All => None,
+    };
+    let row = move |x: &Tensor, w: &[usize]| -> candle_core::Result<Row> {
+        let n = w[1] - w[0];
+        let x = x.narrow(0, w[0], n)?;
+        let part = |c: usize| by_head(&x.narrow(1, c * d, d)?, heads);
+        Ok(Row {
+            q: part(0)?,
+            k: part(1)?,
+            v: part(2)?,
+            hidden: match &hidden {
+                Some(all) => Some(all.narrow(0, 0, n)?.narrow(1, 0, n)?.contiguous()?),
+                None => None,
+            },
+            keep: keep_mask(drop, w[0], n, n, heads, &x)?,
+        })
+    };
+    let mut parts = (Vec::new(), Vec::new());
+    for w in starts.windows(2) {
+        let (o, lse) = row(&qkv.tensor, w)?.forward(heads)?;
+        parts.0.push(o);
+        parts.1.push(lse);
+    }
+    let (o, lse) = (Tensor::cat(&parts.0, 0)?, Tensor::cat(&parts.1, 0)?);
+    let (slot, x, kept) = (qkv.slot(), qkv.tensor.clone(), [o.clone(), lse.clone()]);
+    let mut values = tape.push_many(vec![o, lse], &[qkv], move |grads, slots| {
+        let mut all = Vec::new();
+        for w in starts.windows(2) {
+            let cut = |t: &Tensor| t.narrow(0, w[0], w[1] - w[0]);
+            let given = [cut_option(&grads[0], w)?, cut_option(&grads[1], w)?];
+            let g = row(&x, w)?.backward(heads, [cut(&kept[0])?, cut(&kept[1])?], given)?;
+            let flat: Vec<Tensor> = g
+                .iter()
+                .map(|g| like(&side_by_side(g, heads)?, &x))
+                .collect::<candle_core::Result<_>>()?;
+            all.push(Tensor::cat(&flat, 1)?);
+        }
+        slots.add(slot, Tensor::cat(&all, 0)?)
+    });
+    let lse = values.remove(1);
+    Ok((values.remove(0), lse))
+}
+
+/// [`attention_to`] in candle's own operations, on any device.
+fn to_on_tensors(
+    tape: &Tape,
+    qkv: &Value,
+    keys: &Value,
+    values: &Value,
+    heads: Heads,
+    drop: Dropout,
+) -> Result<(Value, Value)> {
+    let (tokens, total) = qkv.tensor.dims2()?;
+    let (inputs, d) = ([qkv, keys, values], heads.hidden());
+    let row = Row {
+        q: by_head(&qkv.tensor.narrow(1, 0, d)?, heads)?,
+        k: keys.tensor.clone(),
+        v: values.tensor.clone(),
+        hidden: None,
+        keep: keep_mask(drop, 0, tokens, keys.tensor.dim(1)?, heads, &qkv.tensor)?,
+    };
+    let (o, lse) = row.forward(heads)?;
+    let slots_of = inputs.map(Value::slot);
+    let (kept, like_these) = ([o.clone(), lse.clone()], inputs.map(|v| v.tensor.dtype()));
+    let mut results = tape.push_many(vec![o, lse], &inputs, move |grads, slots| {
+        let given = [grads[0].take(), grads[1].take()];
+        let [dq, dk, dv] = row.backward(heads, kept, given)?;
+        let dq = side_by_side(&dq, heads)?.to_dtype(like_these[0])?;
+        slots.add_columns(slots_of[0], &dq, 0, total)?;
+        slots.add(slots_of[1], dk.to_dtype(like_these[1])?)?;
+        slots.add(slots_of[2], dv.to_dtype(like_these[2])?)
+    });
+    let lse = results.remove(1);
+    Ok((results.remove(0), lse))
+}
+
+/// One row of a batch for the form in candle's operations: q [H, n, p], k and v [H, m, p].
+struct Row {
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    /// 1 where a key is not seen, [n, m].
+    hidden: Option<Tensor>,
+    /// Dropout's factors [H, n, m].
+    keep: Option<Tensor>,
+}
+
+impl Row {
+    /// ⟨q_i, k_j⟩/√p, −∞ where the key is not seen: [H, n, m] in f32 or f64.
+    fn scores(&self, heads: Heads) -> candle_core::Result<Tensor> {
+        let keys = wide(&self.k)?.t()?.contiguous()?;
+        let s = (wide(&self.q)?.matmul(&keys)? * heads.scale())?;
+        match &self.hidden {
+            None => Ok(s),
+            Some(hidden) => {
+                let never = Tensor::full(f32::NEG_INFINITY, s.shape(), s.device())?;
+                hidden
+                    .broadcast_as(s.shape())?
+                    .where_cond(&like(&never, &s)?, &s)
+            }
+        }
+    }
+
+    fn thin(&self, weights: Tensor) -> candle_core::Result<Tensor> {
+        match &self.keep {
+            Some(keep) => weights * keep,
+            None => Ok(weights),
+        }
+    }
+
+    /// Output [n, d] and log-sum-exp [n, H].
+    fn forward(&self, heads: Heads) -> candle_core::Result<(Tensor, Tensor)> {
+        let s = self.scores(heads)?;
+        let top = s.max_keepdim(D::Minus1)?;
+        let e = s.broadcast_sub(&top)?.exp()?;
+        let total = e.sum_keepdim(D::Minus1)?;
+        let weights = self.thin(e.broadcast_div(&total)?)?;
+        let o = side_by_side(&like(&weights, &self.v)?.matmul(&self.v)?, heads)?;
+        let lse = (total.log()? + top)?.squeeze(2)?.t()?.contiguous()?;
+        Ok((o, lse))
+    }
+
+    /// Gradients of q, k and v, in f32 or f64, from those of output and log-sum-exp.
+    fn backward(
+        &self,
+        heads: Heads,
+        [o, lse]: [Tensor; 2],
+        [go, glse]: [Option<Tensor>; 2],
+    ) -> candle_core::Result<[Tensor; 3]> {
+        let by_row = |t: &Tensor| t.t()?.contiguous()?.unsqueeze(2);
+        let p = self.scores(heads)?.broadcast_sub(&by_row(&lse)?)?.exp()?;
+        let go = match go {
+            Some(g) => by_head(&g, heads)?,
+            None => by_head(&o, heads)?.zeros_like()?,
+        };
+        let of_weights = wide(&go.matmul(&self.v.t()?.contiguous()?)?)?;
+        let mut shift = (wide(&go)? * wide(&by_head(&o, heads)?)?)?.sum_keepdim(D::Minus1)?;
+        if let Some(g) = glse {
+            shift = (shift - by_row(&g)?)?;
+        }
+        let ds = (&p * self.thin(of_weights)?.broadcast_sub(&shift)?)?;
+        let ds = like(&(ds * heads.scale())?, &self.q)?;
+        let weights = like(&self.thin(p)?, &self.v)?;
+        Ok([
+            wide(&ds.matmul(&self.k)?)?,
+            wide(&ds.t()?.contiguous()?.matmul(&self.q)?)?,
+            wide(&weights.t()?.contiguous()?.matmul(&go)?)?,
+        ])
+    }
+}
+
+/// [n, d] as [H, n, p].
+fn by_head(x: &Tensor, heads: Heads) -> candle_core::Result<Tensor> {
+    x.reshape((x.dim(0)?, heads.count, heads.width))?
+        .transpose(0, 1)?
+        .contiguous()
+}
+
+/// [H, n, p] as [n, d].
+fn side_by_side(x: &Tensor, heads: Heads) -> candle_core::Result<Tensor> {
+    x.transpose(0, 1)?.reshape((x.dim(1)?, heads.hidden()))
+}
+
+/// 1 where the key (column) comes after the query: [n, n].
+fn later_keys(n: usize, device: &Device) -> candle_core::Result<Tensor> {
+    let places = Tensor::arange(0_u32, n as u32, device)?;
+    places
+        .reshape((1, n))?
+        .broadcast_as((n, n))?
+        .gt(&places.reshape((n, 1))?.broadcast_as((n, n))?)
+}
+
+/// The rows of a packed gradient that belong to one row of the batch.
+fn cut_option(g: &Option<Tensor>, w: &[usize]) -> candle_core::Result<Option<Tensor>> {
+    g.as_ref()
+        .map(|g| g.narrow(0, w[0], w[1] - w[0]))
+        .transpose()
+}
+
+/// Dropout's factors [H, n, m] of the queries from token `first` on, in the type that scores have; none where nothing is dropped.
+fn keep_mask(
+    drop: Dropout,
+    first: usize,
+    n: usize,
+    m: usize,
+    heads: Heads,
+    x: &Tensor,
+) -> candle_core::Result<Option<Tensor>> {
+    if drop.is_off() {
+        return Ok(None);
+    }
+    let count = heads.count;
+    let mut mask = vec![0.0_f64; count * n * m];
+    for h in 0..count {
+        for i in 0..n {
+            let keep = drop.row::<f64>(((first + i) * count + h) as u64);
+            for j in 0..m {
+                mask[(h * n + i) * m + j] = keep.factor(j as u32);
+            }
+        }
+    }
+    let mask = Tensor::from_vec(mask, (count, n, m), &Device::Cpu)?;
+    Ok(Some(mask.to_dtype(kept(x.dtype()))?.to_device(x.device())?))
+}
+
 /// [`attention`] in plain candle: rows one by one.
 ///
 /// # Errors
@@ -584,7 +802,7 @@ pub fn composed(
                         }
                     })
                     .collect();
-                let hidden = Tensor::from_vec(hidden, (1, n, n), &candle_core::Device::Cpu)?
+                let hidden = Tensor::from_vec(hidden, (1, n, n), &Device::Cpu)?
                     .to_device(a[0].device())?
                     .to_dtype(scores.dtype())?;
                 scores = scores.broadcast_add(&hidden)?;
@@ -607,24 +825,12 @@ fn weigh(
     heads: Heads,
     drop: Dropout,
 ) -> candle_core::Result<(Tensor, Tensor)> {
-    let (count, n, m) = scores.dims3()?;
+    let (_, n, m) = scores.dims3()?;
     let top = scores.max_keepdim(D::Minus1)?.detach();
     let e = scores.broadcast_sub(&top)?.exp()?;
     let total = e.sum_keepdim(D::Minus1)?;
     let mut weights = e.broadcast_div(&total)?;
-    if !drop.is_off() {
-        let mut mask = vec![0.0_f64; count * n * m];
-        for h in 0..count {
-            for i in 0..n {
-                let keep = drop.row::<f64>(((first + i) * count + h) as u64);
-                for j in 0..m {
-                    mask[(h * n + i) * m + j] = keep.factor(j as u32);
-                }
-            }
-        }
-        let mask = Tensor::from_vec(mask, (count, n, m), &candle_core::Device::Cpu)?
-            .to_device(scores.device())?
-            .to_dtype(scores.dtype())?;
+    if let Some(mask) = keep_mask(drop, first, n, m, heads, scores)? {
         weights = (weights * mask)?;
     }
     let o = like(&weights, v)?

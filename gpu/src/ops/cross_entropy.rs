@@ -9,7 +9,7 @@
 //! Label smoothing and ignored positions follow PyTorch's `CrossEntropyLoss`.
 
 use super::elem::{Elem, max, simd, sum};
-use super::mixed::{like, wide};
+use super::mixed::{kept, like, wide};
 use super::raw::{Mat, MatMut, Shared, Threads, gemm, product};
 use super::{cpu, dispatch, few_rows, fused_pair, map_tasks, tensor};
 use crate::error::Result;
@@ -19,6 +19,9 @@ use num_traits::Zero as _;
 
 /// Positions whose logits exist at the same time.
 const CHUNK: usize = 128;
+
+/// The same where candle's operations are used: a GPU wants more at a time (206 MB of logits for GPT-2's vocabulary).
+const TENSOR_CHUNK: usize = 1024;
 
 /// The head: the tied embedding and the special tokens' rows.
 #[derive(Clone, Copy)]
@@ -119,16 +122,17 @@ pub fn cross_entropy(
             "no labelled position: every label is -100".into(),
         ));
     }
-    if !fused_pair(&hidden.tensor, &head.tokens.tensor) {
-        return composed(tape, hidden, head, targets, smoothing);
-    }
     let inputs = head.inputs(hidden);
     let wanted: Vec<bool> = inputs
         .iter()
         .map(|v| tape.recording() && v.tracked())
         .collect();
-    let (loss, grads) =
-        dispatch!(hidden.tensor, T => run::<T>(&hidden.tensor, head, targets, smoothing, &wanted))?;
+    let (loss, grads) = match fused_pair(&hidden.tensor, &head.tokens.tensor) {
+        true => {
+            dispatch!(hidden.tensor, T => run::<T>(&hidden.tensor, head, targets, smoothing, &wanted))?
+        }
+        false => run_on_tensors(&hidden.tensor, head, targets, smoothing, &wanted)?,
+    };
     let slots_of: Vec<_> = inputs.iter().map(|v| v.slot()).collect();
     Ok(tape.push(loss, &inputs, move |g, slots| {
         let factor = g.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
@@ -261,6 +265,81 @@ fn run<T: Elem>(
         grads.push(made(da, s)?);
     }
     Ok((loss, grads))
+}
+
+/// The same in candle's own operations, on any device: loss and gradients chunk by chunk.
+fn run_on_tensors(
+    hidden: &Tensor,
+    head: Head<'_>,
+    targets: &[(usize, u32)],
+    smoothing: f64,
+    wanted: &[bool],
+) -> Result<(Tensor, Vec<Option<Tensor>>)> {
+    let device = hidden.device();
+    let count = targets.len() as f64;
+    let tables: Vec<&Tensor> = std::iter::once(head.tokens)
+        .chain(head.added)
+        .map(|v| &v.tensor)
+        .collect();
+    let mut inputs = vec![hidden];
+    inputs.extend(&tables);
+    let mut grads: Vec<Option<Tensor>> = inputs
+        .iter()
+        .zip(wanted)
+        .map(|(t, wanted)| wanted.then(|| wide(t)?.zeros_like()).transpose())
+        .collect::<candle_core::Result<_>>()?;
+    let mut loss = 0.0;
+    for chunk in targets.chunks(TENSOR_CHUNK) {
+        let n = chunk.len();
+        let (rows, labels): (Vec<u32>, Vec<u32>) =
+            chunk.iter().map(|(t, y)| (*t as u32, *y)).unzip();
+        let rows = Tensor::from_vec(rows, n, &Device::Cpu)?.to_device(device)?;
+        let labels = Tensor::from_vec(labels, (n, 1), &Device::Cpu)?.to_device(device)?;
+        let x = like(&hidden.index_select(&rows, 0)?, tables[0])?;
+        let parts = tables.iter().map(|t| x.matmul(&t.t()?));
+        let z = wide(&Tensor::cat(
+            &parts.collect::<candle_core::Result<Vec<_>>>()?,
+            1,
+        )?)?;
+        let top = z.max_keepdim(D::Minus1)?;
+        let e = z.broadcast_sub(&top)?.exp()?;
+        let total = e.sum_keepdim(D::Minus1)?;
+        let log = (total.log()? + top)?;
+        let nll = (&log - z.gather(&labels, 1)?)?;
+        let uniform = (log - z.mean_keepdim(D::Minus1)?)?;
+        let each = ((nll * (1.0 - smoothing))? + (uniform * smoothing)?)?;
+        loss += each
+            .sum_all()?
+            .to_dtype(candle_core::DType::F64)?
+            .to_scalar::<f64>()?;
+        if grads.iter().all(Option::is_none) {
+            continue;
+        }
+        // of the mean: (softmax − ε/V − (1 − ε) at the label) / count
+        let width = z.dim(1)? as f64;
+        let spread = (e.broadcast_div(&total)? - smoothing / width)?;
+        let at_label = like(&Tensor::full(smoothing - 1.0, (n, 1), device)?, &spread)?;
+        let dz = like(&(spread.scatter_add(&labels, &at_label, 1)? / count)?, &x)?;
+        let mut from = 0;
+        for (i, table) in tables.iter().enumerate() {
+            let own = dz.narrow(1, from, table.dim(0)?)?.contiguous()?;
+            from += table.dim(0)?;
+            if let Some(dh) = grads[0].take() {
+                let back = wide(&own.matmul(table)?)?;
+                grads[0] = Some(dh.index_add(&rows, &back, 0)?);
+            }
+            if let Some(sum) = grads[i + 1].take() {
+                grads[i + 1] = Some((sum + wide(&own.t()?.matmul(&x)?)?)?);
+            }
+        }
+    }
+    let grads = inputs
+        .iter()
+        .zip(grads)
+        .map(|(t, g)| g.map(|g| like(&g, t)).transpose())
+        .collect::<candle_core::Result<_>>()?;
+    let loss = Tensor::new(loss / count, &Device::Cpu)?.to_device(device)?;
+    Ok((loss.to_dtype(kept(hidden.dtype()))?, grads))
 }
 
 /// One row's loss; the logits become the gradient of the mean over `count` rows.

@@ -15,7 +15,7 @@ use super::{for_tasks, map_tasks};
 /// Most rows for which this form is used; from there on the general product is as fast.
 pub const MOST: usize = 16;
 
-/// Elements of the block of results that a thread works on: 16 KiB of f32, so that it stays in the first-level cache with the four lines of the weight
+/// Elements of the block of results that a thread works on: 16 KiB of f32, so that it stays in the first-level cache beside the lines of the weight
 /// that are read (with four times as many, `mini` takes a tenth longer to decode).
 const BLOCK: usize = 4096;
 
@@ -81,15 +81,18 @@ impl<'a, T> Out<'a, T> {
 
 fn by_columns<T: Elem>(x: &[&[T]], n: usize, k: usize, dst: Out<'_, T>, w: &Mat<'_, T>, scale: T) {
     let width = (BLOCK / x.len().max(1)).min(n).max(1);
-    let (blocks, pieces) = (n.div_ceil(width), k.div_ceil(PIECE).max(1));
+    let (blocks, pieces, w_row) = (n.div_ceil(width), k.div_ceil(PIECE).max(1), w.row);
     let partial: Vec<Vec<T>> = map_tasks(blocks * pieces, |task| {
         let (from, first) = (task / pieces * width, task % pieces * PIECE);
         let (len, last) = (width.min(n - from), k.min(first + PIECE));
-        let line = |j: usize| &w.data[w.offset + j * w.row + from..][..len];
+        let x: Vec<&[T]> = x.iter().map(|x| &x[first..last]).collect();
+        let w = &w.data[w.offset + first * w.row + from..];
+        let mut sums = vec![T::zero(); x.len() * len];
         simd(
             #[inline(always)]
-            || sums(x, first..last, len, line),
-        )
+            || T::add_lines(&mut sums, len, &x, w, w_row),
+        );
+        sums
     });
     for (b, partial) in partial.chunks(pieces).enumerate() {
         let len = width.min(n - b * width);
@@ -106,36 +109,6 @@ fn by_columns<T: Elem>(x: &[&[T]], n: usize, k: usize, dst: Out<'_, T>, w: &Mat<
             }
         }
     }
-}
-
-/// `Σ_j x_ij W_j` over the lines `j` of a range: [rows, len].
-#[inline(always)]
-fn sums<'w, T: Elem>(
-    x: &[&[T]],
-    range: std::ops::Range<usize>,
-    len: usize,
-    line: impl Fn(usize) -> &'w [T],
-) -> Vec<T> {
-    let mut sums = vec![T::zero(); x.len() * len];
-    let mut j = range.start;
-    // four lines at a time: a quarter of the loads and stores of the sums
-    while j + 4 <= range.end {
-        let lines = [line(j), line(j + 1), line(j + 2), line(j + 3)];
-        for (x, y) in x.iter().zip(sums.chunks_exact_mut(len)) {
-            T::add_lines(y, lines, [x[j], x[j + 1], x[j + 2], x[j + 3]]);
-        }
-        j += 4;
-    }
-    while j < range.end {
-        let w = line(j);
-        for (x, y) in x.iter().zip(sums.chunks_exact_mut(len)) {
-            for t in 0..len {
-                y[t] = w[t].mul_add(x[j], y[t]);
-            }
-        }
-        j += 1;
-    }
-    sums
 }
 
 fn by_outputs<T: Elem>(x: &[&[T]], n: usize, k: usize, dst: Out<'_, T>, w: &Mat<'_, T>, scale: T) {

@@ -6,7 +6,7 @@
 
 use super::elem::Elem;
 use super::inplace::{last_dim, place};
-use super::mixed::like;
+use super::mixed::{like, wide};
 use super::raw::{Mat, MatMut, Shared, Threads, gemm, product};
 use super::{cpu, dispatch, few_rows, for_rows, fused_pair, tensor};
 use crate::error::Result;
@@ -101,10 +101,11 @@ impl<'a> Linear<'a> {
             );
             return Err(candle_core::Error::Msg(message).into());
         }
-        if !fused_pair(&x.tensor, &self.weight.tensor) {
-            return self.composed(tape, x);
-        }
-        let y = dispatch!(x.tensor, T => self.forward::<T>(&x.tensor, rows, total, column))?;
+        let fused = fused_pair(&x.tensor, &self.weight.tensor);
+        let y = match fused {
+            true => dispatch!(x.tensor, T => self.forward::<T>(&x.tensor, rows, total, column))?,
+            false => self.forward_on_tensors(&x.tensor)?,
+        };
         let mut inputs = vec![x, self.weight];
         inputs.extend(self.bias);
         inputs.extend(self.onto.map(|(v, _)| v));
@@ -115,8 +116,31 @@ impl<'a> Linear<'a> {
         );
         let onto_slot = self.onto.and_then(|(v, _)| v.slot());
         let (weight, layout, scale) = (self.weight.tensor.clone(), self.layout, self.scale);
-        let kept = w_slot.map(|_| x.tensor.clone());
+        let (kept, kind) = (w_slot.map(|_| x.tensor.clone()), x.tensor.dtype());
         Ok(tape.push(y, &inputs, move |g, slots| {
+            if !fused {
+                // what the product's own columns are multiplied by
+                let own = like(&(g.narrow(1, column, output)? * scale)?, &weight)?;
+                if x_slot.is_some() {
+                    let back = match layout {
+                        Layout::InOut => own.matmul(&weight.t()?)?,
+                        Layout::OutIn => own.matmul(&weight)?,
+                    };
+                    slots.add(x_slot, back.to_dtype(kind)?)?;
+                }
+                if let Some(x) = kept {
+                    let x = like(&x, &weight)?;
+                    let dw = match layout {
+                        Layout::InOut => x.t()?.matmul(&own)?,
+                        Layout::OutIn => own.t()?.matmul(&x)?,
+                    };
+                    slots.add(w_slot, dw)?;
+                }
+                if b_slot.is_some() {
+                    slots.add(b_slot, like(&wide(&own)?.sum(0)?, &weight)?)?;
+                }
+                return slots.pass(onto_slot, g);
+            }
             if x_slot.is_some() {
                 let dx = dispatch!(g, T => input_gradient::<T>(&g, &weight, layout, scale, column, rows, input, output, total))?;
                 slots.add(x_slot, dx)?;
@@ -130,6 +154,19 @@ impl<'a> Linear<'a> {
             }
             slots.pass(onto_slot, g)
         }))
+    }
+
+    fn forward_on_tensors(&self, x: &Tensor) -> Result<Tensor> {
+        let bias = self.bias.map(|b| &b.tensor);
+        let onto = self.onto.map(|(v, column)| (&v.tensor, column));
+        Ok(map(
+            x,
+            &self.weight.tensor,
+            bias,
+            onto,
+            self.layout,
+            self.scale,
+        )?)
     }
 
     fn forward<T: Elem>(
@@ -178,35 +215,44 @@ impl<'a> Linear<'a> {
     /// # Errors
     /// As [`Linear::apply`].
     pub fn composed(&self, tape: &Tape, x: &Value) -> Result<Value> {
-        let (has_bias, onto) = (
-            self.bias.is_some(),
-            self.onto.map(|(v, c)| (last_dim(&v.tensor), c)),
-        );
+        let (has_bias, column) = (self.bias.is_some(), self.onto.map(|(_, c)| c));
         let (layout, scale) = (self.layout, self.scale);
         let mut inputs = vec![x, self.weight];
         inputs.extend(self.bias);
         inputs.extend(self.onto.map(|(v, _)| v));
         let mut out = tape.composed(&inputs, |a| {
-            let w = if layout == Layout::InOut {
-                a[1].clone()
-            } else {
-                a[1].t()?
-            };
-            let mut y = like(&a[0], &w)?.matmul(&w)?;
-            if has_bias {
-                y = y.broadcast_add(&a[2])?;
-            }
-            y = (y * scale)?;
-            if let Some((total, column)) = onto {
-                let width = y.dim(1)?;
-                let placed = y.pad_with_zeros(1, column, total - column - width)?;
-                let onto = &a[a.len() - 1];
-                y = (onto + like(&placed, onto)?)?;
-            }
-            Ok(vec![y])
+            let bias = has_bias.then(|| &a[2]);
+            let onto = column.map(|c| (&a[a.len() - 1], c));
+            Ok(vec![map(&a[0], &a[1], bias, onto, layout, scale)?])
         })?;
         Ok(out.remove(0))
     }
+}
+
+/// The map in plain candle: `onto + scale · (x W + b)`.
+fn map(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    onto: Option<(&Tensor, usize)>,
+    layout: Layout,
+    scale: f64,
+) -> candle_core::Result<Tensor> {
+    let x = like(x, weight)?;
+    let mut y = match layout {
+        Layout::InOut => x.matmul(weight)?,
+        Layout::OutIn => x.matmul(&weight.t()?)?,
+    };
+    if let Some(b) = bias {
+        y = y.broadcast_add(b)?;
+    }
+    y = (y * scale)?;
+    let Some((onto, column)) = onto else {
+        return Ok(y);
+    };
+    let (total, width) = (onto.dim(1)?, y.dim(1)?);
+    let placed = y.pad_with_zeros(1, column, total - column - width)?;
+    onto + like(&placed, onto)?
 }
 
 fn weight_matrix<T>(w: &[T], layout: Layout, input: usize, output: usize) -> Mat<'_, T> {

@@ -60,6 +60,11 @@ pub fn claims() -> Vec<Claim> {
             }),
     );
     all.push(
+        Claim::new("counts-nlu-bitfit")
+            .weighing(1000, 1)
+            .loosely_on(On::Integers, bitfit),
+    );
+    all.push(
         Claim::new("store-equals-train")
             .weighing(1000, 1)
             .loosely_on(On::Integers, store_equals_train),
@@ -123,6 +128,31 @@ fn understanding(case: &mut Case, [r_k, r_v, rank, r]: [usize; 4], count: usize)
         count,
         || format!("r_k {r_k}, r_v {r_v}, LoRA {rank}, FFN {r}"),
     );
+    Ok(())
+}
+
+/// Every bias of RoBERTa base's encoder, from both crates' shapes: a layer has q, k, v, W^o, the FFN's two and two LayerNorms', the embeddings one. The
+/// paper prints 0.1 % of the 124,645,632 parameters (with pooler).
+fn bitfit(case: &mut Case) -> Result<()> {
+    let config = Method::Bitfit.paper();
+    let (d, inner) = (768, 3072);
+    let expected = d + 12 * (7 * d + inner);
+    let base = inducer_gpu::RobertaConfig::base();
+    let less = case.or_control(0, d);
+    case.same(shapes::stored(&config, &base) - less, expected, || {
+        "BitFit, engine".into()
+    });
+    let config: AdapterConfig = serde_json::from_value(serde_json::to_value(&config)?)?;
+    let base = RobertaConfig::base(3);
+    let head: usize = base
+        .classifier_shapes()
+        .values()
+        .map(|shape| shape.iter().product::<usize>())
+        .sum();
+    let count = base.layout().adapter_size(&config) - head;
+    case.same(count - less, expected, || "BitFit, reference".into());
+    let share = (1000.0 * (count - less) as f64 / 124_645_632.0).round();
+    case.same(share, 1.0, || "tenths of a percent".into());
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use crate::engine::{Candle, Engine, On, conditioning};
 use crate::error::Result;
 use crate::random::{ModelCase, TextRow};
 use crate::tolerance::Tolerance;
+use candle_core::Device;
 
 /// The claims of this file.
 #[must_use]
@@ -14,7 +15,10 @@ pub fn claims() -> Vec<Claim> {
         Claim::new("cache-decoding")
             .weighing(4, 13)
             .loosely_on(On::CpuF64, |case| decodes(&Candle::cpu_f64(), case))
-            .loosely_on(On::CpuF32, |case| decodes(&Candle::cpu_f32(), case)),
+            .loosely_on(On::CpuF32, |case| decodes(&Candle::cpu_f32(), case))
+            .loosely_on(On::CpuBf16, |case| {
+                decodes(&Candle::bf16(&Device::Cpu), case)
+            }),
     ]
 }
 
@@ -33,7 +37,8 @@ fn part(row: &TextRow, from: usize, to: usize) -> TextRow {
 /// Prompts of different lengths, then one token at a time; rows that have ended leave the cache. In the control the first token
 /// in the cache is another one.
 fn decodes(engine: &Candle, case: &mut Case) -> Result<()> {
-    let model = ModelCase::random(&mut case.draw)?;
+    let mut model = ModelCase::random(&mut case.draw)?;
+    model.round(|x| engine.held(x));
     let expected = engine.compute(&model)?;
     let bounds = conditioning(&model)?;
     let built = engine.model(&model)?;

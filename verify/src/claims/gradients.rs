@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::random::{Corner, ModelCase, method, model};
 use crate::tolerance::Tolerance;
 use crate::traced::{Traced, record};
+use candle_core::Device;
 use inducer_gpu::Method;
 use inducer_reference::{Dual, Real};
 use ndarray::{ArrayD, Dimension};
@@ -25,7 +26,8 @@ pub fn claims() -> Vec<Claim> {
         Claim::new("gradients-dual")
             .weighing(8, 13)
             .on(On::CpuF64, |case| dual(&Candle::cpu_f64(), case))
-            .loosely_on(On::CpuF32, |case| dual(&Candle::cpu_f32(), case)),
+            .loosely_on(On::CpuF32, |case| dual(&Candle::cpu_f32(), case))
+            .loosely_on(On::CpuBf16, |case| dual(&Candle::bf16(&Device::Cpu), case)),
         Claim::new("gradients-central")
             .weighing(8, 13)
             .on(On::CpuF64, central),
@@ -121,7 +123,10 @@ fn loss<T: Real>(
 /// 2 u ‖∇L‖_∞ for each coordinate of the direction. The second term is what a backward pass may lose that forms a small factor from a
 /// rounded value (1 − λ from λ, near 1): it is accurate to u of the gradient, not of each of its components.
 fn dual(candle: &Candle, case: &mut Case) -> Result<()> {
-    let (model, other) = pair(case)?;
+    let (mut model, mut other) = pair(case)?;
+    for one in [&mut model, &mut other] {
+        one.round(|x| candle.held(x));
+    }
     let (_, found) = candle.gradients(&model)?;
     let greatest = found
         .values()

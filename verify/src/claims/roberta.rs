@@ -4,13 +4,14 @@
 use crate::claim::{Case, Claim};
 use crate::engine::candle::array;
 use crate::engine::reference::lift_all;
-use crate::engine::{Candle, Cuda, Engine, On, candles};
+use crate::engine::{Candle, Cuda, Engine, On, candles, mixed};
 use crate::error::Result;
 use crate::random::model::tensor;
 use crate::random::{Corner, Draw, method};
 use crate::tolerance::{Conditioning, Tolerance};
 use crate::traced::{Traced, record};
 use inducer_datasets::batch::{Batch, Labels};
+use inducer_gpu::ops::mixed::kept;
 use inducer_gpu::roberta::Roberta as Engined;
 use inducer_gpu::{LossOptions, Model};
 use inducer_reference::{
@@ -25,6 +26,9 @@ use std::collections::BTreeMap;
 pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     let mut agree = Claim::new("roberta-agree").weighing(4, 26);
     for candle in candles(cuda) {
+        agree = agree.on(candle.on(), move |case| agrees(&candle, case));
+    }
+    for candle in mixed(cuda) {
         agree = agree.on(candle.on(), move |case| agrees(&candle, case));
     }
     let mut packing = Claim::new("roberta-packing").weighing(4, 13);
@@ -206,7 +210,7 @@ impl Classified {
 
     fn engine(&self, candle: &Candle) -> Result<Model> {
         let config = serde_json::from_value(serde_json::to_value(&self.backbone)?)?;
-        let mut backbone = Engined::random(config, 0, candle.dtype, &candle.device)?;
+        let mut backbone = Engined::random(config, 0, kept(candle.dtype), &candle.device)?;
         for p in backbone.parameters_mut() {
             if let Some(values) = self.weights.get(&p.name) {
                 p.tensor = candle.tensor(values)?;
@@ -241,7 +245,10 @@ impl Classified {
 }
 
 fn agrees(candle: &Candle, case: &mut Case) -> Result<()> {
-    let model = Classified::random(&mut case.draw);
+    let mut model = Classified::random(&mut case.draw);
+    let held = |x: &mut ArrayD<f64>| x.mapv_inplace(|x| candle.held(x));
+    model.weights.values_mut().for_each(held);
+    model.adapter.values_mut().for_each(held);
     let other = if case.control {
         model.sabotaged()
     } else {

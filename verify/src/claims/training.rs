@@ -1,6 +1,5 @@
 //! Training changes what it may and nothing else, and a stop changes nothing.
 
-use super::models::to_bf16;
 use crate::claim::{Case, Claim};
 use crate::engine::candle::{array, pack};
 use crate::engine::{Candle, On};
@@ -67,7 +66,7 @@ fn task(case: &mut Case) -> Result<(ModelCase, Few)> {
     let which = trainable[case.draw.index % trainable.len()];
     let mut model = ModelCase::with(&mut case.draw, which)?;
     // numbers that every engine holds, so that none rounds what it is given
-    model.round(to_bf16);
+    model.round(|x| bf16().held(x));
     let batches = (0..3).map(|_| {
         let mut rows = model::rows(&mut case.draw, model.ids());
         rows.iter_mut()
@@ -156,7 +155,9 @@ fn masters(case: &mut Case) -> Result<()> {
     train(&mut model, &data, &config, None, &mut |_| {})?;
     let mut after = trained(&model)?;
     if case.control {
-        after.values_mut().for_each(|x| x.mapv_inplace(to_bf16));
+        after
+            .values_mut()
+            .for_each(|x| x.mapv_inplace(|x| bf16().held(x)));
     }
     let describe = given.describe();
     for (name, before) in &before {
