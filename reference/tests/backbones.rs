@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use crate::common;
-
-use common::{
-    distance, ffn, generator, magnitude, nothing, prefix, random_adapter, random_backbone,
+use crate::common::{
+    self, distance, ffn, generator, magnitude, nothing, prefix, random_adapter, random_backbone,
     random_tensor,
 };
 use inducer_reference::attention::Linear;

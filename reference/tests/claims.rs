@@ -5,9 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use crate::common;
-
-use common::{distance, generator, magnitude, matrix, vector};
+use crate::common::{distance, generator, magnitude, matrix, vector};
 use inducer_reference::attention::{attend, log_sum_exp, logistic_gate, shifted_kernel};
 use inducer_reference::inducer::{
     augmented_estimate, key, lambda, lambda_by_second_softmax, own_scores, residual_form, value,

@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use crate::common;
-
-use common::{adapter, ffn, inducer, nothing, prefix};
+use crate::common::{self, adapter, ffn, inducer, nothing, prefix};
 use inducer_reference::{
     AdapterConfig, Backbone, Gpt2Config, LoraConfig, Projection, RobertaConfig, Variant,
 };

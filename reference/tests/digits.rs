@@ -197,3 +197,28 @@ fn dual_numbers_over_double_doubles_differentiate_to_28_digits() {
     let error = Dual::variable(x).exp().eps - x.exp();
     assert!(error.to_f64().abs() < 1e-28);
 }
+
+#[test]
+fn infinite_and_missing_numbers_are_known_as_such_in_every_scalar() {
+    fn holds<T: Real>() {
+        assert!(T::from_f64(-3.5).is_finite() && T::zero().is_finite());
+        for x in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
+            assert!(!T::from_f64(x).is_finite(), "{x}");
+        }
+    }
+    holds::<f32>();
+    holds::<f64>();
+    holds::<DoubleDouble>();
+    holds::<Dual<f64>>();
+    assert!(!Dual::new(1.0, f64::INFINITY).is_finite());
+    assert!(!Dual::new(f64::NAN, 1.0).is_finite());
+    assert!(Dual::new(1.0, 2.0).is_finite());
+}
+
+#[test]
+fn the_maximum_of_tied_values_is_the_first_with_its_slope() {
+    let (a, b) = (Dual::new(1.0, 5.0), Dual::new(1.0, 7.0));
+    assert_eq!((a.maximum(b).eps, b.maximum(a).eps), (5.0, 7.0));
+    assert_eq!(a.maximum(Dual::new(2.0, 3.0)).eps, 3.0);
+    assert_eq!(a.maximum(Dual::new(0.5, 3.0)).eps, 5.0);
+}

@@ -4,9 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use crate::common;
-
-use common::{every_method, inducer, random_adapter, random_backbone};
+use crate::common::{every_method, inducer, random_adapter, random_backbone};
 use half::{bf16, f16};
 use inducer_reference::files::tensors::read_tensors;
 use inducer_reference::{

@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use crate::common;
-
-use common::{
-    distance, every_method, ffn, inducer, lora, magnitude, nothing, prefix, random_adapter,
+use crate::common::{
+    self, distance, every_method, ffn, inducer, lora, magnitude, nothing, prefix, random_adapter,
     random_backbone,
 };
 use inducer_reference::gpt2::positions;

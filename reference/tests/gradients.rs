@@ -3,9 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use crate::common;
-
-use common::{every_method, generator, random_adapter, random_backbone};
+use crate::common::{every_method, generator, random_adapter, random_backbone};
 use inducer_reference::adapter::relu;
 use inducer_reference::attention::logistic;
 use inducer_reference::inducer::{lambda, residual_form};

@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use crate::common;
-
-use common::{generator, matrix, vector};
+use crate::common::{self, generator, matrix, vector};
 use inducer_reference::Real;
 use inducer_reference::attention::attend;
 use inducer_reference::distance::{gate_at_distance, squared_distances};
@@ -13,7 +11,8 @@ use inducer_reference::kernel::{gaussian, kernel_matrix};
 use inducer_reference::nystrom::{
     approximation, best_subset, optimal_trace_error, subsets, trace_error,
 };
-use inducer_reference::sparse_gp::GaussianProcess;
+use inducer_reference::smoothing::Smoothing;
+use inducer_reference::sparse_gp::{GaussianProcess, log_normal};
 use inducer_reference::spectrum::{
     eigenpairs, eigenvalues, is_positive_semidefinite, rounding_of_spectrum,
 };
@@ -104,7 +103,14 @@ fn nystrom_error_is_positive_semidefinite_and_bounded_by_the_spectrum() {
                     "{seed}, {subset:?}"
                 );
             }
-            let (_, best) = best_subset(&k, m).unwrap();
+            let (chosen, best) = best_subset(&k, m).unwrap();
+            assert_eq!(chosen.len(), m);
+            assert_eq!(trace_error(&k, &chosen).unwrap(), best);
+            let all = subsets(n, m).into_iter();
+            assert!(
+                all.filter_map(|subset| trace_error(&k, &subset).ok())
+                    .all(|error| error >= best)
+            );
             assert!(
                 best <= (m + 1) as f64 * optimum + rounding,
                 "{seed}, {m}: {best} against {optimum}"
@@ -237,5 +243,59 @@ fn distance_form_of_the_gate_is_the_gate() {
             let falls = (1..40).all(|step| at(f64::from(step)) < at(f64::from(step) - 1.0));
             assert!(falls, "the gate falls strictly with the distance");
         }
+    }
+}
+
+#[test]
+fn smoothing_kernels_have_the_values_of_their_formulas() {
+    let at = |kernel: Smoothing, u: f64| {
+        assert_eq!(kernel.at(u), kernel.at(-u), "{kernel:?} is even");
+        kernel.at(u)
+    };
+    assert_eq!(at(Smoothing::Gaussian, 3.0), (-4.5_f64).exp());
+    assert_eq!(at(Smoothing::Laplace, 3.0), (-3.0_f64).exp());
+    assert_eq!(at(Smoothing::Epanechnikov, 0.5), 0.75);
+    assert_eq!(at(Smoothing::Epanechnikov, 1.5), 0.0);
+    assert_eq!(at(Smoothing::Uniform, 1.0), 1.0);
+    assert_eq!(at(Smoothing::Uniform, 1.5), 0.0);
+    // (5 − 2)/4 and (5 − 9)/4
+    let row = Smoothing::Epanechnikov.row(5.0, &array![2.0, 5.0, 9.0], 4.0);
+    assert_eq!(row, array![0.4375, 1.0, 0.0]);
+}
+
+#[test]
+fn the_log_density_of_a_normal_is_its_formula() {
+    // y² / C = 1, ln C = ln 4; then two independent ones
+    let one = log_normal(&array![2.0], &array![[4.0]]).unwrap();
+    let of_constant = (2.0 * std::f64::consts::PI).ln();
+    let expected = -0.5 * (1.0 + 4.0_f64.ln() + of_constant);
+    assert!((one - expected).abs() < 8.0 * f64::EPSILON);
+    let two = log_normal(&array![2.0, 3.0], &array![[4.0, 0.0], [0.0, 0.5]]).unwrap();
+    let expected = -0.5 * (1.0 + 18.0 + 2.0_f64.ln() + 2.0 * of_constant);
+    assert!((two - expected).abs() < 32.0 * f64::EPSILON * expected.abs());
+}
+
+#[test]
+fn the_sparse_evidence_is_that_of_its_own_covariance() {
+    for seed in 500..508 {
+        let gp = process(seed, 7);
+        let inducing = gp.inputs.slice(s![..3, ..]).to_owned();
+        let k_nm = gp.matrix(&gp.inputs, &inducing);
+        let k_m = gp.matrix(&inducing, &inducing);
+        let mut covariance = inducer_reference::nystrom::low_rank(&k_nm, &k_m).unwrap();
+        // Λ puts the prior's own variance back on the diagonal
+        covariance.diag_mut().fill(1.5 + gp.noise);
+        let expected = log_normal(&gp.targets, &covariance).unwrap();
+        let found = gp.log_evidence_sparse(&inducing).unwrap();
+        assert!(
+            (found - expected).abs() < gp_bound(&gp, &inducing),
+            "{seed}"
+        );
+        covariance.diag_mut().mapv_inplace(|c| c - 0.1);
+        let control = log_normal(&gp.targets, &covariance).unwrap();
+        assert!(
+            (found - control).abs() > gp_bound(&gp, &inducing),
+            "{seed}: control"
+        );
     }
 }

@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use crate::common;
-
-use common::{bound, cube, distance, generator, magnitude, matrix, vector};
+use crate::common::{bound, cube, distance, generator, magnitude, matrix, vector};
 use inducer_reference::adapter::BottleneckAdapter;
 use inducer_reference::attention::{Linear, attend, row_block, shifted_kernel, split_heads};
 use inducer_reference::bottleneck::Bottleneck;
@@ -20,7 +18,7 @@ use inducer_reference::prefix::Reparametrised;
 use inducer_reference::sub_layer::Projections;
 use inducer_reference::variants::Inducer;
 use inducer_reference::visible::Visible;
-use inducer_reference::{DoubleDouble, Real, Variant, cross_entropy};
+use inducer_reference::{DoubleDouble, Real, Variant, cross_entropy, shift_labels};
 use ndarray::{Array1, Array2, Axis, array, s};
 use ndarray_linalg::SVD;
 use rand::Rng;
@@ -548,4 +546,11 @@ fn authors_lambda_without_the_mask_depends_on_the_padding_and_ours_does_not() {
     let moved = distance(&theirs, &theirs_padded);
     println!("two padding keys after four real ones move the authors' λ by {moved:.3}");
     assert!(moved > 0.01, "{moved}");
+}
+
+#[test]
+fn labels_are_those_of_the_next_token_and_the_last_has_none() {
+    assert_eq!(shift_labels(&[7, 8, 9]), [8, 9, -100]);
+    assert_eq!(shift_labels(&[5]), [-100]);
+    assert_eq!(shift_labels(&[]), [0; 0]);
 }

@@ -145,7 +145,10 @@ impl Activation {
                     let u = ((&x + (x.powf(3.0)? * CUBIC)?)? * SQRT_2_OVER_PI)?;
                     ((&x * 0.5)? * (u.tanh()? + 1.0)?)?
                 }
-                Self::GeluErf => x.gelu_erf()?,
+                Self::GeluErf => {
+                    let u = (&x * std::f64::consts::FRAC_1_SQRT_2)?;
+                    ((&x * 0.5)? * (u.erf()? + 1.0)?)?
+                }
                 Self::Tanh => x.tanh()?,
                 Self::Relu => x.relu()?,
             };

@@ -474,7 +474,7 @@ pub fn lift(
                 .contiguous()?
                 .matmul(&a[3])?
                 .transpose(0, 1)?;
-            let biased = a[2]
+            let biased = wide(&a[2])?
                 .unsqueeze(2)?
                 .broadcast_mul(&wide(&a[4])?.unsqueeze(0)?)?;
             let change = (wide(&lifted)? + biased)?.reshape((tokens, d))?;
@@ -548,7 +548,7 @@ pub fn fade(tape: &Tape, f: &Value, lambda: &Value, heads: Heads) -> Result<Valu
     let tokens = f.tensor.dim(0)?;
     if !fused(&f.tensor) {
         let mut out = tape.composed(&[f, lambda], |a| {
-            let keep = (1.0 - &a[1])?.unsqueeze(2)?;
+            let keep = (1.0 - wide(&a[1])?)?.unsqueeze(2)?;
             let faded = wide(&a[0])?
                 .reshape((tokens, count, p))?
                 .broadcast_mul(&keep)?
@@ -645,7 +645,7 @@ pub fn gated_hidden_composed(
             .tanh()?;
         let gated = wide(&u)?
             .transpose(0, 1)?
-            .broadcast_mul(&a[1].unsqueeze(2)?)?;
+            .broadcast_mul(&wide(&a[1])?.unsqueeze(2)?)?;
         let (n, count, r) = gated.dims3()?;
         Ok(vec![like(&gated.reshape((n, count * r))?, &q)?])
     })?;

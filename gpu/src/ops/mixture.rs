@@ -28,7 +28,7 @@ pub fn mixture(tape: &Tape, f: &Value, g: &Value, mu: &Value, heads: Heads) -> R
             let (f, g) = (wide(&a[0])?, wide(&a[1])?);
             let change = (g - &f)?
                 .reshape((tokens, count, p))?
-                .broadcast_mul(&a[2].unsqueeze(2)?)?;
+                .broadcast_mul(&wide(&a[2])?.unsqueeze(2)?)?;
             Ok(vec![like(&(f + change.reshape((tokens, d))?)?, &a[0])?])
         })?;
         return Ok(out.remove(0));

@@ -182,3 +182,47 @@ pub(crate) fn for_rows<T: Elem>(
             .for_each(|(c, rows)| block(c * grain, rows));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fused_kernels_are_for_f32_and_f64_on_the_cpu_of_one_type_at_a_time() {
+        let of = |dtype| Tensor::zeros(2, dtype, &Device::Cpu).unwrap();
+        let [single, double, half] = [DType::F32, DType::F64, DType::BF16].map(of);
+        assert!(fused(&single) && fused(&double) && !fused(&half));
+        assert!(fused_pair(&single, &single) && fused_pair(&double, &double));
+        assert!(!fused_pair(&single, &half) && !fused_pair(&single, &double));
+        assert!(!fused_pair(&half, &half));
+    }
+
+    #[test]
+    fn work_is_divided_where_there_are_threads_and_nobody_works_alone() {
+        let inside = |threads: usize, f: fn() -> [bool; 3]| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            pool.unwrap().install(f)
+        };
+        let before_within_after = || [parallel(), alone(parallel), parallel()];
+        assert_eq!(inside(2, before_within_after), [true, false, true]);
+        assert_eq!(inside(3, before_within_after), [true, false, true]);
+        assert_eq!(inside(1, before_within_after), [false; 3]);
+    }
+
+    #[test]
+    fn every_row_is_visited_once_with_its_own_index_however_many_threads_there_are() {
+        let (rows, width) = (50_001, 3);
+        assert!(rows > 2 * grain(width), "several blocks and a rest");
+        for threads in [1, 2, 5] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            let mut out = vec![0.0_f64; rows * width];
+            pool.unwrap().install(|| {
+                for_rows(&mut out, width, |i, row| {
+                    row.iter_mut().for_each(|x| *x += i as f64 + 1.0);
+                });
+            });
+            let expected = |i: usize| (i / width) as f64 + 1.0;
+            assert!(out.iter().enumerate().all(|(i, x)| *x == expected(i)));
+        }
+    }
+}

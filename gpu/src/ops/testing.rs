@@ -1,5 +1,6 @@
 //! Fused against composed: the same inputs, values and gradients compared in f64 and f32.
 
+use super::mixed::wide;
 use crate::error::Result;
 use crate::tape::{Gradients, Parameter, Tape, Value};
 use candle_core::{DType, Device, Tensor};
@@ -58,7 +59,7 @@ pub fn evaluate(
                     .collect();
                 let w =
                     Tensor::from_vec(w, t.shape().clone(), &Device::Cpu)?.to_dtype(t.dtype())?;
-                let part = (t * w)?.sum_all()?;
+                let part = wide(&(t * w)?)?.sum_all()?;
                 total = Some(match total {
                     None => part,
                     Some(x) => (x + part)?,
@@ -94,38 +95,56 @@ pub fn distance(a: &Tensor, b: &Tensor) -> f64 {
         .fold(0.0, f64::max)
 }
 
-/// The fused form, and the one for other devices, agree with the composed one, in values and in the gradient of every input.
+/// Every form of an operation agrees with the composed one, in values and in the gradient of every input: the fused form, the one for other devices, and
+/// mixed precision.
 ///
-/// f64: 1e-12; f32: 4e-5, which is 2⁻²⁴ times the longest reduction in these tests (a few hundred terms) with room for cancellation.
+/// f64: 1e-12; f32: 4e-5, which is 2⁻²⁴ times the longest reduction in these tests (a few hundred terms) with room for cancellation; bf16: 16 times its
+/// round-off of 2⁻⁸, of numbers that it holds, against the composed form in f64.
 pub fn agree(
     shapes: &[&[usize]],
     form: impl Fn(&Tape, &[Value]) -> Result<Vec<Value>>,
     composed: impl Fn(&Tape, &[Value]) -> Result<Vec<Value>>,
 ) {
-    for (dtype, bound) in [(DType::F64, 1e-12), (DType::F32, 4e-5)] {
-        for (seed, tensors) in (0..4).flat_map(|seed| [(seed, false), (seed, true)]) {
+    for seed in 0..4 {
+        for (dtype, bound) in [(DType::F64, 1e-12), (DType::F32, 4e-5)] {
             let params = parameters(seed, shapes, dtype);
-            ON_TENSORS.set(tensors);
-            let (a, ga) = evaluate(&params, &form);
-            ON_TENSORS.set(false);
-            let (b, gb) = evaluate(&params, &composed);
-            for (i, (a, b)) in a.iter().zip(&b).enumerate() {
-                let e = distance(a, b);
-                assert!(
-                    e <= bound,
-                    "result {i} {dtype:?} (tensors {tensors}): {e:e}"
-                );
-            }
-            for p in &params {
-                let e = distance(&ga[&p.name], &gb[&p.name]);
-                assert!(
-                    e <= bound,
-                    "gradient of {} {dtype:?} seed {seed} (tensors {tensors}): {e:e}",
-                    p.name
-                );
-                assert!(distance(&ga[&p.name], &gb[&p.name].zeros_like().unwrap()) > 0.0);
+            let expected = evaluate(&params, &composed);
+            for tensors in [false, true] {
+                ON_TENSORS.set(tensors);
+                let found = evaluate(&params, &form);
+                ON_TENSORS.set(false);
+                let what = format!("{dtype:?}, seed {seed}, tensors {tensors}");
+                near(&found, &expected, bound, &what);
             }
         }
+        let halves = parameters(seed, shapes, DType::BF16);
+        let of = |p: &Parameter| {
+            let tensor = p.tensor.to_dtype(DType::F64).unwrap();
+            Parameter::new(&p.name, tensor, true)
+        };
+        let expected = evaluate(&halves.iter().map(of).collect::<Vec<_>>(), &composed);
+        let found = evaluate(&halves, &form);
+        let what = format!("bf16, seed {seed}");
+        near(&found, &expected, 16.0 / 256.0, &what);
+    }
+}
+
+/// Results and gradients within a bound of the greatest; no gradient is nothing.
+fn near(
+    (found, found_gradients): &(Vec<Tensor>, Gradients),
+    (expected, gradients): &(Vec<Tensor>, Gradients),
+    bound: f64,
+    what: &str,
+) {
+    for (i, (a, b)) in found.iter().zip(expected).enumerate() {
+        let e = distance(a, b);
+        assert!(e <= bound, "result {i}, {what}: {e:e}");
+    }
+    for (name, b) in gradients {
+        let a = &found_gradients[name];
+        let e = distance(a, b);
+        assert!(e <= bound, "gradient of {name}, {what}: {e:e}");
+        assert!(distance(a, &b.zeros_like().unwrap()) > 0.0);
     }
 }
 
@@ -177,9 +196,25 @@ mod forms {
 
     #[test]
     fn activations_agree_with_candle() {
-        for a in [Activation::GeluTanh, Activation::Tanh, Activation::Relu] {
+        for a in [
+            Activation::GeluTanh,
+            Activation::GeluErf,
+            Activation::Tanh,
+            Activation::Relu,
+        ] {
             agree(
                 &[&[9, 37]],
+                |t, v| Ok(vec![a.apply(t, &v[0])?]),
+                |t, v| Ok(vec![a.composed(t, &v[0])?]),
+            );
+        }
+    }
+
+    #[test]
+    fn activations_of_many_elements_are_divided_among_threads_and_agree() {
+        for a in [Activation::GeluTanh, Activation::Relu] {
+            agree(
+                &[&[40, 1000]],
                 |t, v| Ok(vec![a.apply(t, &v[0])?]),
                 |t, v| Ok(vec![a.composed(t, &v[0])?]),
             );
