@@ -10,7 +10,7 @@ use inducer_reference::files::tensors::read_tensors;
 use inducer_reference::{
     Adapter, AdapterConfig, Gpt2, Gpt2Config, Roberta, RobertaConfig, TensorMap, Variant,
 };
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, Axis, IxDyn, concatenate};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -148,6 +148,23 @@ fn files_sharded_and_single_backbones_are_the_same_model() {
     map.remove(&lost);
     index(&map);
     assert!(load_error(dir.path()).contains("wpe.weight"));
+
+    // a buffer that is skipped need not be there; any other tensor that the index lists must
+    map.insert(&lost, files[1]);
+    let (buffer, nowhere) = (
+        "transformer.h.0.attn.bias".to_owned(),
+        "transformer.nowhere".to_owned(),
+    );
+    map.insert(&buffer, files[0]);
+    index(&map);
+    assert_eq!(logits(dir.path()), logits(single.path()));
+    map.insert(&nowhere, files[1]);
+    index(&map);
+    let message = load_error(dir.path());
+    assert!(
+        message.contains("transformer.nowhere") && message.contains("in this shard"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -334,6 +351,12 @@ fn files_wrong_adapters_are_errors_that_name_file_and_field_or_tensor() {
             json!(0),
             "attention.value_bottleneck",
         ),
+        (
+            "",
+            "attention",
+            json!({"kind": "adapter", "bottleneck": 0, "layer_norm": true}),
+            "attention.bottleneck",
+        ),
         ("", "peft_type", json!("LORA"), "peft_type"),
         (
             "",
@@ -418,6 +441,40 @@ fn files_the_documented_example_is_read_as_documented() {
         ),
     };
     assert_eq!(config.attention, Some(expected));
+    let ffn = r#"{"peft_type": "INDUCER", "ffn": {"kind": "adapter", "placement": "parallel", "bottleneck": 2, "layer_norm": false}}"#;
+    let config: AdapterConfig = serde_json::from_str(ffn).unwrap();
+    assert_eq!(serde_json::to_value(&config).unwrap()["ffn"]["scale"], 1.0);
+}
+
+/// LoRA's factor is α/r: a rank that is doubled by zeros, with α doubled, is the same update.
+#[test]
+fn files_loras_factor_is_alpha_over_rank() {
+    let model = random_backbone::<f64>(&small(), 50);
+    let dir = tempfile::tempdir().unwrap();
+    let config = |rank: usize, alpha: f64| json!({"peft_type": "INDUCER", "lora": {"targets": ["q"], "rank": rank, "alpha": alpha, "dropout": 0.0, "bias": true}});
+    let narrow: AdapterConfig = serde_json::from_value(config(2, 3.0)).unwrap();
+    let tensors = random_adapter::<f64>(&narrow, &small(), 0, 51).tensors;
+    let mut padded = tensors.clone();
+    for (name, tensor) in &mut padded {
+        if let Some(axis) = [(".a", 0), (".b", 1)]
+            .iter()
+            .find(|(end, _)| name.ends_with(end))
+        {
+            let zeros = ArrayD::zeros(tensor.raw_dim());
+            *tensor = concatenate(Axis(axis.1), &[tensor.view(), zeros.view()]).unwrap();
+        }
+    }
+    let logits = |config: &Value, tensors: &TensorMap<f64>| {
+        write_adapter(dir.path(), config, tensors);
+        let adapter = Adapter::<f64>::load(dir.path(), &small()).unwrap();
+        model
+            .forward(&[3, 11, 5], None, None, Some(&adapter))
+            .unwrap()
+            .logits
+    };
+    let expected = logits(&config(2, 3.0), &tensors);
+    assert_eq!(logits(&config(4, 6.0), &padded), expected);
+    assert_ne!(logits(&config(4, 3.0), &padded), expected, "control");
 }
 
 #[test]

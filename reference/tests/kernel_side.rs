@@ -299,3 +299,10 @@ fn the_sparse_evidence_is_that_of_its_own_covariance() {
         );
     }
 }
+
+#[test]
+fn the_rounding_of_a_spectrum_is_its_formula() {
+    // n u (8 n + units) max|K| = 2 · u · (16 + 5) · 3, u = ε/2
+    let k = array![[2.0, -3.0], [-3.0, 1.0]];
+    assert_eq!(rounding_of_spectrum(&k, 5.0), 63.0 * f64::EPSILON);
+}

@@ -37,6 +37,18 @@ impl<'a> KeyMlp<'a> {
     }
 }
 
+/// Tokens × d below which the heads are not divided among threads: a handful of tokens (decoding) is done before a second thread has woken up.
+const ALONE: usize = 4096;
+
+/// `f(h)` for every head.
+fn for_heads(heads: Heads, tokens: usize, f: impl Fn(usize) + Sync + Send) {
+    if tokens * heads.hidden() < ALONE {
+        (0..heads.count).for_each(f);
+    } else {
+        for_tasks(heads.count, || (), |(), h| f(h));
+    }
+}
+
 /// `tanh(q A + a)` of one head for all tokens: [tokens, r].
 fn units<T: Elem>(
     x: &[T],
@@ -114,25 +126,21 @@ fn score_forward<T: Elem>(tensors: &[Tensor], heads: Heads) -> Result<Tensor> {
     let scale = T::of(heads.scale());
     let mut s = vec![T::zero(); tokens * count];
     let out = Shared::new(&mut s);
-    for_tasks(
-        count,
-        || (),
-        |(), h| {
-            let inducers = inducers(&data, total, h, heads, tokens);
-            simd(
-                #[inline(always)]
-                || {
-                    for t in 0..tokens {
-                        let q = &data[0][t * total + h * p..t * total + (h + 1) * p];
-                        let extra = inducers
-                            .as_ref()
-                            .map_or(T::zero(), |(_, y)| dot(q, &y[t * p..(t + 1) * p]));
-                        out.part(t * count + h, 1)[0] = scale * (dot(q, q) + extra);
-                    }
-                },
-            );
-        },
-    );
+    for_heads(heads, tokens, |h| {
+        let inducers = inducers(&data, total, h, heads, tokens);
+        simd(
+            #[inline(always)]
+            || {
+                for t in 0..tokens {
+                    let q = &data[0][t * total + h * p..t * total + (h + 1) * p];
+                    let extra = inducers
+                        .as_ref()
+                        .map_or(T::zero(), |(_, y)| dot(q, &y[t * p..(t + 1) * p]));
+                    out.part(t * count + h, 1)[0] = scale * (dot(q, q) + extra);
+                }
+            },
+        );
+    });
     tensor(s, (tokens, count))
 }
 
@@ -170,7 +178,7 @@ fn inducers<T: Elem>(
 
 fn score_backward<T: Elem>(g: &Tensor, tensors: &[Tensor], heads: Heads) -> Result<Vec<Tensor>> {
     let (tokens, total) = tensors[0].dims2()?;
-    let (count, d) = (heads.count, heads.hidden());
+    let d = heads.hidden();
     let guards = tensors.iter().map(cpu).collect::<Result<Vec<_>>>()?;
     let data = guards
         .iter()
@@ -186,11 +194,9 @@ fn score_backward<T: Elem>(g: &Tensor, tensors: &[Tensor], heads: Heads) -> Resu
         .collect();
     {
         let shared: Vec<Shared<'_, T>> = grads.iter_mut().map(|g| Shared::new(g)).collect();
-        for_tasks(
-            count,
-            || (),
-            |(), h| score_backward_head(h, g, &data, &shared, heads, tokens, total, scale),
-        );
+        for_heads(heads, tokens, |h| {
+            score_backward_head(h, g, &data, &shared, heads, tokens, total, scale)
+        });
     }
     let mut out = Vec::new();
     for (i, g) in grads.into_iter().enumerate() {
@@ -407,7 +413,7 @@ pub fn gated_hidden(
         let data = guards.iter().map(|g| g.slice::<T>()).collect::<Result<Vec<_>>>()?;
         let mut hidden = vec![T::zero(); tokens * count * r];
         let out = Shared::new(&mut hidden);
-        for_tasks(count, || (), |(), h| {
+        for_heads(heads, tokens, |h| {
             let u = units(data[0], total, h, p, tokens, data[2], data[3], r);
             for t in 0..tokens {
                 let lambda = data[1][t * count + h];
@@ -427,7 +433,7 @@ pub fn gated_hidden(
             let (mut dq, mut dl) = (vec![T::zero(); tokens * d], vec![T::zero(); tokens * count]);
             let (mut dw, mut db) = (vec![T::zero(); data[2].len()], vec![T::zero(); data[3].len()]);
             let shared = [Shared::new(&mut dq), Shared::new(&mut dl), Shared::new(&mut dw), Shared::new(&mut db)];
-            for_tasks(count, || (), |(), h| {
+            for_heads(heads, tokens, |h| {
                 let mut u = units(data[0], total, h, p, tokens, data[2], data[3], r);
                 for t in 0..tokens {
                     let lambda = data[1][t * count + h];
@@ -490,7 +496,7 @@ pub fn lift(
         let data = guards.iter().map(|g| g.slice::<T>()).collect::<Result<Vec<_>>>()?;
         let mut y = data[0].to_vec();
         let out = Shared::new(&mut y);
-        for_tasks(count, || (), |(), h| {
+        for_heads(heads, tokens, |h| {
             for t in 0..tokens {
                 let lambda = data[2][t * count + h];
                 for (o, b) in out.part(t * d + h * p, p).iter_mut().zip(&data[4][h * p..(h + 1) * p]) {
@@ -511,7 +517,7 @@ pub fn lift(
             let (mut dh, mut dl) = (vec![T::zero(); data[0].len()], vec![T::zero(); data[1].len()]);
             let (mut du, mut db) = (vec![T::zero(); data[2].len()], vec![T::zero(); data[3].len()]);
             let shared = [Shared::new(&mut dh), Shared::new(&mut dl), Shared::new(&mut du), Shared::new(&mut db)];
-            for_tasks(count, || (), |(), h| {
+            for_heads(heads, tokens, |h| {
                 let bias = &data[3][h * p..(h + 1) * p];
                 let dbias = shared[3].part(h * p, p);
                 for t in 0..tokens {

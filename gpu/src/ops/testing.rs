@@ -16,6 +16,14 @@ pub fn on_tensors() -> bool {
     ON_TENSORS.get()
 }
 
+/// Runs `f` as if on another device.
+fn elsewhere<R>(f: impl FnOnce() -> R) -> R {
+    let before = ON_TENSORS.replace(true);
+    let result = f();
+    ON_TENSORS.set(before);
+    result
+}
+
 /// Random normal parameters of the given shapes.
 pub fn parameters(seed: u64, shapes: &[&[usize]], dtype: DType) -> Vec<Parameter> {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
@@ -110,9 +118,10 @@ pub fn agree(
             let params = parameters(seed, shapes, dtype);
             let expected = evaluate(&params, &composed);
             for tensors in [false, true] {
-                ON_TENSORS.set(tensors);
-                let found = evaluate(&params, &form);
-                ON_TENSORS.set(false);
+                let found = match tensors {
+                    true => elsewhere(|| evaluate(&params, &form)),
+                    false => evaluate(&params, &form),
+                };
                 let what = format!("{dtype:?}, seed {seed}, tensors {tensors}");
                 near(&found, &expected, bound, &what);
             }
@@ -158,6 +167,7 @@ mod forms {
     use crate::ops::gate::{self, KeyMlp};
     use crate::ops::layer_norm;
     use crate::ops::linear::{Layout, Linear};
+    use crate::ops::mixture;
 
     const HEADS: Heads = Heads { count: 3, width: 5 };
     const DROP: Dropout = Dropout { rate: 0.3, key: 99 };
@@ -242,6 +252,15 @@ mod forms {
     }
 
     #[test]
+    fn heads_have_their_hidden_size_and_scale() {
+        let heads = Heads {
+            count: 3,
+            width: 16,
+        };
+        assert_eq!((heads.hidden(), heads.scale()), (48, 0.25));
+    }
+
+    #[test]
     fn attention_to_a_prefix_agrees_with_candle() {
         agree(
             &[&[70, 45], &[3, 4, 5], &[3, 4, 5]],
@@ -256,7 +275,13 @@ mod forms {
     }
 
     #[test]
-    fn the_inducers_operations_agree_with_candle() {
+    fn the_inducers_operations_agree_with_candle_on_one_thread_and_on_more() {
+        for tokens in [7, 300] {
+            inducers_operations(tokens);
+        }
+    }
+
+    fn inducers_operations(tokens: usize) {
         fn key(v: &[Value]) -> Option<KeyMlp<'_>> {
             Some(KeyMlp {
                 down: &v[1],
@@ -266,17 +291,17 @@ mod forms {
             })
         }
         agree(
-            &[&[7, 45], &[3, 5, 2], &[3, 2], &[3, 2, 5], &[3, 5]],
+            &[&[tokens, 45], &[3, 5, 2], &[3, 2], &[3, 2, 5], &[3, 5]],
             |t, v| Ok(vec![gate::own_score(t, &v[0], HEADS, key(v))?]),
             |t, v| Ok(vec![gate::own_score_composed(t, &v[0], HEADS, key(v))?]),
         );
         agree(
-            &[&[7, 45]],
+            &[&[tokens, 45]],
             |t, v| Ok(vec![gate::own_score(t, &v[0], HEADS, None)?]),
             |t, v| Ok(vec![gate::own_score_composed(t, &v[0], HEADS, None)?]),
         );
         agree(
-            &[&[7, 45], &[7, 3], &[3, 5, 4], &[3, 4]],
+            &[&[tokens, 45], &[tokens, 3], &[3, 5, 4], &[3, 4]],
             |t, v| {
                 Ok(vec![gate::gated_hidden(
                     t, &v[0], &v[1], &v[2], &v[3], HEADS,
@@ -288,6 +313,23 @@ mod forms {
                 )?])
             },
         );
+    }
+
+    #[test]
+    fn what_is_made_of_f_agrees_with_its_form_for_other_devices() {
+        let lifted = |t: &Tape, v: &[Value]| {
+            gate::lift(t, &v[0], &v[1], &v[2], &v[3], &v[4], HEADS).map(|y| vec![y])
+        };
+        let shapes: [&[usize]; 5] = [&[7, 15], &[7, 6], &[7, 3], &[3, 2, 5], &[3, 5]];
+        agree(&shapes, lifted, |t, v| elsewhere(|| lifted(t, v)));
+        let faded = |t: &Tape, v: &[Value]| gate::fade(t, &v[0], &v[1], HEADS).map(|y| vec![y]);
+        let shapes: [&[usize]; 2] = [&[7, 15], &[7, 3]];
+        agree(&shapes, faded, |t, v| elsewhere(|| faded(t, v)));
+        let mixed = |t: &Tape, v: &[Value]| {
+            mixture::mixture(t, &v[0], &v[1], &v[2], HEADS).map(|y| vec![y])
+        };
+        let shapes: [&[usize]; 3] = [&[7, 15], &[7, 15], &[7, 3]];
+        agree(&shapes, mixed, |t, v| elsewhere(|| mixed(t, v)));
     }
 
     #[test]
