@@ -155,8 +155,9 @@ pub struct RobertaConfig {
     pub hidden_dropout_prob: f64,
 }
 
+/// Of transformers' `RobertaConfig`; published RoBERTas have one type and say so.
 fn default_types() -> usize {
-    1
+    2
 }
 
 fn default_roberta_eps() -> f64 {
@@ -629,5 +630,35 @@ impl AdapterConfig {
             return bad("ffn.bottleneck", "expected at least 1, found 0");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Of `GPT2Config` and `RobertaConfig` (transformers 5.24.0).
+    #[test]
+    fn a_field_that_is_left_out_has_transformers_default() {
+        let gpt2: Gpt2Config = serde_json::from_value(json!({
+            "vocab_size": 12, "n_positions": 8, "n_embd": 4, "n_layer": 1, "n_head": 2
+        }))
+        .unwrap();
+        assert_eq!(
+            (gpt2.layer_norm_epsilon, gpt2.initializer_range),
+            (1e-5, 0.02)
+        );
+        let roberta: RobertaConfig = serde_json::from_value(json!({
+            "vocab_size": 12, "max_position_embeddings": 10, "hidden_size": 4, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "intermediate_size": 6
+        }))
+        .unwrap();
+        assert_eq!((roberta.type_vocab_size, roberta.pad_token_id), (2, 1));
+        assert_eq!(
+            (roberta.layer_norm_eps, roberta.initializer_range),
+            (1e-12, 0.02)
+        );
+        assert_eq!((roberta.classes(), roberta.hidden_dropout_prob), (2, 0.1));
     }
 }

@@ -562,3 +562,42 @@ fn files_a_real_backbone_made_by_other_software_predicts_its_language() {
         "control: the same tokens backwards, {backwards}"
     );
 }
+
+/// The defaults are those of transformers' `GPT2Config` and `RobertaConfig` (5.24.0).
+#[test]
+fn files_a_field_that_is_left_out_has_transformers_default() {
+    let gpt2: Gpt2Config = serde_json::from_value(json!({
+        "model_type": "gpt2", "vocab_size": 12, "n_positions": 8, "n_embd": 4, "n_layer": 1, "n_head": 2
+    }))
+    .unwrap();
+    assert_eq!(gpt2.layer_norm_epsilon, 1e-5);
+    let sizes = json!({
+        "model_type": "roberta", "vocab_size": 12, "max_position_embeddings": 10, "hidden_size": 4, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "intermediate_size": 6
+    });
+    let roberta: RobertaConfig = serde_json::from_value(sizes.clone()).unwrap();
+    assert_eq!((roberta.type_vocab_size, roberta.pad_token_id), (2, 1));
+    assert_eq!((roberta.layer_norm_eps, roberta.classes()), (1e-12, 2));
+    roberta.validate("config.json").unwrap();
+
+    for (field, value) in [
+        ("model_type", json!("bert")),
+        ("hidden_act", json!("relu")),
+        ("position_embedding_type", json!("relative_key")),
+        ("vocab_size", json!(0)),
+        ("max_position_embeddings", json!(0)),
+        ("type_vocab_size", json!(0)),
+        ("hidden_size", json!(0)),
+        ("num_attention_heads", json!(0)),
+        ("intermediate_size", json!(0)),
+        ("num_labels", json!(0)),
+        ("hidden_size", json!(5)),
+        ("layer_norm_eps", json!(-1.0)),
+    ] {
+        let mut wrong = sizes.clone();
+        wrong[field] = value;
+        let wrong: RobertaConfig = serde_json::from_value(wrong).unwrap();
+        let message = wrong.validate("config.json").unwrap_err().to_string();
+        assert!(message.contains(field), "{field}: {message}");
+    }
+}

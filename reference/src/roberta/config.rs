@@ -17,7 +17,7 @@ pub struct RobertaConfig {
     /// Number of rows of the position table: padding_idx + 1 more than positions.
     pub max_position_embeddings: usize,
     /// Number of segment types.
-    #[serde(default = "one")]
+    #[serde(default = "two")]
     pub type_vocab_size: usize,
     /// d.
     pub hidden_size: usize,
@@ -47,8 +47,9 @@ pub struct RobertaConfig {
     pub num_labels: Option<usize>,
 }
 
-fn one() -> usize {
-    1
+/// The default of transformers' `RobertaConfig`; published RoBERTas have one type and say so.
+fn two() -> usize {
+    2
 }
 
 fn epsilon() -> f64 {
