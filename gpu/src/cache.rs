@@ -149,3 +149,64 @@ fn device(
     }
     Ok((Tensor::cat(&outputs, 0)?, Tensor::cat(&sums, 0)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Gpt2Config;
+    use crate::gpt2::Gpt2;
+    use crate::ops::mixed::kept;
+    use crate::{Method, Model};
+    use inducer_datasets::batch::Batch;
+
+    /// The logits after the last of `ids`, the first three at once and the rest one by one through a cache, or all at once without.
+    fn after(model: &Model, ids: &[u32], cached: bool) -> Vec<f64> {
+        let logits = match cached {
+            true => {
+                let mut cache = model.cache(1);
+                let rows = std::iter::once(&ids[..3]).chain(ids[3..].chunks(1));
+                rows.map(|row| {
+                    let batch = Batch::pack(&[row.to_vec()], None, None);
+                    model.decode(&batch, &mut cache).unwrap()
+                })
+                .last()
+                .unwrap()
+            }
+            false => {
+                let batch = Batch::pack(&[ids.to_vec()], None, None);
+                let all = model.logits(&batch).unwrap();
+                all.narrow(0, ids.len() - 1, 1).unwrap()
+            }
+        };
+        let logits = logits.to_dtype(DType::F64).unwrap();
+        logits.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn decoding_is_recomputation_in_every_type_and_an_early_token_matters() {
+        let config: Gpt2Config = serde_json::from_value(serde_json::json!({
+            "vocab_size": 17, "n_positions": 16, "n_embd": 12, "n_layer": 2, "n_head": 3, "initializer_range": 0.6
+        }))
+        .unwrap();
+        // products of 12 and 48 terms; in bf16 what is rounded once more may fall to the other side
+        for (dtype, bound) in [
+            (DType::F64, 1e-12),
+            (DType::F32, 1e-5),
+            (DType::BF16, 1.0 / 32.0),
+        ] {
+            let backbone = Gpt2::random(config.clone(), 3, kept(dtype), &Device::Cpu).unwrap();
+            let mut model = Model::new(backbone, dtype, &Device::Cpu);
+            model.attach(&Method::Inducer.paper(), 0, 4).unwrap();
+            let ids = [5, 1, 9, 16, 2, 7];
+            let (cached, whole) = (after(&model, &ids, true), after(&model, &ids, false));
+            let other = after(&model, &[6, 1, 9, 16, 2, 7], false);
+            let top = whole.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
+            let apart = |a: &[f64], b: &[f64]| {
+                let each = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+                each.fold(0.0_f64, f64::max) / top
+            };
+            assert!(apart(&cached, &whole) <= bound, "{dtype:?}");
+            assert!(apart(&cached, &other) > 2.0 * bound, "{dtype:?}: control");
+        }
+    }
+}

@@ -222,3 +222,23 @@ fn the_maximum_of_tied_values_is_the_first_with_its_slope() {
     assert_eq!(a.maximum(Dual::new(2.0, 3.0)).eps, 3.0);
     assert_eq!(a.maximum(Dual::new(0.5, 3.0)).eps, 5.0);
 }
+
+#[test]
+fn double_double_sums_keep_their_low_parts() {
+    let tiny = |k: i32| 2.0_f64.powi(k);
+    let sum = DoubleDouble::new(1.0, tiny(-60)) + DoubleDouble::new(0.125, tiny(-62));
+    assert_eq!(sum.parts(), (1.125, tiny(-60) + tiny(-62)));
+    let sum = DoubleDouble::from_f64(1.0) + DoubleDouble::from_f64(tiny(-60));
+    assert_eq!(sum.parts(), (1.0, tiny(-60)));
+    let difference = DoubleDouble::new(1.0, tiny(-60)) - DoubleDouble::from_f64(1.0);
+    assert_eq!(difference.parts(), (tiny(-60), 0.0));
+}
+
+#[test]
+fn double_double_exp_reaches_the_end_of_the_range() {
+    // 2^1024 itself is no f64, the result is
+    for x in [709.7_f64, -708.0] {
+        let found = DoubleDouble::from_f64(x).exp().parts().0;
+        assert!((found / x.exp() - 1.0).abs() < 1e-13, "{x}: {found:e}");
+    }
+}
