@@ -235,10 +235,40 @@ fn double_double_sums_keep_their_low_parts() {
 }
 
 #[test]
-fn double_double_exp_reaches_the_end_of_the_range() {
-    // 2^1024 itself is no f64, the result is
+fn double_double_exp_reaches_the_ends_of_the_range() {
+    // 2^1024 itself is no f64, the result is, and it keeps its low part
+    let at = |x: f64| DoubleDouble::from_f64(x).exp().parts();
     for x in [709.7_f64, -708.0] {
-        let found = DoubleDouble::from_f64(x).exp().parts().0;
-        assert!((found / x.exp() - 1.0).abs() < 1e-13, "{x}: {found:e}");
+        assert!((at(x).0 / x.exp() - 1.0).abs() < 1e-13, "{x}");
     }
+    assert!(at(709.7).1 != 0.0);
+    assert_eq!(at(720.0), (f64::INFINITY, 0.0));
+    assert_eq!(at(f64::INFINITY), (f64::INFINITY, 0.0));
+    assert_eq!(at(f64::NEG_INFINITY), (0.0, 0.0));
+    assert!(at(-745.0).0 > 0.0 && at(f64::NAN).0.is_nan());
+}
+
+#[test]
+fn double_double_functions_have_the_limits_of_f64() {
+    let of = DoubleDouble::from_f64;
+    let (zero, one, infinity) = (of(0.0), of(1.0), of(f64::INFINITY));
+    assert_eq!(zero.ln().to_f64(), f64::NEG_INFINITY);
+    assert_eq!(infinity.ln().to_f64(), f64::INFINITY);
+    assert_eq!(zero.sqrt().to_f64(), 0.0);
+    assert_eq!(infinity.sqrt().to_f64(), f64::INFINITY);
+    assert!(of(-1.0).ln().to_f64().is_nan() && of(-1.0).sqrt().to_f64().is_nan());
+    assert_eq!((one / zero).to_f64(), f64::INFINITY);
+    assert_eq!((one / infinity).to_f64(), 0.0);
+}
+
+/// ln(1 + x) = x − x²/2 + x³/3 − …, whose terms are powers of two here: near 1 the logarithm keeps its digits although it is small.
+#[test]
+fn double_double_logarithm_near_one_keeps_28_digits() {
+    let (x, power) = (2.0_f64.powi(-40), |k: i32| {
+        DoubleDouble::from_f64(2.0_f64.powi(k))
+    });
+    let found = DoubleDouble::from_f64(1.0 + x).ln();
+    let expected = power(-40) - power(-81) + power(-120) / DoubleDouble::from_f64(3.0);
+    let error = ((found - expected) / expected).to_f64().abs();
+    assert!(error < 1e-28, "{error:e}");
 }

@@ -367,6 +367,54 @@ mod forms {
     }
 
     #[test]
+    fn cross_entropy_without_special_tokens_agrees_with_candle() {
+        fn head(v: &[Value]) -> Head<'_> {
+            Head {
+                tokens: &v[1],
+                added: None,
+            }
+        }
+        let targets = [(0, 3), (4, 9), (8, 0), (4, 1)];
+        agree(
+            &[&[9, 6], &[10, 6]],
+            |t, v| cross_entropy::cross_entropy(t, &v[0], head(v), &targets, 0.1).map(|y| vec![y]),
+            |t, v| cross_entropy::composed(t, &v[0], head(v), &targets, 0.1).map(|y| vec![y]),
+        );
+    }
+
+    #[test]
+    fn logits_of_few_and_many_rows_are_products_with_both_tables() {
+        for (rows, dtype, bound) in [
+            (3, DType::F64, 1e-13),
+            (40, DType::F64, 1e-13),
+            (3, DType::F32, 1e-5),
+            (40, DType::F32, 1e-5),
+            (3, DType::BF16, 1.0 / 32.0),
+        ] {
+            let all = parameters(rows as u64, &[&[rows, 6], &[10, 6], &[3, 6]], dtype);
+            let [hidden, tokens, added] = [0, 1, 2].map(|i| Value::constant(all[i].tensor.clone()));
+            for special in [None, Some(&added)] {
+                let mut table = vec![&tokens.tensor];
+                table.extend(special.map(|a| &a.tensor));
+                let table = Tensor::cat(&table, 0)
+                    .unwrap()
+                    .to_dtype(DType::F64)
+                    .unwrap();
+                let states = hidden.tensor.to_dtype(DType::F64).unwrap();
+                let expected = states.matmul(&table.t().unwrap()).unwrap();
+                let head = Head {
+                    tokens: &tokens,
+                    added: special,
+                };
+                let here = head.logits(&hidden.tensor).unwrap();
+                let there = elsewhere(|| head.logits(&hidden.tensor)).unwrap();
+                assert!(distance(&here, &expected) <= bound, "{rows} {dtype:?}");
+                assert!(distance(&there, &expected) <= bound, "{rows} {dtype:?}");
+            }
+        }
+    }
+
+    #[test]
     fn embeddings_agree_with_candle() {
         fn tables(v: &[Value]) -> Tables<'_> {
             Tables {
