@@ -20,8 +20,9 @@ bench-peers: setup
 	cargo build --release
 	$(PYTHON) reports/peers/compare.py
 
-# Mutation testing (needs cargo-mutants: cargo install cargo-mutants --locked). The reference's equations in half an hour on two cores, then the
-# engine's methods with the claims that guard them. What came out: verify/MUTANTS.md.
+# Mutation testing (needs cargo-mutants: cargo install cargo-mutants --locked): the reference with its own tests, the engine's operations with theirs, the engine's
+# methods with the claims that guard them. Some hours on two cores. What came out: verify/MUTANTS.md.
 mutants: setup
 	cargo mutants -p inducer-reference
+	cargo mutants -p inducer-gpu --no-config --profile mutants -f 'gpu/src/ops/*.rs' -e gpu/src/ops/testing.rs -- --lib
 	cargo mutants -p inducer-gpu --no-config --profile mutants -f 'gpu/src/parts/*.rs' --test-package inducer-verify --baseline skip --timeout 300 -- --test claims -- models_agree gradients_reverse roberta_agree prefix_reparametrised frozen_stays

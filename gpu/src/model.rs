@@ -8,7 +8,7 @@ use crate::init;
 use crate::ops::cross_entropy::{class_loss, cross_entropy};
 use crate::ops::dropout::Dropout;
 use crate::ops::inplace::add_block;
-use crate::ops::mixed::kept;
+use crate::ops::mixed::{kept, wide};
 use crate::ops::{alone, map_tasks};
 use crate::parts::{Bottleneck, Inducer, LowRank, Part, Pass, Prefix, Reparametrised};
 use crate::probe::Observation;
@@ -392,7 +392,7 @@ impl Model {
         }
     }
 
-    /// Logits in evaluation: [tokens, ids] of a packed batch, or [rows, classes] of a classifier.
+    /// Logits in evaluation: [tokens, ids] of a packed batch, or [rows, classes] of a classifier; f32 where the model computes in bf16.
     ///
     /// # Errors
     /// Ids or rows that do not fit the model.
@@ -407,7 +407,7 @@ impl Model {
     pub fn logits_and_gates(&self, batch: &Batch) -> Result<(Tensor, Vec<Tensor>)> {
         let (logits, observed) = self.observe(batch, |pass, hidden| match &self.backbone {
             Backbone::Gpt2(_) => self.project(&hidden.tensor),
-            Backbone::Roberta(b) => Ok(b.classify(pass, hidden)?.tensor),
+            Backbone::Roberta(b) => Ok(wide(&b.classify(pass, hidden)?.tensor)?),
         })?;
         Ok((logits, observed.into_iter().map(|o| o.gate).collect()))
     }
@@ -444,7 +444,7 @@ impl Model {
                 let positions = Tensor::new(positions, &Device::Cpu)?.to_device(&self.device)?;
                 self.project(&hidden.tensor.index_select(&positions, 0)?)
             }
-            Backbone::Roberta(b) => Ok(b.classify(pass, hidden)?.tensor),
+            Backbone::Roberta(b) => Ok(wide(&b.classify(pass, hidden)?.tensor)?),
         })?;
         let top = logits.max_keepdim(D::Minus1)?;
         let shifted = logits.broadcast_sub(&top)?;

@@ -230,6 +230,9 @@ fn double_double_sums_keep_their_low_parts() {
     assert_eq!(sum.parts(), (1.125, tiny(-60) + tiny(-62)));
     let sum = DoubleDouble::from_f64(1.0) + DoubleDouble::from_f64(tiny(-60));
     assert_eq!(sum.parts(), (1.0, tiny(-60)));
+    // what the low parts lose in their own sum counts where the rest cancels: 1 + 3·2⁻⁵⁴ + 2⁻⁵⁴ + 2⁻¹⁰⁸
+    let sum = DoubleDouble::new(1.0, tiny(-54)) + DoubleDouble::new(3.0 * tiny(-54), tiny(-108));
+    assert_eq!(sum.parts(), (1.0 + tiny(-52), tiny(-108)));
     let difference = DoubleDouble::new(1.0, tiny(-60)) - DoubleDouble::from_f64(1.0);
     assert_eq!(difference.parts(), (tiny(-60), 0.0));
 }
@@ -261,14 +264,22 @@ fn double_double_functions_have_the_limits_of_f64() {
     assert_eq!((one / infinity).to_f64(), 0.0);
 }
 
-/// ln(1 + x) = x − x²/2 + x³/3 − …, whose terms are powers of two here: near 1 the logarithm keeps its digits although it is small.
+/// ln(1 + x) = x − x²/2 + x³/3 − x⁴/4 …: near 1 the logarithm keeps its digits although it is small.
 #[test]
 fn double_double_logarithm_near_one_keeps_28_digits() {
-    let (x, power) = (2.0_f64.powi(-40), |k: i32| {
-        DoubleDouble::from_f64(2.0_f64.powi(k))
-    });
-    let found = DoubleDouble::from_f64(1.0 + x).ln();
-    let expected = power(-40) - power(-81) + power(-120) / DoubleDouble::from_f64(3.0);
-    let error = ((found - expected) / expected).to_f64().abs();
-    assert!(error < 1e-28, "{error:e}");
+    let of = DoubleDouble::from_f64;
+    for argument in [1.0 + 1e-12, 1.0 - 7e-11] {
+        let x = of(argument - 1.0); // exact
+        let (square, cube) = (x * x, x * x * x);
+        let expected = x - square / of(2.0) + cube / of(3.0) - square * square / of(4.0);
+        let error = ((of(argument).ln() - expected) / expected).to_f64().abs();
+        assert!(error < 1e-28, "{argument}: {error:e}");
+    }
+}
+
+#[test]
+fn double_double_tanh_is_one_far_out() {
+    for (x, expected) in [(400.0, 1.0), (-400.0, -1.0), (41.0, 1.0)] {
+        assert_eq!(DoubleDouble::from_f64(x).tanh().parts(), (expected, 0.0));
+    }
 }

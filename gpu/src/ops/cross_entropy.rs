@@ -291,10 +291,7 @@ fn run_on_tensors(
     let mut loss = 0.0;
     for chunk in targets.chunks(TENSOR_CHUNK) {
         let n = chunk.len();
-        let (rows, labels): (Vec<u32>, Vec<u32>) =
-            chunk.iter().map(|(t, y)| (*t as u32, *y)).unzip();
-        let rows = Tensor::from_vec(rows, n, &Device::Cpu)?.to_device(device)?;
-        let labels = Tensor::from_vec(labels, (n, 1), &Device::Cpu)?.to_device(device)?;
+        let (rows, labels) = apart(chunk, device)?;
         let x = like(&hidden.index_select(&rows, 0)?, tables[0])?;
         let parts = tables.iter().map(|t| x.matmul(&t.t()?));
         let z = wide(&Tensor::cat(
@@ -340,6 +337,15 @@ fn run_on_tensors(
         .collect::<candle_core::Result<_>>()?;
     let loss = Tensor::new(loss / count, &Device::Cpu)?.to_device(device)?;
     Ok((loss.to_dtype(kept(hidden.dtype()))?, grads))
+}
+
+/// Positions [n] and labels [n, 1] on a device.
+fn apart(targets: &[(usize, u32)], device: &Device) -> candle_core::Result<(Tensor, Tensor)> {
+    let (rows, labels): (Vec<u32>, Vec<u32>) = targets.iter().map(|(t, y)| (*t as u32, *y)).unzip();
+    let n = targets.len();
+    let rows = Tensor::from_vec(rows, n, &Device::Cpu)?.to_device(device)?;
+    let labels = Tensor::from_vec(labels, (n, 1), &Device::Cpu)?.to_device(device)?;
+    Ok((rows, labels))
 }
 
 /// One row's loss; the logits become the gradient of the mean over `count` rows.
@@ -388,11 +394,7 @@ pub fn composed(
     targets: &[(usize, u32)],
     smoothing: f64,
 ) -> Result<Value> {
-    let device = hidden.tensor.device().clone();
-    let (rows, labels): (Vec<u32>, Vec<u32>) = targets.iter().map(|(t, y)| (*t as u32, *y)).unzip();
-    let n = rows.len();
-    let rows = Tensor::from_vec(rows, n, &Device::Cpu)?.to_device(&device)?;
-    let labels = Tensor::from_vec(labels, (n, 1), &Device::Cpu)?.to_device(&device)?;
+    let (rows, labels) = apart(targets, hidden.tensor.device())?;
     let mut out = tape.composed(&head.inputs(hidden), |a| {
         let table = if a.len() > 2 {
             Tensor::cat(&[&a[1], &a[2]], 0)?

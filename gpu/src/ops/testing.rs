@@ -252,6 +252,17 @@ mod forms {
     }
 
     #[test]
+    fn relu_has_no_slope_at_zero() {
+        let x = Tensor::new(&[-1.0_f64, 0.0, 2.0], &Device::Cpu).unwrap();
+        let params = [Parameter::new("x", x, true)];
+        let tape = Tape::new();
+        let y = Activation::Relu.apply(&tape, &tape.parameter(&params[0]).unwrap());
+        let sum = tape.composed(&[&y.unwrap()], |a| Ok(vec![a[0].sum_all()?]));
+        let gradients = tape.backward(&sum.unwrap()[0], &params).unwrap();
+        assert_eq!(gradients["x"].to_vec1::<f64>().unwrap(), [0.0, 0.0, 1.0]);
+    }
+
+    #[test]
     fn heads_have_their_hidden_size_and_scale() {
         let heads = Heads {
             count: 3,

@@ -94,6 +94,12 @@ fn generation(case: &mut Case, method: Method, count: usize) -> Result<()> {
     Ok(())
 }
 
+/// Parameters of the classification head, which the tables do not count.
+fn classifier(base: &RobertaConfig) -> usize {
+    let shapes = base.classifier_shapes();
+    shapes.values().map(|s| s.iter().product::<usize>()).sum()
+}
+
 fn understanding(case: &mut Case, [r_k, r_v, rank, r]: [usize; 4], count: usize) -> Result<()> {
     let config = AdapterConfig {
         attention: Some(AttentionConfig::Inducer {
@@ -117,14 +123,9 @@ fn understanding(case: &mut Case, [r_k, r_v, rank, r]: [usize; 4], count: usize)
         ..method::none()
     };
     let base = RobertaConfig::base(3);
-    let head: usize = base
-        .classifier_shapes()
-        .values()
-        .map(|shape| shape.iter().product::<usize>())
-        .sum();
     let less = one_less(case, base.layout().adapter_shapes(&config).into_iter());
     case.same(
-        base.layout().adapter_size(&config) - head - less,
+        base.layout().adapter_size(&config) - classifier(&base) - less,
         count,
         || format!("r_k {r_k}, r_v {r_v}, LoRA {rank}, FFN {r}"),
     );
@@ -144,12 +145,7 @@ fn bitfit(case: &mut Case) -> Result<()> {
     });
     let config: AdapterConfig = serde_json::from_value(serde_json::to_value(&config)?)?;
     let base = RobertaConfig::base(3);
-    let head: usize = base
-        .classifier_shapes()
-        .values()
-        .map(|shape| shape.iter().product::<usize>())
-        .sum();
-    let count = base.layout().adapter_size(&config) - head;
+    let count = base.layout().adapter_size(&config) - classifier(&base);
     case.same(count - less, expected, || "BitFit, reference".into());
     let share = (1000.0 * (count - less) as f64 / 124_645_632.0).round();
     case.same(share, 1.0, || "tenths of a percent".into());
