@@ -7,17 +7,14 @@ use crate::ops::attention::{Heads, attention};
 use crate::ops::cross_entropy::Head;
 use crate::ops::dropout::residual;
 use crate::ops::embedding::{Tables, embedding};
-use crate::ops::layer_norm::layer_norm;
+use crate::ops::layer_norm::norm;
 use crate::ops::linear::Linear;
 use crate::parts::{Attended, Part, Pass, Site};
 use crate::shapes::Shape;
-use crate::tape::{Parameter, Tape, Value};
+use crate::tape::{Pair, Parameter, Tape, Value};
 use crate::weights::Weights;
 use candle_core::{DType, Device};
 use std::path::Path;
-
-/// A weight and its bias.
-pub type Pair = [Parameter; 2];
 
 /// One layer.
 pub struct Block {
@@ -261,11 +258,6 @@ impl Gpt2 {
     pub fn head<'a>(&self, tokens: &'a Value, added: Option<&'a Value>) -> Head<'a> {
         Head { tokens, added }
     }
-}
-
-fn norm(tape: &Tape, pair: &Pair, x: &Value, eps: f64) -> Result<Value> {
-    let [weight, bias] = tape.parameters(pair)?;
-    layer_norm(tape, x, &weight, &bias, eps)
 }
 
 fn linear(tape: &Tape, pair: &Pair, x: &Value, onto: Option<&Value>) -> Result<Value> {

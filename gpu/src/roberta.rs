@@ -15,18 +15,15 @@ use crate::ops::activation::Activation;
 use crate::ops::attention::Heads;
 use crate::ops::dropout::{dropout, residual};
 use crate::ops::embedding::{Tables, embedding};
-use crate::ops::layer_norm::layer_norm;
+use crate::ops::layer_norm::norm;
 use crate::ops::linear::Linear;
 use crate::ops::rows::{concatenate, rows};
 use crate::parts::{Attended, Part, Pass, Site};
 use crate::shapes::{Describe as _, Shape};
-use crate::tape::{Parameter, Tape, Value};
+use crate::tape::{Pair, Parameter, Tape, Value};
 use crate::weights::Weights;
 use candle_core::{DType, Device};
 use std::path::Path;
-
-/// A weight and its bias.
-pub type Pair = [Parameter; 2];
 
 /// One layer.
 pub struct Layer {
@@ -421,11 +418,6 @@ fn start(name: &str, config: &RobertaConfig) -> Init {
     } else {
         Init::Normal(config.initializer_range)
     }
-}
-
-fn norm(tape: &Tape, pair: &Pair, x: &Value, eps: f64) -> Result<Value> {
-    let [weight, bias] = tape.parameters(pair)?;
-    layer_norm(tape, x, &weight, &bias, eps)
 }
 
 fn linear(tape: &Tape, pair: &Pair, x: &Value) -> Result<Value> {

@@ -30,6 +30,9 @@ pub struct Parameter {
     id: usize,
 }
 
+/// A weight and its bias.
+pub type Pair = [Parameter; 2];
+
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 impl Parameter {

@@ -4,6 +4,7 @@
 #![allow(clippy::approx_constant, clippy::type_complexity)] // the table holds e, ln 2 and √2 as computed elsewhere
 
 use inducer_reference::{DoubleDouble, Dual, Real};
+use num_traits::Zero;
 
 /// Function, argument (that very `f64`), and the value as a sum of two `f64`: made with Python's `decimal`, precision 60.
 const KNOWN: &[(&str, f64, f64, f64)] = &[
@@ -282,4 +283,27 @@ fn double_double_tanh_is_one_far_out() {
     for (x, expected) in [(400.0, 1.0), (-400.0, -1.0), (41.0, 1.0)] {
         assert_eq!(DoubleDouble::from_f64(x).tanh().parts(), (expected, 0.0));
     }
+}
+
+#[test]
+fn erf_is_one_far_out_on_both_sides() {
+    for x in [9.0, 30.0, f64::INFINITY] {
+        assert_eq!(Real::erf(x), 1.0);
+        assert_eq!(Real::erf(-x), -1.0);
+        assert_eq!(DoubleDouble::from_f64(x).erf(), DoubleDouble::from_f64(1.0));
+        assert_eq!(
+            DoubleDouble::from_f64(-x).erf(),
+            DoubleDouble::from_f64(-1.0)
+        );
+    }
+}
+
+#[test]
+fn a_dual_number_is_zero_only_with_its_slope_and_rounds_as_its_value_does() {
+    assert!(Dual::<f64>::zero().is_zero());
+    assert!(!Dual::variable(0.0).is_zero());
+    assert!(!Dual::constant(1e-300).is_zero());
+    assert_eq!(Dual::new(2.5, 7.0).to_f64(), 2.5);
+    assert_eq!(Dual::<f64>::unit_roundoff(), f64::unit_roundoff());
+    assert_eq!(Dual::<f32>::unit_roundoff(), f32::unit_roundoff());
 }

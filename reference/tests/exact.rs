@@ -20,6 +20,7 @@ use inducer_reference::scalar::prime::MODULUS;
 use inducer_reference::variants::{Heads, gating_minus_inducer, sub_layer_output};
 use inducer_reference::{Prime, Variant};
 use ndarray::{Array1, Array2, Array3, Axis, concatenate, s};
+use num_traits::Zero;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -92,6 +93,9 @@ fn exact_prime_field_is_a_field() {
         Prime::new(1)
     );
     assert_eq!(Prime::new(2).pow(61), Prime::new(1));
+    assert_eq!(Prime::new(MODULUS + 5).value(), 5);
+    assert!(Prime::new(MODULUS).is_zero() && !Prime::new(1).is_zero());
+    assert_eq!(format!("{:?}", Prime::new(5)), "5 (mod 2^61 - 1)");
 }
 
 #[test]

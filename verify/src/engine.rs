@@ -103,6 +103,11 @@ pub trait Engine: Send + Sync {
     /// Its unit round-off.
     fn roundoff(&self) -> f64;
 
+    /// The nearest number that it can be given without rounding.
+    fn held(&self, x: f64) -> f64 {
+        x
+    }
+
     /// The batch in one call, as the engine would process it.
     ///
     /// # Errors

@@ -10,9 +10,9 @@
 
 use super::dropout::Dropout;
 use super::elem::{Elem, dot, max, simd, sum};
-use super::mixed::{kept, like, wide};
+use super::mixed::{like, wide};
 use super::raw::{Mat, MatMut, Shared, Threads, gemm};
-use super::{cpu, dispatch, for_tasks, fused, tensor};
+use super::{cpu, dispatch, for_rows, for_tasks, fused, tensor};
 use crate::error::Result;
 use crate::tape::{Tape, Value};
 use candle_core::{D, Device, Tensor};
@@ -548,7 +548,7 @@ pub fn attention_cached<T: Elem>(
     Ok((tensor(o, (tokens, d))?, tensor(lse, (tokens, count))?))
 }
 
-/// [`attention`] in candle's own operations, on any device, row by row: nothing is kept but output and log-sum-exp, as in the fused form.
+/// [`attention`] in candle's own operations, on any device: nothing is kept but output and log-sum-exp, as in the fused form.
 fn on_tensors(
     tape: &Tape,
     qkv: &Value,
@@ -557,46 +557,42 @@ fn on_tensors(
     visible: Visible,
     drop: Dropout,
 ) -> Result<(Value, Value)> {
-    let (d, starts) = (heads.hidden(), starts.to_vec());
-    let longest = starts.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0);
-    let hidden = match visible {
-        Visible::Causal => Some(later_keys(longest, qkv.tensor.device())?),
-        Visible::All => None,
-    };
-    let row = move |x: &Tensor, w: &[usize]| -> candle_core::Result<Row> {
-        let n = w[1] - w[0];
-        let x = x.narrow(0, w[0], n)?;
-        let part = |c: usize| by_head(&x.narrow(1, c * d, d)?, heads);
-        Ok(Row {
+    let d = heads.hidden();
+    let groups: Vec<Group> = grouped(starts, heads.count)
+        .into_iter()
+        .map(|starts| Group::new(starts, visible, qkv.tensor.device()))
+        .collect::<candle_core::Result<_>>()?;
+    let operands = move |group: &Group, x: &Tensor| -> candle_core::Result<Operands> {
+        let x = group.padded(x)?;
+        let part = |c: usize| by_head(&x.narrow(1, c * d, d)?, group.rows(), heads.count);
+        Ok(Operands {
             q: part(0)?,
             k: part(1)?,
             v: part(2)?,
-            hidden: match &hidden {
-                Some(all) => Some(all.narrow(0, 0, n)?.narrow(1, 0, n)?.contiguous()?),
-                None => None,
-            },
-            keep: keep_mask(drop, w[0], n, n, heads, &x)?,
+            hidden: group.hidden.clone(),
+            keep: keep_mask(drop, &group.starts, [group.longest; 2], heads.count, &x)?,
         })
     };
     let mut parts = (Vec::new(), Vec::new());
-    for w in starts.windows(2) {
-        let (o, lse) = row(&qkv.tensor, w)?.forward(heads)?;
-        parts.0.push(o);
-        parts.1.push(lse);
+    for group in &groups {
+        let [o, lse] = operands(group, &qkv.tensor)?.forward(heads)?;
+        parts.0.push(group.packed(&o)?);
+        parts.1.push(group.packed(&lse)?);
     }
     let (o, lse) = (Tensor::cat(&parts.0, 0)?, Tensor::cat(&parts.1, 0)?);
     let (slot, x, kept) = (qkv.slot(), qkv.tensor.clone(), [o.clone(), lse.clone()]);
     let mut values = tape.push_many(vec![o, lse], &[qkv], move |grads, slots| {
         let mut all = Vec::new();
-        for w in starts.windows(2) {
-            let cut = |t: &Tensor| t.narrow(0, w[0], w[1] - w[0]);
-            let given = [cut_option(&grads[0], w)?, cut_option(&grads[1], w)?];
-            let g = row(&x, w)?.backward(heads, [cut(&kept[0])?, cut(&kept[1])?], given)?;
+        for group in &groups {
+            let part = |t: &Option<Tensor>| t.as_ref().map(|t| group.padded(t)).transpose();
+            let results = [group.padded(&kept[0])?, group.padded(&kept[1])?];
+            let given = [part(&grads[0])?, part(&grads[1])?];
+            let g = operands(group, &x)?.backward(heads, results, given)?;
             let flat: Vec<Tensor> = g
                 .iter()
-                .map(|g| like(&side_by_side(g, heads)?, &x))
+                .map(|g| like(&side_by_side(g)?, &x))
                 .collect::<candle_core::Result<_>>()?;
-            all.push(Tensor::cat(&flat, 1)?);
+            all.push(group.packed(&Tensor::cat(&flat, 1)?)?);
         }
         slots.add(slot, Tensor::cat(&all, 0)?)
     });
@@ -615,51 +611,150 @@ fn to_on_tensors(
 ) -> Result<(Value, Value)> {
     let (tokens, total) = qkv.tensor.dims2()?;
     let (inputs, d) = ([qkv, keys, values], heads.hidden());
-    let row = Row {
-        q: by_head(&qkv.tensor.narrow(1, 0, d)?, heads)?,
-        k: keys.tensor.clone(),
-        v: values.tensor.clone(),
+    let l = keys.tensor.dim(1)?;
+    let operands = Operands {
+        q: by_head(&qkv.tensor.narrow(1, 0, d)?, 1, heads.count)?,
+        k: keys.tensor.unsqueeze(0)?,
+        v: values.tensor.unsqueeze(0)?,
         hidden: None,
-        keep: keep_mask(drop, 0, tokens, keys.tensor.dim(1)?, heads, &qkv.tensor)?,
+        keep: keep_mask(drop, &[0, tokens], [tokens, l], heads.count, &qkv.tensor)?,
     };
-    let (o, lse) = row.forward(heads)?;
+    let [o, lse] = operands.forward(heads)?;
     let slots_of = inputs.map(Value::slot);
     let (kept, like_these) = ([o.clone(), lse.clone()], inputs.map(|v| v.tensor.dtype()));
     let mut results = tape.push_many(vec![o, lse], &inputs, move |grads, slots| {
         let given = [grads[0].take(), grads[1].take()];
-        let [dq, dk, dv] = row.backward(heads, kept, given)?;
-        let dq = side_by_side(&dq, heads)?.to_dtype(like_these[0])?;
+        let [dq, dk, dv] = operands.backward(heads, kept, given)?;
+        let dq = side_by_side(&dq)?.to_dtype(like_these[0])?;
         slots.add_columns(slots_of[0], &dq, 0, total)?;
-        slots.add(slots_of[1], dk.to_dtype(like_these[1])?)?;
-        slots.add(slots_of[2], dv.to_dtype(like_these[2])?)
+        slots.add(slots_of[1], dk.squeeze(0)?.to_dtype(like_these[1])?)?;
+        slots.add(slots_of[2], dv.squeeze(0)?.to_dtype(like_these[2])?)
     });
     let lse = results.remove(1);
     Ok((results.remove(0), lse))
 }
 
-/// One row of a batch for the form in candle's operations: q [H, n, p], k and v [H, m, p].
-struct Row {
+/// Scores computed at a time in [`on_tensors`] (256 MB in f32), if one row does not have more. Tests have few rows, and more than one group of them.
+const MOST_SCORES: usize = if cfg!(test) { 1 << 14 } else { 1 << 26 };
+
+/// The boundaries of consecutive rows that are computed at once: padded to the longest, they have at most [`MOST_SCORES`] scores.
+fn grouped(starts: &[usize], heads: usize) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut longest = 0;
+    for w in starts.windows(2) {
+        let with_this = longest.max(w[1] - w[0]);
+        match groups.last_mut() {
+            Some(group) if group.len() * heads * with_this * with_this <= MOST_SCORES => {
+                group.push(w[1]);
+                longest = with_this;
+            }
+            _ => {
+                groups.push(w.to_vec());
+                longest = w[1] - w[0];
+            }
+        }
+    }
+    groups
+}
+
+/// Rows of a batch that are computed at once, each padded to the longest with copies of its first token. No query sees a padded key, and a padded query sees none.
+struct Group {
+    /// Boundaries of the rows among the packed tokens.
+    starts: Vec<usize>,
+    longest: usize,
+    /// The packed token, counted from the group's first, at each padded place, and the padded place of each token; none where all rows are equally long.
+    moves: Option<[Tensor; 2]>,
+    /// 1 where a query does not see a key, [rows, 1, longest, longest]; none where every query sees every key.
+    hidden: Option<Tensor>,
+}
+
+impl Group {
+    fn new(starts: Vec<usize>, visible: Visible, device: &Device) -> candle_core::Result<Self> {
+        let lengths: Vec<usize> = starts.windows(2).map(|w| w[1] - w[0]).collect();
+        let (rows, longest) = (lengths.len(), lengths.iter().copied().max().unwrap_or(0));
+        let equal = lengths.iter().all(|&n| n == longest);
+        let [mut token_at, mut place_of, mut keys_seen] = [const { Vec::<u32>::new() }; 3];
+        for (b, &n) in lengths.iter().enumerate() {
+            for i in 0..longest {
+                let own = i < n;
+                let token = starts[b] - starts[0] + if own { i } else { 0 };
+                token_at.push(token as u32);
+                if own {
+                    place_of.push((b * longest + i) as u32);
+                }
+                keys_seen.push(match (own, visible) {
+                    (false, _) => 0,
+                    (true, Visible::Causal) => i as u32 + 1,
+                    (true, Visible::All) => n as u32,
+                });
+            }
+        }
+        let index = |places: Vec<u32>| Tensor::from_vec(places.clone(), places.len(), device);
+        let hidden = if equal && visible == Visible::All {
+            None
+        } else {
+            let keys = Tensor::arange(0_u32, longest as u32, device)?;
+            let seen = Tensor::from_vec(keys_seen, (rows, 1, longest, 1), device)?;
+            Some(keys.reshape((1, 1, 1, longest))?.broadcast_ge(&seen)?)
+        };
+        let moves = if equal {
+            None
+        } else {
+            Some([index(token_at)?, index(place_of)?])
+        };
+        Ok(Self {
+            starts,
+            longest,
+            moves,
+            hidden,
+        })
+    }
+
+    fn rows(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// The group's rows [rows · longest, c] of packed ones [tokens, c].
+    fn padded(&self, packed: &Tensor) -> candle_core::Result<Tensor> {
+        let own = packed.narrow(0, self.starts[0], self.starts[self.rows()] - self.starts[0])?;
+        match &self.moves {
+            Some([token_at, _]) => own.contiguous()?.index_select(token_at, 0),
+            None => Ok(own),
+        }
+    }
+
+    /// Back from [rows · longest, c] to the group's tokens.
+    fn packed(&self, padded: &Tensor) -> candle_core::Result<Tensor> {
+        match &self.moves {
+            Some([_, place_of]) => padded.contiguous()?.index_select(place_of, 0),
+            None => Ok(padded.clone()),
+        }
+    }
+}
+
+/// What one group of rows attends with: q [rows, H, n, p], k and v [rows, H, m, p].
+struct Operands {
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    /// 1 where a key is not seen, [n, m].
+    /// 1 where a key is not seen, [rows, 1, n, m].
     hidden: Option<Tensor>,
-    /// Dropout's factors [H, n, m].
+    /// Dropout's factors [rows, H, n, m].
     keep: Option<Tensor>,
 }
 
-impl Row {
-    /// ⟨q_i, k_j⟩/√p, −∞ where the key is not seen: [H, n, m] in f32 or f64.
+impl Operands {
+    /// ⟨q_i, k_j⟩/√p, −∞ where the key is not seen: [rows, H, n, m] in f32 or f64.
     fn scores(&self, heads: Heads) -> candle_core::Result<Tensor> {
         let keys = wide(&self.k)?.t()?.contiguous()?;
         let s = (wide(&self.q)?.matmul(&keys)? * heads.scale())?;
         match &self.hidden {
             None => Ok(s),
             Some(hidden) => {
-                let never = Tensor::full(f32::NEG_INFINITY, s.shape(), s.device())?;
+                let never = like(&Tensor::new(f32::NEG_INFINITY, s.device())?, &s)?;
                 hidden
                     .broadcast_as(s.shape())?
-                    .where_cond(&like(&never, &s)?, &s)
+                    .where_cond(&never.broadcast_as(s.shape())?, &s)
             }
         }
     }
@@ -671,35 +766,35 @@ impl Row {
         }
     }
 
-    /// Output [n, d] and log-sum-exp [n, H].
-    fn forward(&self, heads: Heads) -> candle_core::Result<(Tensor, Tensor)> {
+    /// Output [rows · n, d] and log-sum-exp [rows · n, H]; of a padded query, NaN.
+    fn forward(&self, heads: Heads) -> candle_core::Result<[Tensor; 2]> {
         let s = self.scores(heads)?;
         let top = s.max_keepdim(D::Minus1)?;
         let e = s.broadcast_sub(&top)?.exp()?;
         let total = e.sum_keepdim(D::Minus1)?;
         let weights = self.thin(e.broadcast_div(&total)?)?;
-        let o = side_by_side(&like(&weights, &self.v)?.matmul(&self.v)?, heads)?;
-        let lse = (total.log()? + top)?.squeeze(2)?.t()?.contiguous()?;
-        Ok((o, lse))
+        let o = like(&weights, &self.v)?.matmul(&self.v)?;
+        Ok([side_by_side(&o)?, side_by_side(&(total.log()? + top)?)?])
     }
 
     /// Gradients of q, k and v, in f32 or f64, from those of output and log-sum-exp.
     fn backward(
         &self,
         heads: Heads,
-        [o, lse]: [Tensor; 2],
-        [go, glse]: [Option<Tensor>; 2],
+        results: [Tensor; 2],
+        given: [Option<Tensor>; 2],
     ) -> candle_core::Result<[Tensor; 3]> {
-        let by_row = |t: &Tensor| t.t()?.contiguous()?.unsqueeze(2);
-        let p = self.scores(heads)?.broadcast_sub(&by_row(&lse)?)?.exp()?;
-        let go = match go {
-            Some(g) => by_head(&g, heads)?,
-            None => by_head(&o, heads)?.zeros_like()?,
+        let of_heads = |t: &Tensor| by_head(t, self.q.dim(0)?, heads.count);
+        let [o, lse] = [of_heads(&results[0])?, of_heads(&results[1])?];
+        let p = self.scores(heads)?.broadcast_sub(&lse)?.exp()?;
+        let go = match &given[0] {
+            Some(g) => of_heads(g)?,
+            None => o.zeros_like()?,
         };
         let of_weights = wide(&go.matmul(&self.v.t()?.contiguous()?)?)?;
-        let mut shift = (wide(&go)? * wide(&by_head(&o, heads)?)?)?.sum_keepdim(D::Minus1)?;
-        if let Some(g) = glse {
-            shift = (shift - by_row(&g)?)?;
+        let mut shift = (wide(&go)? * wide(&o)?)?.sum_keepdim(D::Minus1)?;
+        if let Some(g) = &given[1] {
+            shift = (shift - of_heads(g)?)?;
         }
         let ds = (&p * self.thin(of_weights)?.broadcast_sub(&shift)?)?;
         let ds = like(&(ds * heads.scale())?, &self.q)?;
@@ -712,58 +807,49 @@ impl Row {
     }
 }
 
-/// [n, d] as [H, n, p].
-fn by_head(x: &Tensor, heads: Heads) -> candle_core::Result<Tensor> {
-    x.reshape((x.dim(0)?, heads.count, heads.width))?
-        .transpose(0, 1)?
+/// [rows · n, H c] as [rows, H, n, c].
+fn by_head(x: &Tensor, rows: usize, heads: usize) -> candle_core::Result<Tensor> {
+    let (places, width) = x.dims2()?;
+    x.reshape((rows, places / rows, heads, width / heads))?
+        .transpose(1, 2)?
         .contiguous()
 }
 
-/// [H, n, p] as [n, d].
-fn side_by_side(x: &Tensor, heads: Heads) -> candle_core::Result<Tensor> {
-    x.transpose(0, 1)?.reshape((x.dim(1)?, heads.hidden()))
+/// [rows, H, n, c] as [rows · n, H c].
+fn side_by_side(x: &Tensor) -> candle_core::Result<Tensor> {
+    let (rows, heads, n, c) = x.dims4()?;
+    x.transpose(1, 2)?.reshape((rows * n, heads * c))
 }
 
-/// 1 where the key (column) comes after the query: [n, n].
-fn later_keys(n: usize, device: &Device) -> candle_core::Result<Tensor> {
-    let places = Tensor::arange(0_u32, n as u32, device)?;
-    places
-        .reshape((1, n))?
-        .broadcast_as((n, n))?
-        .gt(&places.reshape((n, 1))?.broadcast_as((n, n))?)
-}
-
-/// The rows of a packed gradient that belong to one row of the batch.
-fn cut_option(g: &Option<Tensor>, w: &[usize]) -> candle_core::Result<Option<Tensor>> {
-    g.as_ref()
-        .map(|g| g.narrow(0, w[0], w[1] - w[0]))
-        .transpose()
-}
-
-/// Dropout's factors [H, n, m] of the queries from token `first` on, in the type that scores have; none where nothing is dropped.
+/// Dropout's factors [rows, H, n, m] for scores like `like`, of rows with at most n queries; none where nothing is dropped.
 fn keep_mask(
     drop: Dropout,
-    first: usize,
-    n: usize,
-    m: usize,
-    heads: Heads,
-    x: &Tensor,
+    starts: &[usize],
+    [n, m]: [usize; 2],
+    heads: usize,
+    like: &Tensor,
 ) -> candle_core::Result<Option<Tensor>> {
     if drop.is_off() {
         return Ok(None);
     }
-    let count = heads.count;
-    let mut mask = vec![0.0_f64; count * n * m];
-    for h in 0..count {
-        for i in 0..n {
-            let keep = drop.row::<f64>(((first + i) * count + h) as u64);
-            for j in 0..m {
-                mask[(h * n + i) * m + j] = keep.factor(j as u32);
-            }
-        }
-    }
-    let mask = Tensor::from_vec(mask, (count, n, m), &Device::Cpu)?;
-    Ok(Some(mask.to_dtype(kept(x.dtype()))?.to_device(x.device())?))
+    let rows = starts.len() - 1;
+    let mask = dispatch!(like, T => {
+        let mut mask = vec![T::zero(); rows * heads * n * m];
+        for_rows(
+            &mut mask,
+            m,
+            #[inline(always)]
+            |at, factors| {
+                let (b, h, i) = (at / (heads * n), at / n % heads, at % n);
+                let keep = drop.row::<T>(((starts[b] + i) * heads + h) as u64);
+                for (j, factor) in factors.iter_mut().enumerate() {
+                    *factor = keep.factor(j as u32);
+                }
+            },
+        );
+        Tensor::from_vec(mask, (rows, heads, n, m), like.device())?
+    });
+    Ok(Some(mask))
 }
 
 /// [`attention`] in plain candle: rows one by one.
@@ -830,8 +916,8 @@ fn weigh(
     let e = scores.broadcast_sub(&top)?.exp()?;
     let total = e.sum_keepdim(D::Minus1)?;
     let mut weights = e.broadcast_div(&total)?;
-    if let Some(mask) = keep_mask(drop, first, n, m, heads, scores)? {
-        weights = (weights * mask)?;
+    if let Some(mask) = keep_mask(drop, &[first, first + n], [n, m], heads.count, scores)? {
+        weights = (weights * mask.squeeze(0)?)?;
     }
     let o = like(&weights, v)?
         .matmul(v)?

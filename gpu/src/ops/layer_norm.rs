@@ -7,7 +7,7 @@ use super::elem::{Elem, dot, sum};
 use super::mixed::wide;
 use super::{cpu, dispatch, for_rows, fused_pair, tensor};
 use crate::error::Result;
-use crate::tape::{Tape, Value};
+use crate::tape::{Pair, Tape, Value};
 use candle_core::Tensor;
 
 /// `(x − mean) / √(variance + eps) · weight + bias` for each row.
@@ -38,6 +38,15 @@ pub fn layer_norm(tape: &Tape, x: &Value, weight: &Value, bias: &Value, eps: f64
         }
         Ok(())
     }))
+}
+
+/// [`layer_norm`] with a model's own weight and bias.
+///
+/// # Errors
+/// As [`layer_norm`].
+pub fn norm(tape: &Tape, pair: &Pair, x: &Value, eps: f64) -> Result<Value> {
+    let [weight, bias] = tape.parameters(pair)?;
+    layer_norm(tape, x, &weight, &bias, eps)
 }
 
 #[inline(always)]

@@ -8,9 +8,9 @@
 use super::{Part, Pass};
 use crate::error::Result;
 use crate::ops::activation::Activation;
-use crate::ops::layer_norm::layer_norm;
+use crate::ops::layer_norm::norm;
 use crate::ops::linear::Linear;
-use crate::tape::{Parameter, Value};
+use crate::tape::{Pair, Parameter, Value};
 
 /// A bottleneck adapter of one layer.
 pub struct Bottleneck {
@@ -19,7 +19,7 @@ pub struct Bottleneck {
     /// s.
     pub scale: f64,
     /// Weight and bias of its LayerNorm.
-    pub norm: Option<[Parameter; 2]>,
+    pub norm: Option<Pair>,
     /// W₁ᵀ [r, d], b₁, W₂ᵀ [d, r], b₂.
     pub tensors: [Parameter; 4],
     /// ε of its LayerNorm.
@@ -31,10 +31,7 @@ impl Bottleneck {
         let tape = pass.tape;
         let [w1, b1, w2, b2] = tape.parameters(&self.tensors)?;
         let x = match &self.norm {
-            Some(pair) => {
-                let [w, b] = tape.parameters(pair)?;
-                layer_norm(tape, x, &w, &b, self.eps)?
-            }
+            Some(pair) => norm(tape, pair, x, self.eps)?,
             None => x.clone(),
         };
         let hidden =

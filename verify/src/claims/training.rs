@@ -2,7 +2,7 @@
 
 use crate::claim::{Case, Claim};
 use crate::engine::candle::{array, pack};
-use crate::engine::{Candle, On};
+use crate::engine::{Candle, Engine as _, On};
 use crate::error::{Error, Result};
 use crate::random::{Corner, ModelCase, model};
 use candle_core::Device;

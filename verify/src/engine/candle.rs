@@ -58,15 +58,6 @@ impl Candle {
         }
     }
 
-    /// The nearest number that the engine can be given without rounding: in mixed precision one of bf16's. (The others are given numbers of f32.)
-    #[must_use]
-    pub fn held(&self, x: f64) -> f64 {
-        match self.dtype {
-            DType::BF16 => half::bf16::from_f64(x).to_f64(),
-            _ => x,
-        }
-    }
-
     /// A candle tensor with these numbers, in the type that the engine keeps trained tensors in.
     ///
     /// # Errors
@@ -148,6 +139,14 @@ pub fn options(case: &ModelCase) -> LossOptions {
 }
 
 impl Engine for Candle {
+    /// In mixed precision the nearest number of bf16. (The others are given numbers of f32.)
+    fn held(&self, x: f64) -> f64 {
+        match self.dtype {
+            DType::BF16 => half::bf16::from_f64(x).to_f64(),
+            _ => x,
+        }
+    }
+
     fn on(&self) -> On {
         match (&self.device, self.dtype) {
             (Device::Cpu, DType::F64) => On::CpuF64,
