@@ -558,7 +558,7 @@ fn on_tensors(
     drop: Dropout,
 ) -> Result<(Value, Value)> {
     let d = heads.hidden();
-    let groups: Vec<Group> = grouped(starts, heads.count)
+    let groups: Vec<Group> = grouped(starts, heads.count, MOST_SCORES)
         .into_iter()
         .map(|starts| Group::new(starts, visible, qkv.tensor.device()))
         .collect::<candle_core::Result<_>>()?;
@@ -570,7 +570,13 @@ fn on_tensors(
             k: part(1)?,
             v: part(2)?,
             hidden: group.hidden.clone(),
-            keep: keep_mask(drop, &group.starts, [group.longest; 2], heads.count, &x)?,
+            keep: keep_mask(
+                drop,
+                &group.starts[..group.rows()],
+                [group.longest; 2],
+                heads.count,
+                &x,
+            )?,
         })
     };
     let mut parts = (Vec::new(), Vec::new());
@@ -617,7 +623,7 @@ fn to_on_tensors(
         k: keys.tensor.unsqueeze(0)?,
         v: values.tensor.unsqueeze(0)?,
         hidden: None,
-        keep: keep_mask(drop, &[0, tokens], [tokens, l], heads.count, &qkv.tensor)?,
+        keep: keep_mask(drop, &[0], [tokens, l], heads.count, &qkv.tensor)?,
     };
     let [o, lse] = operands.forward(heads)?;
     let slots_of = inputs.map(Value::slot);
@@ -634,17 +640,17 @@ fn to_on_tensors(
     Ok((results.remove(0), lse))
 }
 
-/// Scores computed at a time in [`on_tensors`] (256 MB in f32), if one row does not have more. Tests have few rows, and more than one group of them.
-const MOST_SCORES: usize = if cfg!(test) { 1 << 14 } else { 1 << 26 };
+/// Scores computed at a time in [`on_tensors`] (2²⁶, 256 MB in f32), if one row does not have more. Tests have few rows, and more than one group of them.
+const MOST_SCORES: usize = if cfg!(test) { 16_384 } else { 67_108_864 };
 
-/// The boundaries of consecutive rows that are computed at once: padded to the longest, they have at most [`MOST_SCORES`] scores.
-fn grouped(starts: &[usize], heads: usize) -> Vec<Vec<usize>> {
+/// The boundaries of consecutive rows that are computed at once: padded to the longest, they have at most `most` scores.
+fn grouped(starts: &[usize], heads: usize, most: usize) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     let mut longest = 0;
     for w in starts.windows(2) {
         let with_this = longest.max(w[1] - w[0]);
         match groups.last_mut() {
-            Some(group) if group.len() * heads * with_this * with_this <= MOST_SCORES => {
+            Some(group) if group.len() * heads * with_this * with_this <= most => {
                 group.push(w[1]);
                 longest = with_this;
             }
@@ -821,7 +827,7 @@ fn side_by_side(x: &Tensor) -> candle_core::Result<Tensor> {
     x.transpose(1, 2)?.reshape((rows * n, heads * c))
 }
 
-/// Dropout's factors [rows, H, n, m] for scores like `like`, of rows with at most n queries; none where nothing is dropped.
+/// Dropout's factors [rows, H, n, m] for scores like `like`, of rows of at most n queries that begin at these tokens; none where nothing is dropped.
 fn keep_mask(
     drop: Dropout,
     starts: &[usize],
@@ -832,7 +838,7 @@ fn keep_mask(
     if drop.is_off() {
         return Ok(None);
     }
-    let rows = starts.len() - 1;
+    let rows = starts.len();
     let mask = dispatch!(like, T => {
         let mut mask = vec![T::zero(); rows * heads * n * m];
         for_rows(
@@ -916,7 +922,7 @@ fn weigh(
     let e = scores.broadcast_sub(&top)?.exp()?;
     let total = e.sum_keepdim(D::Minus1)?;
     let mut weights = e.broadcast_div(&total)?;
-    if let Some(mask) = keep_mask(drop, &[first, first + n], [n, m], heads.count, scores)? {
+    if let Some(mask) = keep_mask(drop, &[first], [n, m], heads.count, scores)? {
         weights = (weights * mask.squeeze(0)?)?;
     }
     let o = like(&weights, v)?
@@ -953,4 +959,21 @@ pub fn composed_to(
     })?;
     let lse = out.remove(1);
     Ok((out.remove(0), lse))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_computed_together_up_to_the_most_scores() {
+        let most = 3 * 2 * 7 * 7; // three heads, two rows of seven
+        assert_eq!(
+            grouped(&[0, 1, 8, 80, 81], 3, most),
+            [vec![0, 1, 8], vec![8, 80], vec![80, 81]]
+        );
+        assert_eq!(grouped(&[0, 1, 8], 3, most - 1), [[0, 1], [1, 8]]);
+        // the longest of the group counts, not the last
+        assert_eq!(grouped(&[0, 7, 8, 9], 3, most), [vec![0, 7, 8], vec![8, 9]]);
+    }
 }

@@ -402,19 +402,20 @@ pub fn composed(
             a[1].clone()
         };
         let z = like(&a[0].index_select(&rows, 0)?, &table)?.matmul(&table.t()?)?;
-        let z = wide(&z)?;
-        let top = z.max_keepdim(D::Minus1)?.detach();
-        let log = (z
-            .broadcast_sub(&top)?
-            .exp()?
-            .sum_keepdim(D::Minus1)?
-            .log()?
-            + top)?;
-        let nll = (&log - z.gather(&labels, 1)?)?.mean_all()?;
-        let uniform = (log - z.mean_keepdim(D::Minus1)?)?.mean_all()?;
-        Ok(vec![((nll * (1.0 - smoothing))? + (uniform * smoothing)?)?])
+        Ok(vec![mean_loss(&z, &labels, smoothing)?])
     })?;
     Ok(out.remove(0))
+}
+
+/// Mean of (1 − ε)(LSE − z_label) + ε(LSE − mean z) over the rows of `z` [rows, classes] with `labels` [rows, 1].
+fn mean_loss(z: &Tensor, labels: &Tensor, smoothing: f64) -> candle_core::Result<Tensor> {
+    let z = wide(z)?;
+    let top = z.max_keepdim(D::Minus1)?.detach();
+    let total = z.broadcast_sub(&top)?.exp()?.sum_keepdim(D::Minus1)?;
+    let log = (total.log()? + top)?;
+    let nll = (&log - z.gather(labels, 1)?)?.mean_all()?;
+    let uniform = (log - z.mean_keepdim(D::Minus1)?)?.mean_all()?;
+    (nll * (1.0 - smoothing))? + (uniform * smoothing)?
 }
 
 /// Mean cross-entropy of class scores, with label smoothing as [`cross_entropy`].
@@ -428,13 +429,7 @@ pub fn class_loss(tape: &Tape, scores: &Value, classes: &[u32], smoothing: f64) 
     let labels = Tensor::from_slice(classes, (classes.len(), 1), &Device::Cpu)?
         .to_device(scores.tensor.device())?;
     let mut out = tape.composed(&[scores], |a| {
-        let z = wide(&a[0])?;
-        let top = z.max_keepdim(D::Minus1)?.detach();
-        let total = z.broadcast_sub(&top)?.exp()?.sum_keepdim(D::Minus1)?;
-        let log = (total.log()? + top)?;
-        let nll = (&log - z.gather(&labels, 1)?)?.mean_all()?;
-        let uniform = (log - z.mean_keepdim(D::Minus1)?)?.mean_all()?;
-        Ok(vec![((nll * (1.0 - smoothing))? + (uniform * smoothing)?)?])
+        Ok(vec![mean_loss(&a[0], &labels, smoothing)?])
     })?;
     Ok(out.remove(0))
 }

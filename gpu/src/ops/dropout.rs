@@ -213,4 +213,31 @@ mod tests {
             / 59_999.0;
         assert!((pairs - 0.01).abs() < 0.0021, "{pairs}");
     }
+    /// A run resumed by a later version must draw the masks of the version that it began with.
+    #[test]
+    fn masks_are_those_of_every_version() {
+        // SplitMix64's first outputs for the seeds 0 and 1
+        assert_eq!(mix(0), 0xE220_A839_7B1D_CDAF);
+        assert_eq!(mix(1), 0x910A_2DEC_8902_5CC1);
+        // computed in Python from the formulas above
+        let place = Dropout { rate: 0.5, key: 7 }.at(3);
+        assert_eq!(place.key, 0xE880_A903_BCFF_6547);
+        let rows = [
+            "0101101010110001011111010010110111111010011101001001110100100011",
+            "0100010100100001011101111110010011001011111010101011000110010010",
+            "0001100001111010000000010010111111100111110111000000110110001000",
+        ];
+        let expected: Vec<f32> = rows
+            .concat()
+            .bytes()
+            .map(|bit| if bit == b'1' { 2.0 } else { 0.0 })
+            .collect();
+        assert_eq!(place.mask::<f32>(3, 64), expected);
+    }
+
+    #[test]
+    fn nothing_is_dropped_at_rate_zero() {
+        assert!(Dropout::OFF.is_off());
+        assert!(!Dropout { rate: 0.1, key: 0 }.is_off());
+    }
 }

@@ -278,6 +278,32 @@ mod forms {
     }
 
     #[test]
+    fn new_tokens_attend_to_cached_keys_as_whole_rows_do() {
+        // rows of 5 and 7 tokens, of which the last 2 and 3 are new
+        let x = parameters(5, &[&[12, 45]], DType::F64).remove(0).tensor;
+        let new = Tensor::new(&[3_u32, 4, 9, 10, 11], &Device::Cpu).unwrap();
+        let kept = |from: usize, n: usize, column: usize| {
+            let part = x.narrow(0, from, n).unwrap().narrow(1, column, 15).unwrap();
+            part.flatten_all().unwrap().to_vec1::<f64>().unwrap()
+        };
+        let rows = [(0, 5), (5, 7)].map(|(from, n)| [kept(from, n, 15), kept(from, n, 30)]);
+        for visible in [Visible::Causal, Visible::All] {
+            let tape = Tape::new();
+            let starts = [0, 5, 12];
+            let whole = Value::constant(x.clone());
+            let (o, lse) =
+                attention::attention(&tape, &whole, HEADS, &starts, visible, Dropout::OFF).unwrap();
+            let queries = x.index_select(&new, 0).unwrap();
+            let found =
+                attention::attention_cached(&queries, &rows, &[0, 2, 5], HEADS, visible).unwrap();
+            for (found, whole) in [(found.0, o), (found.1, lse)] {
+                let expected = whole.tensor.index_select(&new, 0).unwrap();
+                assert!(distance(&found, &expected) < 1e-14);
+            }
+        }
+    }
+
+    #[test]
     fn attention_to_a_prefix_agrees_with_candle() {
         agree(
             &[&[70, 45], &[3, 4, 5], &[3, 4, 5]],
@@ -432,6 +458,22 @@ mod forms {
     }
 
     #[test]
+    fn loss_of_classes_is_smoothed_cross_entropy() {
+        let (classes, smoothing) = ([1_u32, 3, 0], 0.1);
+        let scores = parameters(3, &[&[3, 4]], DType::F64).remove(0).tensor;
+        let rows = scores.to_vec2::<f64>().unwrap().into_iter().zip(classes);
+        let expected = rows.map(|(row, class)| {
+            let log = row.iter().map(|z| z.exp()).sum::<f64>().ln();
+            let mean = row.iter().sum::<f64>() / 4.0;
+            (1.0 - smoothing) * (log - row[class as usize]) + smoothing * (log - mean)
+        });
+        let expected = expected.sum::<f64>() / 3.0;
+        let scores = Value::constant(scores);
+        let found = cross_entropy::class_loss(&Tape::new(), &scores, &classes, smoothing).unwrap();
+        assert!((found.tensor.to_scalar::<f64>().unwrap() - expected).abs() < 1e-14);
+    }
+
+    #[test]
     fn embeddings_agree_with_candle() {
         fn tables(v: &[Value]) -> Tables<'_> {
             Tables {
@@ -465,23 +507,31 @@ mod forms {
     }
 
     #[test]
-    fn residual_and_pieces_agree_with_candle() {
-        let plain = |t: &Tape, v: &[Value], d: Dropout| {
-            let m = d.mask_like(&v[1].tensor)?;
-            t.composed(&[&v[0], &v[1]], |a| Ok(vec![(&a[0] + (&a[1] * m)?)?]))
-        };
+    fn dropout_and_residual_agree_with_candle() {
         agree(
-            &[&[4, 6], &[4, 6]],
-            |t, v| Ok(vec![dropout::residual(t, &v[0], &v[1], Dropout::OFF)?]),
-            |t, v| t.composed(&[&v[0], &v[1]], |a| Ok(vec![(&a[0] + &a[1])?])),
+            &[&[40, 6]],
+            |t, v| Ok(vec![dropout::dropout(t, &v[0], DROP)?]),
+            |t, v| {
+                let mask = DROP.mask_like(&v[0].tensor)?;
+                t.composed(&[&v[0]], |a| Ok(vec![(&a[0] * mask)?]))
+            },
         );
-        for p in 0..1 {
-            let params = parameters(p, &[&[40, 6], &[40, 6]], DType::F32);
-            let (a, ga) = evaluate(&params, |t, v| {
-                Ok(vec![dropout::residual(t, &v[0], &v[1], DROP)?])
-            });
-            let (b, gb) = evaluate(&params, |t, v| plain(t, v, DROP));
-            assert!(distance(&a[0], &b[0]) < 1e-6 && distance(&ga["x1"], &gb["x1"]) < 1e-6);
+        // the branch has a second use, so that its gradient is added to after it was passed on to both inputs
+        for drop in [Dropout::OFF, DROP] {
+            agree(
+                &[&[40, 6], &[40, 6]],
+                |t, v| {
+                    let other = Activation::GeluTanh.apply(t, &v[1])?;
+                    Ok(vec![dropout::residual(t, &v[0], &v[1], drop)?, other])
+                },
+                |t, v| {
+                    let other = Activation::GeluTanh.composed(t, &v[1])?;
+                    let mask = drop.mask_like(&v[1].tensor)?;
+                    let sum = |a: &[Tensor]| Ok(vec![(&a[0] + (&a[1] * mask)?)?]);
+                    let mut sum = t.composed(&[&v[0], &v[1]], sum)?;
+                    Ok(vec![sum.remove(0), other])
+                },
+            );
         }
     }
 }
