@@ -143,6 +143,7 @@ mod tests {
             (8, 129, 64),
             (16, 65, 6),
             (5, 40, 600),
+            (16, 700, 300), // several blocks of columns, several pieces of the sum
         ] {
             let value = |i: usize| T::of(((i * 7919 + 13) % 31) as f64 / 8.0 - 1.5);
             let x: Vec<T> = (0..rows * k).map(value).collect();

@@ -482,9 +482,9 @@ mod forms {
                 positions: &v[2],
             }
         }
-        let (ids, segments, positions) = ([3, 5, 6, 3, 0], [5, 5, 6, 6, 6], [0, 1, 2, 0, 1]);
+        let (ids, segments, positions) = ([3, 5, 6, 7, 0], [5, 5, 6, 6, 6], [0, 1, 2, 0, 1]);
         agree(
-            &[&[5, 4], &[2, 4], &[3, 4]],
+            &[&[5, 4], &[3, 4], &[3, 4]],
             |t, v| {
                 Ok(vec![embedding::embedding(
                     t,
