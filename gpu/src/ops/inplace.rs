@@ -279,3 +279,111 @@ impl InplaceOp3 for AdamStep {
         dispatch!(s1_dtype(s1), T => self.run::<T>(s1, l1, source(s2, l2)?, source(s3, l3)?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{distance, elsewhere, parameters};
+    use super::*;
+    use candle_core::DType;
+
+    fn tensors(shapes: &[&[usize]], dtype: DType) -> Vec<Tensor> {
+        let of = |p: crate::tape::Parameter| p.tensor;
+        parameters(2, shapes, dtype).into_iter().map(of).collect()
+    }
+
+    /// In place and as new tensors: the same to rounding. Longer than one piece of the parallel loop.
+    fn agree(shapes: &[&[usize]], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
+        for (dtype, bound) in [(DType::F64, 1e-15), (DType::F32, 1e-6)] {
+            let in_place = f(&tensors(shapes, dtype)).unwrap();
+            let anew = elsewhere(|| f(&tensors(shapes, dtype))).unwrap();
+            assert_eq!(in_place.dtype(), dtype);
+            assert!(distance(&in_place, &anew) < bound);
+        }
+    }
+
+    #[test]
+    fn a_block_is_added_to_its_columns() {
+        agree(&[&[5, 7], &[5, 3]], |t| add_block(t[0].clone(), &t[1], 2));
+        agree(&[&[5, 7], &[5, 7]], |t| add_block(t[0].clone(), &t[1], 0));
+        let into = Tensor::new(
+            &[[1.0_f64, 2.0, 3.0], [4.0, 5.0, 6.0]],
+            &candle_core::Device::Cpu,
+        );
+        let block = Tensor::new(&[[10.0_f64], [20.0]], &candle_core::Device::Cpu).unwrap();
+        let sum = add_block(into.unwrap(), &block, 1).unwrap();
+        let expected = [[1.0, 12.0, 3.0], [4.0, 25.0, 6.0]];
+        assert_eq!(sum.to_vec2::<f64>().unwrap(), expected);
+    }
+
+    #[test]
+    fn moments_are_those_of_their_formula() {
+        let moment = |squared| Moment {
+            beta: 0.9,
+            scale: 0.5,
+            squared,
+        };
+        for squared in [false, true] {
+            agree(&[&[9_000], &[9_000]], |t| {
+                moment(squared).apply(t[0].clone(), &t[1])
+            });
+            let t = tensors(&[&[2], &[2]], DType::F64);
+            let [m, g] = [0, 1].map(|i| t[i].to_vec1::<f64>().unwrap()[1]);
+            let g = if squared { 0.25 * g * g } else { 0.5 * g };
+            let found = moment(squared).apply(t[0].clone(), &t[1]).unwrap();
+            let found = found.to_vec1::<f64>().unwrap()[1];
+            assert!((found - (0.9 * m + 0.1 * g)).abs() < 1e-15);
+        }
+    }
+
+    #[test]
+    fn an_adam_step_is_that_of_its_formula() {
+        let step = AdamStep {
+            lr: 0.1,
+            decay: 0.3,
+            eps: 1e-2,
+            c1: 0.19,
+            c2: 0.002,
+        };
+        let apply = |t: &[Tensor]| step.apply(t[0].clone(), &t[1], &t[2].sqr()?);
+        agree(&[&[9_000], &[9_000], &[9_000]], apply);
+        let t = tensors(&[&[2], &[2], &[2]], DType::F64);
+        let [w, m, v] = [0, 1, 2].map(|i| t[i].to_vec1::<f64>().unwrap()[1]);
+        let expected = w * (1.0 - 0.1 * 0.3) - 0.1 * (m / 0.19) / ((v * v / 0.002).sqrt() + 1e-2);
+        let found = apply(&t).unwrap().to_vec1::<f64>().unwrap()[1];
+        assert!((found - expected).abs() < 1e-14);
+    }
+
+    #[test]
+    fn what_cannot_be_written_in_place_is_refused_by_the_operations_name() {
+        let t = tensors(&[&[3, 4]], DType::F32).remove(0);
+        let apply = |into: &Tensor, block: &Tensor| {
+            let op = AddBlock {
+                column: 0,
+                width: 3,
+                total: 3,
+            };
+            into.inplace_op2(block, &op).unwrap_err().to_string()
+        };
+        let cases = [
+            (
+                t.t().unwrap(),
+                t.copy().unwrap(),
+                "needs a contiguous tensor",
+            ),
+            (
+                t.copy().unwrap(),
+                t.t().unwrap(),
+                "needs a contiguous tensor",
+            ),
+            (t.clone(), t.to_dtype(DType::F64).unwrap(), "dtype"),
+        ];
+        for (into, block, expected) in cases {
+            let message = apply(&into, &block);
+            assert!(message.contains(expected), "{message}");
+        }
+        let halves =
+            [t.to_dtype(DType::BF16), t.to_dtype(DType::BF16)].map(std::result::Result::unwrap);
+        let message = apply(&halves[0], &halves[1]);
+        assert!(message.contains("BF16"), "{message}");
+    }
+}

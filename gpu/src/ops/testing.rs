@@ -17,7 +17,7 @@ pub fn on_tensors() -> bool {
 }
 
 /// Runs `f` as if on another device.
-fn elsewhere<R>(f: impl FnOnce() -> R) -> R {
+pub fn elsewhere<R>(f: impl FnOnce() -> R) -> R {
     let before = ON_TENSORS.replace(true);
     let result = f();
     ON_TENSORS.set(before);
@@ -202,6 +202,55 @@ mod forms {
             |t, v| Ok(vec![layer_norm::layer_norm(t, &v[0], &v[1], &v[2], 1e-5)?]),
             |t, v| Ok(vec![layer_norm::composed(t, &v[0], &v[1], &v[2], 1e-5)?]),
         );
+    }
+
+    #[test]
+    fn layer_norm_with_a_frozen_weight_has_the_gradient_of_its_bias() {
+        // BitFit
+        let mut params = parameters(1, &[&[9, 37], &[37], &[37]], DType::F64);
+        params[1].trainable = false;
+        let (_, found) = evaluate(&params, |t, v| {
+            Ok(vec![layer_norm::layer_norm(t, &v[0], &v[1], &v[2], 1e-5)?])
+        });
+        let (_, expected) = evaluate(&params, |t, v| {
+            Ok(vec![layer_norm::composed(t, &v[0], &v[1], &v[2], 1e-5)?])
+        });
+        assert!(!found.contains_key("x1"));
+        assert!(distance(&found["x2"], &expected["x2"]) < 1e-12);
+    }
+
+    #[test]
+    fn gate_agrees_with_candle_and_keeps_the_digits_of_its_slope() {
+        agree(
+            &[&[9, 3], &[9, 3]],
+            |t, v| Ok(vec![gate::gate(t, &v[0], &v[1])?]),
+            |t, v| {
+                t.composed(&[&v[0], &v[1]], |a| {
+                    let odds = (&a[1] - &a[0])?.exp()?;
+                    Ok(vec![(odds + 1.0)?.recip()?])
+                })
+            },
+        );
+        // λ(1 − λ) at s − LSE = ±60, where λ itself rounds to 1
+        for sign in [-1.0_f32, 1.0] {
+            let tensor = |x: f32| Tensor::new(&[[x]], &Device::Cpu).unwrap();
+            let params =
+                [30.0, -30.0].map(|x| Parameter::new(format!("{x}"), tensor(sign * x), true));
+            let tape = Tape::new();
+            let [s, lse] = tape.parameters(&params).unwrap();
+            let gate = gate::gate(&tape, &s, &lse).unwrap();
+            let sum = tape.composed(&[&gate], |a| Ok(vec![a[0].sum_all()?]));
+            let gradients = tape.backward(&sum.unwrap()[0], &params).unwrap();
+            let slope = f64::from(
+                gradients["30"]
+                    .sum_all()
+                    .unwrap()
+                    .to_scalar::<f32>()
+                    .unwrap(),
+            );
+            let exact = (-60.0_f64).exp();
+            assert!((slope - exact).abs() / exact < 1e-6, "{slope:e}");
+        }
     }
 
     #[test]
