@@ -973,6 +973,10 @@ mod tests {
             [vec![0, 1, 8], vec![8, 80], vec![80, 81]]
         );
         assert_eq!(grouped(&[0, 1, 8], 3, most - 1), [[0, 1], [1, 8]]);
+        assert_eq!(
+            grouped(&[0, 72, 79, 86], 3, most),
+            [vec![0, 72], vec![72, 79, 86]]
+        );
         // the longest of the group counts, not the last
         assert_eq!(grouped(&[0, 7, 8, 9], 3, most), [vec![0, 7, 8], vec![8, 9]]);
     }

@@ -233,6 +233,18 @@ mod tests {
             .map(|bit| if bit == b'1' { 2.0 } else { 0.0 })
             .collect();
         assert_eq!(place.mask::<f32>(3, 64), expected);
+        // every bit of the hash: an element is dropped from the rate on that is just above its own
+        for (index, hash) in [0x286D_E5C5_u32, 0x8C44_53DA, 0x2A62_5452, 0x87B2_333A]
+            .into_iter()
+            .enumerate()
+        {
+            let dropped_at = |threshold: u32| {
+                let rate = f64::from(threshold) / 4_294_967_296.0;
+                let row = Dropout { rate, ..place }.row::<f64>(0);
+                row.factor(index as u32) == 0.0
+            };
+            assert!(!dropped_at(hash) && dropped_at(hash + 1));
+        }
     }
 
     #[test]

@@ -196,6 +196,35 @@ mod forms {
     }
 
     #[test]
+    fn a_scaled_linear_map_scales_product_and_bias() {
+        let params = parameters(0, &[&[7, 4], &[4, 6], &[6]], DType::F64);
+        let (found, _) = evaluate(&params, |t, v| {
+            Ok(vec![
+                Linear::conv1d(&v[1], &v[2]).scaled(0.5).apply(t, &v[0])?,
+            ])
+        });
+        let [x, w, b] = [0, 1, 2].map(|i| &params[i].tensor);
+        let expected = (x.matmul(w).unwrap().broadcast_add(b).unwrap() * 0.5).unwrap();
+        assert!(distance(&found[0], &expected) < 1e-15);
+    }
+
+    #[test]
+    fn a_linear_map_that_does_not_fit_is_refused() {
+        let params = parameters(0, &[&[7, 4], &[4, 6], &[6], &[7, 11], &[7, 5]], DType::F64);
+        let tape = Tape::new();
+        let [x, w, b, onto, other] = [0, 1, 2, 3, 4].map(|i| tape.parameter(&params[i]).unwrap());
+        let map = Linear::conv1d(&w, &b);
+        assert!(map.apply(&tape, &x).is_ok() && map.onto(&onto, 5).apply(&tape, &x).is_ok());
+        for refused in [
+            map.apply(&tape, &other),
+            map.onto(&onto, 6).apply(&tape, &x),
+        ] {
+            let message = refused.err().unwrap().to_string();
+            assert!(message.contains("linear: x [7, "), "{message}");
+        }
+    }
+
+    #[test]
     fn layer_norm_agrees_with_candle() {
         agree(
             &[&[9, 37], &[37], &[37]],
