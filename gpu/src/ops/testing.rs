@@ -168,6 +168,7 @@ mod forms {
     use crate::ops::layer_norm;
     use crate::ops::linear::{Layout, Linear};
     use crate::ops::mixture;
+    use crate::ops::rows;
 
     const HEADS: Heads = Heads { count: 3, width: 5 };
     const DROP: Dropout = Dropout { rate: 0.3, key: 99 };
@@ -581,6 +582,24 @@ mod forms {
                     &positions,
                 )?])
             },
+        );
+    }
+
+    #[test]
+    fn rows_and_columns_moved_agree_with_candle() {
+        let taken = [4_u32, 0, 4];
+        agree(
+            &[&[5, 3]],
+            |t, v| Ok(vec![rows::rows(t, &v[0], &taken)?]),
+            |t, v| {
+                let index = Tensor::new(&taken, &Device::Cpu)?;
+                t.composed(&[&v[0]], |a| Ok(vec![a[0].index_select(&index, 0)?]))
+            },
+        );
+        agree(
+            &[&[5, 3], &[5, 1], &[5, 2]],
+            |t, v| Ok(vec![rows::concatenate(t, v)?]),
+            |t, v| t.composed(&[&v[0], &v[1], &v[2]], |a| Ok(vec![Tensor::cat(a, 1)?])),
         );
     }
 
