@@ -209,4 +209,37 @@ mod tests {
         assert_eq!(q(0.0, 0.9), kept, "another place's rate does not matter");
         assert_ne!(q(0.9, 0.0), kept);
     }
+    #[test]
+    fn a_prefix_hands_on_the_log_sum_exp_of_prefix_and_text() {
+        let tensor = |values: &[f64], shape: &[usize]| {
+            Tensor::from_slice(values, shape, &Device::Cpu).unwrap()
+        };
+        let part = Prefix {
+            layer: 0,
+            tensors: Some(
+                ["key", "value"]
+                    .map(|name| Parameter::new(name, tensor(&[1.0, -2.0], &[1, 1, 2]), true)),
+            ),
+        };
+        let queries = [[0.5, 0.1], [1.0, 3.0], [-2.0, 1.0]];
+        let text = [0.3, -1.0, 2.0];
+        let mut qkv = Vec::new();
+        for q in queries {
+            qkv.extend([q[0], q[1], 0.0, 0.0, 0.0, 0.0]);
+        }
+        let attended = Attended {
+            f: Value::constant(tensor(&[0.0; 6], &[3, 2])),
+            lse: Value::constant(tensor(&text, &[3, 1])),
+            update: None,
+        };
+        let tape = Tape::off();
+        let qkv = Value::constant(tensor(&qkv, &[3, 6]));
+        let after = part.on_heads(&pass(&tape, 0.0), &qkv, attended).unwrap();
+        let found: Vec<f64> = after.lse.tensor.flatten_all().unwrap().to_vec1().unwrap();
+        for (found, (q, lse)) in found.iter().zip(queries.iter().zip(text)) {
+            let own = (q[0] - 2.0 * q[1]) / 2.0_f64.sqrt();
+            let expected = (own.exp() + lse.exp()).ln();
+            assert!((found - expected).abs() < 1e-14, "{found} {expected}");
+        }
+    }
 }
