@@ -354,16 +354,39 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_in_place_is_refused_by_the_operations_name() {
-        let t = tensors(&[&[3, 4]], DType::F32).remove(0);
-        let apply = |into: &Tensor, block: &Tensor| {
-            let op = AddBlock {
-                column: 0,
-                width: 3,
-                total: 3,
-            };
-            into.inplace_op2(block, &op).unwrap_err().to_string()
+    fn operations_have_the_names_that_errors_of_candle_show() {
+        let block = AddBlock {
+            column: 0,
+            width: 1,
+            total: 1,
         };
+        let moment = Moment {
+            beta: 0.9,
+            scale: 1.0,
+            squared: false,
+        };
+        let step = AdamStep {
+            lr: 0.1,
+            decay: 0.0,
+            eps: 1e-8,
+            c1: 1.0,
+            c2: 1.0,
+        };
+        assert_eq!(InplaceOp2::name(&block), "add-block");
+        assert_eq!(InplaceOp2::name(&moment), "moment");
+        assert_eq!(InplaceOp3::name(&step), "adam-step");
+    }
+
+    #[test]
+    fn what_cannot_be_written_in_place_is_refused() {
+        let t = tensors(&[&[3, 4]], DType::F32).remove(0);
+        let op = AddBlock {
+            column: 0,
+            width: 3,
+            total: 3,
+        };
+        let apply =
+            |into: &Tensor, block: &Tensor| into.inplace_op2(block, &op).unwrap_err().to_string();
         let cases = [
             (
                 t.t().unwrap(),

@@ -73,14 +73,6 @@ impl<'a, T> Mat<'a, T> {
         }
     }
 
-    /// The matrix from row `i` on.
-    pub fn from_row(self, i: usize) -> Self {
-        Self {
-            offset: self.offset + i * self.row,
-            ..self
-        }
-    }
-
     fn last(&self, rows: usize, columns: usize) -> usize {
         self.offset + (rows - 1) * self.row + (columns - 1) * self.column
     }
@@ -363,6 +355,51 @@ mod tests {
         assert_eq!(
             product(2, 1, 0, Mat::new(&a, 3), Mat::new(&b, 2), 1.0, Threads::One),
             [0.0; 2]
+        );
+    }
+
+    #[test]
+    fn products_of_nothing_leave_zeros_or_what_was_there() {
+        let x = [1.0_f64; 6];
+        let run = |m, n, k, add| {
+            let mut c = [7.0_f64; 8];
+            let dst = MatMut::strided(Shared::new(&mut c), 1, 4);
+            let (a, b) = (Mat::new(&x, 3), Mat::new(&x, 2));
+            gemm(m, n, k, dst, add, a, b, 1.0, Threads::One);
+            c
+        };
+        assert_eq!(run(0, 2, 3, false), [7.0; 8]);
+        assert_eq!(run(2, 0, 3, false), [7.0; 8]);
+        assert_eq!(run(2, 2, 0, true), [7.0; 8]);
+        let zeros = [7.0, 0.0, 0.0, 7.0, 7.0, 0.0, 0.0, 7.0];
+        assert_eq!(run(2, 2, 0, false), zeros);
+        for (m, n) in [(0, 2), (2, 0)] {
+            let (a, b) = (Mat::new(&x, 3), Mat::new(&x, 2));
+            assert!(product(m, n, 3, a, b, 1.0, Threads::One).is_empty());
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "gemm: destination outside its buffer")]
+    fn a_destination_that_is_too_short_is_refused() {
+        let (x, mut c) = ([1.0_f64; 6], [0.0_f64; 5]);
+        let dst = MatMut::strided(Shared::new(&mut c), 0, 4); // the second row ends at 6
+        let (a, b) = (Mat::new(&x, 3), Mat::new(&x, 2));
+        gemm(2, 2, 3, dst, false, a, b, 1.0, Threads::One);
+    }
+
+    #[test]
+    #[should_panic(expected = "gemm: operand outside its buffer")]
+    fn an_operand_that_is_too_short_is_refused() {
+        let x = [1.0_f64; 5];
+        let _ = product(
+            2,
+            2,
+            3,
+            Mat::new(&x, 2).t(),
+            Mat::new(&[1.0; 6], 2),
+            1.0,
+            Threads::One,
         );
     }
 
