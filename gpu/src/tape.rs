@@ -235,11 +235,6 @@ impl Tape {
         }
     }
 
-    /// Whether this pass is for training.
-    pub fn recording(&self) -> bool {
-        self.recording
-    }
-
     /// The parameter as a value; one slot a parameter, however often it is used.
     ///
     /// # Errors

@@ -123,10 +123,7 @@ pub fn cross_entropy(
         ));
     }
     let inputs = head.inputs(hidden);
-    let wanted: Vec<bool> = inputs
-        .iter()
-        .map(|v| tape.recording() && v.tracked())
-        .collect();
+    let wanted: Vec<bool> = inputs.iter().map(|v| v.tracked()).collect();
     let (loss, grads) = match fused_pair(&hidden.tensor, &head.tokens.tensor) {
         true => {
             dispatch!(hidden.tensor, T => run::<T>(&hidden.tensor, head, targets, smoothing, &wanted))?
