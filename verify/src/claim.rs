@@ -193,6 +193,8 @@ pub struct Check {
     pub run: Run,
     /// Whether the worst error must come within a thousandth of the bound.
     pub tight: bool,
+    /// The weight and the least number of cases of this check, where they are not its claim's.
+    pub share: Option<(usize, usize)>,
 }
 
 /// A claim with its checks; everything in words about it is its row in the ledger.
@@ -230,6 +232,7 @@ impl Claim {
             on,
             run: Box::new(run),
             tight: true,
+            share: None,
         });
         self
     }
@@ -245,7 +248,22 @@ impl Claim {
             on,
             run: Box::new(run),
             tight: false,
+            share: None,
         });
+        self
+    }
+
+    /// As [`loosely_on`](Self::loosely_on), for a check of whole models among small ones: one case in eight is run, but at least thirteen.
+    #[must_use]
+    pub fn rarely_on(
+        mut self,
+        on: On,
+        run: impl Fn(&mut Case) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self = self.loosely_on(on, run);
+        if let Some(check) = self.checks.last_mut() {
+            check.share = Some((8, 13));
+        }
         self
     }
 

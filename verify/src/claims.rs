@@ -38,7 +38,7 @@ pub fn on(cuda: &Cuda) -> Vec<Claim> {
     let groups = [
         attention::claims(),
         kernel::claims(),
-        limits::claims(),
+        limits::claims(cuda),
         prefix::claims(),
         inducer::claims(),
         ladder::claims(),
@@ -59,5 +59,6 @@ pub fn on(cuda: &Cuda) -> Vec<Claim> {
         roberta::claims(cuda),
         terms::claims(cuda),
     ];
-    groups.into_iter().flatten().collect()
+    let claims = groups.into_iter().flatten();
+    claims.map(|claim| terms::on_models(claim, cuda)).collect()
 }

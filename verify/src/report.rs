@@ -236,10 +236,9 @@ pub fn broken(claim: &Claim, check: &Check, cases: usize, seed: u64) -> ReportRo
 
 fn row_with(claim: &Claim, check: &Check, cases: usize, seed: u64, broken: bool) -> ReportRow {
     let start = Instant::now();
-    let cases = if claim.weight > 1 {
-        (cases / claim.weight).max(claim.least)
-    } else {
-        cases
+    let cases = match check.share.unwrap_or((claim.weight, claim.least)) {
+        (weight, least) if weight > 1 => (cases / weight).max(least),
+        _ => cases,
     };
     let made = outcome(&check.run, claim.id, cases, seed, broken);
     let control = outcome(&check.run, claim.id, cases.min(CONTROL_CASES), seed, true);

@@ -1,11 +1,15 @@
 //! Inequalities and limits of the estimator and of λ (§4.1; Eq. 7).
 
 use crate::claim::{Case, Claim};
-use crate::engine::On;
+use crate::engine::candle::array;
+use crate::engine::{Candle, Cuda, Engine as _, On, candles};
 use crate::error::Result;
 use crate::random::Head;
 use crate::tolerance::Tolerance;
 use crate::traced::{Traced, record};
+use inducer_gpu::ops::attention::{Heads, Visible, attention};
+use inducer_gpu::ops::dropout::Dropout;
+use inducer_gpu::{Tape, Value};
 use inducer_reference::attention::{attend, shifted_kernel};
 use inducer_reference::inducer::lambda;
 use inducer_reference::kernel::scores;
@@ -15,11 +19,15 @@ use ndarray::{Array1, Array2};
 
 /// The claims of this file.
 #[must_use]
-pub fn claims() -> Vec<Claim> {
+pub fn claims(cuda: &Cuda) -> Vec<Claim> {
+    let mut hulls = Claim::new("nw-hull")
+        .loosely_on(On::ReferenceF64, hull::<f64>)
+        .loosely_on(On::ReferenceF32, hull::<f32>);
+    for engine in candles(cuda) {
+        hulls = hulls.loosely_on(engine.on(), move |case| hull_of(&engine, case));
+    }
     vec![
-        Claim::new("nw-hull")
-            .loosely_on(On::ReferenceF64, hull::<f64>)
-            .loosely_on(On::ReferenceF32, hull::<f32>),
+        hulls,
         Claim::new("nw-limits")
             .loosely_on(On::DoubleDouble, limits::<DoubleDouble>)
             .loosely_on(On::ReferenceF64, limits::<f64>),
@@ -54,6 +62,49 @@ fn hull<T: Real>(case: &mut Case) -> Result<()> {
                 + stretch * (f[[i, a]].to_f64() - (least + greatest) / 2.0)
                 + stretch * (greatest - least + 1.0);
             let tolerance = Tolerance::rounding(bounds[i * c + a], T::unit_roundoff(), 0.0);
+            case.at_least(value, least, &tolerance, || {
+                format!("query {i}, coordinate {a}, from below")
+            });
+            case.at_least(greatest, value, &tolerance, || {
+                format!("query {i}, coordinate {a}, from above")
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The same of the engine's attention: one head, every query seeing its own and earlier points. Weights that sum to 1 only up to n + 2 roundings leave the hull by that
+/// share of the greatest value.
+fn hull_of(engine: &Candle, case: &mut Case) -> Result<()> {
+    let (n, p) = (case.draw.size(1, 9), case.draw.size(1, 6));
+    let scale = case.draw.pick(&[0.3, 1.0, 8.0]);
+    let qkv = Array2::from_shape_simple_fn((n, 3 * p), || case.draw.number(scale));
+    let given = engine.tensor(&qkv.into_dyn())?;
+    let heads = Heads { count: 1, width: p };
+    let value = Value::constant(given.clone());
+    let (f, _) = attention(
+        &Tape::off(),
+        &value,
+        heads,
+        &[0, n],
+        Visible::Causal,
+        Dropout::OFF,
+    )?;
+    let (f, given) = (array(&f.tensor)?, array(&given)?);
+    let stretch = case.or_control(0.0, 1e-3);
+    for i in 0..n {
+        for a in 0..p {
+            let seen = || (0..=i).map(|j| given[[j, 2 * p + a]]);
+            let (least, greatest) = (
+                seen().fold(f64::INFINITY, f64::min),
+                seen().fold(f64::NEG_INFINITY, f64::max),
+            );
+            let value = f[[i, a]] + stretch * (greatest - least + 1.0);
+            let bound = (i + 3) as f64 * engine.roundoff() * least.abs().max(greatest.abs());
+            let tolerance = Tolerance::stated(
+                2.0 * bound,
+                "2 (n + 2) u max|v|: weights that sum to 1 up to rounding",
+            );
             case.at_least(value, least, &tolerance, || {
                 format!("query {i}, coordinate {a}, from below")
             });

@@ -1,13 +1,13 @@
-//! Each term of (5)–(11), by name: an engine with that term broken leaves the [`witness`](crate::witness).
+//! Each term of (3)–(11), by name: an engine with that term broken leaves the [`witness`](crate::witness).
 //!
 //! The control is the breakage itself, put into the witness: √p dropped, b_2 weighted by λ, LoRA's bias forgotten, λ from a second
 //! softmax over n columns, r_k and r_v exchanged, one future token leaked.
 
 use super::models::compare;
 use crate::claim::{Case, Claim};
-use crate::engine::{Computed, Cuda, Engine, On, conditioning, engines};
+use crate::engine::{Computed, Cuda, Engine, On, candles, conditioning, engines};
 use crate::error::Result;
-use crate::random::{ModelCase, method};
+use crate::random::{Draw, ModelCase, method, model};
 use crate::witness::{Term, logits};
 use inducer_gpu::{Method, shapes};
 use inducer_reference::{AdapterConfig, AttentionConfig, Backbone, Gpt2Config, Variant};
@@ -21,6 +21,42 @@ pub const TERMS: [(&str, Term); 6] = [
     ("term-widths", Term::Widths),
     ("term-future", Term::Future),
 ];
+
+/// The identities that whole models of the training engine are held against as well, each in the form that the term names: the same formula, the same control.
+const FORMS: [(&str, Term); 20] = [
+    ("eq01-adapter", Term::Residual),
+    ("eq03-row-normalised", Term::RowSums),
+    ("eq03-scale", Term::Scale),
+    ("eq03-shift", Term::Shift),
+    ("eq04-row-blocks", Term::Blocks),
+    ("nw-attention", Term::Normaliser),
+    ("nw-permutation", Term::Order),
+    ("prefix-mixture", Term::Mixture),
+    ("prefix-past", Term::Past),
+    ("eq05-key", Term::KeyQuery),
+    ("eq06-value", Term::ValueEstimate),
+    ("eq07-eq08", Term::Denominator),
+    ("eq07-lambda-lse", Term::LogSumExp),
+    ("eq07-one-query-prefix", Term::Once),
+    ("eq09-extended", Term::Extended),
+    ("eq10-merge", Term::Merged),
+    ("eq11-single-product", Term::OneProduct),
+    ("eq11-shared-bias", Term::SharedBias),
+    ("inducer-local", Term::OwnQuery),
+    ("ladder-gating", Term::Gating),
+];
+
+/// The claim, with a check on each device and scalar of the training engine if it is one of [`FORMS`].
+#[must_use]
+pub fn on_models(mut claim: Claim, cuda: &Cuda) -> Claim {
+    let Some((_, term)) = FORMS.iter().find(|(id, _)| *id == claim.id) else {
+        return claim;
+    };
+    for engine in candles(cuda) {
+        claim = claim.rarely_on(engine.on(), move |case| stands(&engine, case, *term));
+    }
+    claim
+}
 
 /// The claims of this file.
 #[must_use]
@@ -40,16 +76,40 @@ pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     claims
 }
 
+/// The model that shows a term: inducers with LoRA, Gating, a prefix or an adapter.
+fn model(draw: &mut Draw, term: Term) -> Result<ModelCase> {
+    match term {
+        Term::Mixture | Term::Past => {
+            let config = AdapterConfig {
+                attention: Some(AttentionConfig::Prefix {
+                    length: draw.size(1, 4),
+                    offset_positions: false,
+                    reparametrisation: None,
+                }),
+                ..method::none()
+            };
+            let backbone = model::backbone(draw);
+            ModelCase::of(draw, backbone, config)
+        }
+        Term::Gating => ModelCase::with(draw, Method::Gating),
+        Term::Residual => ModelCase::with(draw, Method::Adapter),
+        _ => ModelCase::with(draw, Method::InducerLora),
+    }
+}
+
 /// The engine's logits are the witness's, in the control those of the witness with the term broken.
 fn stands(engine: &dyn Engine, case: &mut Case, term: Term) -> Result<()> {
-    let model = ModelCase::with(&mut case.draw, Method::InducerLora)?;
-    let broken = case.or_control(None, Some(term));
+    let model = model(&mut case.draw, term)?;
+    let broken = case.control;
     let found = Computed {
         gates: Vec::new(),
         loss: None,
         ..engine.compute(&model)?
     };
-    let rows = model.rows.iter().map(|row| logits(&model, row, broken));
+    let rows = model
+        .rows
+        .iter()
+        .map(|row| logits(&model, row, Some(term), broken));
     let expected = Computed {
         logits: rows.collect::<Result<_>>()?,
         gates: Vec::new(),
