@@ -244,7 +244,7 @@ impl Layer<'_> {
         let mut text: Vec<f64> = (0..seen).map(|j| query.dot(&k.row(j)) / root).collect();
         let mut score = query.dot(&key) / root;
         if self.writes(Term::Shift) {
-            let constant = if i % 2 == 0 { 80.0 } else { -80.0 };
+            let constant = if i.is_multiple_of(2) { 80.0 } else { -80.0 };
             text[0] += constant;
             if !self.broken {
                 text[1..].iter_mut().for_each(|s| *s += constant);

@@ -23,7 +23,7 @@ pub const TERMS: [(&str, Term); 6] = [
 ];
 
 /// The identities that whole models of the training engine are held against as well, each in the form that the term names: the same formula, the same control.
-const FORMS: [(&str, Term); 20] = [
+pub const FORMS: [(&str, Term); 20] = [
     ("eq01-adapter", Term::Residual),
     ("eq03-row-normalised", Term::RowSums),
     ("eq03-scale", Term::Scale),
