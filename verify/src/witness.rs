@@ -251,22 +251,25 @@ impl Layer<'_> {
                 score += constant;
             }
         }
-        let top = text.iter().copied().fold(score, f64::max);
-        let weights: Vec<f64> = text.iter().map(|s| (s - top).exp()).collect();
+        // f from the text's own greatest score, λ from the greatest of all: neither is 0/0 where the other's weights vanish
+        let greatest = text.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let top = greatest.max(score);
+        let weights: Vec<f64> = text.iter().map(|s| (s - greatest).exp()).collect();
         let sum: f64 = weights.iter().sum();
+        let share = (greatest - top).exp();
         let mut weight = (score - top).exp();
         if self.breaks(Term::Once) {
             weight *= 2.0;
         }
         let others = match self.term {
-            Some(Term::Denominator) if self.broken => sum - weight,
-            Some(Term::LogSumExp) if self.broken => weights.iter().copied().fold(0.0, f64::max),
-            _ => sum,
+            Some(Term::Denominator) if self.broken => sum * share - weight,
+            Some(Term::LogSumExp) if self.broken => share,
+            _ => sum * share,
         };
         let under = match self.term {
-            Some(Term::Normaliser) if self.broken => (-top).exp(),
+            Some(Term::Normaliser) if self.broken => (-greatest).exp(),
             Some(Term::RowSums) if self.broken => (i..q.nrows())
-                .map(|a| (q.row(a).dot(&k.row(i)) / root - top).exp())
+                .map(|a| (q.row(a).dot(&k.row(i)) / root - greatest).exp())
                 .sum(),
             _ => sum,
         };
