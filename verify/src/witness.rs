@@ -30,7 +30,7 @@ use inducer_reference::variants::Inducer;
 use inducer_reference::{Adapter, Gpt2};
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
-/// A term of (3)–(11), or a form of theirs, that can be broken.
+/// A term of (1)–(11), or a form of theirs, that can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Term {
     /// √p in every score: dropped.

@@ -695,7 +695,7 @@ impl Group {
                 });
             }
         }
-        let index = |places: Vec<u32>| Tensor::from_vec(places.clone(), places.len(), device);
+        let index = |places: Vec<u32>| Tensor::new(places, device);
         let hidden = if equal && visible == Visible::All {
             None
         } else {

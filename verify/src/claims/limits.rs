@@ -37,6 +37,30 @@ pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     ]
 }
 
+/// The least and the greatest of the visible values.
+fn hull_edges(seen: impl Iterator<Item = f64>) -> [f64; 2] {
+    seen.fold(
+        [f64::INFINITY, f64::NEG_INFINITY],
+        |[least, greatest], v| [least.min(v), greatest.max(v)],
+    )
+}
+
+/// A value of query i, coordinate a, lies between the edges of its hull.
+fn inside(
+    case: &mut Case,
+    value: f64,
+    [least, greatest]: [f64; 2],
+    tolerance: &Tolerance,
+    [i, a]: [usize; 2],
+) {
+    case.at_least(value, least, tolerance, || {
+        format!("query {i}, coordinate {a}, from below")
+    });
+    case.at_least(greatest, value, tolerance, || {
+        format!("query {i}, coordinate {a}, from above")
+    });
+}
+
 /// f lies between the least and the greatest visible value. In the control it is scaled away from the middle by 1 + 1e-3.
 fn hull<T: Real>(case: &mut Case) -> Result<()> {
     let plain = Head::random(&mut case.draw);
@@ -53,21 +77,13 @@ fn hull<T: Real>(case: &mut Case) -> Result<()> {
     let stretch = case.or_control(0.0, 1e-3);
     for i in 0..f.nrows() {
         for a in 0..c {
-            let seen = || head.visible.of(i).map(|j| head.v[[j, a]].to_f64());
-            let (least, greatest) = (
-                seen().fold(f64::INFINITY, f64::min),
-                seen().fold(f64::NEG_INFINITY, f64::max),
-            );
+            let seen = head.visible.of(i).map(|j| head.v[[j, a]].to_f64());
+            let [least, greatest] = hull_edges(seen);
             let value = f[[i, a]].to_f64()
                 + stretch * (f[[i, a]].to_f64() - (least + greatest) / 2.0)
                 + stretch * (greatest - least + 1.0);
             let tolerance = Tolerance::rounding(bounds[i * c + a], T::unit_roundoff(), 0.0);
-            case.at_least(value, least, &tolerance, || {
-                format!("query {i}, coordinate {a}, from below")
-            });
-            case.at_least(greatest, value, &tolerance, || {
-                format!("query {i}, coordinate {a}, from above")
-            });
+            inside(case, value, [least, greatest], &tolerance, [i, a]);
         }
     }
     Ok(())
@@ -94,23 +110,15 @@ fn hull_of(engine: &Candle, case: &mut Case) -> Result<()> {
     let stretch = case.or_control(0.0, 1e-3);
     for i in 0..n {
         for a in 0..p {
-            let seen = || (0..=i).map(|j| given[[j, 2 * p + a]]);
-            let (least, greatest) = (
-                seen().fold(f64::INFINITY, f64::min),
-                seen().fold(f64::NEG_INFINITY, f64::max),
-            );
+            let seen = (0..=i).map(|j| given[[j, 2 * p + a]]);
+            let [least, greatest] = hull_edges(seen);
             let value = f[[i, a]] + stretch * (greatest - least + 1.0);
             let bound = (i + 3) as f64 * engine.roundoff() * least.abs().max(greatest.abs());
             let tolerance = Tolerance::stated(
                 2.0 * bound,
                 "2 (n + 2) u max|v|: weights that sum to 1 up to rounding",
             );
-            case.at_least(value, least, &tolerance, || {
-                format!("query {i}, coordinate {a}, from below")
-            });
-            case.at_least(greatest, value, &tolerance, || {
-                format!("query {i}, coordinate {a}, from above")
-            });
+            inside(case, value, [least, greatest], &tolerance, [i, a]);
         }
     }
     Ok(())

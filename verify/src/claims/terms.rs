@@ -1,4 +1,4 @@
-//! Each term of (3)–(11), by name: an engine with that term broken leaves the [`witness`](crate::witness).
+//! Each term of (1)–(11), by name: an engine with that term broken leaves the [`witness`](crate::witness).
 //!
 //! The control is the breakage itself, put into the witness: √p dropped, b_2 weighted by λ, LoRA's bias forgotten, λ from a second
 //! softmax over n columns, r_k and r_v exchanged, one future token leaked.
