@@ -1,6 +1,6 @@
 //! A claim: what is checked, on which engines, and the record of what came out.
 
-use crate::engine::On;
+use crate::engine::{Engine, On};
 use crate::error::Result;
 use crate::random::Draw;
 use crate::tolerance::Tolerance;
@@ -26,7 +26,7 @@ impl Worst {
     #[must_use]
     pub fn ratio(&self) -> f64 {
         match (self.error, self.bound) {
-            (error, _) if error.is_nan() => f64::INFINITY,
+            (error, bound) if error.is_nan() || !bound.is_finite() => f64::INFINITY,
             (0.0, _) => 0.0,
             (error, bound) => error / bound,
         }
@@ -105,10 +105,10 @@ impl Case {
         if self.control { changed } else { stated }
     }
 
-    /// Records an error against its tolerance.
+    /// Records an error against its tolerance. A bound that is not a finite number bounds nothing: no error is within it.
     pub fn error(&mut self, error: f64, tolerance: &Tolerance, place: impl FnOnce() -> String) {
         self.outcome.comparisons += 1;
-        let beyond = error.is_nan() || error > tolerance.bound;
+        let beyond = error.is_nan() || !tolerance.bound.is_finite() || error > tolerance.bound;
         if beyond {
             self.outcome.failed = 1;
         }
@@ -193,8 +193,31 @@ pub struct Check {
     pub run: Run,
     /// Whether the worst error must come within a thousandth of the bound.
     pub tight: bool,
-    /// The weight and the least number of cases of this check, where they are not its claim's.
-    pub share: Option<(usize, usize)>,
+    /// How many of the cases asked for it gets.
+    pub share: Share,
+}
+
+/// How many of the cases asked for a check gets: one in `weight`, but at least `least`. A small check gets all, whatever `least` says.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    weight: usize,
+    least: usize,
+}
+
+impl Share {
+    const ALL: Self = Self {
+        weight: 1,
+        least: 1,
+    };
+
+    /// Of `asked` cases.
+    #[must_use]
+    pub fn of(self, asked: usize) -> usize {
+        match self.weight {
+            1 => asked,
+            weight => (asked / weight).max(self.least),
+        }
+    }
 }
 
 /// A claim with its checks; everything in words about it is its row in the ledger.
@@ -203,10 +226,8 @@ pub struct Claim {
     pub id: &'static str,
     /// Its checks, one an engine.
     pub checks: Vec<Check>,
-    /// How many times the work of a small check one case costs: only one case in `weight` is run,
-    pub weight: usize,
-    /// but at least so many.
-    pub least: usize,
+    /// What the next check gets.
+    share: Share,
 }
 
 impl Claim {
@@ -216,61 +237,69 @@ impl Claim {
         Self {
             id,
             checks: Vec::new(),
-            weight: 1,
-            least: 1,
+            share: Share::ALL,
         }
     }
 
     /// With a check whose bound is tight.
     #[must_use]
-    pub fn on(
-        mut self,
-        on: On,
-        run: impl Fn(&mut Case) -> Result<()> + Send + Sync + 'static,
-    ) -> Self {
-        self.checks.push(Check {
-            on,
-            run: Box::new(run),
-            tight: true,
-            share: None,
-        });
-        self
+    pub fn on(self, on: On, run: impl Fn(&mut Case) -> Result<()> + Send + Sync + 'static) -> Self {
+        self.with(on, run, true)
     }
 
     /// With a check whose bound is one-sided (an inequality, or a stated margin): no error is right too.
     #[must_use]
     pub fn loosely_on(
+        self,
+        on: On,
+        run: impl Fn(&mut Case) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.with(on, run, false)
+    }
+
+    /// With one tight check on each engine.
+    #[must_use]
+    pub fn on_each<E: Engine + 'static>(
+        self,
+        engines: Vec<E>,
+        run: impl Fn(&E, &mut Case) -> Result<()> + Copy + Send + Sync + 'static,
+    ) -> Self {
+        engines.into_iter().fold(self, |claim, engine| {
+            claim.on(engine.on(), move |case| run(&engine, case))
+        })
+    }
+
+    /// With one [loose](Self::loosely_on) check on each engine.
+    #[must_use]
+    pub fn loosely_on_each<E: Engine + 'static>(
+        self,
+        engines: Vec<E>,
+        run: impl Fn(&E, &mut Case) -> Result<()> + Copy + Send + Sync + 'static,
+    ) -> Self {
+        engines.into_iter().fold(self, |claim, engine| {
+            claim.loosely_on(engine.on(), move |case| run(&engine, case))
+        })
+    }
+
+    fn with(
         mut self,
         on: On,
         run: impl Fn(&mut Case) -> Result<()> + Send + Sync + 'static,
+        tight: bool,
     ) -> Self {
         self.checks.push(Check {
             on,
             run: Box::new(run),
-            tight: false,
-            share: None,
+            tight,
+            share: self.share,
         });
         self
     }
 
-    /// As [`loosely_on`](Self::loosely_on), for a check of whole models among small ones: one case in eight is run, but at least thirteen.
-    #[must_use]
-    pub fn rarely_on(
-        mut self,
-        on: On,
-        run: impl Fn(&mut Case) -> Result<()> + Send + Sync + 'static,
-    ) -> Self {
-        self = self.loosely_on(on, run);
-        if let Some(check) = self.checks.last_mut() {
-            check.share = Some((8, 13));
-        }
-        self
-    }
-
-    /// With another weight: only one case in `weight` is run, but at least `least`.
+    /// From here on with checks of so much work that only one case in `weight` is run, but at least `least`.
     #[must_use]
     pub fn weighing(mut self, weight: usize, least: usize) -> Self {
-        (self.weight, self.least) = (weight, least);
+        self.share = Share { weight, least };
         self
     }
 }

@@ -48,17 +48,18 @@ pub fn on(cuda: &Cuda) -> Vec<Claim> {
         counts::claims(),
         initial::claims(),
         models::claims(cuda),
-        gradients::claims(),
+        gradients::claims(cuda),
         invariance::claims(cuda),
-        decoding::claims(),
-        training::claims(),
+        decoding::claims(cuda),
+        training::claims(cuda),
         inducing::claims(),
         authors::claims(),
         departures::claims(cuda),
-        files::claims(),
+        files::claims(cuda),
         roberta::claims(cuda),
         terms::claims(cuda),
     ];
     let claims = groups.into_iter().flatten();
-    claims.map(|claim| terms::on_models(claim, cuda)).collect()
+    let on_models = |claim| ladder_models::on_models(terms::on_models(claim, cuda), cuda);
+    claims.map(on_models).collect()
 }

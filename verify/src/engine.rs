@@ -121,6 +121,28 @@ pub trait Engine: Send + Sync {
     fn gradients(&self, case: &ModelCase) -> Result<(f64, TensorMap<f64>)>;
 }
 
+impl Engine for Box<dyn Engine> {
+    fn on(&self) -> On {
+        self.as_ref().on()
+    }
+
+    fn roundoff(&self) -> f64 {
+        self.as_ref().roundoff()
+    }
+
+    fn held(&self, x: f64) -> f64 {
+        self.as_ref().held(x)
+    }
+
+    fn compute(&self, case: &ModelCase) -> Result<Computed<f64>> {
+        self.as_ref().compute(case)
+    }
+
+    fn gradients(&self, case: &ModelCase) -> Result<(f64, TensorMap<f64>)> {
+        self.as_ref().gradients(case)
+    }
+}
+
 /// The GPU of a run.
 #[derive(Clone, Debug)]
 pub enum Cuda {
@@ -158,6 +180,12 @@ pub fn engines(cuda: &Cuda) -> Vec<Box<dyn Engine>> {
         all.push(Box::new(candle));
     }
     all
+}
+
+/// The training engine as it can train: by scalar and device, and in mixed precision.
+#[must_use]
+pub fn training(cuda: &Cuda) -> Vec<Candle> {
+    candles(cuda).into_iter().chain(mixed(cuda)).collect()
 }
 
 /// The training engine in mixed precision, by device.

@@ -236,10 +236,7 @@ pub fn broken(claim: &Claim, check: &Check, cases: usize, seed: u64) -> ReportRo
 
 fn row_with(claim: &Claim, check: &Check, cases: usize, seed: u64, broken: bool) -> ReportRow {
     let start = Instant::now();
-    let cases = match check.share.unwrap_or((claim.weight, claim.least)) {
-        (weight, least) if weight > 1 => (cases / weight).max(least),
-        _ => cases,
-    };
+    let cases = check.share.of(cases);
     let made = outcome(&check.run, claim.id, cases, seed, broken);
     let control = outcome(&check.run, claim.id, cases.min(CONTROL_CASES), seed, true);
     let (made, control, mut note) = match (made, control) {

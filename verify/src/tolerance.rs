@@ -29,6 +29,13 @@
 //! c_k is 1 for + − × ÷ √, 4 for exp, ln and erf, 8 for tanh: the engine's own `f32` exp is documented to 2 ulp = 4 u, its tanh to one
 //! ulp of 1 where |tanh| ≥ 0.19, which is 10 u of it at most ([`SLACK`] covers the rest).
 //!
+//! # Below the smallest normal number
+//!
+//! A result there is not rounded to u of itself: gradual underflow leaves an absolute error of up to half of the smallest subnormal
+//! number, an engine that flushes to zero (a vectorised exp, a GPU) one of up to η, the smallest normal number of the format. Every
+//! operation may add that to its own error, so η Σ_k |∂y/∂z_k| is part of the bound. It is 1e-38 in `f32` and matters for gates
+//! and weights of that size alone.
+//!
 //! # When a bound is vacuous
 //!
 //! A bound a million times the error would hide any bug of that size. So the worst error seen must also come within
@@ -52,6 +59,17 @@ pub struct Conditioning {
     pub spread: f64,
     /// How many roundings there are.
     pub roundings: f64,
+    /// What an error of 1 in every operation would do: the share of results too small to be normal numbers.
+    pub absolute: f64,
+}
+
+/// η, the smallest normal number of the format with unit round-off `u`: `bf16` has the exponents of `f32`.
+fn smallest_normal(u: f64) -> f64 {
+    if u < 1e-10 {
+        f64::MIN_POSITIVE
+    } else {
+        f64::from(f32::MIN_POSITIVE)
+    }
 }
 
 impl Conditioning {
@@ -62,14 +80,25 @@ impl Conditioning {
             worst: self.worst + other.worst,
             spread: self.spread.hypot(other.spread),
             roundings: self.roundings + other.roundings,
+            absolute: self.absolute + other.absolute,
         }
     }
 
     /// The bound at unit round-off `u` (see the module's text).
     #[must_use]
     pub fn bound(self, u: f64) -> f64 {
-        SLACK * u * self.worst.min(DEVIATIONS * self.spread)
+        SLACK * (u * self.worst.min(DEVIATIONS * self.spread) + smallest_normal(u) * self.absolute)
     }
+}
+
+/// What a backward pass at unit round-off `u` may leave of a gradient that is zero: 2 · 8 · u √T G.
+///
+/// G is the greatest number that the pass brings down (∂L/∂L = 1 the first of them), T the number of tokens. The pass may form a small factor from rounded values
+/// (1 − λ from λ near 1, p − 1 from a probability p near 1, a score's gradient as the difference of two sums), and is then accurate to u of what comes down, not of what it
+/// leaves. Each token adds such an error to a tensor's coordinate, with mean zero: √T of them by Hoeffding's inequality.
+#[must_use]
+pub fn gradient_floor(greatest: f64, tokens: usize, u: f64) -> f64 {
+    SLACK * DEVIATIONS * u * (tokens as f64).sqrt() * greatest
 }
 
 /// A bound with the reason for its size.
@@ -100,14 +129,28 @@ impl Tolerance {
             worst,
             spread,
             roundings,
+            absolute,
         } = conditioning;
         Self {
             bound,
             why: format!(
-                "2 u min(Σ|∂y/∂z| M, 8 √Σ(∂y/∂z M)²) = 2 × {:.2e} × min({worst:.2e}, 8 × {spread:.2e}) over {roundings} roundings",
-                u + v
+                "2 u min(Σ|∂y/∂z| M, 8 √Σ(∂y/∂z M)²) + 2 η Σ|∂y/∂z| = 2 × {:.2e} × min({worst:.2e}, 8 × {spread:.2e}) + 2 × {:.0e} × {absolute:.0e} over {roundings} roundings",
+                u + v,
+                smallest_normal(u + v)
             ),
         }
+    }
+
+    /// For one coordinate of a gradient, from its spread and the [`gradient_floor`]; computed at `u` and at `v`.
+    #[must_use]
+    pub fn gradient(spread: f64, greatest: f64, tokens: usize, u: f64, v: f64) -> Self {
+        let w = u + v;
+        Self::stated(
+            SLACK * DEVIATIONS * w * spread + gradient_floor(greatest, tokens, w),
+            format!(
+                "2 u 8 (√Σ(∂g/∂z M)² + √T G) = 2 × {w:.2e} × 8 × ({spread:.2e} + √{tokens} {greatest:.2e})"
+            ),
+        )
     }
 
     /// A bound that a statement gives itself.
@@ -123,6 +166,8 @@ impl Tolerance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::traced::{Traced, record};
+    use inducer_reference::Real;
 
     #[test]
     fn few_roundings_take_the_worst_case_and_many_the_spread() {
@@ -130,9 +175,27 @@ mod tests {
             worst: 1.0,
             spread: 1.0,
             roundings: 1.0,
+            absolute: 1.0,
         };
         assert_eq!(one.bound(1e-16), 2e-16);
         let many = (0..10_000).fold(Conditioning::default(), |sum, _| sum.and(one));
         assert!((many.bound(1e-16) - 2e-16 * 8.0 * 100.0).abs() < 1e-25);
+    }
+
+    #[test]
+    fn a_product_too_small_for_a_normal_number_is_bounded_by_the_smallest_one() {
+        let (a, b) = (3.3e-23_f32, 4.1e-20_f32);
+        let (product, trace) = record(|| Traced::variable(a.into()) * Traced::variable(b.into()));
+        let of = trace.conditioning(&[product])[0];
+        let error = (f64::from(a * b) - product.value()).abs();
+        let relative = Conditioning {
+            absolute: 0.0,
+            ..of
+        };
+        assert!(error > relative.bound(f32::unit_roundoff()), "{error:e}");
+        assert!(error < of.bound(f32::unit_roundoff()), "{error:e}");
+        assert!(product.value() < of.bound(f32::unit_roundoff()), "flushed");
+        let u = f64::unit_roundoff();
+        assert!(of.bound(u) < 3.0 * u * product.value());
     }
 }

@@ -1,27 +1,65 @@
 //! A scalar that remembers how it was computed: one pass backwards gives every gradient, and every rounding's effect.
 //!
 //! The reference is written for any [`Real`](inducer_reference::Real). On `Traced` numbers it computes in `f64` and leaves each operation with its local
-//! derivatives on a tape of this thread. From a result, [`Trace::gradient`] walks back to the exact gradient with respect to all
-//! inputs at once (reverse mode, the counterpart of the reference's dual numbers), and [`Trace::conditioning`] to the bound that
-//! [`tolerance`](crate::tolerance) describes.
+//! derivatives on a tape of this thread. From a result, [`backward`] walks back to the exact gradient with respect to all inputs at
+//! once (reverse mode, the counterpart of the reference's dual numbers), in traced numbers again, and [`Trace::conditioning`] to the
+//! bound that [`tolerance`](crate::tolerance) describes. [`Trace::spreads`] estimates the same for any number of results at once, for
+//! the coordinates of a gradient.
 
 mod arithmetic;
+mod backward;
+
+pub use backward::{Backward, backward};
 
 use crate::tolerance::Conditioning;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use std::cell::RefCell;
 
 const NONE: u32 = u32::MAX;
 /// Results whose adjoints are carried through the tape together.
 const LANES: usize = 8;
+/// Random errors that are carried through the tape together.
+const SAMPLES: usize = 16;
+
+/// What made a number.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Op {
+    Input,
+    Add,
+    Sub,
+    Neg,
+    Mul,
+    Div,
+    Exp,
+    Ln,
+    Sqrt,
+    Tanh,
+    Erf,
+}
+
+impl Op {
+    fn is_sum(self) -> bool {
+        matches!(self, Self::Add | Self::Sub)
+    }
+
+    /// c_k: the operation's own error in units of round-off.
+    fn units(self) -> f64 {
+        match self {
+            Self::Input | Self::Neg => 0.0,
+            Self::Add | Self::Sub | Self::Mul | Self::Div | Self::Sqrt => 1.0,
+            Self::Exp | Self::Ln | Self::Erf => 4.0,
+            Self::Tanh => 8.0,
+        }
+    }
+}
 
 #[derive(Clone, Copy)]
 struct Node {
+    op: Op,
     parents: [u32; 2],
     partials: [f64; 2],
     value: f64,
-    /// c_k: the operation's own error in units of round-off.
-    units: f32,
-    sum: bool,
 }
 
 thread_local! {
@@ -45,7 +83,7 @@ impl Traced {
     /// A number whose gradient is wanted.
     #[must_use]
     pub fn variable(value: f64) -> Self {
-        push(value, [NONE; 2], [0.0; 2], 0.0, false)
+        push(Op::Input, value, [NONE; 2], [0.0; 2])
     }
 
     /// The value.
@@ -54,20 +92,19 @@ impl Traced {
         self.value
     }
 
-    fn unary(self, value: f64, derivative: f64, units: f32) -> Self {
-        push(value, [self.node, NONE], [derivative, 0.0], units, false)
+    fn unary(self, op: Op, value: f64, derivative: f64) -> Self {
+        push(op, value, [self.node, NONE], [derivative, 0.0])
     }
 }
 
-fn push(value: f64, parents: [u32; 2], partials: [f64; 2], units: f32, sum: bool) -> Traced {
+fn push(op: Op, value: f64, parents: [u32; 2], partials: [f64; 2]) -> Traced {
     TAPE.with_borrow_mut(|tape| {
         let node = tape.len() as u32;
         tape.push(Node {
+            op,
             parents,
             partials,
             value,
-            units,
-            sum,
         });
         Traced { value, node }
     })
@@ -96,14 +133,14 @@ fn roundings(nodes: &[Node]) -> Vec<(f64, f64)> {
     for node in nodes {
         for parent in node.parents.into_iter().filter(|p| *p != NONE) {
             uses[parent as usize] += 1;
-            only_in_sums[parent as usize] &= node.sum;
+            only_in_sums[parent as usize] &= node.op.is_sum();
         }
     }
-    let inner = |k: usize| nodes[k].sum && uses[k] == 1 && only_in_sums[k];
+    let inner = |k: usize| nodes[k].op.is_sum() && uses[k] == 1 && only_in_sums[k];
     let mut flat: Vec<(f64, f64)> = Vec::with_capacity(nodes.len());
     for node in nodes {
         let mut own = (0.0, 0.0);
-        if node.sum {
+        if node.op.is_sum() {
             for (parent, partial) in node.parents.iter().zip(node.partials) {
                 let (terms, mass) = match *parent {
                     NONE => (1.0, 0.0),
@@ -116,13 +153,13 @@ fn roundings(nodes: &[Node]) -> Vec<(f64, f64)> {
         }
         flat.push(own);
     }
-    let of = |(k, node): (usize, &Node)| match node.sum {
+    let of = |(k, node): (usize, &Node)| match node.op.is_sum() {
         true if inner(k) => (0.0, 0.0),
         true => (flat[k].0 - 1.0, flat[k].1),
-        false => (
-            f64::from(node.units > 0.0),
-            node.value.abs() * f64::from(node.units),
-        ),
+        false => {
+            let units = node.op.units();
+            (f64::from(units > 0.0), node.value.abs() * units)
+        }
     };
     nodes.iter().enumerate().map(of).collect()
 }
@@ -154,16 +191,6 @@ impl Trace {
         adjoints
     }
 
-    /// ∂output/∂input of each input made by [`Traced::variable`].
-    #[must_use]
-    pub fn gradient(&self, output: Traced, inputs: &[Traced]) -> Vec<f64> {
-        let adjoints = self.adjoints(&[output]);
-        inputs
-            .iter()
-            .map(|x| adjoints.get(x.node as usize).map_or(0.0, |a| a[0]))
-            .collect()
-    }
-
     /// How rounding errors reach each of these results.
     #[must_use]
     pub fn conditioning(&self, outputs: &[Traced]) -> Vec<Conditioning> {
@@ -175,6 +202,7 @@ impl Trace {
 
     fn conditioning_of(&self, outputs: &[Traced]) -> Vec<Conditioning> {
         let (mut worst, mut squares, mut counts) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+        let mut absolute = [0.0; LANES];
         for (adjoint, (count, magnitude)) in self.adjoints(outputs).iter().zip(&self.rounded) {
             if *count == 0.0 {
                 continue;
@@ -184,14 +212,58 @@ impl Trace {
                 worst[lane] += count * one;
                 squares[lane] += count * one * one;
                 counts[lane] += if one > 0.0 { *count } else { 0.0 };
+                absolute[lane] += count * adjoint[lane].abs();
             }
         }
         let of = |lane| Conditioning {
             worst: worst[lane],
             spread: f64::sqrt(squares[lane]),
             roundings: counts[lane],
+            absolute: absolute[lane],
         };
         (0..outputs.len()).map(of).collect()
+    }
+}
+
+impl Trace {
+    /// √Σ_k (∂y/∂z_k M_k)² of each of these results, estimated for all of them in one pass forwards.
+    ///
+    /// Errors ±M_k √count of random sign go through the tape to first order; the mean square of what arrives at y is the sum wanted. With
+    /// sixteen of them one y in ten thousand is estimated at less than 0.4 of it (χ² of 16 degrees).
+    #[must_use]
+    pub fn spreads(&self, outputs: &[Traced]) -> Vec<f64> {
+        let mut random = ChaCha8Rng::seed_from_u64(0);
+        let mut moved: Vec<[f64; SAMPLES]> = Vec::with_capacity(self.nodes.len());
+        for (node, (count, magnitude)) in self.nodes.iter().zip(&self.rounded) {
+            let mut own = [0.0; SAMPLES];
+            for (parent, partial) in node.parents.into_iter().zip(node.partials) {
+                if parent != NONE {
+                    for (to, from) in own.iter_mut().zip(moved[parent as usize]) {
+                        *to += partial * from;
+                    }
+                }
+            }
+            let size = count.sqrt() * magnitude;
+            if size > 0.0 {
+                let signs: u16 = random.random();
+                for (sample, to) in own.iter_mut().enumerate() {
+                    *to += if signs >> sample & 1 == 1 {
+                        size
+                    } else {
+                        -size
+                    };
+                }
+            }
+            moved.push(own);
+        }
+        let of = |y: &Traced| match y.node {
+            NONE => 0.0,
+            k => {
+                let squares: f64 = moved[k as usize].iter().map(|x| x * x).sum();
+                f64::sqrt(squares / SAMPLES as f64)
+            }
+        };
+        outputs.iter().map(of).collect()
     }
 }
 
@@ -202,19 +274,18 @@ mod tests {
     use num_traits::Zero;
 
     #[test]
-    fn the_gradient_of_a_product_of_functions_is_the_chain_rule() {
-        let (x, y) = (0.7_f64, 1.3_f64);
-        let ((inputs, z), trace) = record(|| {
-            let (x, y) = (Traced::variable(x), Traced::variable(y));
-            ([x, y], (x * y).exp() / (x.tanh() + y.sqrt()))
+    fn the_spread_of_many_results_is_estimated_within_a_factor() {
+        let x: Vec<f64> = (1..40).map(|k| (f64::from(k) * 0.37).sin() + 1.5).collect();
+        let (sums, trace) = record(|| {
+            let x: Vec<Traced> = x.iter().map(|x| Traced::variable(*x)).collect();
+            let logs: Vec<Traced> = x.iter().map(|x| (*x * *x).ln()).collect();
+            let sum = |from: usize| logs[from..].iter().fold(Traced::zero(), |s, x| s + *x);
+            (0..30).map(|from| sum(from).exp()).collect::<Vec<_>>()
         });
-        let (e, s) = ((x * y).exp(), x.tanh() + y.sqrt());
-        let expected = [
-            y * e / s - e / s / s * (1.0 - x.tanh().powi(2)),
-            x * e / s - e / s / s * 0.5 / y.sqrt(),
-        ];
-        for (found, expected) in trace.gradient(z, &inputs).iter().zip(expected) {
-            assert!((found - expected).abs() < 1e-14, "{found} {expected}");
+        let exact = trace.conditioning(&sums);
+        for (estimate, exact) in trace.spreads(&sums).iter().zip(exact) {
+            let ratio = estimate / exact.spread;
+            assert!((0.4..2.0).contains(&ratio), "{ratio}");
         }
     }
 

@@ -74,7 +74,6 @@ claims! {
     ladder_adaptive
     ladder_lora
     ladder_mam
-    ladder_zero_value
     ladder_own_tensors
     models_agree
     gradients_reverse
@@ -130,6 +129,7 @@ claims! {
     store_equals_train
     roberta_agree
     roberta_gradients
+    roberta_gradients_dual
     roberta_packing
     roberta_padding
 }

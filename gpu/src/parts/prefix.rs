@@ -35,6 +35,9 @@ impl Part for Prefix {
             Some(pair) => tape.parameters(pair)?.into(),
             None => pass.prefix[self.layer].clone(),
         };
+        if keys.tensor.dim(1)? == 0 {
+            return self.empty(pass, attended);
+        }
         let (g, lse) = attention_to(
             tape,
             qkv,
@@ -50,6 +53,16 @@ impl Part for Prefix {
         let f = mixture(tape, &attended.f, &g, &mu, pass.heads)?;
         let lse = joint(tape, &attended.lse, &lse)?;
         Ok(Attended { f, lse, ..attended })
+    }
+}
+
+impl Prefix {
+    /// A prefix of length 0: μ = 0, f_prefix = f, and no key is at any finite distance.
+    fn empty(&self, pass: &Pass<'_>, attended: Attended) -> Result<Attended> {
+        let zeros = attended.lse.tensor.zeros_like()?;
+        let far = (&zeros + f64::INFINITY)?;
+        pass.observe(self.layer, &Value::constant(zeros), || Ok(far))?;
+        Ok(attended)
     }
 }
 

@@ -2,19 +2,18 @@
 
 use crate::claim::{Case, Claim};
 use crate::engine::candle::{array, pack};
-use crate::engine::{Candle, Engine, On, conditioning};
+use crate::engine::{Candle, Cuda, Engine, candles, conditioning};
 use crate::error::Result;
 use crate::random::{ModelCase, TextRow};
 use crate::tolerance::Tolerance;
 
 /// The claims of this file.
 #[must_use]
-pub fn claims() -> Vec<Claim> {
+pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     vec![
         Claim::new("cache-decoding")
             .weighing(4, 13)
-            .loosely_on(On::CpuF64, |case| decodes(&Candle::cpu_f64(), case))
-            .loosely_on(On::CpuF32, |case| decodes(&Candle::cpu_f32(), case)),
+            .loosely_on_each(candles(cuda), decodes),
     ]
 }
 

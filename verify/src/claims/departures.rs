@@ -11,7 +11,7 @@ use super::invariance::{both, start};
 use super::models::compare;
 use crate::claim::{Case, Claim};
 use crate::engine::candle::pack;
-use crate::engine::{Candle, Cuda, Engine, On, conditioning, engines};
+use crate::engine::{Candle, Cuda, Engine, candles, conditioning, engines};
 use crate::error::Result;
 use crate::random::{Corner, ModelCase, model};
 use crate::tolerance::Tolerance;
@@ -25,18 +25,13 @@ use std::path::Path;
 /// The claims of this file.
 #[must_use]
 pub fn claims(cuda: &Cuda) -> Vec<Claim> {
-    let mut longest = Claim::new("authors-longest-row").weighing(8, 13);
-    for engine in engines(cuda) {
-        let on = engine.on();
-        longest = longest.loosely_on(on, move |case| padded(engine.as_ref(), case));
-    }
-    let clipping = |engine: fn() -> Candle| move |case: &mut Case| clipped(&engine(), case);
     vec![
         Claim::new("authors-clipping")
             .weighing(8, 12)
-            .loosely_on(On::CpuF64, clipping(Candle::cpu_f64))
-            .loosely_on(On::CpuF32, clipping(Candle::cpu_f32)),
-        longest,
+            .loosely_on_each(candles(cuda), clipped),
+        Claim::new("authors-longest-row")
+            .weighing(8, 13)
+            .loosely_on_each(engines(cuda), |engine, case| padded(engine, case)),
     ]
 }
 

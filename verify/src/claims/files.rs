@@ -3,7 +3,7 @@
 use super::models::compare;
 use crate::claim::{Case, Claim};
 use crate::engine::candle::{array, pack};
-use crate::engine::{Candle, Computed, Engine, On, conditioning};
+use crate::engine::{Candle, Computed, Cuda, Engine, candles, conditioning};
 use crate::error::Result;
 use crate::random::{ModelCase, method, model};
 use candle_core::{DType, Device, Tensor};
@@ -14,17 +14,14 @@ use std::path::Path;
 
 /// The claims of this file.
 #[must_use]
-pub fn claims() -> Vec<Claim> {
-    let read = |engine: fn() -> Candle| move |case: &mut Case| written(&engine(), case);
-    let refuse = |engine: fn() -> Candle| move |case: &mut Case| refused(&engine(), case);
+pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     vec![
         Claim::new("adapter-files")
             .weighing(4, 13)
-            .loosely_on(On::CpuF64, read(Candle::cpu_f64))
-            .loosely_on(On::CpuF32, read(Candle::cpu_f32)),
+            .loosely_on_each(candles(cuda), written),
         Claim::new("adapter-files-shape")
             .weighing(4, 13)
-            .loosely_on(On::CpuF32, refuse(Candle::cpu_f32)),
+            .loosely_on_each(vec![Candle::cpu_f32()], refused),
     ]
 }
 

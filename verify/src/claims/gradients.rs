@@ -5,36 +5,33 @@
 
 use super::models::sabotage;
 use crate::claim::{Case, Claim};
-use crate::engine::reference::{compute_with, gradients, lift_all, no_label};
-use crate::engine::{Candle, Engine, On};
+use crate::engine::reference::{Gradients, compute_with, gradients, greatest, lift_all, no_label};
+use crate::engine::{Candle, Cuda, Engine, On, candles, training};
 use crate::error::{Error, Result};
 use crate::random::{Corner, ModelCase, method, model};
-use crate::tolerance::Tolerance;
+use crate::tolerance::{Tolerance, gradient_floor};
 use crate::traced::{Traced, record};
-use candle_core::{DType, Device};
+use candle_core::DType;
 use inducer_gpu::Method;
-use inducer_reference::{Dual, Real};
+use inducer_reference::{Dual, Real, TensorMap};
 use ndarray::{ArrayD, Dimension};
 
 /// The claims of this file.
 #[must_use]
-pub fn claims() -> Vec<Claim> {
+pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     vec![
         Claim::new("gradients-reverse")
             .weighing(2, 26)
-            .loosely_on(On::CpuF64, reverse),
+            .on_each(candles(cuda), reverse),
         Claim::new("gradients-dual")
             .weighing(8, 13)
-            .on(On::CpuF64, |case| dual(&Candle::cpu_f64(), case))
-            .loosely_on(On::CpuF32, |case| dual(&Candle::cpu_f32(), case))
-            .loosely_on(On::CpuBf16, |case| dual(&Candle::bf16(&Device::Cpu), case)),
+            .on_each(training(cuda), dual),
         Claim::new("gradients-central")
             .weighing(8, 13)
             .on(On::CpuF64, central),
         Claim::new("gradient-reaches")
             .weighing(4, 13)
-            .loosely_on(On::CpuF64, |case| reaches(&Candle::cpu_f64(), case))
-            .loosely_on(On::CpuF32, |case| reaches(&Candle::cpu_f32(), case)),
+            .loosely_on_each(candles(cuda), |engine, case| reaches(engine, case)),
     ]
 }
 
@@ -53,36 +50,43 @@ fn pair(case: &mut Case) -> Result<(ModelCase, ModelCase)> {
     Ok((model, other))
 }
 
-/// Every coordinate of every tensor, within 1e-10 of the tensor's greatest.
-fn reverse(case: &mut Case) -> Result<()> {
+fn reverse(candle: &Candle, case: &mut Case) -> Result<()> {
     let (model, other) = pair(case)?;
-    let (_, found) = Candle::cpu_f64().gradients(&model)?;
-    let (_, expected) = gradients(&other)?;
-    let greatest = expected
-        .values()
-        .flatten()
-        .fold(0.0_f64, |most, x| most.max(x.abs()));
-    let describe = model.describe();
-    case.same(
-        found.keys().collect::<Vec<_>>(),
-        expected.keys().collect(),
-        || format!("{describe}: tensors with a gradient"),
+    let (_, found) = candle.gradients(&model)?;
+    coordinates(
+        case,
+        &model.describe(),
+        &found,
+        &gradients(&other)?,
+        candle.roundoff(),
     );
-    let tolerance = Tolerance::stated(
-        1e-10 * greatest,
-        format!("1e-10 of the greatest gradient, {greatest:.2e}"),
-    );
-    for (name, expected) in &expected {
-        let Some(found) = found.get(name) else {
-            continue;
-        };
-        for ((at, expected), found) in expected.indexed_iter().zip(found) {
+    Ok(())
+}
+
+/// Every coordinate of every tensor, within [`Tolerance::gradient`]; a tensor without a gradient has zeros.
+pub(crate) fn coordinates(
+    case: &mut Case,
+    describe: &str,
+    found: &TensorMap<f64>,
+    expected: &Gradients,
+    u: f64,
+) {
+    let (greatest, tokens) = (expected.greatest, expected.tokens);
+    for (name, expected, spread) in expected.iter() {
+        let zeros = ArrayD::zeros(expected.raw_dim());
+        let found = found.get(name).unwrap_or(&zeros);
+        case.same(found.shape(), expected.shape(), || {
+            format!("{describe}: {name}: shape")
+        });
+        for ((at, expected), (found, spread)) in
+            expected.indexed_iter().zip(found.iter().zip(spread))
+        {
+            let tolerance = Tolerance::gradient(*spread, greatest, tokens, u, f64::EPSILON / 2.0);
             case.close(*found, *expected, &tolerance, || {
                 format!("{describe}: {name} at {:?}", at.slice())
             });
         }
     }
-    Ok(())
 }
 
 /// ⟨g, s⟩ over one tensor.
@@ -120,8 +124,7 @@ fn loss<T: Real>(
 }
 
 /// Directions in sampled tensors: the engine's gradient and the dual numbers' derivative, within the latter's rounding bound and
-/// 2 u ‖∇L‖_∞ for each coordinate of the direction. The second term is what a backward pass may lose that forms a small factor from a
-/// rounded value (1 − λ from λ, near 1): it is accurate to u of the gradient, not of each of its components.
+/// 2 u G for each coordinate of the direction (see [`gradient_floor`]).
 fn dual(candle: &Candle, case: &mut Case) -> Result<()> {
     let (mut model, mut other) = pair(case)?;
     if case.control && candle.dtype == DType::BF16 {
@@ -131,10 +134,7 @@ fn dual(candle: &Candle, case: &mut Case) -> Result<()> {
         one.round(|x| candle.held(x));
     }
     let (_, found) = candle.gradients(&model)?;
-    let greatest = found
-        .values()
-        .flatten()
-        .fold(0.0_f64, |most, g| most.max(g.abs()));
+    let down = gradients(&model)?.greatest;
     let (u, v) = (candle.roundoff(), f64::EPSILON / 2.0);
     for _ in 0..4 {
         let (name, signs) = direction(case, &model)?;
@@ -142,8 +142,8 @@ fn dual(candle: &Candle, case: &mut Case) -> Result<()> {
         let constants = |x, s| Dual::new(Traced::constant(x), Traced::constant(s));
         let (traced, trace) = record(|| loss(&model, &name, &signs, constants));
         let mut tolerance = Tolerance::rounding(trace.conditioning(&[traced?.eps])[0], u, v);
-        tolerance.bound += 2.0 * u * greatest * signs.len() as f64;
-        tolerance.why += &format!(" + 2 u ‖∇L‖_∞ × {}", signs.len());
+        tolerance.bound += 2.0 * u * down * signs.len() as f64;
+        tolerance.why += &format!(" + 2 u G × {}, G = {down:.1e}", signs.len());
         let found = found.get(&name).map_or(f64::NAN, |g| along(g, &signs));
         let describe = model.describe();
         case.close(found, expected, &tolerance, || {
@@ -187,8 +187,8 @@ fn central(case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// No trainable tensor is cut off from the loss. In the control every branch's last matrix is zero, as B is at LoRA's start, so
-/// that what lies before it gets no gradient.
+/// No trainable tensor is cut off from the loss, but for the one that the loss does not depend on. In the control every branch's last
+/// matrix is zero, as B is at LoRA's start, so that what lies before it gets no gradient from the engine.
 fn reaches(engine: &dyn Engine, case: &mut Case) -> Result<()> {
     case.draw.force(Corner::Plain);
     let trainable: Vec<Method> = Method::ALL
@@ -199,28 +199,60 @@ fn reaches(engine: &dyn Engine, case: &mut Case) -> Result<()> {
     let backbone = model::backbone(&mut case.draw);
     let config = method::random(&mut case.draw, which);
     let mut model = ModelCase::of(&mut case.draw, backbone, config)?;
-    for row in &mut model.rows {
-        row.labels
-            .iter_mut()
-            .zip(&row.ids)
-            .for_each(|(label, id)| *label = i64::from(*id));
-    }
-    // a ReLU that is dead for every token has no gradient by right
+    model.label_all(&mut case.draw);
+    // by right there is no gradient where a gate or a tanh is saturated, and where a ReLU is dead for every token
+    model.change("", |x| 0.3 * x);
     model.change("adapter.down.bias", |x| x.abs() + 3.0);
+    let expected = gradients(&model)?;
     if case.control {
         [".b", "value.up", "adapter.up.weight", "prefix.up.weight"]
             .iter()
             .for_each(|end| model.change(end, |_| 0.0));
     }
     let (_, found) = engine.gradients(&model)?;
-    let describe = model.describe();
-    for name in model.adapter.keys() {
-        let greatest = found
-            .get(name)
-            .map_or(0.0, |g| g.iter().fold(0.0_f64, |most, x| most.max(x.abs())));
-        case.same(greatest > 0.0, true, || {
-            format!("{describe}: {name} has a gradient, the greatest {greatest:e}")
+    // softmax is blind to what shifts all scores of a query alike; only a point beside the text is not shifted with them
+    let blind = |name: &str| name.ends_with("lora.k.bias") && model.method.attention.is_none();
+    reached(
+        case,
+        &model.describe(),
+        &found,
+        &expected,
+        engine.roundoff(),
+        blind,
+    );
+    Ok(())
+}
+
+/// The gradient of every tensor stands above what rounding leaves of a zero, by the formula and by the engine; by the engine where its
+/// precision can tell, that is where the formula's is four times that at least. A tensor that `blind` names has the gradient 0 in both.
+pub(crate) fn reached(
+    case: &mut Case,
+    describe: &str,
+    found: &TensorMap<f64>,
+    expected: &Gradients,
+    u: f64,
+    blind: impl Fn(&str) -> bool,
+) {
+    let floor = |u: f64| {
+        let why = format!("2 u 8 √T G, u = {u:.2e}, G = {:.2e}", expected.greatest);
+        Tolerance::stated(gradient_floor(expected.greatest, expected.tokens, u), why)
+    };
+    let (exact, rounded) = (floor(f64::EPSILON / 2.0), floor(u));
+    for (name, formula) in &expected.tensors {
+        let (formula, engine) = (greatest(formula), found.get(name).map_or(0.0, greatest));
+        if blind(name) {
+            case.error(formula, &exact, || {
+                format!("{describe}: {name} by the formula")
+            });
+            case.error(engine, &rounded, || format!("{describe}: {name}"));
+            continue;
+        }
+        case.same(formula > exact.bound, true, || {
+            format!("{describe}: {name} has a gradient by the formula, the greatest {formula:e}")
+        });
+        let least = (formula / 2.0).min(2.0 * rounded.bound);
+        case.at_least(engine, least, &rounded, || {
+            format!("{describe}: the greatest gradient of {name}")
         });
     }
-    Ok(())
 }

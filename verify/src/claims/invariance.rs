@@ -17,24 +17,17 @@ use ndarray::{Array2, s};
 /// The claims of this file.
 #[must_use]
 pub fn claims(cuda: &Cuda) -> Vec<Claim> {
-    let mut causal = Claim::new("causal-all-methods").weighing(4, 13);
-    for engine in engines(cuda) {
-        let on = engine.on();
-        causal = causal.loosely_on(on, move |case| causality(engine.as_ref(), case));
-    }
-    let mut packing = Claim::new("batch-packing").weighing(4, 13);
-    for engine in candles(cuda) {
-        let on = engine.on();
-        packing = packing.loosely_on(on, move |case| packed(&engine, case));
-    }
-    let padding = Claim::new("padding-all-methods")
-        .weighing(4, 13)
-        .loosely_on(On::ReferenceF64, padded::<f64>)
-        .loosely_on(On::ReferenceF32, padded::<f32>);
     vec![
-        causal,
-        packing,
-        padding,
+        Claim::new("causal-all-methods")
+            .weighing(4, 13)
+            .loosely_on_each(engines(cuda), |engine, case| causality(engine, case)),
+        Claim::new("batch-packing")
+            .weighing(4, 13)
+            .loosely_on_each(candles(cuda), |engine, case| packed(engine, case)),
+        Claim::new("padding-all-methods")
+            .weighing(4, 13)
+            .loosely_on(On::ReferenceF64, padded::<f64>)
+            .loosely_on(On::ReferenceF32, padded::<f32>),
         Claim::new("inducer-local").real::<Local>(),
     ]
 }

@@ -2,45 +2,61 @@
 
 use super::models::equal;
 use crate::claim::{Case, Claim};
-use crate::engine::{Cuda, Engine, On, engines};
+use crate::engine::{Cuda, Engine, candles, engines};
 use crate::error::Result;
 use crate::random::{Draw, ModelCase, method, model};
 use inducer_gpu::Method;
-use inducer_reference::{AttentionConfig, Variant};
+use inducer_reference::{AdapterConfig, AttentionConfig, Projection, Variant};
 use ndarray::IxDyn;
-
-/// The claims of this file.
-#[must_use]
-pub fn claims(cuda: &Cuda) -> Vec<Claim> {
-    let steps: [(&'static str, Step); 6] = [
-        ("ladder-extension", extension),
-        ("ladder-adaptive", adaptive),
-        ("ladder-lora", lora),
-        ("ladder-mam", mam),
-        ("ladder-zero-value", zero_value),
-        ("ladder-own-tensors", own_tensors),
-    ];
-    steps.map(|(id, step)| on_engines(cuda, id, step)).into()
-}
 
 /// Two models that a claim says are the same function.
 type Step = fn(&mut Draw, bool) -> Result<(ModelCase, ModelCase)>;
 
-fn on_engines(cuda: &Cuda, id: &'static str, step: Step) -> Claim {
-    let check = move |engine: &dyn Engine, case: &mut Case| -> Result<()> {
-        let (left, right) = step(&mut case.draw, case.control)?;
-        equal(case, engine, &left, &right)
+/// Claims about whole models alone.
+const STEPS: [(&str, Step); 5] = [
+    ("ladder-extension", extension),
+    ("ladder-adaptive", adaptive),
+    ("ladder-lora", lora),
+    ("ladder-mam", mam),
+    ("ladder-own-tensors", own_tensors),
+];
+
+/// Identities of the reference that a restriction of whole models shows on the training engine: what is left is the backbone.
+const BACKBONE: [(&str, Step); 3] = [
+    ("eq08-zero-value", zero_value),
+    ("eq10-identity", zero_update),
+    ("prefix-empty", no_prefix),
+];
+
+/// The claims of this file.
+#[must_use]
+pub fn claims(cuda: &Cuda) -> Vec<Claim> {
+    let on_engines = |(id, step): (&'static str, Step)| {
+        Claim::new(id)
+            .weighing(4, 10)
+            .loosely_on_each(engines(cuda), move |engine, case| same(engine, case, step))
     };
-    let mut claim = Claim::new(id).weighing(4, 10);
-    for engine in engines(cuda) {
-        let on: On = engine.on();
-        claim = claim.loosely_on(on, move |case| check(engine.as_ref(), case));
-    }
+    STEPS.map(on_engines).into()
+}
+
+/// The claim, with a check on each device and scalar of the training engine if it is one of those whose restriction is the backbone.
+#[must_use]
+pub fn on_models(claim: Claim, cuda: &Cuda) -> Claim {
+    let Some((_, step)) = BACKBONE.into_iter().find(|(id, _)| *id == claim.id) else {
+        return claim;
+    };
     claim
+        .weighing(4, 10)
+        .loosely_on_each(candles(cuda), move |engine, case| same(engine, case, step))
+}
+
+fn same(engine: &dyn Engine, case: &mut Case, step: Step) -> Result<()> {
+    let (left, right) = step(&mut case.draw, case.control)?;
+    equal(case, engine, &left, &right)
 }
 
 /// The model with these tensors taken away, for another configuration.
-fn without(case: &ModelCase, method: inducer_reference::AdapterConfig, part: &str) -> ModelCase {
+fn without(case: &ModelCase, method: AdapterConfig, part: &str) -> ModelCase {
     let mut smaller = case.clone();
     smaller.method = method;
     smaller.adapter.retain(|name, _| !name.contains(part));
@@ -128,7 +144,7 @@ fn lora(draw: &mut Draw, control: bool) -> Result<(ModelCase, ModelCase)> {
             &["lora.q.b", "lora.q.bias"]
         },
     );
-    let config = inducer_reference::AdapterConfig {
+    let config = AdapterConfig {
         lora: None,
         ..with.method.clone()
     };
@@ -147,7 +163,7 @@ fn mam(draw: &mut Draw, control: bool) -> Result<(ModelCase, ModelCase)> {
             &["adapter.up.weight", "adapter.up.bias"]
         },
     );
-    let config = inducer_reference::AdapterConfig {
+    let config = AdapterConfig {
         ffn: None,
         ..with.method.clone()
     };
@@ -168,6 +184,46 @@ fn zero_value(draw: &mut Draw, control: bool) -> Result<(ModelCase, ModelCase)> 
         },
     );
     let smaller = without(&with, method::none(), ".inducer.");
+    Ok((with, smaller))
+}
+
+/// LoRA with B = 0 and b = 0 on any projections is the backbone.
+fn zero_update(draw: &mut Draw, control: bool) -> Result<(ModelCase, ModelCase)> {
+    let backbone = model::backbone(draw);
+    let targets: &[Projection] = draw.pick(&[
+        &[Projection::Q][..],
+        &[Projection::Q, Projection::V],
+        &[Projection::Q, Projection::K, Projection::V],
+    ]);
+    let config = AdapterConfig {
+        lora: Some(method::lora(draw, targets, true)),
+        ..method::none()
+    };
+    let mut with = ModelCase::of(draw, backbone, config)?;
+    for target in ["q", "k", "v"] {
+        with.change(&format!("lora.{target}.b"), |_| 0.0);
+        if !control {
+            with.change(&format!("lora.{target}.bias"), |_| 0.0);
+        }
+    }
+    let smaller = without(&with, method::none(), ".lora.");
+    Ok((with, smaller))
+}
+
+/// A prefix of length 0 is the backbone.
+fn no_prefix(draw: &mut Draw, control: bool) -> Result<(ModelCase, ModelCase)> {
+    let backbone = model::backbone(draw);
+    let config = AdapterConfig {
+        attention: Some(AttentionConfig::Prefix {
+            length: usize::from(control),
+            offset_positions: draw.chance(0.5),
+            reparametrisation: None,
+        }),
+        ..method::none()
+    };
+    let mut with = ModelCase::of(draw, backbone, config)?;
+    zero(&mut with, &["prefix.key", "prefix.value"]);
+    let smaller = without(&with, method::none(), ".prefix.");
     Ok((with, smaller))
 }
 

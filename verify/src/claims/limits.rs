@@ -20,14 +20,11 @@ use ndarray::{Array1, Array2};
 /// The claims of this file.
 #[must_use]
 pub fn claims(cuda: &Cuda) -> Vec<Claim> {
-    let mut hulls = Claim::new("nw-hull")
-        .loosely_on(On::ReferenceF64, hull::<f64>)
-        .loosely_on(On::ReferenceF32, hull::<f32>);
-    for engine in candles(cuda) {
-        hulls = hulls.loosely_on(engine.on(), move |case| hull_of(&engine, case));
-    }
     vec![
-        hulls,
+        Claim::new("nw-hull")
+            .loosely_on(On::ReferenceF64, hull::<f64>)
+            .loosely_on(On::ReferenceF32, hull::<f32>)
+            .loosely_on_each(candles(cuda), hull_of),
         Claim::new("nw-limits")
             .loosely_on(On::DoubleDouble, limits::<DoubleDouble>)
             .loosely_on(On::ReferenceF64, limits::<f64>),

@@ -2,7 +2,7 @@
 
 use crate::claim::{Case, Claim};
 use crate::engine::candle::array;
-use crate::engine::{Candle, Computed, Cuda, Engine, On, Reference, candles, conditioning, mixed};
+use crate::engine::{Candle, Computed, Cuda, Engine, On, Reference, conditioning, training};
 use crate::error::Result;
 use crate::random::{Draw, ModelCase, method, model};
 use crate::tolerance::{Conditioning, Tolerance};
@@ -13,18 +13,16 @@ use ndarray::{Array2, Dimension};
 /// The claims of this file.
 #[must_use]
 pub fn claims(cuda: &Cuda) -> Vec<Claim> {
-    let mut agree = Claim::new("models-agree").weighing(2, 26);
-    for engine in candles(cuda).into_iter().chain(mixed(cuda)) {
-        let on = engine.on();
-        agree = agree.on(on, move |case| agrees(&engine, case));
-    }
-    agree = agree.on(On::ReferenceF32, |case| {
-        agrees(&Reference::<f32>::new(), case)
-    });
-    let reparametrised = Claim::new("prefix-reparametrised").weighing(4, 8);
     vec![
-        agree,
-        reparametrised.loosely_on(On::CpuF32, reparametrisation),
+        Claim::new("models-agree")
+            .weighing(2, 26)
+            .on_each(training(cuda), |engine, case| agrees(engine, case))
+            .on_each(vec![Reference::<f32>::new()], |engine, case| {
+                agrees(engine, case)
+            }),
+        Claim::new("prefix-reparametrised")
+            .weighing(4, 8)
+            .loosely_on(On::CpuF32, reparametrisation),
     ]
 }
 

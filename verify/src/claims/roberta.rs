@@ -1,10 +1,11 @@
 //! RoBERTa with its classification head and every method: reference and engine agree on logits, loss and gradients, and padding changes
 //! nothing.
 
+use super::gradients::coordinates;
 use crate::claim::{Case, Claim};
 use crate::engine::candle::array;
-use crate::engine::reference::lift_all;
-use crate::engine::{Candle, Cuda, Engine, On, candles, mixed};
+use crate::engine::reference::{Gradients, gradients_of, lift_all};
+use crate::engine::{Candle, Cuda, Engine, On, candles, training};
 use crate::error::Result;
 use crate::random::model::tensor;
 use crate::random::{Corner, Draw, method};
@@ -25,24 +26,19 @@ use std::collections::BTreeMap;
 /// The claims of this file.
 #[must_use]
 pub fn claims(cuda: &Cuda) -> Vec<Claim> {
-    let mut agree = Claim::new("roberta-agree").weighing(4, 26);
-    for candle in candles(cuda) {
-        agree = agree.on(candle.on(), move |case| agrees(&candle, case));
-    }
-    for candle in mixed(cuda) {
-        agree = agree.on(candle.on(), move |case| agrees(&candle, case));
-    }
-    let mut packing = Claim::new("roberta-packing").weighing(4, 13);
-    for candle in candles(cuda) {
-        packing = packing.loosely_on(candle.on(), move |case| packed(&candle, case));
-    }
     vec![
-        agree,
+        Claim::new("roberta-agree")
+            .weighing(4, 26)
+            .on_each(training(cuda), agrees),
         Claim::new("roberta-gradients")
             .weighing(4, 26)
-            .loosely_on(On::CpuF64, gradients)
-            .loosely_on(On::CpuF32, |case| directions(&Candle::cpu_f32(), case)),
-        packing,
+            .on_each(candles(cuda), gradients),
+        Claim::new("roberta-gradients-dual")
+            .weighing(8, 13)
+            .on_each(training(cuda), directions),
+        Claim::new("roberta-packing")
+            .weighing(4, 13)
+            .loosely_on_each(candles(cuda), packed),
         Claim::new("roberta-padding")
             .weighing(4, 13)
             .loosely_on(On::ReferenceF64, padded::<f64>)
@@ -204,6 +200,29 @@ impl Classified {
         Ok(self.compute(adapter)?.loss)
     }
 
+    /// Numbers that the engine holds.
+    fn round(&mut self, candle: &Candle) {
+        for x in self.weights.values_mut().chain(self.adapter.values_mut()) {
+            x.mapv_inplace(|x| candle.held(x));
+        }
+    }
+
+    /// The engine's gradients.
+    fn backward(&self, candle: &Candle) -> Result<TensorMap<f64>> {
+        let engine = self.engine(candle)?;
+        let (_, found) = engine.gradients(&self.batch(), self.options())?;
+        let arrays = found.iter().map(|(name, g)| Ok((name.clone(), array(g)?)));
+        arrays.collect()
+    }
+
+    /// The reference's.
+    fn gradients(&self) -> Result<Gradients> {
+        let tokens = self.rows.iter().map(|(ids, _)| ids.len()).sum();
+        gradients_of(&self.adapter, tokens, |adapter| {
+            Ok(self.compute(adapter.clone())?.loss)
+        })
+    }
+
     fn lifted<T: Real>(&self) -> TensorMap<T> {
         lift_all(&self.adapter, |_, _, x| T::from_f64(x))
     }
@@ -262,9 +281,7 @@ impl Classified {
 
 fn agrees(candle: &Candle, case: &mut Case) -> Result<()> {
     let mut model = Classified::random(&mut case.draw);
-    let held = |x: &mut ArrayD<f64>| x.mapv_inplace(|x| candle.held(x));
-    model.weights.values_mut().for_each(held);
-    model.adapter.values_mut().for_each(held);
+    model.round(candle);
     let other = match (case.control, candle.dtype) {
         // its bound is too wide for one term
         (true, DType::BF16) => model.without_attention(),
@@ -301,63 +318,42 @@ fn agrees(candle: &Candle, case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// Every coordinate of every tensor, within 1e-10 of the greatest; tensors that the loss does not depend on have none or zeros.
-fn gradients(case: &mut Case) -> Result<()> {
+/// A model, and what the reference is given (in the control with one term changed).
+fn pair(case: &mut Case) -> (Classified, Classified) {
     let model = Classified::random(&mut case.draw);
-    let other = if case.control {
-        model.sabotaged()
-    } else {
-        model.clone()
+    let other = match case.control {
+        true => model.sabotaged(),
+        false => model.clone(),
     };
-    let candle = Candle::cpu_f64();
-    let (_, found) = model
-        .engine(&candle)?
-        .gradients(&model.batch(), model.options())?;
-    let expected = reverse(&other)?;
-    let greatest = expected
-        .values()
-        .flatten()
-        .fold(0.0_f64, |most, x| most.max(x.abs()));
-    let tolerance = Tolerance::stated(
-        1e-10 * greatest,
-        format!("1e-10 of the greatest gradient, {greatest:.2e}"),
+    (model, other)
+}
+
+/// Every coordinate of every tensor; tensors that the loss does not depend on have none or zeros.
+fn gradients(candle: &Candle, case: &mut Case) -> Result<()> {
+    let (model, other) = pair(case);
+    let found = model.backward(candle)?;
+    coordinates(
+        case,
+        &model.describe(),
+        &found,
+        &other.gradients()?,
+        candle.roundoff(),
     );
-    let describe = model.describe();
-    for (name, expected) in &expected {
-        let found = match found.get(name) {
-            Some(g) => array(g)?,
-            None => ArrayD::zeros(expected.raw_dim()),
-        };
-        for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
-            case.close(*found, *expected, &tolerance, || {
-                format!("{describe}: {name}, element {index}")
-            });
-        }
-    }
     Ok(())
 }
 
-/// Directions in sampled tensors: the engine's gradient in single precision and the dual numbers' derivative, within the latter's
-/// rounding bound and 2 u ‖∇L‖_∞ for each coordinate of the direction (see `gradients-dual`).
+/// Directions in sampled tensors: the engine's gradient and the dual numbers' derivative, within the latter's rounding bound and 2 u G for
+/// each coordinate of the direction (see `gradients-dual`).
 fn directions(candle: &Candle, case: &mut Case) -> Result<()> {
-    let model = Classified::random(&mut case.draw);
-    let other = if case.control {
-        model.sabotaged()
-    } else {
-        model.clone()
-    };
-    let (_, found) = model
-        .engine(candle)?
-        .gradients(&model.batch(), model.options())?;
-    let found: TensorMap<f64> = found
-        .iter()
-        .map(|(name, g)| Ok((name.clone(), array(g)?)))
-        .collect::<Result<_>>()?;
-    let greatest = found
-        .values()
-        .flatten()
-        .fold(0.0_f64, |most, g| most.max(g.abs()));
-    let u = candle.roundoff();
+    let (mut model, mut other) = pair(case);
+    if case.control && candle.dtype == DType::BF16 {
+        // its bound is too wide for one term
+        other.adapter.values_mut().for_each(|x| *x *= -3.0);
+    }
+    model.round(candle);
+    other.round(candle);
+    let found = model.backward(candle)?;
+    let (u, down) = (candle.roundoff(), model.gradients()?.greatest);
     let names: Vec<&String> = found.keys().collect();
     for _ in 0..2 {
         let name = names[case.draw.size(0, names.len() - 1)];
@@ -370,8 +366,8 @@ fn directions(candle: &Candle, case: &mut Case) -> Result<()> {
         });
         let mut tolerance =
             Tolerance::rounding(trace.conditioning(&[traced?.eps])[0], u, f64::EPSILON / 2.0);
-        tolerance.bound += 2.0 * u * greatest * signs.len() as f64;
-        tolerance.why += &format!(" + 2 u ‖∇L‖_∞ × {}", signs.len());
+        tolerance.bound += 2.0 * u * down * signs.len() as f64;
+        tolerance.why += &format!(" + 2 u G × {}, G = {down:.1e}", signs.len());
         let slope: f64 = found[name].iter().zip(&signs).map(|(g, s)| g * s).sum();
         let describe = model.describe();
         case.close(slope, expected, &tolerance, || {
@@ -404,28 +400,6 @@ fn packed(candle: &Candle, case: &mut Case) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Reverse mode over the reference.
-fn reverse(model: &Classified) -> Result<TensorMap<f64>> {
-    let mut variables: BTreeMap<String, Vec<Traced>> = BTreeMap::new();
-    let (computed, trace) = record(|| {
-        let adapter = lift_all(&model.adapter, |name, _, x| {
-            let variable = Traced::variable(x);
-            variables.entry(name.to_owned()).or_default().push(variable);
-            variable
-        });
-        model.compute(adapter)
-    });
-    let all: Vec<Traced> = variables.values().flatten().copied().collect();
-    let mut gradient = trace.gradient(computed?.loss, &all).into_iter();
-    let mut result = TensorMap::new();
-    for name in variables.keys() {
-        let shape = model.adapter[name].raw_dim();
-        let values = gradient.by_ref().take(model.adapter[name].len()).collect();
-        result.insert(name.clone(), ArrayD::from_shape_vec(shape, values)?);
-    }
-    Ok(result)
 }
 
 /// Masked padding behind a row changes no class score. In the control the padding is not masked.

@@ -48,14 +48,13 @@ pub const FORMS: [(&str, Term); 20] = [
 
 /// The claim, with a check on each device and scalar of the training engine if it is one of [`FORMS`].
 #[must_use]
-pub fn on_models(mut claim: Claim, cuda: &Cuda) -> Claim {
+pub fn on_models(claim: Claim, cuda: &Cuda) -> Claim {
     let Some((_, term)) = FORMS.iter().find(|(id, _)| *id == claim.id) else {
         return claim;
     };
-    for engine in candles(cuda) {
-        claim = claim.rarely_on(engine.on(), move |case| stands(&engine, case, *term));
-    }
     claim
+        .weighing(8, 13)
+        .loosely_on_each(candles(cuda), |engine, case| stands(engine, case, *term))
 }
 
 /// The claims of this file.
@@ -64,12 +63,9 @@ pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     let mut claims: Vec<Claim> = TERMS
         .iter()
         .map(|(id, term)| {
-            let mut claim = Claim::new(id).weighing(8, 13);
-            for engine in engines(cuda) {
-                let on = engine.on();
-                claim = claim.loosely_on(on, move |case| stands(engine.as_ref(), case, *term));
-            }
-            claim
+            Claim::new(id)
+                .weighing(8, 13)
+                .loosely_on_each(engines(cuda), |engine, case| stands(engine, case, *term))
         })
         .collect();
     claims.push(Claim::new("term-widths-count").loosely_on(On::Integers, widths));

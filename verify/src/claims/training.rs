@@ -1,11 +1,10 @@
 //! Training changes what it may and nothing else, and a stop changes nothing.
 
 use crate::claim::{Case, Claim};
-use crate::engine::candle::{array, pack};
-use crate::engine::{Candle, Engine as _, On};
+use crate::engine::candle::{array, nearest_bf16, pack};
+use crate::engine::{Candle, Cuda, mixed, training};
 use crate::error::{Error, Result};
 use crate::random::{Corner, ModelCase, model};
-use candle_core::Device;
 use inducer_datasets::batch::Batch;
 use inducer_gpu::train::{Data, Event, TrainConfig, train};
 use inducer_gpu::{Method, Model};
@@ -14,28 +13,18 @@ use std::path::Path;
 
 /// The claims of this file.
 #[must_use]
-pub fn claims() -> Vec<Claim> {
-    let stays = |engine: fn() -> Candle| move |case: &mut Case| frozen(&engine(), case);
-    let same = |engine: fn() -> Candle| move |case: &mut Case| resumed(&engine(), case);
+pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     vec![
         Claim::new("frozen-stays")
             .weighing(4, 12)
-            .loosely_on(On::CpuF64, stays(Candle::cpu_f64))
-            .loosely_on(On::CpuF32, stays(Candle::cpu_f32))
-            .loosely_on(On::CpuBf16, stays(bf16)),
+            .loosely_on_each(training(cuda), frozen),
         Claim::new("mixed-masters")
             .weighing(4, 12)
-            .loosely_on(On::CpuBf16, masters),
+            .loosely_on_each(mixed(cuda), masters),
         Claim::new("resume-identical")
             .weighing(4, 12)
-            .loosely_on(On::CpuF64, same(Candle::cpu_f64))
-            .loosely_on(On::CpuF32, same(Candle::cpu_f32))
-            .loosely_on(On::CpuBf16, same(bf16)),
+            .loosely_on_each(training(cuda), resumed),
     ]
-}
-
-fn bf16() -> Candle {
-    Candle::bf16(&Device::Cpu)
 }
 
 /// A few batches, another order in every epoch.
@@ -66,7 +55,7 @@ fn task(case: &mut Case) -> Result<(ModelCase, Few)> {
     let which = trainable[case.draw.index % trainable.len()];
     let mut model = ModelCase::with(&mut case.draw, which)?;
     // numbers that every engine holds, so that none rounds what it is given
-    model.round(|x| bf16().held(x));
+    model.round(nearest_bf16);
     let batches = (0..3).map(|_| {
         let mut rows = model::rows(&mut case.draw, model.ids());
         rows.iter_mut()
@@ -143,10 +132,10 @@ fn frozen(engine: &Candle, case: &mut Case) -> Result<()> {
 
 /// In mixed precision steps that bf16 cannot resolve still change every trained tensor, since it is kept in f32. In the control the tensors
 /// are rounded to bf16, as a model that kept them so would have done.
-fn masters(case: &mut Case) -> Result<()> {
+fn masters(engine: &Candle, case: &mut Case) -> Result<()> {
     let (mut given, data) = task(case)?;
     given.change("adapter.down.bias", |x| x.abs() + 3.0);
-    let mut model = bf16().model(&given)?;
+    let mut model = engine.model(&given)?;
     let before = trained(&model)?;
     let config = TrainConfig {
         learning_rate: 1e-6,
@@ -157,7 +146,7 @@ fn masters(case: &mut Case) -> Result<()> {
     if case.control {
         after
             .values_mut()
-            .for_each(|x| x.mapv_inplace(|x| bf16().held(x)));
+            .for_each(|x| x.mapv_inplace(nearest_bf16));
     }
     let describe = given.describe();
     for (name, before) in &before {

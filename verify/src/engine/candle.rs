@@ -138,11 +138,16 @@ pub fn options(case: &ModelCase) -> LossOptions {
     }
 }
 
+/// The nearest number in `bf16`.
+pub(crate) fn nearest_bf16(x: f64) -> f64 {
+    half::bf16::from_f64(x).to_f64()
+}
+
 impl Engine for Candle {
     /// In mixed precision the nearest number of bf16. (The others are given numbers of f32.)
     fn held(&self, x: f64) -> f64 {
         match self.dtype {
-            DType::BF16 => half::bf16::from_f64(x).to_f64(),
+            DType::BF16 => nearest_bf16(x),
             _ => x,
         }
     }

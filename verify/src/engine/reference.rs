@@ -4,12 +4,11 @@ use super::{Computed, Engine, On};
 use crate::error::{Error, Result};
 use crate::random::model::{ModelCase, REPARAMETRISATION};
 use crate::tolerance::Conditioning;
-use crate::traced::{Traced, record};
+use crate::traced::{Backward, Traced, backward, record};
 use inducer_reference::attention::Linear;
 use inducer_reference::prefix::Reparametrised;
 use inducer_reference::{Adapter, Gpt2, Real, TensorMap, cross_entropy, shift_labels};
 use ndarray::{Array1, Array2, ArrayD, Ix1, Ix2};
-use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 /// The reference on one scalar.
@@ -133,26 +132,79 @@ pub fn compute<T: Real>(case: &ModelCase) -> Result<Computed<T>> {
 ///
 /// # Errors
 /// The reference refuses model or batch; the batch has no label.
-pub fn gradients(case: &ModelCase) -> Result<(f64, TensorMap<f64>)> {
-    let mut variables: BTreeMap<String, Vec<Traced>> = BTreeMap::new();
-    let (computed, trace) = record(|| {
-        let adapter = lift_all(&case.adapter, |name, _, x| {
+pub fn gradients(case: &ModelCase) -> Result<Gradients> {
+    let tokens = case.rows.iter().map(|row| row.ids.len()).sum();
+    gradients_of(&case.adapter, tokens, |adapter| {
+        compute_with(case, adapter)?.loss.ok_or_else(no_label)
+    })
+}
+
+/// What a backward pass over a formula gives.
+pub struct Gradients {
+    /// The loss.
+    pub loss: f64,
+    /// Its gradient with respect to every tensor.
+    pub tensors: TensorMap<f64>,
+    /// How far rounding moves each coordinate, per unit of round-off ([`Trace::spreads`](crate::traced::Trace::spreads)).
+    pub spread: TensorMap<f64>,
+    /// G, the greatest number that the pass brings down ([`Backward::greatest`](crate::traced::Backward::greatest)).
+    pub greatest: f64,
+    /// T, the number of tokens.
+    pub tokens: usize,
+}
+
+impl Gradients {
+    /// Of every tensor: name, gradient and spread.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &ArrayD<f64>, &ArrayD<f64>)> {
+        let pairs = self.tensors.iter().zip(self.spread.values());
+        pairs.map(|((name, gradient), spread)| (name, gradient, spread))
+    }
+}
+
+/// ‖g‖_∞.
+#[must_use]
+pub fn greatest(gradient: &ArrayD<f64>) -> f64 {
+    gradient.iter().fold(0.0, |most, g| most.max(g.abs()))
+}
+
+/// The gradients with respect to `tensors` of any formula that gives a loss.
+///
+/// # Errors
+/// The formula's own.
+pub fn gradients_of(
+    tensors: &TensorMap<f64>,
+    tokens: usize,
+    formula: impl FnOnce(&TensorMap<Traced>) -> Result<Traced>,
+) -> Result<Gradients> {
+    let mut variables = Vec::new();
+    let (passed, trace) = record(|| {
+        let lifted = lift_all(tensors, |_, _, x| {
             let variable = Traced::variable(x);
-            variables.entry(name.to_owned()).or_default().push(variable);
+            variables.push(variable);
             variable
         });
-        compute_with(case, &adapter)
+        let loss = formula(&lifted)?;
+        Ok::<_, Error>((loss, backward(loss, &variables)))
     });
-    let loss = computed?.loss.ok_or_else(no_label)?;
-    let all: Vec<Traced> = variables.values().flatten().copied().collect();
-    let mut gradient = trace.gradient(loss, &all).into_iter();
-    let mut result = TensorMap::new();
-    for name in variables.keys() {
-        let shape = case.adapter[name].raw_dim();
-        let values = gradient.by_ref().take(case.adapter[name].len()).collect();
-        result.insert(name.clone(), ArrayD::from_shape_vec(shape, values)?);
-    }
-    Ok((loss.value(), result))
+    let (loss, Backward { gradient, greatest }) = passed?;
+    let values = gradient.iter().map(|g| g.value()).collect();
+    Ok(Gradients {
+        loss: loss.value(),
+        tensors: shaped(tensors, values)?,
+        spread: shaped(tensors, trace.spreads(&gradient))?,
+        greatest,
+        tokens,
+    })
+}
+
+/// Numbers in the order of the tensors, as tensors.
+fn shaped(like: &TensorMap<f64>, numbers: Vec<f64>) -> Result<TensorMap<f64>> {
+    let mut rest = numbers.into_iter();
+    let one = |(name, tensor): (&String, &ArrayD<f64>)| {
+        let own = rest.by_ref().take(tensor.len()).collect();
+        Ok((name.clone(), ArrayD::from_shape_vec(tensor.raw_dim(), own)?))
+    };
+    like.iter().map(one).collect()
 }
 
 pub(crate) fn no_label() -> Error {
@@ -211,6 +263,7 @@ impl<T: Real> Engine for Reference<T> {
     }
 
     fn gradients(&self, case: &ModelCase) -> Result<(f64, TensorMap<f64>)> {
-        gradients(case)
+        let found = gradients(case)?;
+        Ok((found.loss, found.tensors))
     }
 }

@@ -3,7 +3,7 @@
 use super::{Engined, Formula, Points, Tensors};
 use crate::backbone;
 use crate::engine::candle::{array, options, pack};
-use crate::engine::reference::{lift_all, no_label};
+use crate::engine::reference::{Gradients, gradients_of, lift_all, no_label};
 use crate::engine::{Candle, Computed};
 use crate::error::Result;
 use crate::random::{Draw, ModelCase, TextRow, method, model};
@@ -16,7 +16,6 @@ use inducer_reference::gpt2::Block;
 use inducer_reference::visible::Visible;
 use inducer_reference::{Gpt2, Real, TensorMap, cross_entropy, shift_labels};
 use ndarray::{Array2, Array3, ArrayD, Axis, Ix2, IxDyn};
-use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 /// A frozen model with its batch, and the variant's tensors.
@@ -183,23 +182,11 @@ impl<R: Formula> Own<R> {
     ///
     /// # Errors
     /// As [`Own::formula`]; no position is labelled.
-    pub fn gradients(&self) -> Result<TensorMap<f64>> {
-        let mut variables: BTreeMap<String, Vec<Traced>> = BTreeMap::new();
-        let (computed, trace) = record(|| {
-            let tensors = lift_all(&self.tensors, |name, _, x| {
-                let variable = Traced::variable(x);
-                variables.entry(name.to_owned()).or_default().push(variable);
-                variable
-            });
-            self.formula(&tensors)
-        });
-        let loss = computed?.loss.ok_or_else(no_label)?;
-        let of = |(name, own): (&String, &Vec<Traced>)| {
-            let values = trace.gradient(loss, own);
-            let shape = self.tensors[name].raw_dim();
-            Ok((name.clone(), ArrayD::from_shape_vec(shape, values)?))
-        };
-        variables.iter().map(of).collect()
+    pub fn gradients(&self) -> Result<Gradients> {
+        let tokens = self.model.rows.iter().map(|row| row.ids.len()).sum();
+        gradients_of(&self.tensors, tokens, |tensors| {
+            self.formula(tensors)?.loss.ok_or_else(no_label)
+        })
     }
 
     /// The engine's model with the part in every layer.

@@ -137,6 +137,21 @@ impl ModelCase {
         (self.backbone.vocab_size + self.special()) as u32
     }
 
+    /// Every token of every row is a label, and every row has three tokens at least: some labelled token sees a second key.
+    pub fn label_all(&mut self, draw: &mut Draw) {
+        let ids = self.ids();
+        for row in &mut self.rows {
+            let n = row.ids.len();
+            let longer = row_of(draw, ids, row.segments.is_some(), 3_usize.saturating_sub(n));
+            row.ids.extend(longer.ids);
+            row.segments
+                .iter_mut()
+                .zip(longer.segments)
+                .for_each(|(own, new)| own.extend(new));
+            row.labels = row.ids.iter().map(|id| i64::from(*id)).collect();
+        }
+    }
+
     /// This model on these rows.
     #[must_use]
     pub fn on(&self, rows: Vec<TextRow>) -> Self {

@@ -1,6 +1,6 @@
 //! The operations of traced numbers: each leaves its result with its local derivatives on the tape.
 
-use super::{NONE, Traced, push};
+use super::{NONE, Op, Traced, push};
 use inducer_reference::{Field, Real};
 use ndarray::ScalarOperand;
 use num_traits::{One, Zero};
@@ -26,7 +26,7 @@ impl Add for Traced {
                 },
                 x,
             ) => x,
-            (x, y) => push(x.value + y.value, [x.node, y.node], [1.0, 1.0], 1.0, true),
+            (x, y) => push(Op::Add, x.value + y.value, [x.node, y.node], [1.0, 1.0]),
         }
     }
 }
@@ -35,11 +35,10 @@ impl Sub for Traced {
     type Output = Self;
     fn sub(self, other: Self) -> Self {
         push(
+            Op::Sub,
             self.value - other.value,
             [self.node, other.node],
             [1.0, -1.0],
-            1.0,
-            true,
         )
     }
 }
@@ -47,7 +46,7 @@ impl Sub for Traced {
 impl Neg for Traced {
     type Output = Self;
     fn neg(self) -> Self {
-        self.unary(-self.value, -1.0, 0.0)
+        self.unary(Op::Neg, -self.value, -1.0)
     }
 }
 
@@ -55,11 +54,10 @@ impl Mul for Traced {
     type Output = Self;
     fn mul(self, other: Self) -> Self {
         push(
+            Op::Mul,
             self.value * other.value,
             [self.node, other.node],
             [other.value, self.value],
-            1.0,
-            false,
         )
     }
 }
@@ -69,11 +67,10 @@ impl Div for Traced {
     fn div(self, other: Self) -> Self {
         let quotient = self.value / other.value;
         push(
+            Op::Div,
             quotient,
             [self.node, other.node],
             [1.0 / other.value, -quotient / other.value],
-            1.0,
-            false,
         )
     }
 }
@@ -117,22 +114,22 @@ impl Real for Traced {
     }
     fn exp(self) -> Self {
         let value = self.value.exp();
-        self.unary(value, value, 4.0)
+        self.unary(Op::Exp, value, value)
     }
     fn ln(self) -> Self {
-        self.unary(self.value.ln(), 1.0 / self.value, 4.0)
+        self.unary(Op::Ln, self.value.ln(), 1.0 / self.value)
     }
     fn sqrt(self) -> Self {
         let value = self.value.sqrt();
-        self.unary(value, 0.5 / value, 1.0)
+        self.unary(Op::Sqrt, value, 0.5 / value)
     }
     fn tanh(self) -> Self {
         let value = self.value.tanh();
-        self.unary(value, 1.0 - value * value, 8.0)
+        self.unary(Op::Tanh, value, 1.0 - value * value)
     }
     fn erf(self) -> Self {
         let slope = 2.0 / std::f64::consts::PI.sqrt() * (-self.value * self.value).exp();
-        self.unary(<f64 as Real>::erf(self.value), slope, 4.0)
+        self.unary(Op::Erf, <f64 as Real>::erf(self.value), slope)
     }
     fn pi() -> Self {
         Self::constant(std::f64::consts::PI)
