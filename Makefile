@@ -25,4 +25,4 @@ bench-peers: setup
 mutants: setup
 	cargo mutants -p inducer-reference
 	cargo mutants -p inducer-gpu --no-config --profile mutants -f 'gpu/src/ops/*.rs' -e gpu/src/ops/testing.rs -- --lib
-	cargo mutants -p inducer-gpu --no-config --profile mutants -f 'gpu/src/parts/*.rs' --test-package inducer-verify --baseline skip --timeout 300 -- --test claims -- models_agree gradients_reverse roberta_agree prefix_reparametrised frozen_stays
+	cargo mutants -p inducer-gpu --no-config --profile mutants -f 'gpu/src/parts/*.rs' --test-package inducer-verify --baseline skip --timeout 300 -- --test claims -- models_agree gradients_reverse roberta_agree prefix_reparametrised prefix_empty frozen_stays

@@ -265,7 +265,9 @@ impl Claim {
         run: impl Fn(&E, &mut Case) -> Result<()> + Copy + Send + Sync + 'static,
     ) -> Self {
         engines.into_iter().fold(self, |claim, engine| {
-            claim.on(engine.on(), move |case| run(&engine, case))
+            claim.on(engine.on(), move |case| {
+                engine.within(&mut || run(&engine, case))
+            })
         })
     }
 
@@ -277,7 +279,9 @@ impl Claim {
         run: impl Fn(&E, &mut Case) -> Result<()> + Copy + Send + Sync + 'static,
     ) -> Self {
         engines.into_iter().fold(self, |claim, engine| {
-            claim.loosely_on(engine.on(), move |case| run(&engine, case))
+            claim.loosely_on(engine.on(), move |case| {
+                engine.within(&mut || run(&engine, case))
+            })
         })
     }
 

@@ -38,6 +38,9 @@ pub enum On {
     /// The engine on the CPU in `f32`.
     #[serde(rename = "cpu f32")]
     CpuF32,
+    /// The engine on the CPU in `f64` without its kernels: the operations on tensors that a GPU runs.
+    #[serde(rename = "cpu tensors")]
+    CpuTensors,
     /// The engine on the CPU in mixed precision: products in `bf16`, sums and trained tensors in `f32`.
     #[serde(rename = "cpu bf16")]
     CpuBf16,
@@ -61,6 +64,7 @@ impl On {
             Self::ReferenceF32 => "reference f32",
             Self::CpuF64 => "cpu f64",
             Self::CpuF32 => "cpu f32",
+            Self::CpuTensors => "cpu tensors",
             Self::CpuBf16 => "cpu bf16",
             Self::CudaF32 => "cuda f32",
             Self::CudaBf16 => "cuda bf16",
@@ -103,6 +107,14 @@ pub trait Engine: Send + Sync {
     /// Its unit round-off.
     fn roundoff(&self) -> f64;
 
+    /// Runs a whole check as this engine runs: on one thread and with a thread's switches where it needs them.
+    ///
+    /// # Errors
+    /// Those of the check.
+    fn within(&self, run: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        run()
+    }
+
     /// The nearest number that it can be given without rounding.
     fn held(&self, x: f64) -> f64 {
         x
@@ -128,6 +140,10 @@ impl Engine for Box<dyn Engine> {
 
     fn roundoff(&self) -> f64 {
         self.as_ref().roundoff()
+    }
+
+    fn within(&self, run: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        self.as_ref().within(run)
     }
 
     fn held(&self, x: f64) -> f64 {
@@ -201,7 +217,7 @@ pub fn mixed(cuda: &Cuda) -> Vec<Candle> {
 /// The training engine by scalar and device.
 #[must_use]
 pub fn candles(cuda: &Cuda) -> Vec<Candle> {
-    let mut all = vec![Candle::cpu_f64(), Candle::cpu_f32()];
+    let mut all = vec![Candle::cpu_f64(), Candle::cpu_f32(), Candle::tensors()];
     if let Cuda::Present(device) = cuda {
         all.push(Candle::cuda_f32(device));
     }

@@ -18,7 +18,7 @@ use std::cell::RefCell;
 
 const NONE: u32 = u32::MAX;
 /// Results whose adjoints are carried through the tape together.
-const LANES: usize = 8;
+const LANES: usize = 16;
 /// Random errors that are carried through the tape together.
 const SAMPLES: usize = 16;
 
@@ -165,20 +165,35 @@ fn roundings(nodes: &[Node]) -> Vec<(f64, f64)> {
 }
 
 impl Trace {
-    /// Adjoints of up to [`LANES`] results, from the last of them to the tape's beginning.
-    fn adjoints(&self, outputs: &[Traced]) -> Vec<[f64; LANES]> {
-        let last = outputs
-            .iter()
-            .filter(|y| y.node != NONE)
-            .map(|y| y.node as usize + 1)
-            .max()
-            .unwrap_or(0);
-        let mut adjoints = vec![[0.0; LANES]; last];
-        for (lane, output) in outputs.iter().enumerate().filter(|(_, y)| y.node != NONE) {
+    /// How rounding errors reach each of these results.
+    #[must_use]
+    pub fn conditioning(&self, outputs: &[Traced]) -> Vec<Conditioning> {
+        let mut adjoints = vec![[0.0; LANES]; self.nodes.len()];
+        outputs
+            .chunks(LANES)
+            .flat_map(|chunk| self.conditioning_of(chunk, &mut adjoints))
+            .collect()
+    }
+
+    /// Of up to [`LANES`] results, whose adjoints are carried from the last of them to the tape's beginning. `adjoints` is zero before and
+    /// after.
+    fn conditioning_of(
+        &self,
+        outputs: &[Traced],
+        adjoints: &mut [[f64; LANES]],
+    ) -> Vec<Conditioning> {
+        let made = || outputs.iter().enumerate().filter(|(_, y)| y.node != NONE);
+        let last = made().map(|(_, y)| y.node as usize + 1).max().unwrap_or(0);
+        for (lane, output) in made() {
             adjoints[output.node as usize][lane] += 1.0;
         }
+        let (mut worst, mut squares, mut counts) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+        let mut absolute = [0.0; LANES];
         for k in (0..last).rev() {
-            let own = adjoints[k];
+            let own = std::mem::take(&mut adjoints[k]);
+            if own == [0.0; LANES] {
+                continue;
+            }
             let node = &self.nodes[k];
             for (parent, partial) in node.parents.into_iter().zip(node.partials) {
                 if parent != NONE {
@@ -187,32 +202,16 @@ impl Trace {
                     }
                 }
             }
-        }
-        adjoints
-    }
-
-    /// How rounding errors reach each of these results.
-    #[must_use]
-    pub fn conditioning(&self, outputs: &[Traced]) -> Vec<Conditioning> {
-        outputs
-            .chunks(LANES)
-            .flat_map(|chunk| self.conditioning_of(chunk))
-            .collect()
-    }
-
-    fn conditioning_of(&self, outputs: &[Traced]) -> Vec<Conditioning> {
-        let (mut worst, mut squares, mut counts) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
-        let mut absolute = [0.0; LANES];
-        for (adjoint, (count, magnitude)) in self.adjoints(outputs).iter().zip(&self.rounded) {
-            if *count == 0.0 {
+            let (count, magnitude) = self.rounded[k];
+            if count == 0.0 {
                 continue;
             }
             for lane in 0..LANES {
-                let one = adjoint[lane].abs() * magnitude;
+                let one = own[lane].abs() * magnitude;
                 worst[lane] += count * one;
                 squares[lane] += count * one * one;
-                counts[lane] += if one > 0.0 { *count } else { 0.0 };
-                absolute[lane] += count * adjoint[lane].abs();
+                counts[lane] += if one > 0.0 { count } else { 0.0 };
+                absolute[lane] += count * own[lane].abs();
             }
         }
         let of = |lane| Conditioning {

@@ -29,6 +29,7 @@ use crate::error::Result;
 use candle_core::{DType, Device, Shape, Storage, StorageRef, Tensor};
 use elem::Elem;
 use std::cell::Cell;
+use std::thread::LocalKey;
 
 /// Read access to the elements of a CPU tensor.
 pub struct Cpu<'a> {
@@ -75,11 +76,7 @@ pub(crate) fn tensor<T: Elem>(data: Vec<T>, shape: impl Into<Shape>) -> Result<T
 
 /// Whether the fused CPU kernels apply.
 pub fn fused(t: &Tensor) -> bool {
-    #[cfg(test)]
-    if testing::on_tensors() {
-        return false;
-    }
-    t.device().is_cpu() && matches!(t.dtype(), DType::F32 | DType::F64)
+    !ON_TENSORS.get() && t.device().is_cpu() && matches!(t.dtype(), DType::F32 | DType::F64)
 }
 
 /// Whether they apply to both operands together: in mixed precision one may be f32 and the other not.
@@ -106,18 +103,30 @@ pub(crate) use dispatch;
 
 thread_local! {
     static ALONE: Cell<bool> = const { Cell::new(false) };
+    static ON_TENSORS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `f` with a switch of this thread on.
+fn switched<R>(switch: &'static LocalKey<Cell<bool>>, f: impl FnOnce() -> R) -> R {
+    struct Reset(&'static LocalKey<Cell<bool>>, bool);
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            self.0.set(self.1);
+        }
+    }
+    let _reset = Reset(switch, switch.replace(true));
+    f()
 }
 
 /// Runs `f` with every operation on the calling thread alone: for work that is divided among threads further up.
 pub fn alone<R>(f: impl FnOnce() -> R) -> R {
-    struct Reset(bool);
-    impl Drop for Reset {
-        fn drop(&mut self) {
-            ALONE.set(self.0);
-        }
-    }
-    let _reset = Reset(ALONE.replace(true));
-    f()
+    switched(&ALONE, f)
+}
+
+/// Runs `f` without the fused CPU kernels, as any other device runs it: on candle tensors. The calling thread is alone, since a switch of its
+/// own would not be on in another thread, and would be on for what this one takes over from others while it waits.
+pub fn on_tensors<R>(f: impl FnOnce() -> R) -> R {
+    switched(&ON_TENSORS, || alone(f))
 }
 
 /// Whether operations may use the threads of the current pool.

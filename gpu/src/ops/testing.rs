@@ -1,28 +1,11 @@
 //! Fused against composed: the same inputs, values and gradients compared in f64 and f32.
 
 use super::mixed::wide;
+use super::on_tensors;
 use crate::error::Result;
 use crate::tape::{Gradients, Parameter, Tape, Value};
 use candle_core::{DType, Device, Tensor};
 use rand::{Rng, SeedableRng};
-use std::cell::Cell;
-
-thread_local! {
-    static ON_TENSORS: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this thread leaves the fused kernels aside, as if it were on another device.
-pub fn on_tensors() -> bool {
-    ON_TENSORS.get()
-}
-
-/// Runs `f` as if on another device.
-pub fn elsewhere<R>(f: impl FnOnce() -> R) -> R {
-    let before = ON_TENSORS.replace(true);
-    let result = f();
-    ON_TENSORS.set(before);
-    result
-}
 
 /// Random normal parameters of the given shapes.
 pub fn parameters(seed: u64, shapes: &[&[usize]], dtype: DType) -> Vec<Parameter> {
@@ -119,7 +102,7 @@ pub fn agree(
             let expected = evaluate(&params, &composed);
             for tensors in [false, true] {
                 let found = match tensors {
-                    true => elsewhere(|| evaluate(&params, &form)),
+                    true => on_tensors(|| evaluate(&params, &form)),
                     false => evaluate(&params, &form),
                 };
                 let what = format!("{dtype:?}, seed {seed}, tensors {tensors}");
@@ -443,15 +426,15 @@ mod forms {
             gate::lift(t, &v[0], &v[1], &v[2], &v[3], &v[4], HEADS).map(|y| vec![y])
         };
         let shapes: [&[usize]; 5] = [&[7, 15], &[7, 6], &[7, 3], &[3, 2, 5], &[3, 5]];
-        agree(&shapes, lifted, |t, v| elsewhere(|| lifted(t, v)));
+        agree(&shapes, lifted, |t, v| on_tensors(|| lifted(t, v)));
         let faded = |t: &Tape, v: &[Value]| gate::fade(t, &v[0], &v[1], HEADS).map(|y| vec![y]);
         let shapes: [&[usize]; 2] = [&[7, 15], &[7, 3]];
-        agree(&shapes, faded, |t, v| elsewhere(|| faded(t, v)));
+        agree(&shapes, faded, |t, v| on_tensors(|| faded(t, v)));
         let mixed = |t: &Tape, v: &[Value]| {
             mixture::mixture(t, &v[0], &v[1], &v[2], HEADS).map(|y| vec![y])
         };
         let shapes: [&[usize]; 3] = [&[7, 15], &[7, 15], &[7, 3]];
-        agree(&shapes, mixed, |t, v| elsewhere(|| mixed(t, v)));
+        agree(&shapes, mixed, |t, v| on_tensors(|| mixed(t, v)));
     }
 
     #[test]
@@ -529,7 +512,7 @@ mod forms {
                     added: special,
                 };
                 let here = head.logits(&hidden.tensor).unwrap();
-                let there = elsewhere(|| head.logits(&hidden.tensor)).unwrap();
+                let there = on_tensors(|| head.logits(&hidden.tensor)).unwrap();
                 assert!(distance(&here, &expected) <= bound, "{rows} {dtype:?}");
                 assert!(distance(&there, &expected) <= bound, "{rows} {dtype:?}");
             }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ops::inplace::{AdamStep, Moment};
+use crate::ops::mixed::wide;
 use crate::ops::{cpu, dispatch, fused};
 use crate::tape::{Gradients, Parameter};
 use candle_core::{DType, Tensor};
@@ -134,20 +135,23 @@ pub fn clip_factor(norm: f64, limit: Option<f64>) -> f64 {
 /// A candle error.
 pub fn global_norm(gradients: &Gradients) -> Result<f64> {
     let mut total = 0.0;
+    let mut elsewhere = Vec::new();
     for g in gradients.values() {
-        total += if fused(g) {
-            dispatch!(g, T => {
+        if fused(g) {
+            total += dispatch!(g, T => {
                 let g = cpu(g)?;
                 let g = g.slice::<T>()?;
                 // blocks in the scalar's own precision, their sum in f64
                 g.chunks(4096).map(|c| crate::ops::elem::dot(c, c).to_f64().unwrap_or(f64::NAN)).sum::<f64>()
-            })
+            });
         } else {
-            g.to_dtype(DType::F32)?
-                .sqr()?
-                .sum_all()?
-                .to_scalar::<f32>()? as f64
-        };
+            elsewhere.push(wide(g)?.sqr()?.sum_all()?);
+        }
+    }
+    if !elsewhere.is_empty() {
+        // one transfer for all of them
+        let sums = Tensor::stack(&elsewhere, 0)?.to_dtype(DType::F64)?;
+        total += sums.to_vec1::<f64>()?.into_iter().sum::<f64>();
     }
     Ok(total.sqrt())
 }

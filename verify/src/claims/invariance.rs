@@ -3,7 +3,7 @@
 use super::models::compare;
 use crate::claim::{Case, Claim};
 use crate::engine::reference::{compute, lift_all, stored};
-use crate::engine::{Computed, Cuda, Engine, On, candles, conditioning, engines};
+use crate::engine::{Computed, Cuda, Engine, On, conditioning, engines, mixed, training};
 use crate::error::Result;
 use crate::identity::{RealIdentity, Sides};
 use crate::random::{Draw, Head, ModelCase, TextRow};
@@ -20,10 +20,11 @@ pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     vec![
         Claim::new("causal-all-methods")
             .weighing(4, 13)
-            .loosely_on_each(engines(cuda), |engine, case| causality(engine, case)),
+            .loosely_on_each(engines(cuda), |engine, case| causality(engine, case))
+            .loosely_on_each(mixed(cuda), |engine, case| causality(engine, case)),
         Claim::new("batch-packing")
             .weighing(4, 13)
-            .loosely_on_each(candles(cuda), |engine, case| packed(engine, case)),
+            .loosely_on_each(training(cuda), |engine, case| packed(engine, case)),
         Claim::new("padding-all-methods")
             .weighing(4, 13)
             .loosely_on(On::ReferenceF64, padded::<f64>)

@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use inducer_datasets::batch::Batch;
 use inducer_gpu::gpt2::Gpt2;
 use inducer_gpu::ops::mixed::kept;
+use inducer_gpu::ops::on_tensors;
 use inducer_gpu::{LossOptions, Model};
 use inducer_reference::TensorMap;
 use ndarray::{Array2, ArrayD, Axis, IxDyn, s};
@@ -19,6 +20,8 @@ pub struct Candle {
     pub dtype: DType,
     /// The device.
     pub device: Device,
+    /// Whether the fused CPU kernels are used, where there are any.
+    pub kernels: bool,
 }
 
 impl Candle {
@@ -28,6 +31,7 @@ impl Candle {
         Self {
             dtype: DType::F64,
             device: Device::Cpu,
+            kernels: true,
         }
     }
 
@@ -37,6 +41,16 @@ impl Candle {
         Self {
             dtype: DType::F32,
             device: Device::Cpu,
+            kernels: true,
+        }
+    }
+
+    /// Double precision on the CPU without its kernels: the operations that a GPU runs.
+    #[must_use]
+    pub fn tensors() -> Self {
+        Self {
+            kernels: false,
+            ..Self::cpu_f64()
         }
     }
 
@@ -46,6 +60,7 @@ impl Candle {
         Self {
             dtype: DType::F32,
             device: device.clone(),
+            kernels: true,
         }
     }
 
@@ -55,6 +70,7 @@ impl Candle {
         Self {
             dtype: DType::BF16,
             device: device.clone(),
+            kernels: true,
         }
     }
 
@@ -154,11 +170,19 @@ impl Engine for Candle {
 
     fn on(&self) -> On {
         match (&self.device, self.dtype) {
+            (Device::Cpu, DType::F64) if !self.kernels => On::CpuTensors,
             (Device::Cpu, DType::F64) => On::CpuF64,
             (Device::Cpu, DType::BF16) => On::CpuBf16,
             (Device::Cpu, _) => On::CpuF32,
             (_, DType::BF16) => On::CudaBf16,
             _ => On::CudaF32,
+        }
+    }
+
+    fn within(&self, run: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        match self.kernels {
+            true => run(),
+            false => on_tensors(run),
         }
     }
 
