@@ -119,6 +119,7 @@ impl Frozen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Attention;
     use crate::gpt2::Gpt2;
     use crate::method::Method;
     use crate::tape::Parameter;
@@ -237,6 +238,32 @@ mod tests {
             found > 0.0 && (found - by_hand).abs() < 1e-14,
             "{found} {by_hand}"
         );
+    }
+
+    #[test]
+    fn a_prefix_of_length_zero_is_far_from_every_query_and_has_no_weight() {
+        let mut model = model();
+        let mut config = Method::Prefix.on(&model.backbone.config());
+        if let Some(Attention::Prefix {
+            length,
+            reparametrisation,
+            ..
+        }) = &mut config.attention
+        {
+            (*length, *reparametrisation) = (0, None);
+        }
+        let empty = Tensor::zeros((3, 0, 4), DType::F64, &Device::Cpu).unwrap();
+        let named = |i| ["key", "value"].map(|x| format!("transformer.h.{i}.attn.prefix.{x}"));
+        let names = (0..2).flat_map(named);
+        let tensors = names.map(|name| (name, empty.clone())).collect();
+        model.install(&config, tensors).unwrap();
+        let batch = Batch::pack(&[vec![1, 2, 3], vec![4, 5]], None, None);
+        for o in model.observations(&batch).unwrap() {
+            let (gate, distance): (Vec<Vec<f64>>, Vec<Vec<f64>>) =
+                (o.gate.to_vec2().unwrap(), o.distance.to_vec2().unwrap());
+            assert_eq!(gate, vec![vec![0.0; 3]; 5]);
+            assert_eq!(distance, vec![vec![f64::INFINITY; 3]; 5]);
+        }
     }
 
     #[test]

@@ -219,6 +219,20 @@ mod tests {
     }
 
     #[test]
+    fn without_kernels_one_thread_works_until_the_switch_is_off_again() {
+        let x = Tensor::zeros(2, DType::F64, &Device::Cpu).unwrap();
+        let now = || [fused(&x), parallel()];
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
+        let found = pool.unwrap().install(|| {
+            let (before, within) = (now(), on_tensors(now));
+            let failed = std::panic::catch_unwind(|| on_tensors(|| panic!("a failed check")));
+            assert!(failed.is_err());
+            [before, within, now()]
+        });
+        assert_eq!(found, [[true; 2], [false; 2], [true; 2]]);
+    }
+
+    #[test]
     fn every_row_is_visited_once_with_its_own_index_however_many_threads_there_are() {
         let (rows, width) = (50_001, 3);
         assert!(rows > 2 * grain(width), "several blocks and a rest");

@@ -59,9 +59,11 @@ impl Part for Prefix {
 impl Prefix {
     /// A prefix of length 0: μ = 0, f_prefix = f, and no key is at any finite distance.
     fn empty(&self, pass: &Pass<'_>, attended: Attended) -> Result<Attended> {
-        let zeros = attended.lse.tensor.zeros_like()?;
-        let far = (&zeros + f64::INFINITY)?;
-        pass.observe(self.layer, &Value::constant(zeros), || Ok(far))?;
+        let lse = &attended.lse.tensor;
+        let mu = Value::constant(lse.zeros_like()?);
+        let far =
+            || Ok(Tensor::full(f64::INFINITY, lse.shape(), lse.device())?.to_dtype(lse.dtype())?);
+        pass.observe(self.layer, &mu, far)?;
         Ok(attended)
     }
 }

@@ -159,10 +159,28 @@ pub fn global_norm(gradients: &Gradients) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::on_tensors;
     use candle_core::Device;
 
     fn matrix(values: [f64; 4]) -> Tensor {
         Tensor::from_vec(values.to_vec(), (2, 2), &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn the_global_norm_is_that_of_all_tensors_together_on_every_device_and_type() {
+        let gradients: Gradients = [
+            ("a".to_owned(), matrix([1.0, -2.0, 4.0, 1e-9])),
+            ("b".to_owned(), matrix([0.5, 1.0, -1.5, 3.0])),
+        ]
+        .into();
+        let expected = (1.0_f64 + 4.0 + 16.0 + 1e-18 + 0.25 + 1.0 + 2.25 + 9.0).sqrt();
+        for found in [
+            global_norm(&gradients),
+            on_tensors(|| global_norm(&gradients)),
+        ] {
+            assert!((found.unwrap() - expected).abs() < 1e-15);
+        }
+        assert_eq!(global_norm(&Gradients::new()).unwrap(), 0.0);
     }
 
     /// Three steps of `torch.optim.Adam` and `AdamW` (torch 2.15.0, f64): lr 0.01, betas (0.9, 0.98), eps 1e-6, weight_decay 0.1.
