@@ -34,6 +34,9 @@ fn agrees(engine: &dyn Engine, case: &mut Case) -> Result<()> {
     let mut other = model.clone();
     if case.control {
         sabotage(&mut other, &mut case.draw);
+        if matches!(engine.on(), On::CpuBf16 | On::CudaBf16) {
+            other.change("", |x| -3.0 * x); // its bound is too wide for one term
+        }
     }
     let found = engine.compute(&model)?;
     let expected = Reference::<f64>::new().compute(&other)?;
