@@ -10,8 +10,8 @@
 //!
 //! | claim | | control |
 //! |---|---|---|
-//! | `own-agree` | engine in f64 and f32, formula in f32: logits and loss as the formula in f64 | one tensor changed, each in its turn |
-//! | `own-gradients` | every coordinate of every tensor, against reverse mode over the formula | one tensor changed |
+//! | `own-agree` | engine in f64, in f32 and on the operations of a GPU, formula in f32: logits and loss as the formula in f64 | one tensor changed, each in its turn |
+//! | `own-gradients` | every coordinate of every tensor, against reverse mode over the formula, on the operations of a GPU too | one tensor changed |
 //! | `own-reaches` | no tensor is cut off from the loss | the tensors are frozen |
 //! | `own-causal` | no output depends on a later token | the token itself changes |
 //! | `own-packing` | a row gives the same alone as in its batch | the row before is part of its text |

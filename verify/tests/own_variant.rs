@@ -183,7 +183,7 @@ fn verdicts(rows: &[ReportRow]) -> String {
 #[test]
 fn two_inducers_pass_every_check() {
     let rows = own::check::<TwoInducers, TwoInducers>(30, 1);
-    assert_eq!(rows.len(), 11);
+    assert_eq!(rows.len(), 13);
     assert!(
         rows.iter().all(|row| row.verdict == Verdict::Passed),
         "{}",

@@ -35,7 +35,7 @@ const GROUPS: [(Kind, &str, &str, &str); 6] = [
         Kind::Engines,
         "engines",
         "Reference and engine",
-        "Whole models with a method attached, by two implementations that share no code.",
+        "Whole models with a method attached, by two implementations that share no code. “cpu tensors” is the engine in double precision without its CPU kernels: on the operations that a GPU runs.",
     ),
     (
         Kind::Gradients,
