@@ -54,7 +54,7 @@ fn rows_on_a_gpu_that_is_not_there_are_not_run_and_no_failure() {
         row.contains("not run") && row.contains("without the feature `cuda`"),
         "{row}"
     );
-    assert!(said.contains("2 passed, 0 failed, 1 not run"), "{said}");
+    assert!(said.contains("3 passed, 0 failed, 1 not run"), "{said}");
 }
 
 #[test]

@@ -211,13 +211,29 @@ fn not_run(entry: &LedgerRow, engine: &str, cuda: &Cuda) -> ReportRow {
     }
 }
 
-/// Every case of a check, or of its control.
-fn outcome(run: &Run, id: &str, cases: usize, seed: u64, control: bool) -> Result<Outcome> {
+fn case_of(run: &Run, id: &str, index: usize, seed: u64, control: bool) -> Result<Outcome> {
+    let mut case = Case::new(seed, id, index, control);
+    run(&mut case)?;
+    Ok(case.finish())
+}
+
+/// Every case of a check.
+fn outcome(run: &Run, id: &str, cases: usize, seed: u64, broken: bool) -> Result<Outcome> {
     let mut all = Outcome::default();
     for index in 0..cases {
-        let mut case = Case::new(seed, id, index, control);
-        run(&mut case)?;
-        all.merge(case.finish());
+        all.merge(case_of(run, id, index, seed, broken)?);
+    }
+    Ok(all)
+}
+
+/// As many cases of a check's control, [`CONTROL_CASES`] at most; where none of few is caught, on until one is.
+fn control_of(run: &Run, id: &str, cases: usize, seed: u64) -> Result<Outcome> {
+    let mut all = Outcome::default();
+    for index in 0..CONTROL_CASES {
+        if index >= cases && all.failed > 0 {
+            break;
+        }
+        all.merge(case_of(run, id, index, seed, true)?);
     }
     Ok(all)
 }
@@ -238,7 +254,7 @@ fn row_with(claim: &Claim, check: &Check, cases: usize, seed: u64, broken: bool)
     let start = Instant::now();
     let cases = check.share.of(cases);
     let made = outcome(&check.run, claim.id, cases, seed, broken);
-    let control = outcome(&check.run, claim.id, cases.min(CONTROL_CASES), seed, true);
+    let control = control_of(&check.run, claim.id, cases, seed);
     let (made, control, mut note) = match (made, control) {
         (Ok(made), Ok(control)) => (made, control, None),
         (Err(error), _) | (_, Err(error)) => (
@@ -295,4 +311,52 @@ fn verdict_note(check: &Check, made: &Outcome, control: &Outcome) -> Option<Stri
         ));
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(cases: usize, fault: impl Fn(&Case) -> bool + Send + Sync + 'static) -> ReportRow {
+        let claim = Claim::new("x").loosely_on(On::Integers, move |case| {
+            let wrong = fault(case);
+            case.same(wrong, false, || "a fault".into());
+            Ok(())
+        });
+        row(&claim, &claim.checks[0], cases, 1)
+    }
+
+    #[test]
+    fn a_control_of_few_cases_goes_on_until_it_is_caught() {
+        let rare = |case: &Case| case.control && case.draw.index == 7;
+        let found = checked(1, rare);
+        assert_eq!((found.verdict, found.caught), (Verdict::Passed, (1, 8)));
+        let found = checked(100, rare);
+        assert_eq!((found.cases, found.caught), (100, (1, CONTROL_CASES)));
+    }
+
+    #[test]
+    fn a_control_that_is_never_caught_and_a_case_beyond_its_bound_fail_the_row() {
+        let found = checked(1, |_| false);
+        let note = found.note.unwrap();
+        assert_eq!((found.verdict, found.caught), (Verdict::Failed, (0, 26)));
+        assert!(note.contains("the negative control passed"), "{note}");
+        let found = checked(9, |case| case.control || case.draw.index == 3);
+        assert_eq!((found.verdict, found.caught), (Verdict::Failed, (9, 9)));
+        assert!(found.note.unwrap().contains("1 of 9 cases"));
+    }
+
+    #[test]
+    fn a_bound_that_is_no_number_fails_its_row() {
+        for bound in [f64::NAN, f64::INFINITY] {
+            let claim = Claim::new("x").loosely_on(On::Integers, move |case| {
+                let tolerance = crate::tolerance::Tolerance::stated(bound, "nobody knows");
+                case.close(1.0, 1.0, &tolerance, || "a number".into());
+                Ok(())
+            });
+            let found = row(&claim, &claim.checks[0], 2, 1);
+            assert_eq!(found.verdict, Verdict::Failed);
+            assert!(found.note.unwrap().contains("2 of 2 cases"));
+        }
+    }
 }
