@@ -264,11 +264,7 @@ impl Claim {
         engines: Vec<E>,
         run: impl Fn(&E, &mut Case) -> Result<()> + Copy + Send + Sync + 'static,
     ) -> Self {
-        engines.into_iter().fold(self, |claim, engine| {
-            claim.on(engine.on(), move |case| {
-                engine.within(&mut || run(&engine, case))
-            })
-        })
+        self.with_each(engines, run, true)
     }
 
     /// With one [loose](Self::loosely_on) check on each engine.
@@ -278,10 +274,20 @@ impl Claim {
         engines: Vec<E>,
         run: impl Fn(&E, &mut Case) -> Result<()> + Copy + Send + Sync + 'static,
     ) -> Self {
+        self.with_each(engines, run, false)
+    }
+
+    /// Each check runs as its engine runs.
+    fn with_each<E: Engine + 'static>(
+        self,
+        engines: Vec<E>,
+        run: impl Fn(&E, &mut Case) -> Result<()> + Copy + Send + Sync + 'static,
+        tight: bool,
+    ) -> Self {
         engines.into_iter().fold(self, |claim, engine| {
-            claim.loosely_on(engine.on(), move |case| {
-                engine.within(&mut || run(&engine, case))
-            })
+            let on = engine.on();
+            let check = move |case: &mut Case| engine.within(&mut || run(&engine, case));
+            claim.with(on, check, tight)
         })
     }
 

@@ -153,6 +153,16 @@ impl Tolerance {
         )
     }
 
+    /// For a gradient along a direction of `n` coordinates ±1: the rounding bound of the derivative, and for each coordinate 2 u G of what
+    /// the backward pass brings down (see [`gradient_floor`]).
+    #[must_use]
+    pub fn direction(conditioning: Conditioning, greatest: f64, n: usize, u: f64, v: f64) -> Self {
+        let mut tolerance = Self::rounding(conditioning, u, v);
+        tolerance.bound += 2.0 * u * greatest * n as f64;
+        tolerance.why += &format!(" + 2 u G × {n}, G = {greatest:.1e}");
+        tolerance
+    }
+
     /// A bound that a statement gives itself.
     #[must_use]
     pub fn stated(bound: f64, why: impl Into<String>) -> Self {

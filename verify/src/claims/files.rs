@@ -7,7 +7,6 @@ use crate::engine::{Candle, Computed, Cuda, Engine, candles, conditioning};
 use crate::error::Result;
 use crate::random::{ModelCase, method, model};
 use candle_core::{DType, Device, Tensor};
-use inducer_gpu::Method;
 use inducer_reference::{Adapter, AttentionConfig, Gpt2};
 use std::collections::HashMap;
 use std::path::Path;
@@ -27,11 +26,7 @@ pub fn claims(cuda: &Cuda) -> Vec<Claim> {
 
 /// A model with something to store. (A prefix behind its network is stored in f32 whatever it was trained in; that is another claim.)
 fn given(case: &mut Case) -> Result<ModelCase> {
-    let methods: Vec<Method> = Method::ALL
-        .into_iter()
-        .filter(|m| *m != Method::None)
-        .collect();
-    let which = methods[case.draw.index % methods.len()];
+    let which = method::trained(case.draw.index);
     let backbone = model::backbone(&mut case.draw);
     let mut config = method::random(&mut case.draw, which);
     if let Some(AttentionConfig::Prefix {

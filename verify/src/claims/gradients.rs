@@ -12,7 +12,6 @@ use crate::random::{Corner, ModelCase, method, model};
 use crate::tolerance::{Tolerance, gradient_floor};
 use crate::traced::{Traced, record};
 use candle_core::DType;
-use inducer_gpu::Method;
 use inducer_reference::{Dual, Real, TensorMap};
 use ndarray::{ArrayD, Dimension};
 
@@ -37,11 +36,7 @@ pub fn claims(cuda: &Cuda) -> Vec<Claim> {
 
 /// A model with something to train, and what the reference is given (in the control with one term changed).
 fn pair(case: &mut Case) -> Result<(ModelCase, ModelCase)> {
-    let trainable: Vec<Method> = Method::ALL
-        .into_iter()
-        .filter(|m| *m != Method::None)
-        .collect();
-    let which = trainable[case.draw.index % trainable.len()];
+    let which = method::trained(case.draw.index);
     let model = ModelCase::with(&mut case.draw, which)?;
     let mut other = model.clone();
     if case.control {
@@ -141,9 +136,8 @@ fn dual(candle: &Candle, case: &mut Case) -> Result<()> {
         let expected = loss(&other, &name, &signs, Dual::new)?.eps;
         let constants = |x, s| Dual::new(Traced::constant(x), Traced::constant(s));
         let (traced, trace) = record(|| loss(&model, &name, &signs, constants));
-        let mut tolerance = Tolerance::rounding(trace.conditioning(&[traced?.eps])[0], u, v);
-        tolerance.bound += 2.0 * u * down * signs.len() as f64;
-        tolerance.why += &format!(" + 2 u G × {}, G = {down:.1e}", signs.len());
+        let conditioning = trace.conditioning(&[traced?.eps])[0];
+        let tolerance = Tolerance::direction(conditioning, down, signs.len(), u, v);
         let found = found.get(&name).map_or(f64::NAN, |g| along(g, &signs));
         let describe = model.describe();
         case.close(found, expected, &tolerance, || {
@@ -191,11 +185,7 @@ fn central(case: &mut Case) -> Result<()> {
 /// matrix is zero, as B is at LoRA's start, so that what lies before it gets no gradient from the engine.
 fn reaches(engine: &dyn Engine, case: &mut Case) -> Result<()> {
     case.draw.force(Corner::Plain);
-    let trainable: Vec<Method> = Method::ALL
-        .into_iter()
-        .filter(|m| *m != Method::None)
-        .collect();
-    let which = trainable[case.draw.index % trainable.len()];
+    let which = method::trained(case.draw.index);
     let backbone = model::backbone(&mut case.draw);
     let config = method::random(&mut case.draw, which);
     let mut model = ModelCase::of(&mut case.draw, backbone, config)?;

@@ -3,7 +3,7 @@
 
 use super::gradients::coordinates;
 use crate::claim::{Case, Claim};
-use crate::engine::candle::array;
+use crate::engine::candle::{array, arrays};
 use crate::engine::reference::{Gradients, gradients_of, lift_all};
 use crate::engine::{Candle, Cuda, Engine, On, candles, training};
 use crate::error::Result;
@@ -211,8 +211,7 @@ impl Classified {
     fn backward(&self, candle: &Candle) -> Result<TensorMap<f64>> {
         let engine = self.engine(candle)?;
         let (_, found) = engine.gradients(&self.batch(), self.options())?;
-        let arrays = found.iter().map(|(name, g)| Ok((name.clone(), array(g)?)));
-        arrays.collect()
+        arrays(&found)
     }
 
     /// The reference's.
@@ -364,10 +363,9 @@ fn directions(candle: &Candle, case: &mut Case) -> Result<()> {
                 Dual::new(Traced::constant(x), Traced::constant(s))
             })
         });
-        let mut tolerance =
-            Tolerance::rounding(trace.conditioning(&[traced?.eps])[0], u, f64::EPSILON / 2.0);
-        tolerance.bound += 2.0 * u * down * signs.len() as f64;
-        tolerance.why += &format!(" + 2 u G × {}, G = {down:.1e}", signs.len());
+        let conditioning = trace.conditioning(&[traced?.eps])[0];
+        let v = f64::EPSILON / 2.0;
+        let tolerance = Tolerance::direction(conditioning, down, signs.len(), u, v);
         let slope: f64 = found[name].iter().zip(&signs).map(|(g, s)| g * s).sum();
         let describe = model.describe();
         case.close(slope, expected, &tolerance, || {

@@ -4,10 +4,10 @@ use crate::claim::{Case, Claim};
 use crate::engine::candle::{array, nearest_bf16, pack};
 use crate::engine::{Candle, Cuda, mixed, training};
 use crate::error::{Error, Result};
-use crate::random::{Corner, ModelCase, model};
+use crate::random::{Corner, ModelCase, method, model};
 use inducer_datasets::batch::Batch;
+use inducer_gpu::Model;
 use inducer_gpu::train::{Data, Event, TrainConfig, train};
-use inducer_gpu::{Method, Model};
 use inducer_reference::TensorMap;
 use std::path::Path;
 
@@ -48,11 +48,7 @@ impl Data for Few {
 /// A model with something to train, and labelled batches.
 fn task(case: &mut Case) -> Result<(ModelCase, Few)> {
     case.draw.force(Corner::Plain);
-    let trainable: Vec<Method> = Method::ALL
-        .into_iter()
-        .filter(|m| *m != Method::None)
-        .collect();
-    let which = trainable[case.draw.index % trainable.len()];
+    let which = method::trained(case.draw.index);
     let mut model = ModelCase::with(&mut case.draw, which)?;
     // numbers that every engine holds, so that none rounds what it is given
     model.round(nearest_bf16);

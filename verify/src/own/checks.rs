@@ -6,7 +6,7 @@ use crate::claim::{Case, Claim};
 use crate::claims::gradients::{coordinates, reached};
 use crate::claims::invariance::{both, start, with_other_end};
 use crate::claims::models::compare;
-use crate::engine::candle::{array, options, pack};
+use crate::engine::candle::{arrays, options, pack};
 use crate::engine::{Candle, Computed, Engine, On};
 use crate::error::Result;
 use crate::random::{Corner, TextRow};
@@ -104,8 +104,7 @@ fn backward<R: Formula, E: Engined>(own: &Own<R>, trainable: bool) -> Result<Ten
         return Ok(TensorMap::new());
     }
     let (_, found) = built.gradients(&pack(&own.model.rows), options(&own.model))?;
-    let arrays = found.iter().map(|(name, g)| Ok((name.clone(), array(g)?)));
-    arrays.collect()
+    arrays(&found)
 }
 
 /// Every coordinate of every tensor, within [`Tolerance::gradient`].

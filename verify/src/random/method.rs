@@ -145,3 +145,11 @@ pub fn random(draw: &mut Draw, method: Method) -> AdapterConfig {
 pub fn of_case(index: usize) -> Method {
     Method::ALL[index % Method::ALL.len()]
 }
+
+/// The same of the twelve methods that train something.
+#[must_use]
+pub fn trained(index: usize) -> Method {
+    let methods = Method::ALL.into_iter().filter(|m| *m != Method::None);
+    let methods: Vec<Method> = methods.collect();
+    methods[index % methods.len()]
+}
