@@ -27,7 +27,8 @@
 //! small against the values, which every check of this crate keeps.
 //!
 //! c_k is 1 for + − × ÷ √, 4 for exp, ln and erf, 8 for tanh: the engine's own `f32` exp is documented to 2 ulp = 4 u, its tanh to one
-//! ulp of 1 where |tanh| ≥ 0.19, which is 10 u of it at most ([`SLACK`] covers the rest).
+//! ulp of 1 where |tanh| ≥ 0.19, which is 10 u of it at most ([`SLACK`] covers the rest). The reference's double-double functions are held to the same:
+//! 8 u for exp and ln, 16 u for tanh, u = 2⁻¹⁰⁴.
 //!
 //! # Below the smallest normal number
 //!

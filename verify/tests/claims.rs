@@ -102,10 +102,13 @@ claims! {
     resume_identical
     nystrom_error
     gp_exact_limit
+    gp_pseudo_inputs
     gp_bound
     authors_padding
     authors_shared_bias
     authors_without_extension
+    authors_lora_bias
+    authors_activations
     authors_clipping
     authors_longest_row
     adapter_files

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use inducer_verify::engine::{On, engines};
+use inducer_verify::ledger::Kind;
 use inducer_verify::{Cuda, Ledger, Options, Verdict, claims, run};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -201,6 +202,23 @@ fn every_row_says_something_in_every_field() {
             row.id
         );
         assert!(!row.kind.is_empty(), "{}: no kind", row.id);
+    }
+}
+
+#[test]
+fn the_kinds_of_a_row_are_those_of_its_engines() {
+    for row in Ledger::read().unwrap().claim {
+        let on = |names: &[&str]| {
+            let is = |engine: &String| names.iter().any(|name| engine.starts_with(name));
+            row.engines.iter().any(is)
+        };
+        let found = [Kind::Exact, Kind::Digits, Kind::Engines].map(|kind| row.kind.contains(&kind));
+        let expected = [
+            on(&["prime field", "integers"]),
+            on(&["double-double"]),
+            on(&["cpu", "cuda"]),
+        ];
+        assert_eq!(found, expected, "{}: exact, digits, engines", row.id);
     }
 }
 

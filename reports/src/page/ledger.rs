@@ -22,8 +22,8 @@ const GROUPS: [(Kind, &str, &str, &str); 6] = [
     (
         Kind::Digits,
         "digits",
-        "To 28 digits",
-        "These need exp, tanh or √, so they are checked in double-double arithmetic to at least 28 digits, and in f64 and f32.",
+        "To 28 digits and more",
+        "These need exp, tanh or √, so they are checked in double-double arithmetic, where a number has 31 digits and an identity must hold to all but those that its own roundings cost, and in f64 and f32.",
     ),
     (
         Kind::Float,

@@ -19,7 +19,9 @@ pub fn claims() -> Vec<Claim> {
         Claim::new("eq03-scale").real::<Scale>(),
         Claim::new("eq03-shift").real::<Shift>(),
         Claim::new("eq04-row-blocks").exact::<RowBlocks>(),
-        Claim::new("nw-attention").real::<NadarayaWatson>(),
+        Claim::new("nw-attention")
+            .proved::<OfItsRow>()
+            .real::<NadarayaWatson>(),
         Claim::new("nw-constant").exact::<Constant>(),
         Claim::new("nw-permutation").exact::<Permutation>(),
         Claim::new("nw-repeat").exact::<Repeat>(),
@@ -139,6 +141,30 @@ impl RealIdentity for NadarayaWatson {
             attended.f,
             by_definition(&head, !control),
         )
+    }
+}
+
+/// The same with the kernel's values as free variables: what a query does not see has no part, and the rest is a weighted mean.
+struct OfItsRow;
+
+impl FieldIdentity for OfItsRow {
+    fn sides<F: Sample>(draw: &mut Draw, control: bool) -> Sides<F> {
+        let (kernel, values) = points::<F>(draw);
+        let (n, m) = kernel.dim();
+        // every query sees one point at least
+        let always: Vec<usize> = (0..n).map(|_| draw.size(0, m - 1)).collect();
+        let sees = Array2::from_shape_fn((n, m), |(i, j)| j == always[i] || draw.chance(0.6));
+        let weights = Array2::from_shape_fn((n, m), |at| match sees[at] {
+            true => kernel[at],
+            false => F::zero(),
+        });
+        let by_definition = Array2::from_shape_fn((n, values.ncols()), |(i, a)| {
+            let visible = || (0..m).filter(|j| sees[[i, *j]]);
+            let above = visible().fold(F::zero(), |sum, j| sum + kernel[[i, j]] * values[[j, a]]);
+            let below = visible().fold(F::zero(), |sum, j| sum + kernel[[i, j]]);
+            if control { above } else { above / below }
+        });
+        Sides::of("Σ κ v / Σ κ", estimate(&weights, &values), by_definition)
     }
 }
 

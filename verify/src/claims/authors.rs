@@ -1,8 +1,12 @@
 //! Where the authors' published code departs from the paper, with the size of the difference.
 
 use crate::claim::Claim;
-use crate::identity::{FieldIdentity, Sides};
-use crate::random::{Draw, Sample};
+use crate::identity::{FieldIdentity, RealIdentity, Sides};
+use crate::random::{Draw, Head, Sample};
+use inducer_reference::Real;
+use inducer_reference::adapter::{BottleneckAdapter, relu};
+use inducer_reference::attention::Linear;
+use inducer_reference::lora::Lora;
 use inducer_reference::nadaraya_watson::{gate, row_sums, scale_rows};
 use ndarray::{Array1, Array2, Axis};
 
@@ -13,6 +17,8 @@ pub fn claims() -> Vec<Claim> {
         Claim::new("authors-padding").exact::<Padding>(),
         Claim::new("authors-shared-bias").exact::<SharedBias>(),
         Claim::new("authors-without-extension").exact::<WithoutExtension>(),
+        Claim::new("authors-lora-bias").exact::<LoraBias>(),
+        Claim::new("authors-activations").real::<Activations>(),
     ]
 }
 
@@ -83,6 +89,68 @@ impl FieldIdentity for WithoutExtension {
             "the term added to the probabilities",
             theirs,
             softmax.dot(&values) + added,
+        )
+    }
+}
+
+/// LoRA has a bias in NLG and none in NLU, and (10) shows none: the update differs by (α/r) b_lora for every input.
+struct LoraBias;
+
+impl FieldIdentity for LoraBias {
+    fn sides<F: Sample>(draw: &mut Draw, control: bool) -> Sides<F> {
+        let (n, d, r) = (draw.size(1, 4), draw.size(1, 4), draw.size(1, 3));
+        let (x, bias): (Array2<F>, Array1<F>) = (draw.elements((n, d)), draw.elements(d));
+        let with = Lora {
+            a: draw.elements((r, d)),
+            b: draw.elements((d, r)),
+            bias: Some(bias.clone()),
+            scale: F::positive(draw),
+        };
+        let without = Lora {
+            bias: None,
+            ..with.clone()
+        };
+        let scale = if control { F::zero() } else { with.scale };
+        let added = Array2::from_shape_fn((n, d), |(_, c)| scale * bias[c]);
+        Sides::of(
+            "LoRA with a bias",
+            with.delta(&x),
+            without.delta(&x) + added,
+        )
+    }
+}
+
+/// φ is tanh in MLP_k and MLP_v and ReLU in adapters: with the other φ the output differs by (tanh z − ReLU z) W_2, z = x W_1 + b_1.
+struct Activations;
+
+impl RealIdentity for Activations {
+    fn sides<T: Real>(draw: &mut Draw, control: bool) -> Sides<T> {
+        let head = Head::random(draw).lift::<T>();
+        let (x, mlp) = (&head.q, &head.mlp_v);
+        let up_bias = mlp
+            .up_bias
+            .clone()
+            .unwrap_or_else(|| Array1::zeros(head.v.ncols()));
+        let adapter = BottleneckAdapter {
+            layer_norm: None,
+            down: Linear {
+                weight: mlp.down.clone(),
+                bias: mlp.down_bias.clone(),
+            },
+            up: Linear {
+                weight: mlp.up.clone(),
+                bias: up_bias,
+            },
+        };
+        let difference = |z: T| match control {
+            true => T::zero(),
+            false => z.tanh() - relu(z),
+        };
+        let between = adapter.down.forward(x).mapv(difference).dot(&mlp.up);
+        Sides::of(
+            "MLP_v, less the same network as an adapter",
+            mlp.forward(x) - adapter.branch(x),
+            between,
         )
     }
 }

@@ -1,16 +1,20 @@
 //! The inducing points that gave the inducers their name: Nyström's approximation and sparse Gaussian processes.
 
+use super::inducing_field::{self, Process};
 use crate::claim::{Case, Claim};
 use crate::engine::On;
 use crate::error::Result;
 use crate::random::Draw;
-use crate::tolerance::Tolerance;
+use crate::random::head::lift;
+use crate::tolerance::{Conditioning, Tolerance};
+use crate::traced::{Traced, record};
 use inducer_reference::kernel::kernel_matrix;
 use inducer_reference::nystrom::{
     approximation, best_subset, optimal_trace_error, subsets, trace_error,
 };
 use inducer_reference::sparse_gp::GaussianProcess;
 use inducer_reference::spectrum::{eigenvalues, rounding_of_spectrum};
+use inducer_reference::{DoubleDouble, Real};
 use ndarray::{Array2, ArrayRef1, Axis};
 
 /// The claims of this file.
@@ -20,7 +24,12 @@ pub fn claims() -> Vec<Claim> {
         Claim::new("nystrom-error")
             .weighing(4, 6)
             .loosely_on(On::ReferenceF64, nystrom),
-        Claim::new("gp-exact-limit").loosely_on(On::ReferenceF64, exact_limit),
+        Claim::new("gp-exact-limit")
+            .algebra::<inducing_field::ExactLimit>()
+            .on(On::ReferenceF64, exact_limit),
+        Claim::new("gp-pseudo-inputs")
+            .algebra::<inducing_field::PredictiveEquations>()
+            .on(On::ReferenceF64, pseudo_inputs),
         Claim::new("gp-bound").loosely_on(On::ReferenceF64, bound),
     ]
 }
@@ -90,42 +99,126 @@ fn process(draw: &mut Draw, n: usize) -> GaussianProcess<'static> {
     }
 }
 
-/// Solves with K_M and K + σ²I lose their condition numbers; all quantities are below 100.
-fn rounding(gp: &GaussianProcess<'_>, inducing: &Array2<f64>) -> Result<Tolerance> {
-    let own = condition(&gp.matrix(inducing, inducing))?;
-    let n = gp.targets.len() as f64;
-    let bound = 8.0 * n * n * f64::EPSILON / 2.0 * (own + 1.5 * n / gp.noise) * 100.0;
-    Ok(Tolerance::stated(
-        bound,
-        format!("8 n² u (cond K_M + cond(K + σ²I)) × 100, cond K_M = {own:.1e}"),
-    ))
+/// The matrices of a process with these inducing inputs and a point to predict at, in any scalar.
+fn matrices<T: Real>(
+    gp: &GaussianProcess<'_>,
+    inducing: &Array2<f64>,
+    point: &Array2<f64>,
+) -> Process<T> {
+    let matrix = |a: &Array2<f64>, b: &Array2<f64>| lift::<T, _>(&gp.matrix(a, b));
+    Process {
+        k: matrix(&gp.inputs, &gp.inputs),
+        k_nm: matrix(&gp.inputs, inducing),
+        k_m: matrix(inducing, inducing),
+        k_star: matrix(&gp.inputs, point),
+        k_star_m: matrix(inducing, point),
+        prior: matrix(point, point)[[0, 0]],
+        noise: T::from_f64(gp.noise),
+        y: lift(&gp.targets.clone().insert_axis(Axis(1))),
+    }
 }
 
-/// With the training inputs as inducing inputs both sparse processes are the exact one. In the control one input is left out.
+/// log N(y | 0, C) from yᵀ C⁻¹ y and det C.
+fn log_normal<T: Real>(square: T, determinant: T, n: usize) -> T {
+    let constant = T::from_usize(n) * (T::from_usize(2) * T::pi()).ln();
+    -(square + determinant.ln() + constant) / T::from_usize(2)
+}
+
+/// Mean, variance and log evidence of the exact process.
+fn exactly<T: Real>(of: &Process<T>) -> [T; 3] {
+    let [mean, variance, square, determinant] = of.exact();
+    [mean, variance, log_normal(square, determinant, of.y.len())]
+}
+
+/// Mean and variance by the predictive equations, log evidence by its own covariance: the formulas that the reference computes.
+fn with_pseudo_inputs<T: Real>(of: &Process<T>) -> [T; 3] {
+    let [mean, variance, ..] = of.predictive_equations();
+    let [_, _, square, determinant] = of.pseudo_inputs();
+    [mean, variance, log_normal(square, determinant, of.y.len())]
+}
+
+/// Titsias' bound.
+fn titsias<T: Real>(of: &Process<T>) -> T {
+    let [square, determinant, trace] = of.titsias();
+    log_normal(square, determinant, of.y.len()) - trace / (of.noise + of.noise)
+}
+
+/// How rounding in solves by elimination reaches these results. (Cholesky's factors are those of elimination, row by row scaled.)
+fn conditioning<const N: usize>(
+    of: impl FnOnce() -> Process<Traced>,
+    results: impl FnOnce(&Process<Traced>) -> [Traced; N],
+) -> Vec<Conditioning> {
+    let (found, trace) = record(|| results(&of()));
+    trace.conditioning(&found)
+}
+
+fn rounded(conditioning: Conditioning) -> Tolerance {
+    Tolerance::rounding(conditioning, f64::EPSILON / 2.0, 0.0)
+}
+
+const NAMES: [&str; 3] = ["predictive mean", "predictive variance", "log evidence"];
+
+fn all_close(
+    case: &mut Case,
+    what: &str,
+    found: [f64; 3],
+    expected: [DoubleDouble; 3],
+    bounds: &[Conditioning],
+) {
+    for (i, name) in NAMES.into_iter().enumerate() {
+        let tolerance = rounded(bounds[i]);
+        case.close(found[i], expected[i].to_f64(), &tolerance, || {
+            format!("{name} {what}")
+        });
+    }
+}
+
+/// With the training inputs as inducing inputs both sparse processes are the exact one, which double-double computes by its definition. In
+/// the control one input is left out.
 fn exact_limit(case: &mut Case) -> Result<()> {
     let n = case.draw.size(3, 8);
     let gp = process(&mut case.draw, n);
     let kept: Vec<usize> = (case.or_control(0, 1)..n).collect();
     let inducing = gp.inputs.select(Axis(0), &kept);
-    let tolerance = rounding(&gp, &gp.inputs)?;
-    let evidence = gp.log_evidence()?;
-    case.close(
-        gp.log_evidence_sparse(&inducing)?,
-        evidence,
-        &tolerance,
-        || "evidence with pseudo-inputs".into(),
-    );
-    case.close(gp.titsias_bound(&inducing)?, evidence, &tolerance, || {
+    let point = case.draw.array((1, 2), 2.0);
+    let of = || matrices::<Traced>(&gp, &inducing, &point);
+    let expected = exactly(&matrices(&gp, &inducing, &point));
+    let at = point.row(0);
+    let (exact, sparse) = (gp.predict(&at)?, gp.predict_sparse(&inducing, &at)?);
+    let exact = [exact.mean, exact.variance, gp.log_evidence()?];
+    all_close(case, "", exact, expected, &conditioning(of, exactly));
+    let evidence = gp.log_evidence_sparse(&inducing)?;
+    let sparse = [sparse.mean, sparse.variance, evidence];
+    let bounds = conditioning(of, with_pseudo_inputs);
+    all_close(case, "with pseudo-inputs", sparse, expected, &bounds);
+    let tolerance = rounded(conditioning(of, |process| [titsias(process)])[0]);
+    let found = gp.titsias_bound(&inducing)?;
+    case.close(found, expected[2].to_f64(), &tolerance, || {
         "Titsias' bound".into()
     });
-    let point = case.draw.array(2, 2.0);
-    let (exact, sparse) = (gp.predict(&point)?, gp.predict_sparse(&inducing, &point)?);
-    case.close(sparse.mean, exact.mean, &tolerance, || {
-        "predictive mean".into()
-    });
-    case.close(sparse.variance, exact.variance, &tolerance, || {
-        "predictive variance".into()
-    });
+    Ok(())
+}
+
+/// The reference's predictions and evidence with fewer inducing inputs than inputs are those of the process of covariance Q + Λ + σ²I, by
+/// its definition in double-double. In the control Λ is left out of it.
+fn pseudo_inputs(case: &mut Case) -> Result<()> {
+    let n = case.draw.size(3, 8);
+    let gp = process(&mut case.draw, n);
+    let m = case.draw.size(1, n - 1);
+    let inducing = gp.inputs.select(Axis(0), &(0..m).collect::<Vec<_>>());
+    let point = case.draw.array((1, 2), 2.0);
+    let mut defined = matrices::<DoubleDouble>(&gp, &inducing, &point);
+    if case.control {
+        defined.k = defined.q();
+    }
+    let [mean, variance, square, determinant] = defined.pseudo_inputs();
+    let expected = [mean, variance, log_normal(square, determinant, n)];
+    let sparse = gp.predict_sparse(&inducing, &point.row(0))?;
+    let evidence = gp.log_evidence_sparse(&inducing)?;
+    let found = [sparse.mean, sparse.variance, evidence];
+    let bounds = conditioning(|| matrices(&gp, &inducing, &point), with_pseudo_inputs);
+    let what = format!("with {m} of {n} inputs");
+    all_close(case, &what, found, expected, &bounds);
     Ok(())
 }
 
@@ -133,23 +226,27 @@ fn exact_limit(case: &mut Case) -> Result<()> {
 fn bound(case: &mut Case) -> Result<()> {
     let n = case.draw.size(3, 8);
     let gp = process(&mut case.draw, n);
-    let tolerance = rounding(&gp, &gp.inputs)?;
+    let first = |m: usize| gp.inputs.select(Axis(0), &(0..m).collect::<Vec<_>>());
+    let point = first(1); // where nothing is predicted
     let evidence = gp.log_evidence()?;
-    let mut before = f64::NEG_INFINITY;
+    let of_evidence = conditioning(|| matrices(&gp, &point, &point), exactly)[2];
+    let mut before = (f64::NEG_INFINITY, Conditioning::default());
     for m in 1..=n {
-        let inducing = gp.inputs.select(Axis(0), &(0..m).collect::<Vec<_>>());
+        let inducing = first(m);
+        let of = || matrices(&gp, &inducing, &point);
+        let rounding = conditioning(of, |process| [titsias(process)])[0];
         let mut bound = gp.titsias_bound(&inducing)?;
         if case.control {
             let k = gp.matrix(&gp.inputs, &gp.inputs);
             bound += trace_error(&k, &(0..m).collect::<Vec<_>>())? / (2.0 * gp.noise);
         }
-        case.at_least(evidence, bound, &tolerance, || {
+        case.at_least(evidence, bound, &rounded(rounding.and(of_evidence)), || {
             format!("{m} of {n} inducing inputs")
         });
-        case.at_least(bound, before, &tolerance, || {
+        case.at_least(bound, before.0, &rounded(rounding.and(before.1)), || {
             format!("{m} of {n} inducing inputs, against one fewer")
         });
-        before = bound;
+        before = (bound, rounding);
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! The ladder on whole models (§6.2): a method under a restriction is another method, on every engine.
 
+use super::ladder_field;
 use super::models::equal;
+
 use crate::claim::{Case, Claim};
 use crate::engine::{Cuda, Engine, candles, engines};
 use crate::error::Result;
@@ -12,15 +14,6 @@ use ndarray::IxDyn;
 /// Two models that a claim says are the same function.
 type Step = fn(&mut Draw, bool) -> Result<(ModelCase, ModelCase)>;
 
-/// Claims about whole models alone.
-const STEPS: [(&str, Step); 5] = [
-    ("ladder-extension", extension),
-    ("ladder-adaptive", adaptive),
-    ("ladder-lora", lora),
-    ("ladder-mam", mam),
-    ("ladder-own-tensors", own_tensors),
-];
-
 /// Identities of the reference that a restriction of whole models shows on the training engine: what is left is the backbone.
 const BACKBONE: [(&str, Step); 3] = [
     ("eq08-zero-value", zero_value),
@@ -31,12 +24,28 @@ const BACKBONE: [(&str, Step); 3] = [
 /// The claims of this file.
 #[must_use]
 pub fn claims(cuda: &Cuda) -> Vec<Claim> {
-    let on_engines = |(id, step): (&'static str, Step)| {
-        Claim::new(id)
+    let on_engines = |claim: Claim, step: Step| {
+        claim
             .weighing(4, 10)
             .loosely_on_each(engines(cuda), move |engine, case| same(engine, case, step))
     };
-    STEPS.map(on_engines).into()
+    let step = Claim::new;
+    vec![
+        on_engines(
+            step("ladder-extension").algebra::<ladder_field::Extension>(),
+            extension,
+        ),
+        on_engines(step("ladder-adaptive"), adaptive),
+        on_engines(
+            step("ladder-lora").algebra::<ladder_field::WithoutLora>(),
+            lora,
+        ),
+        on_engines(
+            step("ladder-mam").algebra::<ladder_field::WithoutAdapter>(),
+            mam,
+        ),
+        on_engines(step("ladder-own-tensors"), own_tensors),
+    ]
 }
 
 /// The claim, with a check on each device and scalar of the training engine if it is one of those whose restriction is the backbone.

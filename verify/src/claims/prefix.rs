@@ -18,7 +18,9 @@ pub fn claims() -> Vec<Claim> {
         Claim::new("prefix-mixture").exact::<Mixture>(),
         Claim::new("prefix-past").real::<Past>(),
         Claim::new("prefix-mu-lse").real::<MuFromLse>(),
-        Claim::new("prefix-empty").real::<Empty>(),
+        Claim::new("prefix-empty")
+            .proved::<EmptyMixture>()
+            .real::<Empty>(),
     ]
 }
 
@@ -127,6 +129,25 @@ impl RealIdentity for Empty {
         );
         let (f, _) = gated(&head.q, &attended, &p_k, &p_v);
         Sides::of("prefix of length 0", f, by_nw(&head))
+    }
+}
+
+/// The estimator over no prefix and the text is the one over the text, and μ = 0. In the control a prefix of one point whose value is zero.
+struct EmptyMixture;
+
+impl FieldIdentity for EmptyMixture {
+    fn sides<F: Sample>(draw: &mut Draw, control: bool) -> Sides<F> {
+        let (weights, values) = super::attention::points::<F>(draw);
+        let l = usize::from(control);
+        let own: Array2<F> = draw.kernels((weights.nrows(), l));
+        let nothing = estimate(&own, &Array2::zeros((l, values.ncols())));
+        let mu = gate(&row_sums(&own), &row_sums(&weights));
+        let f = estimate(&weights, &values);
+        Sides::of("prefix of length 0", mixture(&f, &mu, &nothing), f).and(
+            "μ",
+            mu.clone(),
+            Array1::zeros(mu.len()),
+        )
     }
 }
 
