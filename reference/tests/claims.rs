@@ -392,7 +392,7 @@ claim!(prefix_attention_is_the_gated_mixture, |case: T, broken| {
         (&case.p_k, &case.p_v),
         &case.visible,
     );
-    check(distance(&mixed, &stacked), 2.0 * case.bound())
+    check(distance(&mixed, &stacked), case.bound())
 });
 
 claim!(
