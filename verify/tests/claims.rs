@@ -144,3 +144,15 @@ fn every_claim_of_the_ledger_that_can_be_checked_has_its_test_here() {
     let wanted: Vec<String> = checkable.map(|row| row.id.replace('-', "_")).collect();
     assert_eq!(TESTS, wanted);
 }
+
+#[test]
+fn every_claim_passes_at_the_few_cases_of_a_report_too() {
+    let report = run(&Options::new(4, SEED), &|_| {}).unwrap();
+    let failed: Vec<String> = report
+        .rows
+        .iter()
+        .filter(|row| row.verdict == Verdict::Failed)
+        .map(render::line)
+        .collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
