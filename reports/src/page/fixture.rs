@@ -100,6 +100,7 @@ fn row(m: &Invented, noise: &mut Noise) -> Row {
     let adapter = match method {
         "none" => json!({"peft_type": "INDUCER", "attention": null}),
         "full" => json!({"peft_type": "INDUCER", "full": true}),
+        "prefix" => json!({"attention": {"kind": "prefix", "length": 27}}),
         _ => json!({"attention": {"kind": "inducer", "variant": method, "value_bottleneck": 15}}),
     };
     Row {

@@ -90,10 +90,10 @@ fn panel(row: &Row, index: usize) -> Option<String> {
     for (i, g) in gates.iter().enumerate() {
         strip(&mut svg, &x, 4.0 + PITCH * i as f64, g, series);
     }
-    let symbol = if row.method.contains("prefix") {
-        "μ"
-    } else {
-        "λ"
+    // a MAM adapter has a prefix too
+    let symbol = match row.adapter["attention"]["kind"].as_str() {
+        Some("prefix") => "μ",
+        _ => "λ",
     };
     let title = format!("{symbol} by layer: {}", row.title);
     let layers: Vec<String> = gates.iter().map(hover).collect();
@@ -171,6 +171,20 @@ mod tests {
             / 3.0;
         assert!((mean[2].quantiles[3] - by_hand).abs() < 1e-15);
         assert!((mean[1].histogram.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_prefix_has_the_gate_mu_whatever_its_method_is_called() {
+        let mut study = fixture::study();
+        let row = study
+            .rows
+            .iter_mut()
+            .find(|r| r.method == "prefix")
+            .unwrap();
+        (row.method, row.title) = ("mam-adapter".into(), "MAM adapter".into());
+        let panels = draw(&study);
+        assert!(panels.contains("μ by layer: MAM adapter"));
+        assert!(panels.contains("λ by layer: Gating"));
     }
 
     #[test]
