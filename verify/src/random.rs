@@ -12,6 +12,7 @@ pub use head::Head;
 pub use model::{ModelCase, TextRow};
 pub use sample::Sample;
 
+use inducer_reference::attention::Linear;
 use ndarray::{Array, ArrayD, Dimension, IxDyn, ShapeBuilder};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -164,6 +165,14 @@ impl Draw {
         shape: Sh,
     ) -> Array<F, D> {
         Array::from_shape_simple_fn(shape, || F::positive(self))
+    }
+
+    /// A linear map of free elements of a field.
+    pub fn linear<F: Sample>(&mut self, from: usize, to: usize) -> Linear<F> {
+        Linear {
+            weight: self.elements((from, to)),
+            bias: self.elements(to),
+        }
     }
 
     /// 64 random bits.

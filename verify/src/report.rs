@@ -10,7 +10,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 use std::time::Instant;
 
-/// Cases that a negative control gets: enough to leave the corners where a changed term happens not to matter.
+/// Cases that a negative control gets: enough to leave the corners where a changed term happens not to matter. A check goes on to as many
+/// where its worst error lies too far below its bound.
 pub const CONTROL_CASES: usize = 26;
 
 /// What became of a claim on an engine.
@@ -211,20 +212,22 @@ fn not_run(entry: &LedgerRow, engine: &str, cuda: &Cuda) -> ReportRow {
     }
 }
 
-fn case_of(run: &Run, id: &str, index: usize, seed: u64, control: bool) -> Result<Outcome> {
-    let mut case = Case::new(seed, id, index, control);
-    run(&mut case)?;
-    Ok(case.finish())
-}
-
-/// Every case of a check; where the errors of few cases all happen to lie far below their bounds, on until one does not.
-fn outcome(check: &Check, id: &str, cases: usize, seed: u64, broken: bool) -> Result<Outcome> {
+/// As many cases of a check or of its control as asked for; where few are not enough, on until they are.
+fn outcome(
+    run: &Run,
+    (id, seed): (&str, u64),
+    control: bool,
+    cases: usize,
+    enough: impl Fn(&Outcome) -> bool,
+) -> Result<Outcome> {
     let mut all = Outcome::default();
     for index in 0..cases.max(CONTROL_CASES) {
-        if index >= cases && vacuous(check, &all).is_none() {
+        if index >= cases && enough(&all) {
             break;
         }
-        all.merge(case_of(&check.run, id, index, seed, broken)?);
+        let mut case = Case::new(seed, id, index, control);
+        run(&mut case)?;
+        all.merge(case.finish());
     }
     Ok(all)
 }
@@ -233,18 +236,6 @@ fn outcome(check: &Check, id: &str, cases: usize, seed: u64, broken: bool) -> Re
 fn vacuous(check: &Check, made: &Outcome) -> Option<f64> {
     let ratio = made.worst.as_ref().map_or(0.0, Worst::ratio);
     (check.tight && ratio > 0.0 && ratio * VACUOUS < 1.0).then_some(ratio)
-}
-
-/// As many cases of a check's control, [`CONTROL_CASES`] at most; where none of few is caught, on until one is.
-fn control_of(run: &Run, id: &str, cases: usize, seed: u64) -> Result<Outcome> {
-    let mut all = Outcome::default();
-    for index in 0..CONTROL_CASES {
-        if index >= cases && all.failed > 0 {
-            break;
-        }
-        all.merge(case_of(run, id, index, seed, true)?);
-    }
-    Ok(all)
 }
 
 /// Runs one check and its control.
@@ -262,8 +253,15 @@ pub fn broken(claim: &Claim, check: &Check, cases: usize, seed: u64) -> ReportRo
 fn row_with(claim: &Claim, check: &Check, cases: usize, seed: u64, broken: bool) -> ReportRow {
     let start = Instant::now();
     let cases = check.share.of(cases);
-    let made = outcome(check, claim.id, cases, seed, broken);
-    let control = control_of(&check.run, claim.id, cases, seed);
+    let of = (claim.id, seed);
+    // the errors of few cases may all lie far below their bounds, and none of few changed terms may show
+    let made = outcome(&check.run, of, broken, cases, |made| {
+        vacuous(check, made).is_none()
+    });
+    let of_control = cases.min(CONTROL_CASES);
+    let control = outcome(&check.run, of, true, of_control, |control| {
+        control.failed > 0
+    });
     let (made, control, mut note) = match (made, control) {
         (Ok(made), Ok(control)) => (made, control, None),
         (Err(error), _) | (_, Err(error)) => (

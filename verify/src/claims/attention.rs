@@ -2,13 +2,15 @@
 
 use crate::claim::Claim;
 use crate::identity::{FieldIdentity, RealIdentity, Sides};
+use crate::random::head::visible;
 use crate::random::{Draw, Head, Sample};
-use inducer_reference::Real;
 use inducer_reference::attention::{
     Linear, attend, output_by_concatenation, output_by_row_blocks, shifted_kernel,
 };
 use inducer_reference::kernel::{kernel, scores};
 use inducer_reference::nadaraya_watson::{estimate, row_sums};
+use inducer_reference::visible::Visible;
+use inducer_reference::{Field, Real};
 use ndarray::{Array1, Array2, Array3, ArrayRef2, Axis, concatenate, s};
 
 /// The claims of this file.
@@ -98,10 +100,7 @@ impl FieldIdentity for RowBlocks {
         let (h, n, p) = (draw.size(1, 4), draw.size(1, 4), draw.size(1, 4));
         let d = h * p;
         let heads: Array3<F> = draw.elements((h, n, p));
-        let output = Linear {
-            weight: draw.elements((d, d)),
-            bias: draw.elements(d),
-        };
+        let output: Linear<F> = draw.linear(d, d);
         let mut blocks = output.clone();
         if control {
             // rows of W^o by (coordinate, head) instead of (head, coordinate)
@@ -121,12 +120,23 @@ struct NadarayaWatson;
 
 /// The smoothed values of (NW) by its definition: kernel values, products, two sums, a quotient.
 pub(crate) fn by_definition<T: Real>(head: &Head<T>, normalised: bool) -> Array2<T> {
-    Array2::from_shape_fn((head.q.nrows(), head.v.ncols()), |(i, a)| {
-        let (mut above, mut below) = (T::zero(), T::zero());
-        for j in head.visible.of(i) {
-            let kappa = kernel(&head.q.row(i), &head.k.row(j));
-            above = above + kappa * head.v[[j, a]];
-            below = below + kappa;
+    let pairs = (head.q.nrows(), head.k.nrows());
+    let kernel = Array2::from_shape_fn(pairs, |(i, j)| kernel(&head.q.row(i), &head.k.row(j)));
+    smoothed(&head.visible, &kernel, &head.v, normalised)
+}
+
+/// The same for any kernel, by its values.
+fn smoothed<F: Field>(
+    visible: &Visible,
+    kernel: &Array2<F>,
+    values: &Array2<F>,
+    normalised: bool,
+) -> Array2<F> {
+    Array2::from_shape_fn((kernel.nrows(), values.ncols()), |(i, a)| {
+        let (mut above, mut below) = (F::zero(), F::zero());
+        for j in visible.of(i) {
+            above = above + kernel[[i, j]] * values[[j, a]];
+            below = below + kernel[[i, j]];
         }
         if normalised { above / below } else { above }
     })
@@ -150,20 +160,12 @@ struct OfItsRow;
 impl FieldIdentity for OfItsRow {
     fn sides<F: Sample>(draw: &mut Draw, control: bool) -> Sides<F> {
         let (kernel, values) = points::<F>(draw);
-        let (n, m) = kernel.dim();
-        // every query sees one point at least
-        let always: Vec<usize> = (0..n).map(|_| draw.size(0, m - 1)).collect();
-        let sees = Array2::from_shape_fn((n, m), |(i, j)| j == always[i] || draw.chance(0.6));
-        let weights = Array2::from_shape_fn((n, m), |at| match sees[at] {
-            true => kernel[at],
+        let visible = visible(draw, kernel.nrows(), kernel.ncols(), 0.4);
+        let weights = Array2::from_shape_fn(kernel.raw_dim(), |(i, j)| match visible.sees(i, j) {
+            true => kernel[[i, j]],
             false => F::zero(),
         });
-        let by_definition = Array2::from_shape_fn((n, values.ncols()), |(i, a)| {
-            let visible = || (0..m).filter(|j| sees[[i, *j]]);
-            let above = visible().fold(F::zero(), |sum, j| sum + kernel[[i, j]] * values[[j, a]]);
-            let below = visible().fold(F::zero(), |sum, j| sum + kernel[[i, j]]);
-            if control { above } else { above / below }
-        });
+        let by_definition = smoothed(&visible, &kernel, &values, !control);
         Sides::of("Σ κ v / Σ κ", estimate(&weights, &values), by_definition)
     }
 }
@@ -246,10 +248,7 @@ impl FieldIdentity for Affine {
     fn sides<F: Sample>(draw: &mut Draw, control: bool) -> Sides<F> {
         let (weights, values) = points::<F>(draw);
         let out = draw.size(1, 3);
-        let map = Linear {
-            weight: draw.elements((values.ncols(), out)),
-            bias: draw.elements::<F, _, _>(out),
-        };
+        let map: Linear<F> = draw.linear(values.ncols(), out);
         let mapped = if control {
             weights.mapv(|w| w * map.weight[[0, 0]] + map.bias[0])
         } else {

@@ -100,12 +100,7 @@ impl FieldIdentity for LoraBias {
     fn sides<F: Sample>(draw: &mut Draw, control: bool) -> Sides<F> {
         let (n, d, r) = (draw.size(1, 4), draw.size(1, 4), draw.size(1, 3));
         let (x, bias): (Array2<F>, Array1<F>) = (draw.elements((n, d)), draw.elements(d));
-        let with = Lora {
-            a: draw.elements((r, d)),
-            b: draw.elements((d, r)),
-            bias: Some(bias.clone()),
-            scale: F::positive(draw),
-        };
+        let with = super::lora::update(draw, d, r, Some(bias.clone()));
         let without = Lora {
             bias: None,
             ..with.clone()

@@ -73,8 +73,8 @@ impl<F: Field> Process<F> {
     }
 
     /// diag(K − Q).
-    fn lambda(&self) -> Array1<F> {
-        (&self.k - &self.q()).diag().to_owned()
+    fn lambda(&self, q: &Array2<F>) -> Array1<F> {
+        &self.k.diag() - &q.diag()
     }
 
     /// A process by its definition: targets of covariance C, of covariance c with the value at the point.
@@ -96,7 +96,9 @@ impl<F: Field> Process<F> {
 
     /// The pseudo-input process by its definition: covariance Q + Λ + σ²I, and K_{NM} K_M⁻¹ k_* with the point.
     pub fn pseudo_inputs(&self) -> Found<F> {
-        let covariance = self.with_noise(self.q() + Array2::from_diag(&self.lambda()));
+        let q = self.q();
+        let lambda = Array2::from_diag(&self.lambda(&q));
+        let covariance = self.with_noise(q + lambda);
         let with_point = self.k_nm.dot(&solve(&self.k_m, &self.k_star_m).0);
         self.conditioned(&covariance, &with_point)
     }
@@ -104,7 +106,7 @@ impl<F: Field> Process<F> {
     /// The pseudo-input process by its predictive equations (Snelson & Ghahramani 2005), which solve with M × M matrices only; the
     /// determinant by Sylvester's theorem, det(Λ + σ²I) det Q_M / det K_M.
     pub fn predictive_equations(&self) -> Found<F> {
-        let diagonal = self.lambda().mapv(|lambda| lambda + self.noise);
+        let diagonal = self.lambda(&self.q()).mapv(|lambda| lambda + self.noise);
         let weighted =
             |x: &Array2<F>| Array2::from_shape_fn(x.raw_dim(), |(i, a)| x[[i, a]] / diagonal[i]);
         let (scaled, scaled_y) = (weighted(&self.k_nm), weighted(&self.y));
@@ -123,9 +125,10 @@ impl<F: Field> Process<F> {
 
     /// Quadratic form and determinant of Titsias' covariance Q + σ²I, and the trace of K − Q that his bound subtracts.
     pub fn titsias(&self) -> [F; 3] {
-        let [_, _, square, determinant] =
-            self.conditioned(&self.with_noise(self.q()), &self.k_star);
-        [square, determinant, self.lambda().sum()]
+        let q = self.q();
+        let trace = self.lambda(&q).sum();
+        let [_, _, square, determinant] = self.conditioned(&self.with_noise(q), &self.k_star);
+        [square, determinant, trace]
     }
 }
 

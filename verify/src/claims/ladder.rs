@@ -37,10 +37,7 @@ impl FieldIdentity for Extended {
         let d = h * p;
         let (weights, v): (Array3<F>, Array3<F>) =
             (draw.kernels((h, n, m)), draw.elements((h, m, p)));
-        let output = Linear {
-            weight: draw.elements((d, d)),
-            bias: draw.elements(d),
-        };
+        let output: Linear<F> = draw.linear(d, d);
         let mut heads = Array3::zeros((h, n, p));
         let mut sum = Array2::from_shape_fn((n, d), |(_, c)| output.bias[c]);
         for k in 0..h {
@@ -81,10 +78,7 @@ impl<F: Sample> Layer<F> {
             f: draw.elements((h, n, p)),
             lambda: draw.elements((n, h)),
             hidden: draw.elements((h, n, r)),
-            output: Linear {
-                weight: draw.elements((d, d)),
-                bias: draw.elements(d),
-            },
+            output: draw.linear(d, d),
         }
     }
 

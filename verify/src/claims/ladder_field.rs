@@ -57,13 +57,6 @@ struct Layer<F> {
     adapter: Option<(Linear<F>, Linear<F>, F)>,
 }
 
-fn linear<F: Sample>(draw: &mut Draw, from: usize, to: usize) -> Linear<F> {
-    Linear {
-        weight: draw.elements((from, to)),
-        bias: draw.elements(to),
-    }
-}
-
 impl<F: Sample> Layer<F> {
     /// A layer with inducers, and LoRA and the adapter if `all`.
     fn new(draw: &mut Draw, all: bool) -> Self {
@@ -80,22 +73,20 @@ impl<F: Sample> Layer<F> {
         };
         Self {
             x: draw.elements((n, d)),
-            projections: std::array::from_fn(|_| linear(draw, d, d)),
-            ffn: [linear(draw, d, r), linear(draw, r, d)],
+            projections: std::array::from_fn(|_| draw.linear(d, d)),
+            ffn: [draw.linear(d, r), draw.linear(r, d)],
             kernel: Quadratic::new(draw),
             activation: Quadratic::new(draw),
             heads,
             variant: Variant::Inducer,
-            lora: all.then(|| Lora {
-                a: draw.elements((r, d)),
-                b: draw.elements((d, r)),
-                bias: Some(draw.elements(d)),
-                scale: F::positive(draw),
+            lora: all.then(|| {
+                let bias = draw.elements(d);
+                super::lora::update(draw, d, r, Some(bias))
             }),
             mlp_k: networks(draw, p, true),
             mlp_v: networks(draw, d, false),
             b_2: draw.elements(d),
-            adapter: all.then(|| (linear(draw, d, r), linear(draw, r, d), F::positive(draw))),
+            adapter: all.then(|| (draw.linear(d, r), draw.linear(r, d), F::positive(draw))),
         }
     }
 

@@ -2,7 +2,6 @@
 
 use super::ladder_field;
 use super::models::equal;
-
 use crate::claim::{Case, Claim};
 use crate::engine::{Cuda, Engine, candles, engines};
 use crate::error::Result;
@@ -29,22 +28,21 @@ pub fn claims(cuda: &Cuda) -> Vec<Claim> {
             .weighing(4, 10)
             .loosely_on_each(engines(cuda), move |engine, case| same(engine, case, step))
     };
-    let step = Claim::new;
     vec![
         on_engines(
-            step("ladder-extension").algebra::<ladder_field::Extension>(),
+            Claim::new("ladder-extension").algebra::<ladder_field::Extension>(),
             extension,
         ),
-        on_engines(step("ladder-adaptive"), adaptive),
+        on_engines(Claim::new("ladder-adaptive"), adaptive),
         on_engines(
-            step("ladder-lora").algebra::<ladder_field::WithoutLora>(),
+            Claim::new("ladder-lora").algebra::<ladder_field::WithoutLora>(),
             lora,
         ),
         on_engines(
-            step("ladder-mam").algebra::<ladder_field::WithoutAdapter>(),
+            Claim::new("ladder-mam").algebra::<ladder_field::WithoutAdapter>(),
             mam,
         ),
-        on_engines(step("ladder-own-tensors"), own_tensors),
+        on_engines(Claim::new("ladder-own-tensors"), own_tensors),
     ]
 }
 

@@ -21,19 +21,26 @@ pub fn claims() -> Vec<Claim> {
     ]
 }
 
-fn random<F: Sample>(draw: &mut Draw) -> (Linear<F>, Lora<F>, Array2<F>) {
-    let (n, d, r) = (draw.size(1, 4), draw.size(1, 5), draw.size(1, 3));
-    let projection = Linear {
-        weight: draw.elements((d, d)),
-        bias: draw.elements(d),
-    };
-    let bias = draw.chance(0.7).then(|| draw.elements(d));
-    let lora = Lora {
+/// An update of rank r with this bias.
+pub(crate) fn update<F: Sample>(
+    draw: &mut Draw,
+    d: usize,
+    r: usize,
+    bias: Option<Array1<F>>,
+) -> Lora<F> {
+    Lora {
         a: draw.elements((r, d)),
         b: draw.elements((d, r)),
         bias,
         scale: F::positive(draw),
-    };
+    }
+}
+
+fn random<F: Sample>(draw: &mut Draw) -> (Linear<F>, Lora<F>, Array2<F>) {
+    let (n, d, r) = (draw.size(1, 4), draw.size(1, 5), draw.size(1, 3));
+    let projection = draw.linear(d, d);
+    let bias = draw.chance(0.7).then(|| draw.elements(d));
+    let lora = update(draw, d, r, bias);
     (projection, lora, draw.elements((n, d)))
 }
 

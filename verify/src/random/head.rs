@@ -71,9 +71,8 @@ fn sizes(draw: &mut Draw, corner: Corner) -> [usize; 6] {
     [n, m, p, c, l, r]
 }
 
-/// Every query's visible set, never empty.
-fn visible(draw: &mut Draw, n: usize, m: usize, corner: Corner) -> Visible {
-    let hidden = if corner == Corner::Padded { 0.6 } else { 0.15 };
+/// Every query's visible set, never empty; a key is hidden with this probability.
+pub fn visible(draw: &mut Draw, n: usize, m: usize, hidden: f64) -> Visible {
     let always: Vec<usize> = (0..n).map(|_| draw.size(0, m - 1)).collect();
     Visible::from_matrix(Array2::from_shape_fn((n, m), |(i, j)| {
         !draw.chance(hidden) || always[i] == j
@@ -114,9 +113,10 @@ impl Head<f64> {
             }
             _ => {}
         }
+        let hidden = if corner == Corner::Padded { 0.6 } else { 0.15 };
         Self {
             v: draw.array((m, c), 2.0),
-            visible: visible(draw, n, m, corner),
+            visible: visible(draw, n, m, hidden),
             mlp_k: bottleneck(draw, p, r, p, 0.5),
             mlp_v: bottleneck(draw, p, r, c, 1.0),
             p_k: draw.array((l, p), 2.0),
