@@ -14,14 +14,16 @@ test: setup
 setup:
 	@.ci/setup
 
-# The same training steps and decoding here and in PyTorch, in turn, and the ratios (needs torch, transformers, peft).
+# The same training steps and decoding here and in PyTorch, in turn, and the ratios (needs torch,
+# transformers, peft).
 PYTHON ?= python3
 bench-peers: setup
 	cargo build --release
 	$(PYTHON) reports/peers/compare.py
 
-# Mutation testing (needs cargo-mutants: cargo install cargo-mutants --locked): the reference with its own tests, the engine's operations with theirs, the engine's
-# methods with the claims that guard them. Some hours on two cores. What came out: verify/MUTANTS.md.
+# Mutation testing (needs cargo-mutants: cargo install cargo-mutants --locked): the reference with
+# its own tests, the engine's operations with theirs, the engine's methods with the claims that
+# guard them. Some hours on two cores. What came out: verify/MUTANTS.md.
 mutants: setup
 	cargo mutants -p inducer-reference
 	cargo mutants -p inducer-gpu --no-config --profile mutants -f 'gpu/src/ops/*.rs' -e gpu/src/ops/testing.rs -- --lib

@@ -1,8 +1,9 @@
 //! Stops early, with one line, where no LAPACK can be linked.
 //!
-//! `ndarray-linalg` links the system's OpenBLAS. Where that library is missing, rustc would fail minutes later with a
-//! screenful from the linker. A program of one symbol is linked here instead, with the compiler that rustc itself links
-//! with, so that nothing but that compiler is needed (no pkg-config).
+//! `ndarray-linalg` links the system's OpenBLAS. Where that library is missing, rustc would fail
+//! minutes later with a screenful from the linker. A program of one symbol is linked here instead,
+//! with the compiler that rustc itself links with, so that nothing but that compiler is needed (no
+//! pkg-config).
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,7 +30,8 @@ fn main() {
     }
 }
 
-/// Whether a program that calls LAPACK links; `None` when no compiler answered, which is rustc's to report.
+/// Whether a program that calls LAPACK links; `None` when no compiler answered, which is rustc's to
+/// report.
 fn links_openblas(out: &Path) -> Option<bool> {
     let source = out.join("probe.c");
     let program = out.join("probe");

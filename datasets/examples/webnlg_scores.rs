@@ -1,5 +1,6 @@
 //! The three figures of a WebNLG system from the official scorer's files, and how long they take:
-//! `cargo run --release -p inducer-datasets --example webnlg_scores -- WEBNLG_SCORES SYSTEM METEOR_JAR PARAPHRASES`.
+//! `cargo run --release -p inducer-datasets --example webnlg_scores -- WEBNLG_SCORES SYSTEM
+//! METEOR_JAR PARAPHRASES`.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -1,7 +1,8 @@
 //! A batch: rows packed one behind the other, without padding.
 //!
-//! Row `r` occupies positions `starts[r] .. starts[r + 1]` of every per-token vector. Attention acts within a row;
-//! everything else acts on tokens, so padding costs nothing because there is none.
+//! Row `r` occupies positions `starts[r] .. starts[r + 1]` of every per-token vector. Attention
+//! acts within a row; everything else acts on tokens, so padding costs nothing because there is
+//! none.
 
 /// The label that carries no loss, as in PyTorch and Hugging Face.
 pub const IGNORE: i64 = -100;

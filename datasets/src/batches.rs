@@ -1,9 +1,10 @@
 //! Batches of rows of similar length, in an order that (seed, epoch) decides.
 //!
-//! All rows are shuffled, cut into windows of 50 batches, sorted by length inside a window, cut into batches, and the
-//! batches shuffled. Packed rows need no padding; similar lengths still matter to attention, whose work grows with the
-//! square of a row's length, and they even out the steps' times. A run resumes at batch `i` of an epoch by asking for the
-//! epoch's batches again and skipping `i`.
+//! All rows are shuffled, cut into windows of 50 batches, sorted by length inside a window, cut
+//! into batches, and the batches shuffled. Packed rows need no padding; similar lengths still
+//! matter to attention, whose work grows with the square of a row's length, and they even out the
+//! steps' times. A run resumes at batch `i` of an epoch by asking for the epoch's batches again and
+//! skipping `i`.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -13,7 +14,8 @@ use crate::{Batch, Encoded, Labels};
 
 const WINDOW: usize = 50;
 
-/// The batches of an epoch as lists of row indices: every row exactly once, each list of `batch_size` but at most one.
+/// The batches of an epoch as lists of row indices: every row exactly once, each list of
+/// `batch_size` but at most one.
 ///
 /// ```
 /// use inducer_datasets::batches::epoch_batches;
@@ -52,8 +54,8 @@ pub fn sorted_batches(lengths: &[usize], batch_size: usize) -> Vec<Vec<usize>> {
         .collect()
 }
 
-/// Packs rows into a batch. Classes when every row has one, else token labels when every row has them, else none; segments
-/// when every row has them.
+/// Packs rows into a batch. Classes when every row has one, else token labels when every row has
+/// them, else none; segments when every row has them.
 pub fn pack(rows: &[&Encoded]) -> Batch {
     let ids: Vec<Vec<u32>> = rows.iter().map(|r| r.ids.clone()).collect();
     let segments: Option<Vec<Vec<u32>>> = rows.iter().map(|r| r.segments.clone()).collect();
@@ -102,7 +104,8 @@ mod tests {
             of(usize::max) - of(usize::min)
         };
         let mean = batches.iter().map(spread).sum::<usize>() as f64 / batches.len() as f64;
-        // 400 rows over 100 lengths: a batch of 8 spans two or three lengths; unsorted it would span about 78.
+        // 400 rows over 100 lengths: a batch of 8 spans two or three lengths; unsorted it would
+        // span about 78.
         assert!(mean < 6.0, "{mean}");
     }
 }

@@ -1,13 +1,16 @@
-//! Encoded rows kept on disk between runs: read only when they are provably those that would be made again.
+//! Encoded rows kept on disk between runs: read only when they are provably those that would be
+//! made again.
 //!
 //! ```text
 //! file = "INDUROW1" ‖ key ‖ SHA-256(payload) ‖ payload
 //! key  = SHA-256(examples ‖ tokenizer ‖ layout ‖ version of this crate)
 //! ```
 //!
-//! The key holds the fingerprint of the examples as loaded, so any change in the data file that matters changes it, as does any change in the
-//! tokenizer or the layout. A file that is missing, has another key, is cut off, or has one bit changed is not read: the rows are made and the
-//! file is written anew. A cache that cannot be written costs time, never a result. Tests: `tests/cache.rs`.
+//! The key holds the fingerprint of the examples as loaded, so any change in the data file that
+//! matters changes it, as does any change in the tokenizer or the layout. A file that is missing,
+//! has another key, is cut off, or has one bit changed is not read: the rows are made and the file
+//! is written anew. A cache that cannot be written costs time, never a result. Tests:
+//! `tests/cache.rs`.
 
 use std::path::{Path, PathBuf};
 

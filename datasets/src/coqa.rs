@@ -7,9 +7,10 @@
 //!     "additional_answers": {"0": [an answer for each turn], …}}, …]}
 //! ```
 //!
-//! Every turn becomes an [`Example`]: the story, the two turns before it, its question; the first answer is the training
-//! target, those of `additional_answers` follow as further references. Spans are not used, so the negative ones that the
-//! official files hold do no harm. Questions and answers belong together by `turn_id`, which must count from 1.
+//! Every turn becomes an [`Example`]: the story, the two turns before it, its question; the first
+//! answer is the training target, those of `additional_answers` follow as further references. Spans
+//! are not used, so the negative ones that the official files hold do no harm. Questions and
+//! answers belong together by `turn_id`, which must count from 1.
 
 use std::io::Read;
 use std::path::Path;
@@ -20,10 +21,12 @@ use crate::entries::{self, Entry};
 use crate::layout::HISTORY_TURNS;
 use crate::{Error, Example, Input, Malformed, Part, Result};
 
-/// Loads one file; the examples' category is the story's source, their position counts turns over the whole file.
+/// Loads one file; the examples' category is the story's source, their position counts turns over
+/// the whole file.
 ///
 /// # Errors
-/// The file is missing, is not JSON, or a story lacks something and such are not skipped: the error names file, line, story and field.
+/// The file is missing, is not JSON, or a story lacks something and such are not skipped: the error
+/// names file, line, story and field.
 pub fn load_file(path: &Path, malformed: Malformed) -> Result<Part> {
     let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
     parse(path, file, malformed)

@@ -1,4 +1,5 @@
-//! Which file of a directory holds which part, and what is done where the official release lacks one.
+//! Which file of a directory holds which part, and what is done where the official release lacks
+//! one.
 //!
 //! | task | train | dev (to choose on) | test (to report on) |
 //! |---|---|---|---|
@@ -7,12 +8,14 @@
 //! | MNLI | `train.tsv` | `dev_matched.tsv` | `dev_mismatched.tsv` |
 //! | SST-2 | `train.tsv` | every 20th row of train | `dev.tsv` |
 //!
-//! The labels of the official CoQA, MNLI and SST-2 test parts were never published, so the literature reports on what is
-//! called "dev" there; choosing on the same rows would flatter every method. A labelled `test.tsv` or `coqa-test.json` takes the place of
-//! the test part, and `dev` is then `dev`. With one CoQA file only, its stories are divided 8 : 1 : 1. Whatever was divided stands in
-//! [`Splits::notes`].
+//! The labels of the official CoQA, MNLI and SST-2 test parts were never published, so the
+//! literature reports on what is called "dev" there; choosing on the same rows would flatter every
+//! method. A labelled `test.tsv` or `coqa-test.json` takes the place of the test part, and `dev` is
+//! then `dev`. With one CoQA file only, its stories are divided 8 : 1 : 1. Whatever was divided
+//! stands in [`Splits::notes`].
 //!
-//! A name need not be exact: without `train.tsv` the only file that begins with `train` and ends in `.tsv` is taken.
+//! A name need not be exact: without `train.tsv` the only file that begins with `train` and ends in
+//! `.tsv` is taken.
 
 use std::path::{Path, PathBuf};
 
@@ -36,7 +39,8 @@ pub fn load(task: Task, dir: &Path, malformed: Malformed) -> Result<Splits> {
     Ok(data)
 }
 
-/// What differs from the official release in size: WebNLG's entries, CoQA's turns, GLUE's rows, those left out included.
+/// What differs from the official release in size: WebNLG's entries, CoQA's turns, GLUE's rows,
+/// those left out included.
 fn not_official(task: Task, data: &Splits) -> Option<String> {
     let left_out = &data.skipped;
     let [train, dev, test] = [
@@ -127,7 +131,8 @@ fn load_coqa(dir: &Path, malformed: Malformed) -> Result<Splits> {
                 _ => 0,
             });
             let note = format!(
-                "{dev_name} is the only file: of every ten of its stories the first is test, the sixth dev, the others train"
+                "{dev_name} is the only file: of every ten of its stories the first is test, the \
+                 sixth dev, the others train"
             );
             Ok(Splits::of_parts(parts, vec![note]))
         }
@@ -192,7 +197,8 @@ fn hold_out(
 ) -> Splits {
     let [train, dev, _] = divide(train, ends, |i| usize::from(i % HELD_OUT == 0));
     let note = format!(
-        "test is {test_name}, on which the literature reports; dev is every {HELD_OUT}th {unit} of {train_name}, which is not trained on"
+        "test is {test_name}, on which the literature reports; dev is every {HELD_OUT}th {unit} of \
+         {train_name}, which is not trained on"
     );
     Splits::of_parts([train, dev, test], vec![note])
 }

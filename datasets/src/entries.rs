@@ -1,7 +1,7 @@
 //! The elements of a list inside a JSON file, one at a time: a file may be larger than memory.
 //!
-//! Official files are an object with one long list in it. The list is never held: each element is handed over as text with
-//! its position and its line, and forgotten.
+//! Official files are an object with one long list in it. The list is never held: each element is
+//! handed over as text with its position and its line, and forgotten.
 
 use std::cell::Cell;
 use std::io::Read;
@@ -88,7 +88,8 @@ pub(crate) fn stream(
     }
 }
 
-/// Counts line ends as they are read. The parser asks for one byte at a time and is never more than one byte ahead.
+/// Counts line ends as they are read. The parser asks for one byte at a time and is never more than
+/// one byte ahead.
 struct Counted<'a, R> {
     inner: R,
     lines: &'a Cell<usize>,

@@ -1,4 +1,5 @@
-//! What can be wrong with data: every message names the file, the place in it, what was expected and what was found.
+//! What can be wrong with data: every message names the file, the place in it, what was expected
+//! and what was found.
 
 use std::path::PathBuf;
 
@@ -95,7 +96,8 @@ pub enum Error {
     },
     /// The tokenizer knows more tokens than the backbone has embeddings.
     #[error(
-        "the tokenizer has {tokenizer} tokens, the backbone only {backbone}: do they belong together?"
+        "the tokenizer has {tokenizer} tokens, the backbone only {backbone}: do they belong \
+         together?"
     )]
     Vocabulary {
         /// Ids that the tokenizer can give.

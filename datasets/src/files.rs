@@ -1,4 +1,5 @@
-//! Files are written beside, flushed to the disk and renamed: a reader sees the old file or the new one, never half of one.
+//! Files are written beside, flushed to the disk and renamed: a reader sees the old file or the new
+//! one, never half of one.
 
 use std::io::Write;
 use std::path::Path;

@@ -37,7 +37,8 @@ pub fn of_file(path: &Path) -> Result<String> {
     }
 }
 
-/// SHA-256 of loaded examples, part by part: unchanged by the layout of their files, changed by any text, class or order.
+/// SHA-256 of loaded examples, part by part: unchanged by the layout of their files, changed by any
+/// text, class or order.
 pub fn of_examples<P: AsRef<[Example]>>(parts: impl IntoIterator<Item = P>) -> String {
     let mut sum = Sha256::new();
     let mut text = |s: &str| {

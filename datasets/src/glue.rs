@@ -1,10 +1,11 @@
 //! MNLI and SST-2 in GLUE's tab-separated layout (Wang et al. 2019).
 //!
-//! The first line names the columns, and they are found by name: `sentence1`, `sentence2`, `gold_label` of MNLI's wide files or of
-//! files that hold nothing else, `sentence`, `label` of SST-2's. There is no quoting: a quotation mark is a character like
-//! any other, and a field is kept exactly as it stands, trailing spaces included. Only the carriage return of a line end
-//! is dropped. MNLI's `genre`, where there is one, becomes the category. A label column may be missing, as in GLUE's test files;
-//! the class is then unknown.
+//! The first line names the columns, and they are found by name: `sentence1`, `sentence2`,
+//! `gold_label` of MNLI's wide files or of files that hold nothing else, `sentence`, `label` of
+//! SST-2's. There is no quoting: a quotation mark is a character like any other, and a field is
+//! kept exactly as it stands, trailing spaces included. Only the carriage return of a line end is
+//! dropped. MNLI's `genre`, where there is one, becomes the category. A label column may be
+//! missing, as in GLUE's test files; the class is then unknown.
 
 use std::io::BufRead;
 use std::path::Path;
@@ -23,8 +24,9 @@ pub fn load_file(task: Task, path: &Path, malformed: Malformed) -> Result<Part> 
 /// Parses a table; `path` is for messages only.
 ///
 /// # Errors
-/// The task is none of GLUE's; a column is missing; a row has too few fields, a label that is none, or bytes that are not
-/// UTF-8: the error names file, line and field. Arbitrary bytes give an error, never a panic.
+/// The task is none of GLUE's; a column is missing; a row has too few fields, a label that is none,
+/// or bytes that are not UTF-8: the error names file, line and field. Arbitrary bytes give an
+/// error, never a panic.
 ///
 /// ```
 /// use inducer_datasets::{Malformed, Task, glue};

@@ -1,4 +1,5 @@
-//! How an example is written for a backbone: special tokens, segment ids, labels (the paper's section 6).
+//! How an example is written for a backbone: special tokens, segment ids, labels (the paper's
+//! section 6).
 //!
 //! ```text
 //! WebNLG  <bos_webnlg> (<subject> s <property> p <object> o)* <target_webnlg> text <eos_webnlg>
@@ -7,18 +8,21 @@
 //! SST-2   <s> sentence </s>
 //! ```
 //!
-//! *Ids.* The special tokens are not added to the tokenizer: the `i`-th of [`Task::special_tokens`] has id
-//! `vocab_size + i` of the backbone. *Segments* repeat the marker of each part, the marker itself and, in the last part, the
-//! end token included; `<bos_webnlg>` has its own, `<bos_qa>` belongs to the document, as in the authors' code. *Labels* are
-//! the ids of the target text and the end token, [`IGNORE`] before: the marker in front of the target is input.
+//! *Ids.* The special tokens are not added to the tokenizer: the `i`-th of [`Task::special_tokens`]
+//! has id `vocab_size + i` of the backbone. *Segments* repeat the marker of each part, the marker
+//! itself and, in the last part, the end token included; `<bos_webnlg>` has its own, `<bos_qa>`
+//! belongs to the document, as in the authors' code. *Labels* are the ids of the target text and
+//! the end token, [`IGNORE`] before: the marker in front of the target is input.
 //!
-//! *White space.* As in the authors' code every piece is tokenized by itself, without a space before it
-//! ([`Surface::Raw`]). [`Surface::Plain`] writes pieces as they would stand inside running text: underscores become
-//! spaces, quotes around a literal go, camel case is split, and every piece, the target included, starts with a space; a
-//! name is then the same tokens in a triple as in a text, which a small backbone needs in order to copy it.
+//! *White space.* As in the authors' code every piece is tokenized by itself, without a space
+//! before it ([`Surface::Raw`]). [`Surface::Plain`] writes pieces as they would stand inside
+//! running text: underscores become spaces, quotes around a literal go, camel case is split, and
+//! every piece, the target included, starts with a space; a name is then the same tokens in a
+//! triple as in a text, which a small backbone needs in order to copy it.
 //!
-//! *Length.* A row longer than the backbone's positions is an error that names the entry; only CoQA's passages are cut, at
-//! [`PASSAGE_TOKENS`] as the paper says, and [`Encoded::cut`] counts what was lost.
+//! *Length.* A row longer than the backbone's positions is an error that names the entry; only
+//! CoQA's passages are cut, at [`PASSAGE_TOKENS`] as the paper says, and [`Encoded::cut`] counts
+//! what was lost.
 
 use crate::{Error, Example, IGNORE, Input, Result, Task, Tokenizer};
 
@@ -183,7 +187,8 @@ impl<'a> Layout<'a> {
         self.special(self.added().saturating_sub(1))
     }
 
-    /// The segment id of generated tokens: the marker of the target, the last of a prompt's segments.
+    /// The segment id of generated tokens: the marker of the target, the last of a prompt's
+    /// segments.
     pub fn target_segment(&self) -> u32 {
         self.special(self.added().saturating_sub(2))
     }
@@ -192,7 +197,8 @@ impl<'a> Layout<'a> {
         (self.vocab_size + i) as u32
     }
 
-    /// Rows to train on: WebNLG one for each reference, CoQA one for the first answer, classification one.
+    /// Rows to train on: WebNLG one for each reference, CoQA one for the first answer,
+    /// classification one.
     ///
     /// # Errors
     /// The example is not the task's, or too long.
@@ -240,7 +246,8 @@ impl<'a> Layout<'a> {
         Ok(row)
     }
 
-    /// The row up to and including the marker of the target; for classification the whole row with its class.
+    /// The row up to and including the marker of the target; for classification the whole row with
+    /// its class.
     ///
     /// # Errors
     /// As [`Layout::training_rows`].
@@ -330,8 +337,9 @@ impl<'a> Layout<'a> {
         })
     }
 
-    /// The text of generated ids: up to the end token, special tokens left out, without the one space that
-    /// [`Surface::Plain`] puts in front. `decode` of a training row's target is the reference, to the letter.
+    /// The text of generated ids: up to the end token, special tokens left out, without the one
+    /// space that [`Surface::Plain`] puts in front. `decode` of a training row's target is the
+    /// reference, to the letter.
     pub fn decode(&self, ids: &[u32]) -> String {
         let until = ids
             .iter()

@@ -1,12 +1,13 @@
-//! Data in, scores out: official files or generated ones become examples, examples become packed rows of tokens,
-//! generated texts become scores.
+//! Data in, scores out: official files or generated ones become examples, examples become packed
+//! rows of tokens, generated texts become scores.
 //!
 //! ```text
 //! files ── directory: webnlg, coqa, glue ──▶ Example ── layout + tokenizer (cache) ──▶ Encoded ── batches ──▶ Batch
 //! texts ── metrics ──▶ scores
 //! ```
 //!
-//! Nothing here is downloaded: [`synthetic`] makes data in the official layout and it goes through the same loader.
+//! Nothing here is downloaded: [`synthetic`] makes data in the official layout and it goes through
+//! the same loader.
 pub mod batch;
 pub mod batches;
 pub mod cache;

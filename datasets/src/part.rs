@@ -27,7 +27,8 @@ impl Part {
     /// Takes what was read, or deals with what was wrong.
     ///
     /// # Errors
-    /// The error given, unless such are to be skipped. A file that ends or cannot be read is never skipped over.
+    /// The error given, unless such are to be skipped. A file that ends or cannot be read is never
+    /// skipped over.
     pub(crate) fn take(&mut self, read: Result<Vec<Example>>, malformed: Malformed) -> Result<()> {
         match read {
             Ok(examples) => self.examples.extend(examples),

@@ -6,9 +6,10 @@
 //! t-tests        t = mean / standard error, two-sided
 //! ```
 //!
-//! The first two take statistics of examples and a function from their sum to the score, so that corpus-level figures are
-//! recomputed (Koehn 2004; Riezler and Maxwell 2005): `metrics::bleu::Counts`, `metrics::ter::Counts`, `metrics::coqa::Counts`,
-//! or plain numbers. The t-tests compare repeats over seeds. `tests/significance.rs` checks them.
+//! The first two take statistics of examples and a function from their sum to the score, so that
+//! corpus-level figures are recomputed (Koehn 2004; Riezler and Maxwell 2005):
+//! `metrics::bleu::Counts`, `metrics::ter::Counts`, `metrics::coqa::Counts`, or plain numbers. The
+//! t-tests compare repeats over seeds. `tests/significance.rs` checks them.
 
 use std::ops::AddAssign;
 
@@ -22,7 +23,8 @@ use crate::{Error, Result};
 pub struct Resampled {
     /// The first system's score less the second's.
     pub difference: f64,
-    /// Probability of such a difference without a true one: one-sided of the bootstrap, two-sided of randomisation.
+    /// Probability of such a difference without a true one: one-sided of the bootstrap, two-sided
+    /// of randomisation.
     pub p: f64,
     /// Draws.
     pub draws: usize,
@@ -32,7 +34,8 @@ fn paired<T>(a: &[T], b: &[T]) -> Result<()> {
     match a.len() == b.len() && !a.is_empty() {
         true => Ok(()),
         false => Err(Error::Invalid(format!(
-            "a paired test needs as many examples of one as of the other, at least one: found {} and {}",
+            "a paired test needs as many examples of one as of the other, at least one: found {} \
+             and {}",
             a.len(),
             b.len()
         ))),

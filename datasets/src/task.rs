@@ -20,8 +20,9 @@ impl Task {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::WebNlg, Self::Coqa, Self::Mnli, Self::Sst2];
 
-    /// The task's added tokens. The `i`-th has id `vocab_size + i`: the order is part of the adapter's file format
-    /// (rows of `transformer.wte.added`). The classification tasks use tokens that the backbone has already.
+    /// The task's added tokens. The `i`-th has id `vocab_size + i`: the order is part of the
+    /// adapter's file format (rows of `transformer.wte.added`). The classification tasks use tokens
+    /// that the backbone has already.
     ///
     /// ```
     /// use inducer_datasets::Task;
@@ -50,7 +51,8 @@ impl Task {
         }
     }
 
-    /// The classes of a classification task, in the order of their ids (GLUE's); empty for generation.
+    /// The classes of a classification task, in the order of their ids (GLUE's); empty for
+    /// generation.
     pub const fn classes(self) -> &'static [&'static str] {
         match self {
             Self::WebNlg | Self::Coqa => &[],

@@ -1,7 +1,7 @@
 //! Byte-level BPE: Hugging Face directories read, and new ones trained and written.
 //!
-//! A thin wrapper over the `tokenizers` crate. Texts are encoded as they stand: no special tokens are added around them,
-//! no truncation or padding of the file's settings applies.
+//! A thin wrapper over the `tokenizers` crate. Texts are encoded as they stand: no special tokens
+//! are added around them, no truncation or padding of the file's settings applies.
 
 use std::path::Path;
 
@@ -27,7 +27,8 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Loads `tokenizer.json` of a directory, or `vocab.json` with `merges.txt` as GPT-2's or RoBERTa's byte-level BPE.
+    /// Loads `tokenizer.json` of a directory, or `vocab.json` with `merges.txt` as GPT-2's or
+    /// RoBERTa's byte-level BPE.
     ///
     /// # Errors
     /// Neither is there, or they are not what they should be: the error names the file.
@@ -89,8 +90,8 @@ impl Tokenizer {
         Ok(Self { inner })
     }
 
-    /// Trains a byte-level BPE of `vocab_size` tokens: [`END_OF_TEXT`] is id 0, the 256 bytes follow, then merges. The same
-    /// texts in the same order always give the same tokenizer.
+    /// Trains a byte-level BPE of `vocab_size` tokens: [`END_OF_TEXT`] is id 0, the 256 bytes
+    /// follow, then merges. The same texts in the same order always give the same tokenizer.
     ///
     /// # Errors
     /// `vocab_size` is under 257, which leaves no room for the bytes.
@@ -109,8 +110,9 @@ impl Tokenizer {
         Self::trained(texts, vocab_size, vec![AddedToken::from(END_OF_TEXT, true)])
     }
 
-    /// The same for RoBERTa: `<s>`, `<pad>`, `</s>`, `<unk>`, `<mask>` are ids 0 to 4, the bytes follow, then merges; the file puts texts between
-    /// `<s>` and `</s>` and pairs apart by `</s></s>`, as [`Layout`](crate::Layout) does.
+    /// The same for RoBERTa: `<s>`, `<pad>`, `</s>`, `<unk>`, `<mask>` are ids 0 to 4, the bytes
+    /// follow, then merges; the file puts texts between `<s>` and `</s>` and pairs apart by
+    /// `</s></s>`, as [`Layout`](crate::Layout) does.
     ///
     /// # Errors
     /// `vocab_size` is under 261.
@@ -158,7 +160,8 @@ impl Tokenizer {
         Self::from_inner(tokenizers::Tokenizer::from(inner), Path::new("tokenizer"))
     }
 
-    /// Writes `tokenizer.json` and `tokenizer_config.json`, which `transformers.AutoTokenizer` loads.
+    /// Writes `tokenizer.json` and `tokenizer_config.json`, which `transformers.AutoTokenizer`
+    /// loads.
     ///
     /// # Errors
     /// The directory cannot be written.
@@ -206,8 +209,8 @@ impl Tokenizer {
             })
     }
 
-    /// The text of token ids, special ones included; ids that the tokenizer does not know say nothing. Bytes that are not
-    /// UTF-8 become U+FFFD.
+    /// The text of token ids, special ones included; ids that the tokenizer does not know say
+    /// nothing. Bytes that are not UTF-8 become U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> String {
         self.inner.decode(ids, false).unwrap_or_default()
     }

@@ -5,9 +5,10 @@
 //!                     "lexicalisations": [{"comment": "good", "lex": …}, …], …}}, {"2": …}, …]}
 //! ```
 //!
-//! Every entry is an object of one key. Entries are known by their position in the file, since `xml_id` restarts. Only
-//! texts whose comment is `good` count; an entry left without a text is set aside and listed in [`crate::Skipped`]. Fields of a
-//! triple are kept as they stand; how they are written for a model is the layout's matter ([`crate::Surface`]).
+//! Every entry is an object of one key. Entries are known by their position in the file, since
+//! `xml_id` restarts. Only texts whose comment is `good` count; an entry left without a text is set
+//! aside and listed in [`crate::Skipped`]. Fields of a triple are kept as they stand; how they are
+//! written for a model is the layout's matter ([`crate::Surface`]).
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -32,11 +33,13 @@ pub const SEEN_CATEGORIES: [&str; 10] = [
     "WrittenWork",
 ];
 
-/// Loads the three parts of a directory, each a file `train.json` or, in the challenge's XML, `train.xml` or the XML files of a
-/// directory `train` ([`crate::webnlg_xml`]). A category is seen when a training entry has it.
+/// Loads the three parts of a directory, each a file `train.json` or, in the challenge's XML,
+/// `train.xml` or the XML files of a directory `train` ([`crate::webnlg_xml`]). A category is seen
+/// when a training entry has it.
 ///
 /// # Errors
-/// A file is missing, is not JSON, or an entry lacks something and such are not skipped: the error names file, line, entry and field.
+/// A file is missing, is not JSON, or an entry lacks something and such are not skipped: the error
+/// names file, line, entry and field.
 pub fn load(dir: &Path, malformed: Malformed) -> Result<Splits> {
     let part = |name: &str| {
         let path = dir.join(format!("{name}.json"));

@@ -10,9 +10,10 @@
 //! </entries></benchmark>
 //! ```
 //!
-//! The same rules as for the JSON files made from it ([`crate::webnlg`]): modified triples only, texts whose comment is `good`,
-//! entries known by their position in the part. A part is one file or a directory of files (one for each category and size in
-//! the official release), read in the order of their paths.
+//! The same rules as for the JSON files made from it ([`crate::webnlg`]): modified triples only,
+//! texts whose comment is `good`, entries known by their position in the part. A part is one file
+//! or a directory of files (one for each category and size in the official release), read in the
+//! order of their paths.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +24,8 @@ use crate::error::read;
 use crate::webnlg::{SEEN_CATEGORIES, set_aside};
 use crate::{Error, Example, Input, Malformed, Part, Result, Triple};
 
-/// The XML files of a part of a directory: `{part}.xml`, or all below `{part}/`; none where there is neither.
+/// The XML files of a part of a directory: `{part}.xml`, or all below `{part}/`; none where there
+/// is neither.
 ///
 /// # Errors
 /// A directory cannot be listed.
@@ -50,7 +52,8 @@ pub fn files(dir: &Path, part: &str) -> Result<Vec<PathBuf>> {
 /// Loads the files of a part, one after the other; positions count over all of them.
 ///
 /// # Errors
-/// A file is missing or no XML; an entry lacks something and such are not skipped: the error names file, line, entry and field.
+/// A file is missing or no XML; an entry lacks something and such are not skipped: the error names
+/// file, line, entry and field.
 pub fn load(files: &[PathBuf], malformed: Malformed) -> Result<Part> {
     let (mut part, mut position) = (Part::default(), 0);
     for path in files {
@@ -80,7 +83,8 @@ pub fn parse(path: &Path, bytes: &[u8], malformed: Malformed) -> Result<Part> {
     Ok(set_aside(part))
 }
 
-/// Adds a file's entries to a part whose positions have come to `position`, and returns where they come to then.
+/// Adds a file's entries to a part whose positions have come to `position`, and returns where they
+/// come to then.
 fn add(
     part: &mut Part,
     mut position: usize,

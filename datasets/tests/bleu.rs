@@ -44,7 +44,8 @@ fn published_webnlg_scores_come_out_to_two_decimals() {
     }
 }
 
-/// The same integers enter both; logarithm, mean, exponential and scaling round some ten times each.
+/// The same integers enter both; logarithm, mean, exponential and scaling round some ten times
+/// each.
 #[test]
 fn random_corpora_score_as_in_sacrebleu() {
     let mut above_zero = 0;
@@ -86,7 +87,8 @@ fn the_closest_reference_decides_and_the_shorter_of_two() {
 fn a_missing_reference_is_an_empty_one() {
     let hyp = texts(&["a", "a b c d"]);
     let refs = vec![texts(&["a b c"]), texts(&["a b c d", "a b"])];
-    // the one-word hypothesis is nearer to the empty reference (distance 1) than to the one of three words (2)
+    // the one-word hypothesis is nearer to the empty reference (distance 1) than to the one of
+    // three words (2)
     assert_eq!(corpus_bleu(&hyp, &refs, false).unwrap().reference_length, 4);
     let filled = vec![texts(&["a b c", ""]), refs[1].clone()];
     assert_eq!(

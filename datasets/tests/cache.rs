@@ -114,7 +114,8 @@ proptest! {
     }
 }
 
-/// How long rows of SST-2 take to make and to read: `cargo test --release --test cache -- --ignored --nocapture`.
+/// How long rows of SST-2 take to make and to read:
+/// `cargo test --release --test cache -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
 fn time_of_sst2() {

@@ -13,7 +13,8 @@ fn parse(text: &[u8]) -> Result<Vec<Example>> {
 fn story(answers: &str, more: &str) -> String {
     format!(
         "{{\"version\": \"1.0\", \"data\": [\n{{\"id\": \"x\", \"source\": \"race\", \"story\": \"S.\",\n\
-         \"questions\": [{{\"turn_id\": 1, \"input_text\": \"q1\"}}, {{\"turn_id\": 2, \"input_text\": \"q2\"}}, \
+         \"questions\": [{{\"turn_id\": 1, \"input_text\": \"q1\"}}, \
+         {{\"turn_id\": 2, \"input_text\": \"q2\"}}, \
          {{\"turn_id\": 3, \"input_text\": \"q3\"}}, {{\"turn_id\": 4, \"input_text\": \"q4\"}}],\n\
          \"answers\": {answers}{more}}}]}}"
     )
@@ -22,7 +23,8 @@ fn story(answers: &str, more: &str) -> String {
 fn answers(prefix: &str, count: usize) -> String {
     let one = |i| {
         format!(
-            "{{\"turn_id\": {i}, \"input_text\": \"{prefix}{i}\", \"span_start\": -1, \"span_end\": -1}}"
+            "{{\"turn_id\": {i}, \"input_text\": \"{prefix}{i}\", \"span_start\": -1, \
+             \"span_end\": -1}}"
         )
     };
     format!("[{}]", (1..=count).map(one).collect::<Vec<_>>().join(", "))
@@ -83,7 +85,8 @@ fn what_is_wrong_is_named_with_line_story_and_field() {
             &answers("a", 4).replace("\"turn_id\": 2", "\"turn_id\": 5"),
             ""
         )),
-        "x.json:2: entry 1: field `answers[1].turn_id`: expected the turn's place in its list, from 1, found a number"
+        "x.json:2: entry 1: field `answers[1].turn_id`: expected the turn's place in its list, \
+         from 1, found a number"
     );
     assert_eq!(
         said(story(&answers("a", 4).replace("\"a2\"", "7"), "")),

@@ -61,7 +61,8 @@ fn mnli_chooses_on_matched_and_reports_on_mismatched() {
     };
     let data = load(Task::Mnli, &dir);
     assert_eq!(sizes(&data), (9_888, 9_815, 1_000));
-    let note = "not the official release: train has 9888 examples, officially 392702, test has 1000 examples, officially 9832";
+    let note = "not the official release: train has 9888 examples, officially 392702, test has \
+     1000 examples, officially 9832";
     assert_eq!(data.notes[1], note);
 }
 
@@ -81,7 +82,8 @@ fn stories(count: usize, mark: &str) -> String {
     };
     let story = |i| {
         format!(
-            "{{\"source\": \"s\", \"story\": \"{mark}{i}\", \"questions\": [{}], \"answers\": [{}]}}",
+            "{{\"source\": \"s\", \"story\": \"{mark}{i}\", \"questions\": [{}], \"answers\": \
+             [{}]}}",
             turns("q"),
             turns("a")
         )
@@ -103,7 +105,8 @@ fn coqa_s_official_names_are_found_and_labelled_tests_taken() {
     write("coqa-test.json", stories(2, "x"));
     let data = load(Task::Coqa, dir.path());
     assert_eq!(sizes(&data), (41 * 3, 15, 6));
-    let note = "not the official release: train has 138 examples, officially 108647, test has 6 examples, officially 7983";
+    let note = "not the official release: train has 138 examples, officially 108647, test has 6 \
+     examples, officially 7983";
     assert_eq!(data.notes, [note]);
     write("coqa-dev-v2.0.json", stories(5, "d"));
     let e = directory::load(Task::Coqa, dir.path(), Malformed::Refuse)

@@ -68,7 +68,8 @@ fn what_is_wrong_is_named_with_line_and_field() {
     let said = |task, text: &str| read(task, text).unwrap_err().to_string();
     assert_eq!(
         said(Task::Mnli, "sentence1\tgold_label\n"),
-        "x.tsv:1: field `sentence2`: expected a column of this name, found [\"sentence1\", \"gold_label\"]"
+        "x.tsv:1: field `sentence2`: expected a column of this name, found [\"sentence1\", \
+         \"gold_label\"]"
     );
     assert_eq!(
         said(Task::Sst2, "sentence\tlabel\nfine\t1\nbad\n"),

@@ -51,7 +51,8 @@ fn published_webnlg_scores_come_out_to_twelve_decimals() {
     }
 }
 
-/// What `goldens/make_meteor.py` made: resources of our own, and the Java program's scores with them.
+/// What `goldens/make_meteor.py` made: resources of our own, and the Java program's scores with
+/// them.
 #[derive(serde::Deserialize)]
 struct Golden {
     function_words: String,
@@ -96,7 +97,8 @@ impl Golden {
     }
 }
 
-/// Whole numbers enter both; precision, recall, penalty and score round some thirty times, the power twice more.
+/// Whole numbers enter both; precision, recall, penalty and score round some thirty times, the
+/// power twice more.
 #[test]
 fn random_corpora_score_as_in_java_with_every_matcher() {
     let golden: Golden = serde_json::from_str(include_str!("goldens/meteor.json")).unwrap();

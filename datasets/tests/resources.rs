@@ -1,4 +1,5 @@
-//! Files that are not data: METEOR's resources and tokenizers survive anything, with an error or a result.
+//! Files that are not data: METEOR's resources and tokenizers survive anything, with an error or a
+//! result.
 #![allow(clippy::unwrap_used)] // helpers outside of #[test] functions
 
 use std::io::Write;

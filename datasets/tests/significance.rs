@@ -18,8 +18,8 @@ fn two_equal_systems_never_differ() {
     );
 }
 
-/// Of 2^6 swaps of six differences of 1, only none and all reach the observed sum: p = 2/64. Of 4000 draws five standard
-/// deviations are 5 √(p(1−p)/4000) = 0.0138.
+/// Of 2^6 swaps of six differences of 1, only none and all reach the observed sum: p = 2/64. Of
+/// 4000 draws five standard deviations are 5 √(p(1−p)/4000) = 0.0138.
 #[test]
 fn randomisation_agrees_with_the_count_of_all_swaps() {
     let r = approximate_randomisation(&[1.0; 6], &[0.0; 6], |s| s, DRAWS, 7).unwrap();
@@ -27,8 +27,8 @@ fn randomisation_agrees_with_the_count_of_all_swaps() {
     assert_eq!((r.difference, r.draws), (6.0, DRAWS));
 }
 
-/// Differences (2, −1): of the four equally likely samples of two, only (−1, −1) is not above 0: p = 1/4, five standard
-/// deviations are 0.0343.
+/// Differences (2, −1): of the four equally likely samples of two, only (−1, −1) is not above 0: p
+/// = 1/4, five standard deviations are 0.0343.
 #[test]
 fn the_bootstrap_agrees_with_the_count_of_all_samples() {
     let (ahead, behind) = ([2.0, 0.0], [0.0, 1.0]);
@@ -84,8 +84,8 @@ fn p_of_t_has_its_closed_forms() {
     }
 }
 
-/// Student's table: t = 2.776445 at p = 0.05 with four degrees of freedom, which Welch's test has of two samples of
-/// three with one variance.
+/// Student's table: t = 2.776445 at p = 0.05 with four degrees of freedom, which Welch's test has
+/// of two samples of three with one variance.
 #[test]
 fn welch_has_the_pooled_degrees_of_equal_variances() {
     let shift = 2.776_445 * (2.0f64 / 3.0).sqrt();

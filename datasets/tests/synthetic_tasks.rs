@@ -1,4 +1,5 @@
-//! The generated conversations and tables: what the loader reads from them can be answered, and not from the words alone.
+//! The generated conversations and tables: what the loader reads from them can be answered, and not
+//! from the words alone.
 #![allow(clippy::unwrap_used)] // helpers outside of #[test] functions
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -212,7 +213,8 @@ fn classes_are_balanced_and_mismatched_genres_are_new() {
     );
 }
 
-/// Accuracy on the test part of counting in which class each word was met more often: what needs no order of words.
+/// Accuracy on the test part of counting in which class each word was met more often: what needs no
+/// order of words.
 fn bag_of_words(d: &Splits) -> f64 {
     let words = |e: &Example| match &e.input {
         Input::Sentence(s) => s

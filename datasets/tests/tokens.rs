@@ -23,7 +23,8 @@ fn families() -> BTreeMap<String, Family> {
     serde_json::from_str(include_str!("goldens/tokens.json")).unwrap()
 }
 
-/// How many of a family's texts are encoded and decoded as in transformers; `merges` may spoil the merges first.
+/// How many of a family's texts are encoded and decoded as in transformers; `merges` may spoil the
+/// merges first.
 fn agreeing(family: &Family, merges: impl Fn(&str) -> String) -> usize {
     let dir = tempfile::tempdir().unwrap();
     let vocab = serde_json::to_string(&family.vocab).unwrap();

@@ -1,4 +1,5 @@
-//! WebNLG's original XML: the same examples as the JSON files, what is wrong is named, arbitrary bytes.
+//! WebNLG's original XML: the same examples as the JSON files, what is wrong is named, arbitrary
+//! bytes.
 #![allow(clippy::unwrap_used)] // helpers outside of #[test] functions
 
 mod common;
@@ -26,7 +27,8 @@ fn to_xml(json: &Value) -> String {
             "<entry category=\"{}\" eid=\"Id1\" size=\"1\">\n",
             escape(&body["category"])
         );
-        out += "<originaltripleset><otriple>a | b | c</otriple></originaltripleset><modifiedtripleset>\n";
+        out += "<originaltripleset><otriple>a | b | \
+         c</otriple></originaltripleset><modifiedtripleset>\n";
         for t in body["modifiedtripleset"].as_array().into_iter().flatten() {
             let fields = ["subject", "property", "object"].map(|f| escape(&t[f]));
             out += &format!("<mtriple>{}</mtriple>\n", fields.join(" | "));
@@ -68,7 +70,8 @@ fn the_official_entries_are_the_same_examples_in_xml_and_in_json() {
 
 fn entry(category: &str, triple: &str, lex: &str) -> String {
     format!(
-        "<entry category=\"{category}\" eid=\"Id1\" size=\"1\">\n<modifiedtripleset><mtriple>{triple}</mtriple>\
+        "<entry category=\"{category}\" eid=\"Id1\" \
+         size=\"1\">\n<modifiedtripleset><mtriple>{triple}</mtriple>\
          </modifiedtripleset>\n<lex comment=\"good\" lid=\"Id1\">{lex}</lex></entry>\n"
     )
 }

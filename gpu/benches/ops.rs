@@ -1,4 +1,5 @@
-//! Each fused operation, forward and backward, against the same function in plain candle: `cargo bench -p inducer-gpu`.
+//! Each fused operation, forward and backward, against the same function in plain candle:
+//! `cargo bench -p inducer-gpu`.
 //!
 //! Sizes of GPT-2 small with 512 tokens in three rows; the threads of the machine.
 

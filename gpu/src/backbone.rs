@@ -1,4 +1,5 @@
-//! The backbones under one interface: what a model, its parts, the trainer and the files need to know of them.
+//! The backbones under one interface: what a model, its parts, the trainer and the files need to
+//! know of them.
 
 use crate::config::{Gpt2Config, RobertaConfig, model_type};
 use crate::error::{Error, Result};
@@ -74,7 +75,8 @@ impl BackboneConfig {
 }
 
 impl Backbone {
-    /// Reads a Hugging Face directory of either kind; a RoBERTa without a head gets one for `classes`, started from `seed`.
+    /// Reads a Hugging Face directory of either kind; a RoBERTa without a head gets one for
+    /// `classes`, started from `seed`.
     ///
     /// # Errors
     /// A missing or broken file; a missing, extra, wrongly shaped or non-finite tensor.

@@ -33,7 +33,8 @@ impl Cache {
         }
     }
 
-    /// Adds the new tokens' keys and values to a layer and attends with their queries to all it holds.
+    /// Adds the new tokens' keys and values to a layer and attends with their queries to all it
+    /// holds.
     ///
     /// # Errors
     /// Shapes that do not fit.
@@ -159,7 +160,8 @@ mod tests {
     use crate::{Method, Model};
     use inducer_datasets::batch::Batch;
 
-    /// The logits after the last of `ids`, the first three at once and the rest one by one through a cache, or all at once without.
+    /// The logits after the last of `ids`, the first three at once and the rest one by one through
+    /// a cache, or all at once without.
     fn after(model: &Model, ids: &[u32], cached: bool) -> Vec<f64> {
         let logits = match cached {
             true => {

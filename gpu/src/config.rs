@@ -1,4 +1,5 @@
-//! Configurations as they stand in files: a backbone's `config.json` and an adapter's `adapter_config.json`.
+//! Configurations as they stand in files: a backbone's `config.json` and an adapter's
+//! `adapter_config.json`.
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -73,7 +74,8 @@ impl Gpt2Config {
     /// Reads `config.json` of a Hugging Face directory.
     ///
     /// # Errors
-    /// A missing or broken file; a model type, activation or switch that this engine does not compute.
+    /// A missing or broken file; a model type, activation or switch that this engine does not
+    /// compute.
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join("config.json");
         let value = json(&path)?;
@@ -173,7 +175,8 @@ fn default_dropout() -> f64 {
 }
 
 impl RobertaConfig {
-    /// RoBERTa base, for two classes: 124,645,632 parameters with the pooler, which no classifier uses.
+    /// RoBERTa base, for two classes: 124,645,632 parameters with the pooler, which no classifier
+    /// uses.
     pub fn base() -> Self {
         Self {
             vocab_size: 50265,
@@ -201,7 +204,8 @@ impl RobertaConfig {
     /// Reads `config.json` of a Hugging Face directory.
     ///
     /// # Errors
-    /// A missing or broken file; a model type, activation or switch that this engine does not compute.
+    /// A missing or broken file; a model type, activation or switch that this engine does not
+    /// compute.
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join("config.json");
         let value = json(&path)?;

@@ -1,4 +1,5 @@
-//! One error type; every message names the file, the tensor or field, what was expected and what was found.
+//! One error type; every message names the file, the tensor or field, what was expected and what
+//! was found.
 
 use std::path::PathBuf;
 

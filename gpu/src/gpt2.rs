@@ -1,4 +1,5 @@
-//! GPT-2 (pre-norm): `x ← x + drop(attention(LN(x)))`, `x ← x + drop(FFN(LN(x)) + parts beside it)`.
+//! GPT-2 (pre-norm): `x ← x + drop(attention(LN(x)))`,
+//! `x ← x + drop(FFN(LN(x)) + parts beside it)`.
 
 use crate::config::Gpt2Config;
 use crate::error::Result;
@@ -80,7 +81,8 @@ impl Gpt2 {
     /// Reads a Hugging Face directory.
     ///
     /// # Errors
-    /// A missing, extra, wrongly shaped or non-finite tensor; a configuration this engine does not compute.
+    /// A missing, extra, wrongly shaped or non-finite tensor; a configuration this engine does not
+    /// compute.
     pub fn load(dir: &Path, dtype: DType, device: &Device) -> Result<Self> {
         let config = Gpt2Config::read(dir)?;
         let weights = Weights::open_backbone(dir)?;
@@ -116,7 +118,8 @@ impl Gpt2 {
                     weights.path(),
                     "lm_head.weight",
                     format!(
-                        "expected the tied head, equal to wte.weight; found a difference of {apart:e}"
+                        "expected the tied head, equal to wte.weight; found a difference of \
+                         {apart:e}"
                     ),
                 ));
             }
@@ -131,7 +134,8 @@ impl Gpt2 {
         ))
     }
 
-    /// A new GPT-2 with initial values as in transformers: N(0, range²), residual projections divided by √(2L).
+    /// A new GPT-2 with initial values as in transformers: N(0, range²), residual projections
+    /// divided by √(2L).
     ///
     /// # Errors
     /// A candle error.

@@ -1,18 +1,21 @@
-//! Models by name in the Hugging Face hub's cache, offline: `openai-community/gpt2` instead of a path. Nothing is ever downloaded.
+//! Models by name in the Hugging Face hub's cache, offline: `openai-community/gpt2` instead of a
+//! path. Nothing is ever downloaded.
 //!
 //! ```text
 //! <cache>/models--openai-community--gpt2/refs/main              the commit
 //! <cache>/models--openai-community--gpt2/snapshots/<commit>/    the model's directory
 //! ```
 //!
-//! The layout is that of huggingface_hub (<https://huggingface.co/docs/huggingface_hub/guides/manage-cache>).
+//! The layout is that of huggingface_hub
+//! (<https://huggingface.co/docs/huggingface_hub/guides/manage-cache>).
 
 use std::env::var_os;
 use std::path::{Path, PathBuf};
 
 const MODELS: &str = "models--";
 
-/// Where models lie: `HF_HUB_CACHE`, else `HF_HOME/hub`, else `XDG_CACHE_HOME/huggingface/hub`, else `~/.cache/huggingface/hub`.
+/// Where models lie: `HF_HUB_CACHE`, else `HF_HOME/hub`, else `XDG_CACHE_HOME/huggingface/hub`,
+/// else `~/.cache/huggingface/hub`.
 pub fn cache() -> PathBuf {
     let variable = |name: &str| var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     variable("HF_HUB_CACHE")
@@ -22,8 +25,9 @@ pub fn cache() -> PathBuf {
         .unwrap_or_default()
 }
 
-/// The directory of a model: the path itself where it exists; else the snapshot of the model `name` or `name@revision` in a cache, the
-/// revision being `main` when none is given; else the path as it was, which a reader will then report as missing.
+/// The directory of a model: the path itself where it exists; else the snapshot of the model `name`
+/// or `name@revision` in a cache, the revision being `main` when none is given; else the path as it
+/// was, which a reader will then report as missing.
 pub fn directory(name: &str, cache: &Path) -> PathBuf {
     let path = PathBuf::from(name);
     match path.exists() {
@@ -45,7 +49,8 @@ fn snapshot(name: &str, cache: &Path) -> Option<PathBuf> {
     found.join("config.json").exists().then_some(found)
 }
 
-/// A directory as adapters call it: the model's name where it is a snapshot of a hub's cache, else the path.
+/// A directory as adapters call it: the model's name where it is a snapshot of a hub's cache, else
+/// the path.
 pub fn name(directory: &Path) -> String {
     let parts: Vec<_> = directory.iter().filter_map(|p| p.to_str()).collect();
     match parts.as_slice() {

@@ -1,4 +1,5 @@
-//! Initial values (section 5), each tensor from its own generator: seed and name decide, not the order of creation.
+//! Initial values (section 5), each tensor from its own generator: seed and name decide, not the
+//! order of creation.
 
 use crate::error::Result;
 use candle_core::{DType, Device, Tensor};
@@ -19,7 +20,8 @@ pub enum Init {
     Uniform(f64),
 }
 
-/// The start of a tensor of a method, by its name in files (section 5); `range` is the backbone's own deviation.
+/// The start of a tensor of a method, by its name in files (section 5); `range` is the backbone's
+/// own deviation.
 pub fn of(name: &str, shape: &[usize], hidden: usize, range: f64) -> Init {
     let last = shape.last().copied().unwrap_or(1) as f64;
     if name.contains(".lora.") {

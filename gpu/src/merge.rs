@@ -1,8 +1,10 @@
-//! Folding an adapter into its backbone: `W ← W + (α/r) AᵀBᵀ`, `b ← b + (α/r) b_lora` (Eq. 10), exact over the reals.
+//! Folding an adapter into its backbone: `W ← W + (α/r) AᵀBᵀ`, `b ← b + (α/r) b_lora` (Eq. 10),
+//! exact over the reals.
 //!
 //! # Numerics
-//! Computed in f64 and rounded once to the backbone's type, so a merged weight is within half a unit in its last place of the exact one; the
-//! merged model's projections then differ from the unmerged one's by that and by the rounding of a sum of d products.
+//! Computed in f64 and rounded once to the backbone's type, so a merged weight is within half a
+//! unit in its last place of the exact one; the merged model's projections then differ from the
+//! unmerged one's by that and by the rounding of a sum of d products.
 
 use crate::backbone::Backbone;
 use crate::config::{AdapterConfig, Target};
@@ -11,8 +13,9 @@ use crate::model::ADDED;
 use crate::saved::Saved;
 use candle_core::{DType, Tensor};
 
-/// Folds LoRA and tuned backbone tensors of `saved` into `backbone`; returns the parts that cannot be folded (an inducer, a prefix, adapters), if
-/// there are any. Trained rows of special tokens stay with that rest, or, without a rest, become the last rows of the embedding; a classification
+/// Folds LoRA and tuned backbone tensors of `saved` into `backbone`; returns the parts that cannot
+/// be folded (an inducer, a prefix, adapters), if there are any. Trained rows of special tokens
+/// stay with that rest, or, without a rest, become the last rows of the embedding; a classification
 /// head goes into the backbone and stays with a rest as well.
 ///
 /// # Errors
@@ -64,8 +67,8 @@ pub fn merge(backbone: &mut Backbone, saved: &Saved) -> Result<Option<Saved>> {
     Ok(None)
 }
 
-/// Adds `update`, [d out, d in] to the weight or [d] to the bias, to a layer's projection: GPT-2 has one matrix [d in, 3 d out] and one bias [3 d]
-/// for all three, RoBERTa three of each.
+/// Adds `update`, [d out, d in] to the weight or [d] to the bias, to a layer's projection: GPT-2
+/// has one matrix [d in, 3 d out] and one bias [3 d] for all three, RoBERTa three of each.
 fn fold(backbone: &mut Backbone, layer: usize, of: Target, update: &Tensor) -> Result<()> {
     let (place, bias) = (of as usize, usize::from(update.rank() == 1));
     match backbone {

@@ -1,7 +1,9 @@
-//! The paper's methods by name: each a composition of parts with the sizes of its Tables 1, 3 and 5.
+//! The paper's methods by name: each a composition of parts with the sizes of its Tables 1, 3 and
+//! 5.
 //!
-//! On GPT-2 small the sizes are the paper's. On any other backbone a method gets the sizes that come nearest to the trainable count of
-//! inducer-tuning with r_k = 10, r_v = 15 there, so that an ablation compares methods at one budget, as the paper does.
+//! On GPT-2 small the sizes are the paper's. On any other backbone a method gets the sizes that
+//! come nearest to the trainable count of inducer-tuning with r_k = 10, r_v = 15 there, so that an
+//! ablation compares methods at one budget, as the paper does.
 
 use crate::backbone::BackboneConfig;
 use crate::config::{
@@ -110,7 +112,8 @@ impl Method {
         if self == Self::Full { 6.25e-5 } else { 1.25e-3 }
     }
 
-    /// The configuration with one size left free: `knob` scales every bottleneck of the method at once.
+    /// The configuration with one size left free: `knob` scales every bottleneck of the method at
+    /// once.
     fn sized(self, knob: usize) -> AdapterConfig {
         let inducer = |variant: Variant, rk: usize, rv: usize| {
             Some(Attention::Inducer {
@@ -230,8 +233,9 @@ impl Method {
         }
     }
 
-    /// With one size left free, by the settings of the classification tasks: LoRA without a bias, s = 2 beside the FFN, and the proportions of
-    /// Table 5 (r_k 6, r_v 4; with LoRA 2, 4, 4; MAM 2, 2, 4, FFN 12).
+    /// With one size left free, by the settings of the classification tasks: LoRA without a bias, s
+    /// = 2 beside the FFN, and the proportions of Table 5 (r_k 6, r_v 4; with LoRA 2, 4, 4; MAM 2,
+    /// 2, 4, FFN 12).
     fn sized_for_classes(self, knob: usize) -> AdapterConfig {
         let share = |paper: usize, of: usize| (paper * knob).div_ceil(of).max(1);
         let mut config = self.sized(knob);
@@ -260,8 +264,8 @@ impl Method {
         config
     }
 
-    /// The configuration for a RoBERTa: Table 5's sizes on RoBERTa base, and for other methods and backbones the nearest to the inducer's count
-    /// there (r_k 6, r_v 4).
+    /// The configuration for a RoBERTa: Table 5's sizes on RoBERTa base, and for other methods and
+    /// backbones the nearest to the inducer's count there (r_k 6, r_v 4).
     pub fn for_roberta(self, backbone: &RobertaConfig) -> AdapterConfig {
         if self.paper_knob() == 0 {
             return self.sized_for_classes(0);
@@ -285,7 +289,8 @@ impl Method {
         self.sized_for_classes(best)
     }
 
-    /// The configuration for a GPT-2: the paper's sizes on GPT-2 small, the nearest budget on another.
+    /// The configuration for a GPT-2: the paper's sizes on GPT-2 small, the nearest budget on
+    /// another.
     pub fn for_backbone(self, backbone: &Gpt2Config) -> AdapterConfig {
         let small = Gpt2Config::small();
         if self.paper_knob() == 0

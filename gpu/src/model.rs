@@ -27,7 +27,8 @@ use std::path::Path;
 /// Name of the special tokens' rows in files.
 pub const ADDED: &str = "transformer.wte.added";
 
-/// Widest backbone whose batches are divided among threads (see [`Model::gradients`]); above it operations are.
+/// Widest backbone whose batches are divided among threads (see [`Model::gradients`]); above it
+/// operations are.
 const SHARDED_WIDTH: usize = 256;
 
 /// How a loss is taken.
@@ -35,7 +36,8 @@ const SHARDED_WIDTH: usize = 256;
 pub struct LossOptions {
     /// Label smoothing ε.
     pub smoothing: f64,
-    /// Dropout of this step; its key also serves the parts that have a rate of their own (LoRA's input). `None` in evaluation.
+    /// Dropout of this step; its key also serves the parts that have a rate of their own (LoRA's
+    /// input). `None` in evaluation.
     pub dropout: Option<Dropout>,
 }
 
@@ -87,8 +89,9 @@ impl Model {
         Ok(Self::new(backbone, dtype, device))
     }
 
-    /// A backbone without a method, to be computed in `dtype`. For mixed precision (bf16) give its tensors in f32: what is trained stays so,
-    /// the rest is converted where it is used, or once by [`Model::settle`].
+    /// A backbone without a method, to be computed in `dtype`. For mixed precision (bf16) give its
+    /// tensors in f32: what is trained stays so, the rest is converted where it is used, or once by
+    /// [`Model::settle`].
     pub fn new(backbone: impl Into<Backbone>, dtype: DType, device: &Device) -> Self {
         let backbone = backbone.into();
         let layers = backbone.describe().layers();
@@ -142,7 +145,8 @@ impl Model {
         self.install(config, tensors)
     }
 
-    /// Attaches a saved adapter: `adapter_config.json` and `adapter_model.safetensors`, of this project or of PEFT.
+    /// Attaches a saved adapter: `adapter_config.json` and `adapter_model.safetensors`, of this
+    /// project or of PEFT.
     ///
     /// # Errors
     /// A missing or broken file; a missing, extra, wrongly shaped or non-finite tensor.
@@ -151,7 +155,8 @@ impl Model {
         self.install(&saved.config, saved.tensors)
     }
 
-    /// Attaches a method with these tensors by name; backbone tensors among them replace the backbone's.
+    /// Attaches a method with these tensors by name; backbone tensors among them replace the
+    /// backbone's.
     ///
     /// # Errors
     /// A tensor is missing or has another shape.
@@ -235,8 +240,9 @@ impl Model {
         Ok(())
     }
 
-    /// Converts what is frozen into the type that the model computes in, once and for all: half the memory in bf16, and no conversion in
-    /// each step. Call it when no other method will be attached any more; training does. Without mixed precision it changes nothing.
+    /// Converts what is frozen into the type that the model computes in, once and for all: half the
+    /// memory in bf16, and no conversion in each step. Call it when no other method will be
+    /// attached any more; training does. Without mixed precision it changes nothing.
     ///
     /// # Errors
     /// The device cannot convert.
@@ -250,7 +256,8 @@ impl Model {
         Ok(())
     }
 
-    /// Appends a part of one's own to every layer; `make` gets the layer's index. This is the door for new variants.
+    /// Appends a part of one's own to every layer; `make` gets the layer's index. This is the door
+    /// for new variants.
     pub fn push_parts(&mut self, mut make: impl FnMut(usize) -> Box<dyn Part>) {
         for (i, parts) in self.parts.iter_mut().enumerate() {
             parts.push(make(i));
@@ -335,7 +342,8 @@ impl Model {
                 }
                 if let Some(i) = ids.iter().position(|id| *id >= limit) {
                     return Err(Error::Batch(format!(
-                        "{field}: id {} at position {i}; expected ids below {limit} (vocabulary and special tokens, or segment types)",
+                        "{field}: id {} at position {i}; expected ids below {limit} (vocabulary \
+                         and special tokens, or segment types)",
                         ids[i]
                     )));
                 }
@@ -392,7 +400,8 @@ impl Model {
         }
     }
 
-    /// Logits in evaluation: [tokens, ids] of a packed batch, or [rows, classes] of a classifier; f32 where the model computes in bf16.
+    /// Logits in evaluation: [tokens, ids] of a packed batch, or [rows, classes] of a classifier;
+    /// f32 where the model computes in bf16.
     ///
     /// # Errors
     /// Ids or rows that do not fit the model.
@@ -421,7 +430,8 @@ impl Model {
         crate::generate::argmax(&self.logits(batch)?)
     }
 
-    /// What the attention part of each layer does with a batch: weight and distance of what it adds.
+    /// What the attention part of each layer does with a batch: weight and distance of what it
+    /// adds.
     ///
     /// # Errors
     /// As [`Model::logits`].
@@ -429,7 +439,8 @@ impl Model {
         Ok(self.observe(batch, |_, _| Ok(()))?.1)
     }
 
-    /// Log-probabilities where the loss looks: [labelled positions, ids] of a language model, [rows, classes] of a classifier.
+    /// Log-probabilities where the loss looks: [labelled positions, ids] of a language model,
+    /// [rows, classes] of a classifier.
     ///
     /// # Errors
     /// As [`Model::logits`]; labels that do not fit.
@@ -482,7 +493,8 @@ impl Model {
         self.backbone.head(&tokens, added.as_ref()).logits(hidden)
     }
 
-    /// Logits [rows, ids] after the newest token of each row, which come from the cache and `batch`'s new tokens.
+    /// Logits [rows, ids] after the newest token of each row, which come from the cache and
+    /// `batch`'s new tokens.
     ///
     /// # Errors
     /// As [`Model::logits`].
@@ -618,9 +630,10 @@ impl Model {
         Ok((value, tape.backward(&loss, self.trainable())?))
     }
 
-    /// A batch in two halves of nearly the same number of tokens, where that is faster: on the CPU, where each half goes through the whole
-    /// model on one thread without waiting for the other at every operation. That pays as long as a layer's weights stay in a core's own
-    /// cache. The division depends on the batch alone, not on the number of threads, so results do not either.
+    /// A batch in two halves of nearly the same number of tokens, where that is faster: on the CPU,
+    /// where each half goes through the whole model on one thread without waiting for the other at
+    /// every operation. That pays as long as a layer's weights stay in a core's own cache. The
+    /// division depends on the batch alone, not on the number of threads, so results do not either.
     fn shards(&self, batch: &Batch) -> Vec<Batch> {
         let (rows, d) = (batch.rows(), self.backbone.describe().hidden());
         let small = self.device.is_cpu() && d <= SHARDED_WIDTH && !self.config.full;

@@ -1,4 +1,5 @@
-//! PEFT's own layout for adapters that it knows: LoRA on both backbones and prefix-tuning on GPT-2 (PEFT has none for RoBERTa's classifier).
+//! PEFT's own layout for adapters that it knows: LoRA on both backbones and prefix-tuning on GPT-2
+//! (PEFT has none for RoBERTa's classifier).
 //!
 //! ```text
 //! LoRA    transformers' GPT-2 has one fused projection c_attn [d, 3d]; PEFT puts one pair (A [R, d], B [3d, R]) on it.
@@ -8,8 +9,9 @@
 //! Prefix  prompt_embeddings [l, 2 L d], read as [l, 2L, H, p]: layer i's keys at 2i, its values at 2i + 1; text starts at position l.
 //! ```
 //!
-//! Trained rows of special tokens go out as PEFT saves a resized embedding: the whole matrix, under the model's own name for it. The
-//! model it is loaded into must have been resized (`model.resize_token_embeddings(rows)`).
+//! Trained rows of special tokens go out as PEFT saves a resized embedding: the whole matrix, under
+//! the model's own name for it. The model it is loaded into must have been resized
+//! (`model.resize_token_embeddings(rows)`).
 
 use crate::backbone::{Backbone, BackboneConfig};
 use crate::config::{AdapterConfig, Attention, Gpt2Config, Lora, RobertaConfig, Target};
@@ -24,7 +26,8 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The whole embedding beside a LoRA, and beside a prefix, which PEFT wraps around the model once less.
+/// The whole embedding beside a LoRA, and beside a prefix, which PEFT wraps around the model once
+/// less.
 const EMBEDDING: [&str; 2] = [
     "base_model.model.transformer.wte.weight",
     "base_model.transformer.wte.weight",
@@ -118,7 +121,8 @@ pub fn export(saved: &Saved, backbone: &Backbone, dir: &Path) -> Result<()> {
             let (None, Some(lora)) = (&c.attention, &c.lora) else {
                 return unknown(
                     "attention",
-                    "PEFT's layout for RoBERTa holds LoRA alone: its prefix-tuning takes no classifier of this kind",
+                    "PEFT's layout for RoBERTa holds LoRA alone: its prefix-tuning takes no \
+                     classifier of this kind",
                 );
             };
             let (config, tensors) = roberta_out(saved, lora, &b.config)?;
@@ -346,7 +350,8 @@ impl Given {
 /// Reads an adapter in PEFT's layout.
 ///
 /// # Errors
-/// A missing or broken file; a missing, extra or wrongly shaped tensor; an option that has no counterpart here.
+/// A missing or broken file; a missing, extra or wrongly shaped tensor; an option that has no
+/// counterpart here.
 pub fn import(
     dir: &Path,
     backbone: &BackboneConfig,

@@ -1,11 +1,13 @@
-//! What a method's part does inside the attention: how much weight its tokens get, how far they lie from the queries, and how far the
-//! tuned model has moved from the frozen one. Read only; no gradient.
+//! What a method's part does inside the attention: how much weight its tokens get, how far they lie
+//! from the queries, and how far the tuned model has moved from the frozen one. Read only; no
+//! gradient.
 //!
 //! ```text
 //! exp(⟨q, k⟩/√p) = exp(−‖q − k‖² / 2√p) · exp(‖q‖² / 2√p) · exp(‖k‖² / 2√p)
 //! ```
 //!
-//! So the kernel is a Gaussian of bandwidth p^{1/4} in the distance (section 2 of the spec), and distances are given in that unit.
+//! So the kernel is a Gaussian of bandwidth p^{1/4} in the distance (section 2 of the spec), and
+//! distances are given in that unit.
 
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -22,7 +24,8 @@ pub struct Observation {
     pub layer: usize,
     /// λ of an inducer, μ of a prefix: [tokens, H].
     pub gate: Tensor,
-    /// From each query to the nearest key that the part adds, in bandwidths: `min ‖q − k‖ / p^{1/4}`, [tokens, H].
+    /// From each query to the nearest key that the part adds, in bandwidths:
+    /// `min ‖q − k‖ / p^{1/4}`, [tokens, H].
     pub distance: Tensor,
 }
 
@@ -93,7 +96,8 @@ impl Frozen {
         Ok(Self { batches, log_p })
     }
 
-    /// Mean over the labelled positions (rows of a classifier) of `KL(frozen ‖ tuned) = Σ_y P(y) (log P(y) − log Q(y))`, in nats.
+    /// Mean over the labelled positions (rows of a classifier) of
+    /// `KL(frozen ‖ tuned) = Σ_y P(y) (log P(y) − log Q(y))`, in nats.
     ///
     /// # Errors
     /// As [`Frozen::of`]; there is no position.

@@ -60,7 +60,8 @@ impl Layer {
 pub enum Head {
     /// `classifier.dense`, `classifier.out_proj`: one of several classes for each row.
     Classes([Pair; 2]),
-    /// `lm_head.dense`, `lm_head.layer_norm`: the token at each masked position, through the tied embedding. For pretraining; its bias stays 0.
+    /// `lm_head.dense`, `lm_head.layer_norm`: the token at each masked position, through the tied
+    /// embedding. For pretraining; its bias stays 0.
     Words([Pair; 2]),
 }
 
@@ -161,7 +162,8 @@ pub fn head_shapes(c: &RobertaConfig) -> Vec<Shape> {
     ]
 }
 
-/// The names that a tensor may have in a file: with and without the prefix, and the older names of LayerNorm's tensors.
+/// The names that a tensor may have in a file: with and without the prefix, and the older names of
+/// LayerNorm's tensors.
 fn names(name: &str) -> Vec<String> {
     let mut all = vec![name.to_string()];
     for (new, old) in [
@@ -181,11 +183,12 @@ fn names(name: &str) -> Vec<String> {
 }
 
 impl Roberta {
-    /// Reads a Hugging Face directory. `classes` overrides the configuration's number where the directory has no head. A missing head starts
-    /// from `seed`.
+    /// Reads a Hugging Face directory. `classes` overrides the configuration's number where the
+    /// directory has no head. A missing head starts from `seed`.
     ///
     /// # Errors
-    /// A missing, extra, wrongly shaped or non-finite tensor; a configuration this engine does not compute.
+    /// A missing, extra, wrongly shaped or non-finite tensor; a configuration this engine does not
+    /// compute.
     pub fn load(
         dir: &Path,
         classes: Option<usize>,
@@ -333,7 +336,8 @@ impl Roberta {
         out
     }
 
-    /// The encoder's output [tokens, d]. Positions are rows of the table, `padding_idx + 1` the first.
+    /// The encoder's output [tokens, d]. Positions are rows of the table, `padding_idx + 1` the
+    /// first.
     ///
     /// # Errors
     /// Shapes that do not fit.

@@ -1,4 +1,5 @@
-//! An adapter as files hold it: `adapter_config.json` and `adapter_model.safetensors`, in this project's form or in PEFT's.
+//! An adapter as files hold it: `adapter_config.json` and `adapter_model.safetensors`, in this
+//! project's form or in PEFT's.
 
 use crate::backbone::{Backbone, BackboneConfig};
 use crate::config::{AdapterConfig, Attention};
@@ -23,7 +24,8 @@ impl Saved {
     /// Reads a directory; PEFT's own (`peft_type` LORA or PREFIX_TUNING) is converted.
     ///
     /// # Errors
-    /// A missing or broken file; a missing, extra, wrongly shaped or non-finite tensor; a PEFT option that has no counterpart here.
+    /// A missing or broken file; a missing, extra, wrongly shaped or non-finite tensor; a PEFT
+    /// option that has no counterpart here.
     pub fn read(
         dir: &Path,
         backbone: &BackboneConfig,
@@ -55,7 +57,8 @@ impl Saved {
         })
     }
 
-    /// Reads a backbone and an adapter for it, in f32; a backbone without a head gets one for the adapter's classes.
+    /// Reads a backbone and an adapter for it, in f32; a backbone without a head gets one for the
+    /// adapter's classes.
     ///
     /// # Errors
     /// As [`Backbone::load`] and [`Saved::read`].

@@ -1,4 +1,5 @@
-//! Every tensor of a method by its name in files, with its shape: the one place that files, counts and initial values come from.
+//! Every tensor of a method by its name in files, with its shape: the one place that files, counts
+//! and initial values come from.
 
 use crate::config::{AdapterConfig, Attention, Ffn, Gpt2Config, RobertaConfig};
 
@@ -211,8 +212,8 @@ pub fn of_backbone(backbone: &dyn Describe) -> usize {
     total(&backbone.tensors())
 }
 
-/// Number of stored parameters. The special tokens' rows and a classification head, which go with every method, are not counted, as in the
-/// paper's tables.
+/// Number of stored parameters. The special tokens' rows and a classification head, which go with
+/// every method, are not counted, as in the paper's tables.
 pub fn stored(config: &AdapterConfig, backbone: &dyn Describe) -> usize {
     total(&adapter(config, backbone)) - total(&backbone.head())
 }

@@ -1,14 +1,16 @@
 //! Reverse-mode differentiation over candle tensors, with nothing computed that nobody asked for.
 //!
-//! A [`Value`] is a tensor and, when something trainable lies upstream of it, a slot for its gradient. Operations
-//! compute their result at once and, only if an input has a slot, leave a closure on the [`Tape`] that turns the result's
-//! gradient into those of the inputs that have one. So frozen weights cost no gradient, nothing below the lowest trainable
-//! tensor is walked, and a closure keeps just what its backward pass needs; it is dropped as soon as it has run.
+//! A [`Value`] is a tensor and, when something trainable lies upstream of it, a slot for its
+//! gradient. Operations compute their result at once and, only if an input has a slot, leave a
+//! closure on the [`Tape`] that turns the result's gradient into those of the inputs that have one.
+//! So frozen weights cost no gradient, nothing below the lowest trainable tensor is walked, and a
+//! closure keeps just what its backward pass needs; it is dropped as soon as it has run.
 //!
-//! Why not candle's own `backward`: it computes the gradient of both operands of every product, frozen or not,
-//! allocates zeros and adds for each gradient, keeps the whole graph until the end, and silently stops at fused operations.
-//! It is still here where it serves: [`Tape::composed`] takes any differentiable candle expression as one operation. New
-//! variants can be written that way, in plain candle, and every fused operation has such a form beside it as its witness.
+//! Why not candle's own `backward`: it computes the gradient of both operands of every product,
+//! frozen or not, allocates zeros and adds for each gradient, keeps the whole graph until the end,
+//! and silently stops at fused operations. It is still here where it serves: [`Tape::composed`]
+//! takes any differentiable candle expression as one operation. New variants can be written that
+//! way, in plain candle, and every fused operation has such a form beside it as its witness.
 
 use crate::error::{Error, Result};
 use crate::ops::inplace::{add_block, last_dim, place};
@@ -96,7 +98,8 @@ struct Partial {
 pub struct Slots(Vec<Option<Partial>>);
 
 impl Slots {
-    /// Adds a freshly made `gradient` to the slot, if there is one. The tensor must not be used elsewhere.
+    /// Adds a freshly made `gradient` to the slot, if there is one. The tensor must not be used
+    /// elsewhere.
     ///
     /// # Errors
     /// Shapes that do not fit.
@@ -226,8 +229,8 @@ impl Tape {
         }
     }
 
-    /// The same tape with parameters handed out in `dtype`, whatever they are kept in: mixed precision. A parameter's gradient comes
-    /// back in the type that it is kept in.
+    /// The same tape with parameters handed out in `dtype`, whatever they are kept in: mixed
+    /// precision. A parameter's gradient comes back in the type that it is kept in.
     pub fn computing_in(self, dtype: DType) -> Self {
         Self {
             compute: Some(dtype),
@@ -298,7 +301,8 @@ impl Tape {
         values.remove(0)
     }
 
-    /// Records an operation with several results; a gradient is `None` where nothing depends on that result.
+    /// Records an operation with several results; a gradient is `None` where nothing depends on
+    /// that result.
     pub fn push_many(
         &self,
         tensors: Vec<Tensor>,
@@ -351,7 +355,8 @@ impl Tape {
             let mut total: Option<Tensor> = None;
             for (result, grad) in results.iter().zip(grads) {
                 if let Some(grad) = grad.take() {
-                    // the sum only carries gradients; halves would not add up to a type that other results have
+                    // the sum only carries gradients; halves would not add up to a type that other
+                    // results have
                     let part = wide(&(result * grad)?.sum_all()?)?;
                     total = Some(match total {
                         None => part,
@@ -371,7 +376,8 @@ impl Tape {
         }))
     }
 
-    /// Walks back from a scalar `loss` and returns the gradient of every given parameter that the loss depends on.
+    /// Walks back from a scalar `loss` and returns the gradient of every given parameter that the
+    /// loss depends on.
     ///
     /// # Errors
     /// A candle error, or the tape was off.

@@ -1,4 +1,5 @@
-//! Reading and writing safetensors: one file or a sharded index, any float type, every tensor checked.
+//! Reading and writing safetensors: one file or a sharded index, any float type, every tensor
+//! checked.
 
 use crate::error::{Error, Result};
 use crate::ops::raw::map_file;
@@ -16,7 +17,8 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// `model.safetensors` of a Hugging Face directory, or the files of `model.safetensors.index.json`.
+    /// `model.safetensors` of a Hugging Face directory, or the files of
+    /// `model.safetensors.index.json`.
     ///
     /// # Errors
     /// A missing, truncated or broken file.
@@ -256,7 +258,8 @@ fn load(
     Ok(t.to_dtype(dtype)?.to_device(device)?)
 }
 
-/// The bytes of a safetensors file with these tensors, in their own types, names sorted, with metadata.
+/// The bytes of a safetensors file with these tensors, in their own types, names sorted, with
+/// metadata.
 ///
 /// # Errors
 /// A candle error.

@@ -6,7 +6,8 @@
 //! parallel       FFN(x) + s · (φ(x W_1 + b_1) W_2 + b_2)    (MAM)
 //! ```
 //!
-//! Departure from the paper: the paper leaves φ and the LayerNorm open; both are the authors' code's.
+//! Departure from the paper: the paper leaves φ and the LayerNorm open; both are the authors'
+//! code's.
 //!
 //! Checked by `eq01_adapter_is_a_residual_bottleneck` and on whole models.
 

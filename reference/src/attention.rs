@@ -1,4 +1,5 @@
-//! Attention (Eqs. 2–4): projections, heads, the softmax as a row-normalised kernel, its log-sum-exp, the output blocks.
+//! Attention (Eqs. 2–4): projections, heads, the softmax as a row-normalised kernel, its
+//! log-sum-exp, the output blocks.
 //!
 //! ```text
 //! (2)  Q = X W^q + 1 b^qᵀ,  K = X W^k + 1 b^kᵀ,  V = X W^v + 1 b^vᵀ
@@ -7,11 +8,12 @@
 //!      LSE_i = log Σ_{j∈V(i)} exp(⟨q_i, k_j⟩/√p)
 //! ```
 //!
-//! Departure from the paper: the kernel of row i is divided by exp(c_i), c_i the row's greatest visible score. The factor
-//! cancels in (3), and the exponentials cannot overflow.
+//! Departure from the paper: the kernel of row i is divided by exp(c_i), c_i the row's greatest
+//! visible score. The factor cancels in (3), and the exponentials cannot overflow.
 //!
-//! Checked by `nw_attention_is_the_nadaraya_watson_estimator_of_its_row`, `eq03_adding_a_constant_to_a_row_of_scores_changes_nothing`
-//! and `exact_eq04_concatenation_equals_the_sum_of_row_blocks`.
+//! Checked by `nw_attention_is_the_nadaraya_watson_estimator_of_its_row`,
+//! `eq03_adding_a_constant_to_a_row_of_scores_changes_nothing` and
+//! `exact_eq04_concatenation_equals_the_sum_of_row_blocks`.
 
 use crate::kernel::scores;
 use crate::nadaraya_watson::{estimate, row_sums};
@@ -56,7 +58,8 @@ impl<F: Field> Linear<F> {
 /// `scores`: `[n, m]` → `[n, m]` and n shifts (`None` for a row that sees nothing).
 ///
 /// # Numerics
-/// Every weight lies in `[0, 1]` and each row that sees a key has one equal to 1, so its sum lies in `[1, m]`.
+/// Every weight lies in `[0, 1]` and each row that sees a key has one equal to 1, so its sum lies
+/// in `[1, m]`.
 pub fn shifted_kernel<T: Real>(
     scores: &ArrayRef2<T>,
     visible: &Visible,
@@ -134,10 +137,12 @@ pub fn logistic<T: Real>(x: T) -> T {
     }
 }
 
-/// The gate σ(s − LSE) (single-pass form of λ and μ): exp(s) / (exp(s) + exp(LSE)), without either exponential.
+/// The gate σ(s − LSE) (single-pass form of λ and μ): exp(s) / (exp(s) + exp(LSE)), without either
+/// exponential.
 ///
 /// # Shapes
-/// `s`: `[n]` scores of the added point (or log-sum-exp of the prefix); `lse`: n → `[n]`. 1 where nothing else is visible.
+/// `s`: `[n]` scores of the added point (or log-sum-exp of the prefix); `lse`: n → `[n]`. 1 where
+/// nothing else is visible.
 pub fn logistic_gate<T: Real>(s: &ArrayRef1<T>, lse: &[LogSumExp<T>]) -> Array1<T> {
     let gate = |(&s, lse): (&T, &LogSumExp<T>)| lse.map_or(T::one(), |lse| logistic(s - lse));
     s.iter().zip(lse).map(gate).collect()
@@ -179,7 +184,8 @@ pub fn output_by_concatenation<F: Field>(heads: &Array3<F>, output: &Linear<F>) 
     output.forward(&concatenate_heads(heads))
 }
 
-/// Σ_h head_h W^{o(h)} + 1 b^oᵀ (Eq. 4, right): the decomposition on which the extended values of (9) build.
+/// Σ_h head_h W^{o(h)} + 1 b^oᵀ (Eq. 4, right): the decomposition on which the extended values of
+/// (9) build.
 ///
 /// # Shapes
 /// `heads`: `[H, n, p]`; `output`: W^o `[d, d]`, b^o `[d]` → `[n, d]`.

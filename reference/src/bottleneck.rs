@@ -5,8 +5,9 @@
 //! MLP_v^(h)(q) = tanh(q W_1^(h) + b_1^(h)) W_2^(h) (+ b_2)    W_1 ∈ R^{p×r_v}, W_2 ∈ R^{r_v×p} or R^{r_v×d}
 //! ```
 //!
-//! With extended values b_2 ∈ R^d is shared by the heads and added once per layer, unweighted by λ: it is not part of this
-//! struct then ([`extended`](crate::extended) adds it). In the Adaptive variant each head has its own b_2^(h) ∈ R^p.
+//! With extended values b_2 ∈ R^d is shared by the heads and added once per layer, unweighted by λ:
+//! it is not part of this struct then ([`extended`](crate::extended) adds it). In the Adaptive
+//! variant each head has its own b_2^(h) ∈ R^p.
 //!
 //! Checked by `eq05_key_is_the_query_plus_its_bottleneck` and through every model test.
 

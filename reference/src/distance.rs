@@ -1,14 +1,17 @@
-//! λ and μ as functions of distance: why an inducer near its query can act and a far prefix cannot (§4.2).
+//! λ and μ as functions of distance: why an inducer near its query can act and a far prefix cannot
+//! (§4.2).
 //!
 //! ```text
 //! ⟨q, P⟩ = (‖q‖² + ‖P‖² − ‖q − P‖²)/2
 //! gate   = σ((‖q‖² + ‖P‖² − ‖q − P‖²)/2√p − LSE(q))
 //! ```
 //!
-//! With the norms held fixed the gate falls strictly with the distance ‖q − P‖, faster than exponentially once it is small.
-//! The inducer of Adaptive and Extension has distance zero, that of Gating and Inducer the length of MLP_k(q).
+//! With the norms held fixed the gate falls strictly with the distance ‖q − P‖, faster than
+//! exponentially once it is small. The inducer of Adaptive and Extension has distance zero, that of
+//! Gating and Inducer the length of MLP_k(q).
 //!
-//! Checked by `distance_form_of_the_gate_is_the_gate` and `prefix_mu_falls_with_the_distance_of_an_equally_long_prefix_key`.
+//! Checked by `distance_form_of_the_gate_is_the_gate` and
+//! `prefix_mu_falls_with_the_distance_of_an_equally_long_prefix_key`.
 
 use crate::attention::logistic;
 use crate::kernel::inverse_sqrt;
@@ -31,7 +34,8 @@ pub fn squared_distances<T: Real>(q: &ArrayRef2<T>, p: &ArrayRef2<T>) -> Array1<
 
 /// The gate of one added point from norms and distance.
 ///
-/// `query` ‖q‖², `point` ‖P‖², `distance` ‖q − P‖², `p` the head dimension, `lse` the log-sum-exp of the visible keys.
+/// `query` ‖q‖², `point` ‖P‖², `distance` ‖q − P‖², `p` the head dimension, `lse` the log-sum-exp
+/// of the visible keys.
 ///
 /// ```
 /// use inducer_reference::distance::gate_at_distance;

@@ -112,7 +112,8 @@ pub enum Error {
         /// The number found.
         found: usize,
     },
-    /// A matrix computation of the kernel side failed (a matrix that is not positive definite, say).
+    /// A matrix computation of the kernel side failed (a matrix that is not positive definite,
+    /// say).
     #[error("{what}: {reason}")]
     Linalg {
         /// The computation.

@@ -7,10 +7,12 @@
 //!       Σ_h λ^(h) tanh(q^(h) W_1^(h) + b_1^(h)) W_2^(h) + b_2 = [λ^(1) u^(1), …, λ^(H) u^(H)] [W_2^(1); …; W_2^(H)] + b_2
 //! ```
 //!
-//! Departure from the paper: b_2 is shared by all heads and added once, unweighted by λ, like b^o in (4). The text allows
-//! this reading, the authors' code does it, and the paper's parameter counts need it.
+//! Departure from the paper: b_2 is shared by all heads and added once, unweighted by λ, like b^o
+//! in (4). The text allows this reading, the authors' code does it, and the paper's parameter
+//! counts need it.
 //!
-//! Checked by `exact_eq09_values_move_inside_the_output_projection`, `exact_eq11_sum_over_heads_is_one_product` and
+//! Checked by `exact_eq09_values_move_inside_the_output_projection`,
+//! `exact_eq11_sum_over_heads_is_one_product` and
 //! `exact_eq11_shared_bias_is_added_once_and_unweighted`.
 
 use crate::attention::row_block;

@@ -6,14 +6,16 @@
 //! logits = LN_f(x) · [wte; added]ᵀ                                                              tied head
 //! ```
 //!
-//! One row at a time, without dropout. Token and segment ids from `vocab_size` on index the adapter's trained task
-//! embeddings (`transformer.wte.added`). With an attention mask, positions count from the first real token (Hugging
-//! Face's rule), and masked keys are invisible; a row of a masked query is computed but means nothing. A prefix with
-//! `offset_positions` moves the text's positions by l.
+//! One row at a time, without dropout. Token and segment ids from `vocab_size` on index the
+//! adapter's trained task embeddings (`transformer.wte.added`). With an attention mask, positions
+//! count from the first real token (Hugging Face's rule), and masked keys are invisible; a row of a
+//! masked query is computed but means nothing. A prefix with `offset_positions` moves the text's
+//! positions by l.
 //!
 //! Departure from the paper: none; the details are Hugging Face's.
 //!
-//! Checked by `gpt2_logits_match_transformers` (golden numbers), `causal_…`, `padding_…` and the restriction tests.
+//! Checked by `gpt2_logits_match_transformers` (golden numbers), `causal_…`, `padding_…` and the
+//! restriction tests.
 
 mod config;
 mod weights;
@@ -49,7 +51,8 @@ impl<T: Real> Gpt2<T> {
     /// `ids`, `segments`, `attention_mask`: n.
     ///
     /// # Errors
-    /// When an id or a position is out of range, when lengths differ, or when the adapter's tensors do not fit.
+    /// When an id or a position is out of range, when lengths differ, or when the adapter's tensors
+    /// do not fit.
     pub fn forward(
         &self,
         ids: &[u32],
@@ -173,7 +176,8 @@ fn visible(n: usize, attention_mask: Option<&[bool]>) -> Result<Visible, Error> 
     }
 }
 
-/// Position ids: the number of real tokens before each token, plus `offset`; without a mask `offset + i`.
+/// Position ids: the number of real tokens before each token, plus `offset`; without a mask
+/// `offset + i`.
 ///
 /// # Errors
 /// When the mask has another length than the row.

@@ -8,11 +8,13 @@
 //! (8)  f̃(q_i) = f(q_i) + λ_i MLP_v(q_i)
 //! ```
 //!
-//! Departures from the paper: the score s_i is divided by √p like any other score (so is it in the authors' code), and λ
-//! comes from the log-sum-exp of the ordinary attention row instead of a second softmax over n + 1 columns. The two are
-//! equal: `eq07_lambda_is_the_logistic_of_score_minus_logsumexp`.
+//! Departures from the paper: the score s_i is divided by √p like any other score (so is it in the
+//! authors' code), and λ comes from the log-sum-exp of the ordinary attention row instead of a
+//! second softmax over n + 1 columns. The two are equal:
+//! `eq07_lambda_is_the_logistic_of_score_minus_logsumexp`.
 //!
-//! Checked also by `exact_eq07_equals_eq08_for_every_kernel` and `eq08_residual_form_equals_the_augmented_estimator`.
+//! Checked also by `exact_eq07_equals_eq08_for_every_kernel` and
+//! `eq08_residual_form_equals_the_augmented_estimator`.
 
 use crate::attention::{LogSumExp, logistic_gate};
 use crate::kernel::score;
@@ -36,11 +38,12 @@ pub fn value<F: Field>(f: &ArrayRef2<F>, mlp_v: &ArrayRef2<F>) -> Array2<F> {
     f + mlp_v
 }
 
-/// The left-hand side of (7): for each query the estimator over its own n + 1 support points, nothing simplified.
+/// The left-hand side of (7): for each query the estimator over its own n + 1 support points,
+/// nothing simplified.
 ///
 /// # Shapes
-/// `own_weight` κ(q_i, P_k,i): `[n]`; `weights` M: `[n, m]`, zero outside V(i); `own_value` P_v: `[n, c]`; `values` V: `[m, c]`
-/// → `[n, c]`.
+/// `own_weight` κ(q_i, P_k,i): `[n]`; `weights` M: `[n, m]`, zero outside V(i); `own_value` P_v:
+/// `[n, c]`; `values` V: `[m, c]` → `[n, c]`.
 ///
 /// ```
 /// use inducer_reference::inducer::augmented_estimate;
@@ -139,7 +142,8 @@ pub fn lambda<T: Real>(s: &ArrayRef1<T>, lse: &[LogSumExp<T>]) -> Array1<T> {
     logistic_gate(s, lse)
 }
 
-/// The authors' λ: the first column of a softmax over the n + 1 scores [s_i, ⟨q_i, k_j⟩/√p], unnecessary but equal.
+/// The authors' λ: the first column of a softmax over the n + 1 scores [s_i, ⟨q_i, k_j⟩/√p],
+/// unnecessary but equal.
 ///
 /// # Shapes
 /// `s`: `[n]`; `scores`: `[n, m]`, all visible → `[n]`.

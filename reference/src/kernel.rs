@@ -5,12 +5,15 @@
 //!         = exp(‖q‖²/2√p) · exp(−‖q − k‖²/2√p) · exp(‖k‖²/2√p)
 //! ```
 //!
-//! The first factor is the same in every term of a query's row and cancels in the estimator, so attention is a Gaussian
-//! smoother of bandwidth p^{1/4} whose support points carry the weights exp(‖k‖²/2√p).
+//! The first factor is the same in every term of a query's row and cancels in the estimator, so
+//! attention is a Gaussian smoother of bandwidth p^{1/4} whose support points carry the weights
+//! exp(‖k‖²/2√p).
 //!
-//! Departure from the paper: its text drops √p "for clarity"; here, as in the authors' implementation, it stands everywhere.
+//! Departure from the paper: its text drops √p "for clarity"; here, as in the authors'
+//! implementation, it stands everywhere.
 //!
-//! Checked by `gauss_kernel_is_a_gaussian_times_a_weight_of_each_point` and `eq03_scores_are_divided_by_the_square_root_of_p`.
+//! Checked by `gauss_kernel_is_a_gaussian_times_a_weight_of_each_point` and
+//! `eq03_scores_are_divided_by_the_square_root_of_p`.
 
 use crate::scalar::Real;
 use ndarray::{Array2, ArrayRef1, ArrayRef2};
@@ -74,7 +77,8 @@ pub fn gaussian<T: Real>(q: &ArrayRef1<T>, k: &ArrayRef1<T>) -> T {
     (-(difference.dot(&difference) * inverse_sqrt(q.len()) / two)).exp()
 }
 
-/// The weight exp(‖k‖²/2√p) that a support point carries in the Gaussian form (and the query's factor, which cancels).
+/// The weight exp(‖k‖²/2√p) that a support point carries in the Gaussian form (and the query's
+/// factor, which cancels).
 ///
 /// # Shapes
 /// `k`: `[p]`.

@@ -5,9 +5,11 @@
 //! merged: W^q + (α/r) Aᵀ Bᵀ,  b^q + (α/r) b_lora
 //! ```
 //!
-//! Departure from the paper: (10) shows no bias; the authors' code has one in NLG (inside the scaled bracket) and none in NLU.
+//! Departure from the paper: (10) shows no bias; the authors' code has one in NLG (inside the
+//! scaled bracket) and none in NLU.
 //!
-//! Checked by `exact_eq10_merged_equals_unmerged`, `eq10_update_has_at_most_rank_r` and `ladder_a_zero_lora_update_is_the_plain_inducer`.
+//! Checked by `exact_eq10_merged_equals_unmerged`, `eq10_update_has_at_most_rank_r` and
+//! `ladder_a_zero_lora_update_is_the_plain_inducer`.
 
 use crate::attention::Linear;
 use crate::scalar::Field;

@@ -5,7 +5,8 @@
 //! loss   = mean of loss_i over the rows whose label is not −100
 //! ```
 //!
-//! Checked by `loss_of_uniform_logits_is_the_logarithm_of_the_number_of_classes` and `loss_smoothing_is_a_mixture_with_the_uniform_target`.
+//! Checked by `loss_of_uniform_logits_is_the_logarithm_of_the_number_of_classes` and
+//! `loss_smoothing_is_a_mixture_with_the_uniform_target`.
 
 use crate::error::Error;
 use crate::scalar::Real;

@@ -1,17 +1,18 @@
-//! The Nadaraya–Watson estimator (§4.1; Eqs. 3, 12, 13) and mixtures of two of them, over any field.
+//! The Nadaraya–Watson estimator (§4.1; Eqs. 3, 12, 13) and mixtures of two of them, over any
+//! field.
 //!
 //! ```text
 //! f(q_i) = Σ_{j∈V(i)} κ(q_i, k_j) v_j / Σ_{j∈V(i)} κ(q_i, k_j)        f = D⁻¹ M V
 //! ```
 //!
-//! The kernel's values are given: nothing here knows how they were made, so every identity holds for *every* positive
-//! kernel. A support point that a query does not see has the weight zero.
+//! The kernel's values are given: nothing here knows how they were made, so every identity holds
+//! for *every* positive kernel. A support point that a query does not see has the weight zero.
 //!
-//! Departure from the paper: a query that sees no support point at all (a padded row) has the estimate zero, where the
-//! formula would say 0/0.
+//! Departure from the paper: a query that sees no support point at all (a padded row) has the
+//! estimate zero, where the formula would say 0/0.
 //!
-//! Checked by `nw_attention_is_the_nadaraya_watson_estimator_of_its_row`, `exact_nw_constant_values_are_reproduced` and the
-//! `exact_…` tests over the prime field.
+//! Checked by `nw_attention_is_the_nadaraya_watson_estimator_of_its_row`,
+//! `exact_nw_constant_values_are_reproduced` and the `exact_…` tests over the prime field.
 
 use crate::scalar::Field;
 use ndarray::{Array1, Array2, ArrayRef1, ArrayRef2, Axis};
@@ -62,7 +63,8 @@ pub fn smoother<F: Field>(weights: &ArrayRef2<F>) -> Array2<F> {
 /// ```
 ///
 /// # Shapes
-/// `own` a: `[n]`, the kernel's value at the added point (the sum of values over the prefix); `rest` D: `[n]` → `[n]`.
+/// `own` a: `[n]`, the kernel's value at the added point (the sum of values over the prefix);
+/// `rest` D: `[n]` → `[n]`.
 ///
 /// ```
 /// use inducer_reference::nadaraya_watson::gate;
@@ -76,7 +78,8 @@ pub fn gate<F: Field>(own: &ArrayRef1<F>, rest: &ArrayRef1<F>) -> Array1<F> {
         .collect()
 }
 
-/// The gated mixture (1 − μ_i) f(q_i) + μ_i g(q_i) (§4.2, He et al. 2021a Eq. 7; right-hand side of Eq. 7).
+/// The gated mixture (1 − μ_i) f(q_i) + μ_i g(q_i) (§4.2, He et al. 2021a Eq. 7; right-hand side of
+/// Eq. 7).
 ///
 /// # Shapes
 /// `f`, `g`: `[n, c]`; `mu`: `[n]` → `[n, c]`.

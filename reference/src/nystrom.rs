@@ -1,4 +1,5 @@
-//! The Nyström approximation of a kernel matrix from a subset of its points, with its error bounds from the spectrum.
+//! The Nyström approximation of a kernel matrix from a subset of its points, with its error bounds
+//! from the spectrum.
 //!
 //! ```text
 //! K̂ = K_{n m} K_{m m}⁻¹ K_{m n}
@@ -6,11 +7,12 @@
 //! Σ_{j>m} λ_j ≤ min over subsets of trace(K − K̂) ≤ (m + 1) Σ_{j>m} λ_j
 //! ```
 //!
-//! The lower bound holds for every subset (no matrix of rank m is nearer in trace); the upper bound for the best one
-//! (Deshpande, Rademacher, Vempala and Wang 2006: a subset drawn by volume attains it on average).
+//! The lower bound holds for every subset (no matrix of rank m is nearer in trace); the upper bound
+//! for the best one (Deshpande, Rademacher, Vempala and Wang 2006: a subset drawn by volume attains
+//! it on average).
 //!
-//! This is where the paper's name comes from: inducing points that stand for many others in a kernel machine, as an inducer
-//! stands in the kernel row of its query.
+//! This is where the paper's name comes from: inducing points that stand for many others in a
+//! kernel machine, as an inducer stands in the kernel row of its query.
 //!
 //! Checked by `nystrom_error_is_positive_semidefinite_and_bounded_by_the_spectrum`.
 

@@ -1,6 +1,7 @@
 //! Where a method acts: the parts of one layer.
 //!
-//! A backbone knows methods only by three places: on q, k, v (LoRA), in and after attention, beside the FFN.
+//! A backbone knows methods only by three places: on q, k, v (LoRA), in and after attention, beside
+//! the FFN.
 
 use crate::adapter::BottleneckAdapter;
 use crate::lora::Lora;

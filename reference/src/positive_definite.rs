@@ -1,4 +1,5 @@
-//! Symmetric positive definite matrices by their Cholesky factor: solving and log-determinants for the kernel side.
+//! Symmetric positive definite matrices by their Cholesky factor: solving and log-determinants for
+//! the kernel side.
 
 use crate::error::Error;
 use ndarray::{Array1, Array2, ArrayRef1, ArrayRef2, OwnedRepr};

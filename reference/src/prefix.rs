@@ -8,8 +8,9 @@
 //!
 //! Every query sees the whole prefix, in a causal model too: it stands before the text.
 //!
-//! Checked by `prefix_attention_is_the_gated_mixture`, `prefix_mu_is_the_logistic_of_two_logsumexps`,
-//! `prefix_of_length_zero_is_the_backbone` and `prefix_reparametrised_layout_is_that_of_past_keys_and_values`.
+//! Checked by `prefix_attention_is_the_gated_mixture`,
+//! `prefix_mu_is_the_logistic_of_two_logsumexps`, `prefix_of_length_zero_is_the_backbone` and
+//! `prefix_reparametrised_layout_is_that_of_past_keys_and_values`.
 
 use crate::attention::{Attended, Linear, attend, logistic_gate, split_heads};
 use crate::kernel::scores;
@@ -30,7 +31,8 @@ pub struct Prefix<T> {
 /// f_prefix(q) as the gated mixture, and μ(q), for one head.
 ///
 /// # Shapes
-/// `q`: `[n, p]`; `attended`: f `[n, p]`, LSE n; `p_k`, `p_v`: `[l, p]` → `[n, p]` and μ `[n]` (zero for l = 0).
+/// `q`: `[n, p]`; `attended`: f `[n, p]`, LSE n; `p_k`, `p_v`: `[l, p]` → `[n, p]` and μ `[n]`
+/// (zero for l = 0).
 pub fn gated<T: Real>(
     q: &ArrayRef2<T>,
     attended: &Attended<T>,
@@ -46,7 +48,8 @@ pub fn gated<T: Real>(
     (mixture(&attended.f, &mu, &over_prefix.f), mu)
 }
 
-/// f_prefix(q) as attention over the keys [P_k; K] and values [P_v; V]: what past keys and values compute.
+/// f_prefix(q) as attention over the keys [P_k; K] and values [P_v; V]: what past keys and values
+/// compute.
 ///
 /// # Shapes
 /// `q`: `[n, p]`; `k`, `v`: `[m, p]`; `p_k`, `p_v`: `[l, p]`; `visible`: (n, m) → `[n, p]`.
@@ -107,7 +110,8 @@ pub struct Reparametrised<T> {
 }
 
 impl<T: Real> Reparametrised<T> {
-    /// P, laid out as past keys and values: reshaped to `[l, 2 L, H, p]`, key of layer i at 2 i, value at 2 i + 1.
+    /// P, laid out as past keys and values: reshaped to `[l, 2 L, H, p]`, key of layer i at 2 i,
+    /// value at 2 i + 1.
     ///
     /// # Shapes
     /// → L prefixes of `[H, l, p]`.

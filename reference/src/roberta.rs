@@ -6,12 +6,13 @@
 //! logits = tanh(x_0 W_dense + b) W_out + b                                                             on <s>
 //! ```
 //!
-//! One row at a time, without dropout. Positions count tokens other than padding; a padding token has position
-//! `padding_idx`. Keys that the attention mask hides are invisible in λ's denominator too: the authors' code takes λ before
-//! it adds the padding mask, so that there a sentence's output depends on how far it was padded; Equation (7) sums over
-//! visible keys.
+//! One row at a time, without dropout. Positions count tokens other than padding; a padding token
+//! has position `padding_idx`. Keys that the attention mask hides are invisible in λ's denominator
+//! too: the authors' code takes λ before it adds the padding mask, so that there a sentence's
+//! output depends on how far it was padded; Equation (7) sums over visible keys.
 //!
-//! Checked by `roberta_logits_match_transformers` (golden numbers) and `roberta_padding_changes_no_output_under_any_method`.
+//! Checked by `roberta_logits_match_transformers` (golden numbers) and
+//! `roberta_padding_changes_no_output_under_any_method`.
 
 mod config;
 mod weights;
@@ -31,14 +32,15 @@ use ndarray::{Array2, s};
 use std::borrow::Cow;
 
 impl<T: Real> Roberta<T> {
-    /// The classifier on one row: `logits` is `[1, classes]`, `hidden` the encoder's output `[n, d]`.
+    /// The classifier on one row: `logits` is `[1, classes]`, `hidden` the encoder's output
+    /// `[n, d]`.
     ///
     /// # Shapes
     /// `ids`, `segments`, `attention_mask`: n ≥ 1.
     ///
     /// # Errors
-    /// When an id or a position is out of range, lengths differ, the adapter does not fit, or neither backbone nor adapter
-    /// has a classifier.
+    /// When an id or a position is out of range, lengths differ, the adapter does not fit, or
+    /// neither backbone nor adapter has a classifier.
     pub fn forward(
         &self,
         ids: &[u32],
@@ -126,7 +128,8 @@ impl<T: Real> Roberta<T> {
     }
 }
 
-/// Position ids: `padding_idx` plus `offset` plus the number of real tokens up to and with this one; `padding_idx` on padding.
+/// Position ids: `padding_idx` plus `offset` plus the number of real tokens up to and with this
+/// one; `padding_idx` on padding.
 ///
 /// ```
 /// use inducer_reference::roberta::positions;

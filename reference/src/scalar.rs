@@ -1,9 +1,10 @@
 //! The scalars: what needs a field and what needs the real numbers.
 //!
-//! Most of the paper's identities are algebra once the kernel's values and the hidden activations are given: (7) = (8),
-//! the gated mixture, the row blocks of (4) and (9), LoRA's merge. Functions on *given* weights are written for any
-//! [`Field`], so that both sides can also be evaluated over a prime field, where equality is exact. Only kernel, softmax,
-//! tanh, layer normalisation and gelu ask for a [`Real`].
+//! Most of the paper's identities are algebra once the kernel's values and the hidden activations
+//! are given: (7) = (8), the gated mixture, the row blocks of (4) and (9), LoRA's merge. Functions
+//! on *given* weights are written for any [`Field`], so that both sides can also be evaluated over
+//! a prime field, where equality is exact. Only kernel, softmax, tanh, layer normalisation and gelu
+//! ask for a [`Real`].
 //!
 //! | scalar | | use |
 //! |---|---|---|

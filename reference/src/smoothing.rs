@@ -1,4 +1,5 @@
-//! The classical kernels of smoothing on a line: the Nadaraya–Watson estimator (§4.1) before it was attention.
+//! The classical kernels of smoothing on a line: the Nadaraya–Watson estimator (§4.1) before it was
+//! attention.
 //!
 //! ```text
 //! f(x) = Σ_j K((x − x_j)/h) y_j / Σ_j K((x − x_j)/h)
@@ -8,14 +9,16 @@
 //! uniform       K(u) = 1 for |u| ≤ 1, else 0
 //! ```
 //!
-//! Constant factors (1/√2π and the like) are left out: they cancel in the estimator. Sources: Nadaraya (1964), Watson (1964); the
-//! kernels as in Wand and Jones, "Kernel Smoothing" (1995), table 2.1. Attention has the kernel of [`kernel`](crate::kernel) in p
-//! dimensions instead, a Gaussian times a weight of each key.
+//! Constant factors (1/√2π and the like) are left out: they cancel in the estimator. Sources:
+//! Nadaraya (1964), Watson (1964); the kernels as in Wand and Jones, "Kernel Smoothing" (1995),
+//! table 2.1. Attention has the kernel of [`kernel`](crate::kernel) in p dimensions instead, a
+//! Gaussian times a weight of each key.
 //!
-//! With a kernel of bounded support a point may be out of every support point's reach; the estimate is then zero, as
-//! [`estimate`](crate::nadaraya_watson::estimate) says.
+//! With a kernel of bounded support a point may be out of every support point's reach; the estimate
+//! is then zero, as [`estimate`](crate::nadaraya_watson::estimate) says.
 //!
-//! Checked by `smoothing_kernels_are_even_one_at_zero_and_never_rise` below and by the claims `nw-…`, which hold for every kernel.
+//! Checked by `smoothing_kernels_are_even_one_at_zero_and_never_rise` below and by the claims
+//! `nw-…`, which hold for every kernel.
 
 use crate::scalar::Real;
 use ndarray::{Array1, ArrayRef1};

@@ -1,4 +1,5 @@
-//! Gaussian processes with inducing variables: exact, pseudo-inputs (Snelson & Ghahramani 2005), Titsias' bound (2009).
+//! Gaussian processes with inducing variables: exact, pseudo-inputs (Snelson & Ghahramani 2005),
+//! Titsias' bound (2009).
 //!
 //! ```text
 //! exact      μ_* = k_*ᵀ (K + σ²I)⁻¹ y                σ_*² = κ_** − k_*ᵀ (K + σ²I)⁻¹ k_* + σ²
@@ -9,10 +10,11 @@
 //! Titsias    bound = log N(y | 0, Q + σ²I) − trace(K − Q)/2σ²  ≤ exact log p(y)
 //! ```
 //!
-//! The "inducing variables" that gave the paper's inducers their name. With the training inputs as inducing inputs all three
-//! are the exact process.
+//! The "inducing variables" that gave the paper's inducers their name. With the training inputs as
+//! inducing inputs all three are the exact process.
 //!
-//! Checked by `gp_with_inducing_inputs_at_the_training_inputs_is_the_exact_process` and `gp_bound_never_exceeds_the_evidence_and_rises`.
+//! Checked by `gp_with_inducing_inputs_at_the_training_inputs_is_the_exact_process` and
+//! `gp_bound_never_exceeds_the_evidence_and_rises`.
 
 use crate::error::Error;
 use crate::nystrom::low_rank;

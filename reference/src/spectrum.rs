@@ -1,13 +1,16 @@
-//! Spectra of kernel matrices: eigenvalues, and whether a matrix is positive semi-definite (§4.1, Appendix C).
+//! Spectra of kernel matrices: eigenvalues, and whether a matrix is positive semi-definite (§4.1,
+//! Appendix C).
 //!
 //! ```text
 //! κ(q, k) = exp(⟨q, k⟩/√p) is a positive definite kernel: for any points x_1 … x_n and any c,
 //! Σ_ij c_i c_j κ(x_i, x_j) = Σ_t 1/(t! p^{t/2}) Σ_ij c_i c_j ⟨x_i, x_j⟩^t ≥ 0        (a sum of squares for each t)
 //! ```
 //!
-//! The eigenvalues come from LAPACK (`eigh`), whose backward error decides what "not negative" can mean in floating point.
+//! The eigenvalues come from LAPACK (`eigh`), whose backward error decides what "not negative" can
+//! mean in floating point.
 //!
-//! Checked by `kernel_matrices_are_positive_semidefinite` (control: exp of +‖q − k‖²) and `spectrum_of_a_known_matrix`.
+//! Checked by `kernel_matrices_are_positive_semidefinite` (control: exp of +‖q − k‖²) and
+//! `spectrum_of_a_known_matrix`.
 
 use crate::error::Error;
 use ndarray::{Array1, ArrayRef2};
@@ -56,8 +59,9 @@ fn linalg(error: ndarray_linalg::error::LinalgError) -> Error {
 
 /// How far an eigenvalue may lie below zero although the exact matrix is positive semi-definite.
 ///
-/// `eigh` returns the eigenvalues of K + E with ‖E‖ ≤ c n u ‖K‖; each entry of K itself carries a relative error of
-/// `entry_units` · u, which moves K by at most n · entry_units · u · max|K_ij|. Both with c = 8.
+/// `eigh` returns the eigenvalues of K + E with ‖E‖ ≤ c n u ‖K‖; each entry of K itself carries a
+/// relative error of `entry_units` · u, which moves K by at most n · entry_units · u · max|K_ij|.
+/// Both with c = 8.
 #[must_use]
 pub fn rounding_of_spectrum(k: &ArrayRef2<f64>, entry_units: f64) -> f64 {
     let n = k.nrows() as f64;

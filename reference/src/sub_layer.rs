@@ -8,7 +8,8 @@
 //! output = [·] W^o + b^o (+ adapter)              (4), (1)
 //! ```
 //!
-//! Checked on whole models, and against the augmented estimator by `eq07_model_output_is_that_of_the_augmented_estimator`.
+//! Checked on whole models, and against the augmented estimator by
+//! `eq07_model_output_is_that_of_the_augmented_estimator`.
 
 use crate::attention::{Attended, Linear, attend, output_by_concatenation, split_heads};
 use crate::inducer::{lambda, own_scores};

@@ -1,4 +1,5 @@
-//! The ablation ladder (§6.2): Adaptive, Extension, Gating and Inducer as one sub-layer output over given λ and hidden units.
+//! The ablation ladder (§6.2): Adaptive, Extension, Gating and Inducer as one sub-layer output over
+//! given λ and hidden units.
 //!
 //! ```text
 //! Adaptive   P_k = q             [f^(h) + λ^(h) (u^(h) U^(h) + b_2^(h))]_h W^o + b^o
@@ -7,9 +8,9 @@
 //! Inducer    P_k = q + MLP_k(q)  Σ_h f^(h) W^{o(h)} + λ^(h) u^(h) W_2^(h) + b_2 + b^o
 //! ```
 //!
-//! u^(h) = tanh(q^(h) W_1^(h) + b_1^(h)). Each step of the ladder changes one thing, and each is the one before under a
-//! restriction: Inducer with C = c = 0 is Extension; Extension with W_2^(h) = U^(h) W^{o(h)} is Adaptive up to the bias;
-//! Gating − Inducer = −λ f W^o.
+//! u^(h) = tanh(q^(h) W_1^(h) + b_1^(h)). Each step of the ladder changes one thing, and each is
+//! the one before under a restriction: Inducer with C = c = 0 is Extension; Extension with W_2^(h)
+//! = U^(h) W^{o(h)} is Adaptive up to the bias; Gating − Inducer = −λ f W^o.
 //!
 //! Checked over the prime field by `exact_ladder_…`, on whole models by `ladder_…`.
 
@@ -59,14 +60,16 @@ pub struct Heads<F> {
     pub f: Array3<F>,
     /// λ_i^(h): `[n, H]`.
     pub lambda: Array2<F>,
-    /// MLP_v^(h)(q_i^(h)) ∈ R^p (Adaptive, its bias included) or R^d (its shared bias not): `[H, n, c]`.
+    /// MLP_v^(h)(q_i^(h)) ∈ R^p (Adaptive, its bias included) or R^d (its shared bias not):
+    /// `[H, n, c]`.
     pub mlp_v: Array3<F>,
 }
 
 /// The sub-layer's output under a variant.
 ///
 /// # Shapes
-/// `heads`: H heads, n queries; `output`: W^o `[d, d]`, b^o `[d]`; `b_2`: `[d]`, ignored by Adaptive → `[n, d]`.
+/// `heads`: H heads, n queries; `output`: W^o `[d, d]`, b^o `[d]`; `b_2`: `[d]`, ignored by
+/// Adaptive → `[n, d]`.
 ///
 /// ```
 /// use inducer_reference::attention::Linear;
@@ -106,7 +109,8 @@ fn adaptive<F: Field>(heads: &Heads<F>, output: &Linear<F>) -> Array2<F> {
     output_by_row_blocks(&f_tilde, output)
 }
 
-/// Σ_h [share(λ^(h)) f^(h) W^{o(h)} + λ^(h) MLP_v^(h)] + b_2 + b^o: (9) with share = 1, Gating with share = 1 − λ.
+/// Σ_h [share(λ^(h)) f^(h) W^{o(h)} + λ^(h) MLP_v^(h)] + b_2 + b^o: (9) with share = 1, Gating with
+/// share = 1 − λ.
 fn extended<F: Field>(
     heads: &Heads<F>,
     output: &Linear<F>,

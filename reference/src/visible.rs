@@ -1,10 +1,11 @@
 //! The visible set V(i): which keys query i may see.
 //!
-//! A causal model lets query i see keys j ≤ i only; a padded batch hides its padding keys. Every sum over keys in this
-//! crate runs over V(i), the denominator of λ included. (The authors' RoBERTa code lets padding keys into λ's denominator;
-//! Equation (7) does not.)
+//! A causal model lets query i see keys j ≤ i only; a padded batch hides its padding keys. Every
+//! sum over keys in this crate runs over V(i), the denominator of λ included. (The authors' RoBERTa
+//! code lets padding keys into λ's denominator; Equation (7) does not.)
 //!
-//! Checked by `padding_changes_no_output_under_any_method` and `causal_a_later_token_changes_no_earlier_output_under_any_method`.
+//! Checked by `padding_changes_no_output_under_any_method` and
+//! `causal_a_later_token_changes_no_earlier_output_under_any_method`.
 
 use ndarray::Array2;
 

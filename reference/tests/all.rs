@@ -1,4 +1,5 @@
-//! The crate's tests, one file a subject. They are one program: a dozen would each link LAPACK, and a mutant would wait for all of them.
+//! The crate's tests, one file a subject. They are one program: a dozen would each link LAPACK, and
+//! a mutant would wait for all of them.
 
 mod backbones;
 mod claims;

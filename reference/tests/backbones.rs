@@ -1,4 +1,5 @@
-//! Where a method acts in the two backbones: the parallel adapter's input and scale, RoBERTa's positions under a prefix.
+//! Where a method acts in the two backbones: the parallel adapter's input and scale, RoBERTa's
+//! positions under a prefix.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -49,7 +50,8 @@ fn always_active(mut adapter: Adapter<f64>) -> Adapter<f64> {
     adapter
 }
 
-/// The FFN with the adapter's units beside its own: φ is the identity on them, s scales their way out.
+/// The FFN with the adapter's units beside its own: φ is the identity on them, s scales their way
+/// out.
 fn widen(fc: &mut Linear<f64>, proj: &mut Linear<f64>, adapter: &Adapter<f64>, i: usize, s: f64) {
     let part = adapter.layer(i).unwrap().ffn.unwrap().adapter;
     fc.weight = concatenate(Axis(1), &[fc.weight.view(), part.down.weight.view()]).unwrap();

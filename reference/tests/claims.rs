@@ -1,7 +1,9 @@
-//! Claims about estimators with the real kernel, on f32, f64 and double-double, each against a derived rounding bound.
+//! Claims about estimators with the real kernel, on f32, f64 and double-double, each against a
+//! derived rounding bound.
 //!
-//! A claim returns its error and its bound for one random case; `holds` runs it on all three scalars, and runs the same
-//! check with one term changed, which must exceed its bound in at least one case (on every scalar).
+//! A claim returns its error and its bound for one random case; `holds` runs it on all three
+//! scalars, and runs the same check with one term changed, which must exceed its bound in at least
+//! one case (on every scalar).
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -106,14 +108,16 @@ impl<T: Real> Case<T> {
         (p + 4.0) * self.score() + points + 32.0
     }
 
-    /// Rounding of a gate a/(a + b), by two routes: its derivative by log a and log b is at most 1/4.
+    /// Rounding of a gate a/(a + b), by two routes: its derivative by log a and log b is at most
+    /// 1/4.
     fn gate_bound(&self) -> f64 {
         2.02 * T::unit_roundoff() * (self.units() / 4.0 + 4.0)
     }
 
-    /// Rounding of a smoother with m + l + 1 points, with values up to 4: each kernel value has a relative error of at most
-    /// (p + 4) u · score (its score's, and that of the row's shift) plus 16 u (exp), each sum a relative u per term, numerator
-    /// and denominator alike; ln, the logistic function and the mixture add 16 u.
+    /// Rounding of a smoother with m + l + 1 points, with values up to 4: each kernel value has a
+    /// relative error of at most (p + 4) u · score (its score's, and that of the row's shift) plus
+    /// 16 u (exp), each sum a relative u per term, numerator and denominator alike; ln, the
+    /// logistic function and the mixture add 16 u.
     fn bound(&self) -> f64 {
         2.02 * T::unit_roundoff() * self.units() * 4.0
     }
@@ -180,7 +184,8 @@ fn on<C: Claim, T: Real>(name: &str) {
         "{name} on {}: worst error/bound {tightest:.1e}",
         std::any::type_name::<T>()
     );
-    // a bound that no error comes within 1000 of would be vacuous (exactly zero errors are exact identities)
+    // a bound that no error comes within 1000 of would be vacuous (exactly zero errors are exact
+    // identities)
     assert!(
         tightest == 0.0 || tightest > 1e-3,
         "{name}: vacuous bound, {tightest:e}"
@@ -261,7 +266,8 @@ claim!(
     nw_output_lies_in_the_hull_of_the_visible_values,
     |case: T, broken| {
         let f = case.f() * T::from_f64(if broken { 1.001 } else { 1.0 });
-        // normalised weights sum to one up to (m + 3) u, the products and their sum round m + 1 times more
+        // normalised weights sum to one up to (m + 3) u, the products and their sum round m + 1
+        // times more
         let bound = 2.02 * T::unit_roundoff() * (case.k.nrows() + 4) as f64 * 2.0;
         let mut outside = 0.0_f64;
         for ((i, a), &f) in f.indexed_iter() {
@@ -331,11 +337,13 @@ claim!(
         let weight_of_k = if broken { T::one() } else { weight(&k) };
         let product = weight(&q) * gaussian(&q, &k) * weight_of_k;
         let relative = ((product - kernel(&q, &k)) / kernel(&q, &k)).to_f64().abs();
-        // exponents up to 4 · score (‖q − k‖² ≤ 4 max), each rounded at most p + 4 times, three factors and the kernel's own
+        // exponents up to 4 · score (‖q − k‖² ≤ 4 max), each rounded at most p + 4 times, three
+        // factors and the kernel's own
         let p = q.len() as f64;
         let size = p.sqrt() * magnitude(&case.q).max(magnitude(&case.k)).powi(2);
         let bound = 1.01 * T::unit_roundoff() * ((p + 4.0) * 4.0 * size + 4.0 * 16.0 + 4.0);
-        // (the bound is first-order: it holds where it is small, which double precision and scores ≤ 80 ensure)
+        // (the bound is first-order: it holds where it is small, which double precision and scores
+        // ≤ 80 ensure)
         check(relative, bound * (1.0 + bound))
     }
 );
@@ -357,7 +365,8 @@ claim!(
         let weights = Array2::from_shape_fn((small.nrows(), k.nrows()), |(i, j)| {
             gaussian(&small.row(i), &k.row(j))
         });
-        // with a ≥ ‖q‖ and b = ‖k‖: exponents (a + b)²/2√p and ab/√p, each to p + 4 roundings; equal norms to p + 4 of b²/√p
+        // with a ≥ ‖q‖ and b = ‖k‖: exponents (a + b)²/2√p and ab/√p, each to p + 4 roundings;
+        // equal norms to p + 4 of b²/√p
         let p = small.ncols() as f64;
         let (a, b) = (p.sqrt() * magnitude(&small), unit.to_f64());
         let exponents = ((a + b) * (a + b) / 2.0 + a * b + b * b) / p.sqrt();
@@ -524,7 +533,8 @@ claim!(
 claim!(
     prefix_mu_falls_with_the_distance_of_an_equally_long_prefix_key,
     |case: T, broken| {
-        // P_k turned away from q: same norm, growing angle; one prefix token, unit bandwidth-free comparison
+        // P_k turned away from q: same norm, growing angle; one prefix token, unit bandwidth-free
+        // comparison
         let p = 2;
         let radius = T::from_f64(1.5);
         let q = ndarray::array![[radius, T::zero()]];
@@ -564,7 +574,8 @@ claim!(
             (0..p).fold(T::zero(), |sum, a| sum + case.q[[i, a]] * case.k[[j, a]]) * root
         });
         let squares = inverse_sqrt::<T>(p) * inverse_sqrt::<T>(p) * T::from_usize(p);
-        // the inducer's own score is divided like any other (mlp_k stands for any second row of vectors)
+        // the inducer's own score is divided like any other (mlp_k stands for any second row of
+        // vectors)
         let own: Array1<T> = (0..case.q.nrows())
             .map(|i| {
                 let products = (0..p).map(|a| case.q[[i, a]] * case.mlp_k[[i, a]]);

@@ -1,4 +1,5 @@
-//! The scalars' own accuracy: double-double against digits computed in 60-digit decimal arithmetic, duals against calculus.
+//! The scalars' own accuracy: double-double against digits computed in 60-digit decimal arithmetic,
+//! duals against calculus.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(clippy::approx_constant, clippy::type_complexity)] // the table holds e, ln 2 and √2 as computed elsewhere
@@ -6,7 +7,8 @@
 use inducer_reference::{DoubleDouble, Dual, Real};
 use num_traits::Zero;
 
-/// Function, argument (that very `f64`), and the value as a sum of two `f64`: made with Python's `decimal`, precision 60.
+/// Function, argument (that very `f64`), and the value as a sum of two `f64`: made with Python's
+/// `decimal`, precision 60.
 const KNOWN: &[(&str, f64, f64, f64)] = &[
     ("exp", 1.0, 2.718281828459045, 1.4456468917292502e-16),
     ("exp", -1.0, 0.36787944117144233, -1.2428753672788363e-17),
@@ -134,7 +136,8 @@ fn double_double_functions_match_28_known_digits() {
 
 #[test]
 fn double_double_functions_are_good_to_a_few_roundings() {
-    // what the bounds of the claims count for each: c and the two roundings that an engine may take for one
+    // what the bounds of the claims count for each: c and the two roundings that an engine may take
+    // for one
     let units = |function: &str| match function {
         "exp" | "ln" => 8.0,
         "tanh" => 16.0,
@@ -168,15 +171,16 @@ fn double_double_control_the_functions_of_f64_lack_those_digits() {
 #[test]
 fn f64_and_f32_erf_are_within_a_few_units() {
     for &(_, x, hi, lo) in KNOWN.iter().filter(|known| known.0 == "erf") {
-        // exp(−x²) has condition x² (twice: once for the square's rounding), the series a unit for each of its ≈ 2x² + 8
-        // dominant terms at most.
+        // exp(−x²) has condition x² (twice: once for the square's rounding), the series a unit for
+        // each of its ≈ 2x² + 8 dominant terms at most.
         let units = 4.0 * x * x + 16.0;
         assert!(
             relative_error(Real::erf(x), hi, lo) < units * f64::unit_roundoff(),
             "{x}"
         );
         let (single, exact) = (x as f32, x);
-        // the argument's own rounding moves erf by at most its relative change, since x erf′(x)/erf(x) ≤ 1
+        // the argument's own rounding moves erf by at most its relative change, since x
+        // erf′(x)/erf(x) ≤ 1
         assert!(
             relative_error(Real::erf(single), Real::erf(exact) as f32 as f64, 0.0)
                 < (units + 2.0) * f32::unit_roundoff(),
@@ -187,7 +191,8 @@ fn f64_and_f32_erf_are_within_a_few_units() {
 
 #[test]
 fn erf_is_the_integral_of_its_density() {
-    // Simpson's rule on [0, x] with 2N steps: error ≤ x⁵ max|g⁗| / (180 (2N)⁴), max|g⁗| = 12 · 2/√π < 14.
+    // Simpson's rule on [0, x] with 2N steps: error ≤ x⁵ max|g⁗| / (180 (2N)⁴), max|g⁗| = 12 · 2/√π
+    // < 14.
     for x in [0.3_f64, 1.1, 2.0] {
         let steps = 400;
         let width = x / f64::from(steps);
@@ -289,7 +294,8 @@ fn double_double_sums_keep_their_low_parts() {
     assert_eq!(sum.parts(), (1.125, tiny(-60) + tiny(-62)));
     let sum = DoubleDouble::from_f64(1.0) + DoubleDouble::from_f64(tiny(-60));
     assert_eq!(sum.parts(), (1.0, tiny(-60)));
-    // what the low parts lose in their own sum counts where the rest cancels: 1 + 3·2⁻⁵⁴ + 2⁻⁵⁴ + 2⁻¹⁰⁸
+    // what the low parts lose in their own sum counts where the rest cancels: 1 + 3·2⁻⁵⁴ + 2⁻⁵⁴ +
+    // 2⁻¹⁰⁸
     let sum = DoubleDouble::new(1.0, tiny(-54)) + DoubleDouble::new(3.0 * tiny(-54), tiny(-108));
     assert_eq!(sum.parts(), (1.0 + tiny(-52), tiny(-108)));
     let difference = DoubleDouble::new(1.0, tiny(-60)) - DoubleDouble::from_f64(1.0);
@@ -323,7 +329,8 @@ fn double_double_functions_have_the_limits_of_f64() {
     assert_eq!((one / infinity).to_f64(), 0.0);
 }
 
-/// ln(1 + x) = x − x²/2 + x³/3 − x⁴/4 …: near 1 the logarithm keeps its digits although it is small.
+/// ln(1 + x) = x − x²/2 + x³/3 − x⁴/4 …: near 1 the logarithm keeps its digits although it is
+/// small.
 #[test]
 fn double_double_logarithm_near_one_keeps_28_digits() {
     let of = DoubleDouble::from_f64;

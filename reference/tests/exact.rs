@@ -1,8 +1,10 @@
-//! Algebraic identities of the paper over the prime field of 2^61 − 1: equality is exact, for every kernel.
+//! Algebraic identities of the paper over the prime field of 2^61 − 1: equality is exact, for every
+//! kernel.
 //!
-//! Kernel values, values, hidden units and weights are independent random field elements. Each identity is between rational
-//! functions of degree below 1000 in them, so one that is false passes a single draw with probability below 10³/2^61 <
-//! 10⁻¹⁵, and `DRAWS` of them with less than 10^(−15 · DRAWS). Every check also runs with one term changed, and must fail.
+//! Kernel values, values, hidden units and weights are independent random field elements. Each
+//! identity is between rational functions of degree below 1000 in them, so one that is false passes
+//! a single draw with probability below 10³/2^61 < 10⁻¹⁵, and `DRAWS` of them with less than
+//! 10^(−15 · DRAWS). Every check also runs with one term changed, and must fail.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

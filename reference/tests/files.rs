@@ -1,6 +1,8 @@
-//! Reading files: layouts that mean the same model, every dtype, and an error that names what is wrong.
+//! Reading files: layouts that mean the same model, every dtype, and an error that names what is
+//! wrong.
 //!
-//! The files are written with the `safetensors` crate, the reader under test parses the bytes itself.
+//! The files are written with the `safetensors` crate, the reader under test parses the bytes
+//! itself.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -542,7 +544,8 @@ fn files_a_real_backbone_made_by_other_software_predicts_its_language() {
     let model = Gpt2::<f32>::load(&dir).unwrap();
     let parameters: usize = model.tensors().values().map(ArrayD::len).sum();
     assert_eq!(parameters, 2_664_576, "its README's count");
-    // "Special Operations Executive in popular culture\nThe Special Operations Executive …" with its own tokenizer
+    // "Special Operations Executive in popular culture\nThe Special Operations Executive …" with
+    // its own tokenizer
     let ids = [
         51, 2380, 3756, 618, 1600, 2622, 278, 2568, 3885, 199, 409, 295, 2380, 3756, 618, 1600,
         2622, 357, 51, 47,

@@ -1,4 +1,5 @@
-//! Golden numbers: logits of tiny random models computed by transformers in double precision (`golden/make.py`).
+//! Golden numbers: logits of tiny random models computed by transformers in double precision
+//! (`golden/make.py`).
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -50,8 +51,9 @@ fn worst<T: Real>(model: &str, forward: impl Fn(&[u32], &[bool]) -> Forward<T>) 
     worst
 }
 
-// Two layers of products over at most 24 terms, layer norms and one softmax: below 400 roundings on the longest path; weights
-// of size 0.4 √8 ≈ 1.1 and layer norms amplify a perturbation by less than 8 in all.
+// Two layers of products over at most 24 terms, layer norms and one softmax: below 400 roundings on
+// the longest path; weights of size 0.4 √8 ≈ 1.1 and layer norms amplify a perturbation by less
+// than 8 in all.
 const UNITS: f64 = 400.0 * 8.0;
 
 #[test]

@@ -1,4 +1,5 @@
-//! Whole models with every method: causality, padding, positions, the restriction ladder, merges, replaced tensors.
+//! Whole models with every method: causality, padding, positions, the restriction ladder, merges,
+//! replaced tensors.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -31,14 +32,16 @@ fn run<T: Real>(
         .unwrap()
 }
 
-/// Rounding of a whole small model: two layers, sums of at most 24 terms, kernels and gates: below 1000 roundings on the
-/// longest path, each amplified by less than 32 (weights of size 0.3 √8 < 1, LoRA's scale 3/2, layer norms of rows whose
-/// spread is above 1/8), relative to the greatest logit.
+/// Rounding of a whole small model: two layers, sums of at most 24 terms, kernels and gates: below
+/// 1000 roundings on the longest path, each amplified by less than 32 (weights of size 0.3 √8 < 1,
+/// LoRA's scale 3/2, layer norms of rows whose spread is above 1/8), relative to the greatest
+/// logit.
 fn bound<T: Real>(logits: &Array2<T>) -> f64 {
     common::bound::<T>(32_000, magnitude(logits).max(1.0))
 }
 
-/// The logits agree to rounding in f64 and to 28 digits (times that amplification) in double-double.
+/// The logits agree to rounding in f64 and to 28 digits (times that amplification) in
+/// double-double.
 fn same_function(name: &str, error_of: [&dyn Fn() -> (f64, f64); 2]) {
     for error in error_of {
         let (error, bound) = error();

@@ -1,5 +1,5 @@
-//! Derivatives of whole models by dual numbers: exact, against central differences in double-double, for every tensor of
-//! every method; and the closed forms below (8).
+//! Derivatives of whole models by dual numbers: exact, against central differences in
+//! double-double, for every tensor of every method; and the closed forms below (8).
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -88,7 +88,8 @@ fn every_tensor_of_every_method_has_the_derivative_that_differences_show() {
                 .and(&direction)
                 .for_each(|x, &t| x.eps = t);
             let exact = loss(&model_dual, &config, duals).eps;
-            // The error of a central difference is h² f‴/6; two steps give f‴/6 itself, and so the bound.
+            // The error of a central difference is h² f‴/6; two steps give f‴/6 itself, and so the
+            // bound.
             let (coarse, fine) = (1e-5, 1e-7);
             let at_coarse = central(&model_dd, &config, &at, name, &direction, coarse);
             let at_fine = central(&model_dd, &config, &at, name, &direction, fine);
@@ -100,15 +101,17 @@ fn every_tensor_of_every_method_has_the_derivative_that_differences_show() {
                 error <= truncation + rounding,
                 "{method}, {name}: {error:e} of {exact:e}"
             );
-            // A constant added to every key adds one to each row of scores, which changes nothing (Eq. 3): LoRA's bias on
-            // W^k has no gradient in plain attention. Every other tensor must move the loss.
+            // A constant added to every key adds one to each row of scores, which changes nothing
+            // (Eq. 3): LoRA's bias on W^k has no gradient in plain attention. Every other tensor
+            // must move the loss.
             let idle = name.ends_with("lora.k.bias");
             assert_eq!(
                 exact.abs() <= rounding,
                 idle,
                 "{method}, {name}: gradient {exact:e}"
             );
-            // control: λ detached would be another number; here the crudest such change, half the derivative
+            // control: λ detached would be another number; here the crudest such change, half the
+            // derivative
             assert!(
                 (at_fine.to_f64() - exact / 2.0).abs() > truncation + rounding
                     || exact.abs() < 1e-9

@@ -1,4 +1,5 @@
-//! The kernel side: spectra, Nyström, Gaussian processes with inducing variables, gates as functions of distance.
+//! The kernel side: spectra, Nyström, Gaussian processes with inducing variables, gates as
+//! functions of distance.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -19,7 +20,8 @@ use inducer_reference::spectrum::{
 use inducer_reference::visible::Visible;
 use ndarray::{Array2, Axis, array, s};
 
-/// Rounding of one kernel value, in units: p + 4 of a score of at most 9 √p (points within ±3), and exp.
+/// Rounding of one kernel value, in units: p + 4 of a score of at most 9 √p (points within ±3), and
+/// exp.
 fn entry_units(p: usize) -> f64 {
     (p as f64 + 4.0) * 9.0 * (p as f64).sqrt() + 16.0
 }
@@ -115,7 +117,8 @@ fn nystrom_error_is_positive_semidefinite_and_bounded_by_the_spectrum() {
                 best <= (m + 1) as f64 * optimum + rounding,
                 "{seed}, {m}: {best} against {optimum}"
             );
-            // control: another matrix of rank m, the same columns with an unrelated middle, is no approximation from below
+            // control: another matrix of rank m, the same columns with an unrelated middle, is no
+            // approximation from below
             let first: Vec<usize> = (0..m).collect();
             let columns = k.select(Axis(1), &first);
             let other = columns.dot(&columns.t());
@@ -142,7 +145,8 @@ fn process(seed: u64, n: usize) -> GaussianProcess<'static> {
     }
 }
 
-/// Rounding of the processes: solves with K_M and K + σ²I lose their condition numbers; quantities are below 100.
+/// Rounding of the processes: solves with K_M and K + σ²I lose their condition numbers; quantities
+/// are below 100.
 fn gp_bound(gp: &GaussianProcess<'_>, inducing: &Array2<f64>) -> f64 {
     let own = eigenvalues(&gp.matrix(inducing, inducing)).unwrap();
     let condition = own[0] / own[own.len() - 1];
@@ -236,7 +240,8 @@ fn distance_form_of_the_gate_is_the_gate() {
             let at = |distance: f64| {
                 gate_at_distance(square(q.row(i)), square(point.row(i)), distance, p, lse)
             };
-            // scores below 3 · 4 √3, squared norms below 12 each: p + 8 roundings of at most 48, a gate's slope is 1/4
+            // scores below 3 · 4 √3, squared norms below 12 each: p + 8 roundings of at most 48, a
+            // gate's slope is 1/4
             let bound = f64::unit_roundoff() * ((p as f64 + 8.0) * 48.0 + 16.0) / 4.0;
             assert!((at(distances[i]) - gates[i]).abs() < bound);
             assert!((at(distances[i] / 2.0) - gates[i]).abs() > bound, "control");

@@ -1,4 +1,5 @@
-//! The single parts against their formulas written out, the sub-layer against the augmented estimator, the paper's start.
+//! The single parts against their formulas written out, the sub-layer against the augmented
+//! estimator, the paper's start.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -360,7 +361,8 @@ impl<T: Real> SubLayer<T> {
         self.run(AttentionPart::Inducer(self.inducer.clone()))
     }
 
-    /// Σ_h of the estimator over n + 1 support points with extended values, plus b_2 and b^o; nothing simplified.
+    /// Σ_h of the estimator over n + 1 support points with extended values, plus b_2 and b^o;
+    /// nothing simplified.
     fn augmented(&self, with_f: bool) -> Array2<T> {
         let heads = |linear: &Linear<T>| split_heads(&linear.forward(&self.x), HEADS);
         let (q, k, v) = (
@@ -403,8 +405,8 @@ fn eq07_model_output_is_that_of_the_augmented_estimator() {
             let layer = sub_layer::<T>(seed, variant, uniform);
             distance(&layer.with_inducer().output, &layer.augmented(with_f))
         };
-        // Values below 12, scores below 10: products of d and p terms, a kernel row (scores' errors enlarge by its
-        // slope 1), three heads: 300 roundings at most.
+        // Values below 12, scores below 10: products of d and p terms, a kernel row (scores' errors
+        // enlarge by its slope 1), three heads: 300 roundings at most.
         let most = bound::<T>(300, 12.0 * 10.0);
         (
             of(Variant::Inducer, true)
@@ -435,7 +437,8 @@ fn start(rng: &mut ChaCha8Rng) -> f64 {
     normal % 2.0 * 0.01
 }
 
-/// What the update can be at most when every tensor of MLP_v is at most `w`: b_2, plus λ tanh(q W_1 + b_1) W_2.
+/// What the update can be at most when every tensor of MLP_v is at most `w`: b_2, plus λ tanh(q W_1
+/// + b_1) W_2.
 fn most_moved<T: Real>(layer: &SubLayer<T>, w: f64) -> f64 {
     let q = layer.projections.q.forward(&layer.x);
     let unit = (w * (P as f64 * magnitude(&q) + 1.0)).tanh();
@@ -522,7 +525,8 @@ fn inducer_output_depends_on_its_own_query_and_the_visible_keys_alone() {
 
 #[test]
 fn authors_lambda_without_the_mask_depends_on_the_padding_and_ours_does_not() {
-    // Their RoBERTa code takes λ from a softmax over all keys, padding included; the sum of (7) runs over visible keys.
+    // Their RoBERTa code takes λ from a softmax over all keys, padding included; the sum of (7)
+    // runs over visible keys.
     let mut rng = generator(91);
     let (q, k) = (
         matrix::<f64>(&mut rng, (3, 2), 1.0),

@@ -216,7 +216,8 @@ fn row(planned: &Planned, backbone: &BackboneConfig) -> Result<Row> {
     })
 }
 
-/// Approximate randomisation against Inducer-tuning: the outputs of all common seeds on the scored inputs.
+/// Approximate randomisation against Inducer-tuning: the outputs of all common seeds on the scored
+/// inputs.
 fn p_value(
     task: Task,
     method: &str,
@@ -307,23 +308,45 @@ fn comparable(plan: &Plan, args: &ReportArgs, matchers: Option<&[String]>) -> Ve
     let mut out = Vec::new();
     let task = plan.main.prepared.task;
     out.push(match task {
-        Task::WebNlg => "BLEU and TER are computed as in the paper: multi-bleu, lower-cased, and tercom's algorithm, three references at most, texts prepared as the WebNLG 2017 challenge did; one row of the paper's Table 1 is one row here.".into(),
-        Task::Coqa => "Exact match and F1 are CoQA's official ones, with its normalisation and leave-one-out over the references, as in the paper's Table 1.".into(),
-        Task::Mnli | Task::Sst2 => "Accuracy as in GLUE. The paper's figures on RoBERTa base are not part of this program, so none stand beside these.".into(),
+        Task::WebNlg => "BLEU and TER are computed as in the paper: multi-bleu, lower-cased, and \
+         tercom's algorithm, three references at most, texts prepared as the WebNLG 2017 challenge \
+         did; one row of the paper's Table 1 is one row here."
+            .into(),
+        Task::Coqa => "Exact match and F1 are CoQA's official ones, with its normalisation and \
+         leave-one-out over the references, as in the paper's Table 1."
+            .into(),
+        Task::Mnli | Task::Sst2 => "Accuracy as in GLUE. The paper's figures on RoBERTa base are \
+         not part of this program, so none stand beside these."
+            .into(),
     });
     if let Some(ran) = matchers.filter(|m| m.len() < 4) {
         out.push(format!(
-            "METEOR here ran with its matchers {} only (its jar and paraphrase table were not given: METEOR_JAR, METEOR_PARAPHRASES), so it is not the paper's METEOR 1.5.",
+            "METEOR here ran with its matchers {} only (its jar and paraphrase table were not \
+             given: METEOR_JAR, METEOR_PARAPHRASES), so it is not the paper's METEOR 1.5.",
             ran.join(" and ")
         ));
     }
     out.push(backbone_words(&plan.backbone));
     let steps = plan.main.runs.iter().map(|r| r.config.train.steps).max();
-    out.push(format!("The paper trains for 5 or 10 epochs; these runs take {} steps, the same for every method. Only the order and the size of differences within this report can be held against the paper's.", steps.unwrap_or(0)));
+    out.push(format!(
+        "The paper trains for 5 or 10 epochs; these runs take {} steps, the same for \
+     every method. Only the order and the size of differences within this report can be held \
+     against the paper's.",
+        steps.unwrap_or(0)
+    ));
     if args.data.is_none() {
-        out.push(format!("The data are generated, not {}: the paper's figures stand beside ours for orientation only.", task.title()));
+        out.push(format!(
+            "The data are generated, not {}: the paper's figures stand beside ours \
+         for orientation only.",
+            task.title()
+        ));
     }
-    out.push("The trainable share counts what is trained: a prefix is trained through an MLP that is not stored. The special tokens' rows (the classification head of a RoBERTa) are trained with every method and not counted, as in the paper.".into());
+    out.push(
+        "The trainable share counts what is trained: a prefix is trained through an MLP that \
+     is not stored. The special tokens' rows (the classification head of a RoBERTa) are trained \
+     with every method and not counted, as in the paper."
+            .into(),
+    );
     if plan
         .main
         .runs
@@ -348,7 +371,9 @@ fn backbone_words(backbone: &BackboneConfig) -> String {
             match same {
                 true => "The backbone has the paper's size, GPT-2 small.".into(),
                 false => format!(
-                    "The paper's backbone is GPT-2 small (124,439,808 parameters); this one has {count} parameters, so absolute scores cannot be compared, and bottlenecks are sized to one budget on this backbone."
+                    "The paper's backbone is GPT-2 small (124,439,808 parameters); this one has \
+                     {count} parameters, so absolute scores cannot be compared, and bottlenecks \
+                     are sized to one budget on this backbone."
                 ),
             }
         }

@@ -26,42 +26,52 @@ pub struct Cli {
 pub enum Command {
     /// Run the ablation study and write report.html, report.md and report.json
     #[command(
-        after_help = "Example:\n  inducer report --out out\n  inducer report --data webnlg/ --backbone gpt2/ --steps 300 --out out-webnlg"
+        after_help = "Example:\n  inducer report --out out\n  inducer report --data webnlg/ \
+         --backbone gpt2/ --steps 300 --out out-webnlg"
     )]
     Report(ReportArgs),
     /// Train one method and score it
     #[command(
-        after_help = "Example:\n  inducer train --task webnlg --data webnlg/ --backbone gpt2/ --method inducer --out runs/inducer --steps 300"
+        after_help = "Example:\n  inducer train --task webnlg --data webnlg/ --backbone gpt2/ \
+         --method inducer --out runs/inducer --steps 300"
     )]
     Train(TrainArgs),
     /// Score a trained run on the test split
     #[command(
-        after_help = "Example:\n  inducer evaluate --task webnlg --data webnlg/ --backbone gpt2/ --adapter runs/inducer/best --json"
+        after_help = "Example:\n  inducer evaluate --task webnlg --data webnlg/ --backbone gpt2/ \
+         --adapter runs/inducer/best --json"
     )]
     Evaluate(EvaluateArgs),
     /// Write the model's texts for the test split, one a line
     #[command(
-        after_help = "Example:\n  inducer generate --task webnlg --data webnlg/ --backbone gpt2/ --adapter runs/inducer/best --out outputs.txt"
+        after_help = "Example:\n  inducer generate --task webnlg --data webnlg/ --backbone gpt2/ \
+         --adapter runs/inducer/best --out outputs.txt"
     )]
     Generate(GenerateArgs),
     /// The metrics on files: one text a line, one file for each set of references
     #[command(
-        after_help = "Example:\n  inducer score --metric bleu --hypotheses out.txt --references ref0.txt ref1.txt ref2.txt --lowercase --json\n  inducer score --metric ter --hypotheses a.txt --references ref.txt --compare b.txt"
+        after_help = "Example:\n  inducer score --metric bleu --hypotheses out.txt --references \
+         ref0.txt ref1.txt ref2.txt --lowercase --json\n  inducer score --metric ter --hypotheses \
+         a.txt --references ref.txt --compare b.txt"
     )]
     Score(ScoreArgs),
     /// Logits, loss and gradients of a batch, for comparison with other software
     #[command(
-        after_help = "Example:\n  inducer forward --backbone gpt2/ --adapter adapter/ --batch batch.json --out out.safetensors --dtype f64 --gradients"
+        after_help = "Example:\n  inducer forward --backbone gpt2/ --adapter adapter/ --batch \
+         batch.json --out out.safetensors --dtype f64 --gradients"
     )]
     Forward(ForwardArgs),
     /// Check the claims ledger: every equation, on every engine, each with a control that must fail
     #[command(
-        after_help = "Example:\n  inducer verify --cases 64\n  inducer verify --claim eq07 --json\n  inducer verify --cases 256 --html claims.html"
+        after_help = "Example:\n  inducer verify --cases 64\n  inducer verify --claim eq07 \
+         --json\n  inducer verify --cases 256 --html claims.html"
     )]
     Verify(VerifyArgs),
     /// Time a training step or decoding on a backbone with random weights
     #[command(
-        after_help = "Example:\n  inducer bench --preset gpt2 --method inducer --batch 4 --length 128 --steps 8 --threads 2 --json\n  inducer bench --decode --preset tiny --batch 8 --length 32 --new-tokens 40"
+        after_help = "Example:\n  inducer bench --preset gpt2 --method inducer --batch 4 --length \
+         128 --steps 8 --threads 2 --json\n  inducer bench --decode --preset tiny --batch 8 \
+         --length 32 --new-tokens 40"
     )]
     Bench(BenchArgs),
     /// Fold LoRA and tuned backbone tensors into a backbone that transformers loads
@@ -69,22 +79,28 @@ pub enum Command {
         after_help = "Example:\n  inducer merge --backbone gpt2/ --adapter run/best --out merged/"
     )]
     Merge(MergeArgs),
-    /// Write an adapter in PEFT's layout (LoRA alone or a prefix alone), or PEFT's in this project's
+    /// Write an adapter in PEFT's layout (LoRA alone or a prefix alone), or PEFT's in this
+    /// project's
     #[command(
-        after_help = "Example:\n  inducer export --backbone gpt2/ --adapter run/best --out peft/\n  inducer export --layout inducer --backbone gpt2/ --adapter peft/ --out adapter/"
+        after_help = "Example:\n  inducer export --backbone gpt2/ --adapter run/best --out peft/\n  \
+          inducer export --layout inducer --backbone gpt2/ --adapter peft/ --out adapter/"
     )]
     Export(ExportArgs),
     /// The parameter counts of the paper's tables, computed from the model definitions
     #[command(
-        after_help = "Example:\n  inducer params\n  inducer params --backbone gpt2/ --adapter adapter/adapter_config.json"
+        after_help = "Example:\n  inducer params\n  inducer params --backbone gpt2/ --adapter \
+         adapter/adapter_config.json"
     )]
     Params(ParamsArgs),
     /// A small GPT-2 or RoBERTa and its tokenizer from plain text, as a Hugging Face directory
     #[command(
-        after_help = "Example:\n  inducer pretrain --text wiki.txt --out backbone/ --vocabulary 4096 --layers 4 --hidden 192 --heads 3 --steps 2000\n  inducer pretrain --kind roberta --text wiki.txt --out encoder/ --steps 2000"
+        after_help = "Example:\n  inducer pretrain --text wiki.txt --out backbone/ --vocabulary \
+         4096 --layers 4 --hidden 192 --heads 3 --steps 2000\n  inducer pretrain --kind roberta \
+         --text wiki.txt --out encoder/ --steps 2000"
     )]
     Pretrain(PretrainArgs),
-    /// Write the interactive teaching page: kernel view, prefixes, inducers and ablations in one file
+    /// Write the interactive teaching page: kernel view, prefixes, inducers and ablations in one
+    /// file
     #[command(after_help = "Example:\n  inducer teach --out teach.html")]
     Teach(TeachArgs),
 }
@@ -229,7 +245,8 @@ pub struct Hyper {
     /// Weight decay of matrices [default: 0 for generation, 0.1 for classification]
     #[arg(long)]
     pub weight_decay: Option<f64>,
-    /// Stop after so many validations without a new best [default: 5 for generation, never for classification]
+    /// Stop after so many validations without a new best [default: 5 for generation, never for
+    /// classification]
     #[arg(long)]
     pub patience: Option<usize>,
     /// Dropout rate [default: 0.1]
@@ -301,7 +318,8 @@ fn positive(text: &str) -> Result<f64, String> {
 /// Limits of decoding and scoring.
 #[derive(Args, Clone, Debug)]
 pub struct Decode {
-    /// Most new tokens [default: 40, or more where the validation texts are longer under this tokenizer]
+    /// Most new tokens [default: 40, or more where the validation texts are longer under this
+    /// tokenizer]
     #[arg(long)]
     pub max_new_tokens: Option<usize>,
     /// Score only the first N test entries
@@ -318,10 +336,12 @@ pub struct ReportArgs {
     /// Directory with the task's official files [default: data from the embedded generator]
     #[arg(long, requires = "backbone")]
     pub data: Option<PathBuf>,
-    /// Hugging Face directory, or name in the hub's cache, of a GPT-2, for MNLI and SST-2 of a RoBERTa [default: a small one, pretrained once on embedded text and cached]
+    /// Hugging Face directory, or name in the hub's cache, of a GPT-2, for MNLI and SST-2 of a
+    /// RoBERTa [default: a small one, pretrained once on embedded text and cached]
     #[arg(long, value_parser = model_directory(), value_name = "DIR or NAME")]
     pub backbone: Option<PathBuf>,
-    /// CoQA's files, to measure prefix against inducer by length of the input [default with embedded data: generated conversations]
+    /// CoQA's files, to measure prefix against inducer by length of the input [default with
+    /// embedded data: generated conversations]
     #[arg(long, value_name = "DIR", conflicts_with = "no_long")]
     pub long_data: Option<PathBuf>,
     /// Leave out the part on long inputs
@@ -343,7 +363,8 @@ pub struct ReportArgs {
     /// A small budget: one seed, fewer steps, fewer test entries, no ledger
     #[arg(long)]
     pub quick: bool,
-    /// Random cases of each claim of the ledger that the report shows; 0 leaves it out [default: 4, with --quick 0]
+    /// Random cases of each claim of the ledger that the report shows; 0 leaves it out [default: 4,
+    /// with --quick 0]
     #[arg(long, value_name = "N")]
     pub ledger_cases: Option<usize>,
     /// List the study's runs by number and stop
@@ -358,7 +379,8 @@ pub struct ReportArgs {
     /// Make no run: report what is there, and what is missing
     #[arg(long, conflicts_with_all = ["plan", "only", "shard"])]
     pub merge: bool,
-    /// Compare two reports: writes compare.html, compare.md and compare.json into --out, and nothing else
+    /// Compare two reports: writes compare.html, compare.md and compare.json into --out, and
+    /// nothing else
     #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], conflicts_with_all = ["plan", "only", "shard", "merge", "data"])]
     pub compare: Option<Vec<PathBuf>>,
     /// Runs at a time, each with threads / jobs threads [default: as many as threads]
@@ -473,7 +495,8 @@ pub struct ScoreArgs {
     /// Compare in lower case (TER, METEOR and CoQA always do)
     #[arg(long)]
     pub lowercase: bool,
-    /// Prepare all texts as the WebNLG challenge of 2017 did: split at punctuation, lower-case, transliterate
+    /// Prepare all texts as the WebNLG challenge of 2017 did: split at punctuation, lower-case,
+    /// transliterate
     #[arg(long)]
     pub prepare: bool,
     /// BLEU after 13a's tokenization and TER by the search of sacrebleu
@@ -684,7 +707,8 @@ pub struct ExportArgs {
 /// `inducer params`.
 #[derive(Args, Clone, Debug)]
 pub struct ParamsArgs {
-    /// Hugging Face directory or name, of which only config.json is read [default: GPT-2 small and RoBERTa base]
+    /// Hugging Face directory or name, of which only config.json is read [default: GPT-2 small and
+    /// RoBERTa base]
     #[arg(long, value_parser = model_directory(), value_name = "DIR or NAME")]
     pub backbone: Option<PathBuf>,
     /// An adapter_config.json of one's own

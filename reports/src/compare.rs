@@ -1,4 +1,5 @@
-//! Two reports beside each other: the same methods' scores in both, and what differs in how they were made.
+//! Two reports beside each other: the same methods' scores in both, and what differs in how they
+//! were made.
 
 use crate::page::measure::Measure;
 use crate::page::table::{Cell, Column, Table};
@@ -24,7 +25,8 @@ pub struct Line {
     pub b: Option<f64>,
     /// The second less the first.
     pub difference: Option<f64>,
-    /// Welch's two-sided probability of so large a difference of the means over seeds; none with fewer than two seeds in either.
+    /// Welch's two-sided probability of so large a difference of the means over seeds; none with
+    /// fewer than two seeds in either.
     pub p_value: Option<f64>,
     #[serde(skip)]
     cells: [String; 2],
@@ -55,7 +57,8 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Compares two studies; of different tasks only the validation loss is comparable, and even it only in name.
+    /// Compares two studies; of different tasks only the validation loss is comparable, and even it
+    /// only in name.
     pub fn of(a: &Study, b: &Study, files: [&PathBuf; 2]) -> Self {
         let measures: Vec<Measure> = Measure::main(&a.task)
             .iter()
@@ -152,7 +155,9 @@ impl Comparison {
 
 const TITLE: &str = "Two reports compared";
 
-const KEY: &str = "p: Welch's t-test over seeds, two-sided, each for its line alone; a difference with p < 0.05 is marked as in the report's tables. Runs of both reports need not share seeds' data order, so nothing is paired.";
+const KEY: &str = "p: Welch's t-test over seeds, two-sided, each for its line alone; a difference \
+ with p < 0.05 is marked as in the report's tables. Runs of both reports need not share seeds' \
+ data order, so nothing is paired.";
 
 fn line(row: &Row, m: Measure, a: Option<&Row>, b: Option<&Row>) -> Line {
     let values = |r: Option<&Row>| -> Vec<f64> {

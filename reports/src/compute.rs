@@ -16,7 +16,8 @@ pub fn device(compute: &Compute) -> Result<Device> {
             Device::new_cuda(0).context("--device cuda: no CUDA device could be opened")
         }
         DeviceName::Cuda => bail!(
-            "--device cuda: this binary was built without the feature `cuda` (cargo build --release --features cuda)"
+            "--device cuda: this binary was built without the feature `cuda` (cargo build \
+             --release --features cuda)"
         ),
     }
 }
@@ -38,7 +39,8 @@ pub fn threads(compute: &Compute) -> usize {
         .max(1)
 }
 
-/// A pool of that many threads; work runs inside `pool.install`, and its memory is counted as one run's ([`crate::memory`]).
+/// A pool of that many threads; work runs inside `pool.install`, and its memory is counted as one
+/// run's ([`crate::memory`]).
 ///
 /// # Errors
 /// The system gives no threads.

@@ -1,7 +1,8 @@
-//! What the report runs on when it is given nothing: generated data, and a small backbone pretrained once on generated prose.
+//! What the report runs on when it is given nothing: generated data, and a small backbone
+//! pretrained once on generated prose.
 //!
-//! The backbone is cached under `$INDUCER_CACHE`, else `$XDG_CACHE_HOME/inducer`, else `~/.cache/inducer`, in a directory named by the
-//! fingerprint of everything that decides it.
+//! The backbone is cached under `$INDUCER_CACHE`, else `$XDG_CACHE_HOME/inducer`, else
+//! `~/.cache/inducer`, in a directory named by the fingerprint of everything that decides it.
 
 use crate::commands::pretrain::{Kind, PretrainConfig, pretrain};
 use crate::progress;
@@ -91,7 +92,8 @@ pub fn data(task: Task, dir: &Path) -> Result<String> {
     })
 }
 
-/// Writes generated conversations over passages of many lengths to `dir`, unless they are there already; their name.
+/// Writes generated conversations over passages of many lengths to `dir`, unless they are there
+/// already; their name.
 ///
 /// # Errors
 /// The directory cannot be written.

@@ -5,7 +5,8 @@ use inducer_reports::cli::{Cli, Command};
 use inducer_reports::{commands, memory};
 use std::process::ExitCode;
 
-/// A step allocates and frees the same few hundred buffers over and over; this allocator keeps them mapped.
+/// A step allocates and frees the same few hundred buffers over and over; this allocator keeps them
+/// mapped.
 #[global_allocator]
 static ALLOCATOR: memory::Counting<mimalloc::MiMalloc> = memory::Counting(mimalloc::MiMalloc);
 

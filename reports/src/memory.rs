@@ -1,8 +1,9 @@
 //! How much memory a run holds, though several runs share the process.
 //!
-//! The process's resident set says nothing about one of its runs. So the allocator counts: each thread that works for a run carries a
-//! pointer to that run's counter, and what such a thread allocates and frees is added and taken away there. What is mapped from files
-//! (a backbone's safetensors) and memory of an accelerator are not allocated here and not counted.
+//! The process's resident set says nothing about one of its runs. So the allocator counts: each
+//! thread that works for a run carries a pointer to that run's counter, and what such a thread
+//! allocates and frees is added and taken away there. What is mapped from files (a backbone's
+//! safetensors) and memory of an accelerator are not allocated here and not counted.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout};
@@ -46,8 +47,8 @@ fn count(bytes: i64) {
     });
 }
 
-// SAFETY: every call goes unchanged to the allocator inside; counting touches atomics and a thread-local without a destructor, and so
-// neither allocates nor unwinds.
+// SAFETY: every call goes unchanged to the allocator inside; counting touches atomics and a
+// thread-local without a destructor, and so neither allocates nor unwinds.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller keeps `alloc`'s contract.
@@ -92,7 +93,8 @@ pub fn installed() {
 pub struct Memory(Option<&'static Counter>);
 
 impl Memory {
-    /// That of the run of this thread; nothing is known where the allocator does not count or the thread belongs to no run.
+    /// That of the run of this thread; nothing is known where the allocator does not count or the
+    /// thread belongs to no run.
     pub fn here() -> Self {
         let counter = MINE.get().filter(|_| INSTALLED.load(Ordering::Relaxed));
         Self(counter)

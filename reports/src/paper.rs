@@ -70,14 +70,18 @@ pub struct Step {
 /// The method that the ablations are taken from.
 pub const WHOLE: &str = "inducer";
 
-/// The ladder Prefix < Adaptive < Extension < Inducer < Inducer + LoRA, and the branch Gating < Inducer.
+/// The ladder Prefix < Adaptive < Extension < Inducer < Inducer + LoRA, and the branch Gating <
+/// Inducer.
 #[rustfmt::skip]
 pub const STEPS: [Step; 5] = [
-    Step { lower: "prefix", upper: "adaptive", change: "one virtual token made from each query, instead of tokens that all queries share" },
+    Step { lower: "prefix", upper: "adaptive", change: "one virtual token made from each query, \
+     instead of tokens that all queries share" },
     Step { lower: "adaptive", upper: "extension", change: "values extended to the whole hidden size" },
-    Step { lower: "extension", upper: "inducer", change: "MLP_k moves the virtual key away from its query" },
+    Step { lower: "extension", upper: "inducer", change: "MLP_k moves the virtual key away from \
+     its query" },
     Step { lower: "inducer", upper: "inducer-lora", change: "LoRA on the query projection" },
-    Step { lower: "gating", upper: "inducer", change: "f(q) kept in the virtual value: the residual form" },
+    Step { lower: "gating", upper: "inducer", change: "f(q) kept in the virtual value: the \
+     residual form" },
 ];
 
 /// The ablations of [`WHOLE`], and what each takes away.

@@ -1,7 +1,7 @@
 //! A study as a list of independent runs, before any of them is made.
 //!
-//! The list depends on the command line alone, so several machines that are given the same one divide it by number
-//! (`--only`, `--shard`) without talking to each other.
+//! The list depends on the command line alone, so several machines that are given the same one
+//! divide it by number (`--only`, `--shard`) without talking to each other.
 
 use crate::cli::ReportArgs;
 use crate::commands::train::{
@@ -101,7 +101,8 @@ fn budget(args: &ReportArgs) -> Budget {
     }
 }
 
-/// Long inputs need a smaller batch for the same work, and many questions share a passage: a choice of them is enough.
+/// Long inputs need a smaller batch for the same work, and many questions share a passage: a choice
+/// of them is enough.
 fn long_budget(args: &ReportArgs) -> Budget {
     let (steps, test_limit) = if args.quick { (60, 80) } else { (240, 240) };
     Budget {

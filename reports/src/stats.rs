@@ -4,8 +4,9 @@
 //! x̄ = Σ xᵢ / n,   s² = Σ (xᵢ − x̄)² / (n − 1),   x̄ ± t₀.₉₇₅,ₙ₋₁ · s/√n
 //! ```
 //!
-//! Two methods are compared seed by seed (same seed, same order of the training data), so that what a seed does to both
-//! cancels. Three seeds give wide intervals, t = 4.30: that is the price of three seeds, and it is shown.
+//! Two methods are compared seed by seed (same seed, same order of the training data), so that what
+//! a seed does to both cancels. Three seeds give wide intervals, t = 4.30: that is the price of
+//! three seeds, and it is shown.
 
 /// Mean, spread and 95 % interval of a few numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]

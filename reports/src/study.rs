@@ -1,7 +1,8 @@
 //! The study as data: everything that a report shows, and nothing that it has to look up elsewhere.
 //!
-//! `report.json` is exactly [`Study`]; `report.html` and `report.md` are functions of it. Means, intervals and verdicts are
-//! not stored: they follow from the runs ([`crate::stats`]). All numbers must be finite, because JSON has no others.
+//! `report.json` is exactly [`Study`]; `report.html` and `report.md` are functions of it. Means,
+//! intervals and verdicts are not stored: they follow from the runs ([`crate::stats`]). All numbers
+//! must be finite, because JSON has no others.
 
 use crate::run::read_json;
 use anyhow::{Result, ensure};
@@ -81,7 +82,8 @@ pub struct ClaimLine {
     pub not_run: usize,
     /// Cases over all engines.
     pub cases: usize,
-    /// Largest error as a share of its bound, over all engines; none where it is exact or was not run.
+    /// Largest error as a share of its bound, over all engines; none where it is exact or was not
+    /// run.
     pub worst: Option<f64>,
 }
 
@@ -209,8 +211,8 @@ pub struct Row {
     pub learning_rate: Option<f64>,
     /// Finished runs.
     pub runs: Vec<Run>,
-    /// Against Inducer-tuning on the same test inputs and seeds: two-sided probability of so large a difference of the first score,
-    /// by approximate randomisation over inputs.
+    /// Against Inducer-tuning on the same test inputs and seeds: two-sided probability of so large
+    /// a difference of the first score, by approximate randomisation over inputs.
     #[serde(default)]
     pub p_value: Option<f64>,
 }
@@ -307,7 +309,8 @@ pub struct LayerGates {
     pub histogram: Vec<f64>,
     /// Mean of each head.
     pub heads: Vec<f64>,
-    /// 5, 25, 50, 75 and 95 per cent quantiles of the distance from a query to the nearest added key, in bandwidths p^{1/4} of the kernel.
+    /// 5, 25, 50, 75 and 95 per cent quantiles of the distance from a query to the nearest added
+    /// key, in bandwidths p^{1/4} of the kernel.
     #[serde(default)]
     pub distance: Option<[f64; 5]>,
     /// Share of queries whose added tokens together get less than a hundredth of the weight.

@@ -1,4 +1,5 @@
-//! The forms in which Hugging Face directories come: the same weights under each of them give the same bits.
+//! The forms in which Hugging Face directories come: the same weights under each of them give the
+//! same bits.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -112,7 +113,8 @@ fn roberta_with_gamma_and_beta_and_in_shards() {
     assert_eq!(logits(&dir), before);
 }
 
-/// The controls: what is not the same weights is an error that names the tensor, never other logits.
+/// The controls: what is not the same weights is an error that names the tensor, never other
+/// logits.
 #[test]
 fn a_shard_that_is_missing_and_a_head_that_is_not_tied_are_errors() {
     let f = Fixture::new();

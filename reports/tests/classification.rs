@@ -1,4 +1,5 @@
-//! RoBERTa as a user meets it: pretrained, trained on pairs and sentences, evaluated; both engines on its directory.
+//! RoBERTa as a user meets it: pretrained, trained on pairs and sentences, evaluated; both engines
+//! on its directory.
 #![allow(clippy::unwrap_used)]
 
 use inducer_datasets::synthetic;
@@ -35,7 +36,8 @@ fn fixture() -> tempfile::TempDir {
     .unwrap();
     succeeds(
         dir.path(),
-        "pretrain --kind roberta --text text.txt --out encoder --vocabulary 400 --layers 2 --hidden 24 --heads 3 --positions 96 --length 32 --batch-size 8 --steps 30",
+        "pretrain --kind roberta --text text.txt --out encoder --vocabulary 400 --layers 2 \
+         --hidden 24 --heads 3 --positions 96 --length 32 --batch-size 8 --steps 30",
     );
     dir
 }
@@ -48,7 +50,8 @@ fn sentences_are_classified_better_than_by_chance_and_evaluate_repeats_the_figur
     let trained = succeeds(
         f.path(),
         &format!(
-            "train {line} --method full --out run --steps 300 --batch-size 32 --learning-rate 0.003 --dropout 0 --json"
+            "train {line} --method full --out run --steps 300 --batch-size 32 --learning-rate \
+             0.003 --dropout 0 --json"
         ),
     );
     let accuracy = trained["accuracy"]["accuracy"].as_f64().unwrap();
@@ -114,7 +117,8 @@ fn both_engines_agree_on_class_scores_and_loss_for_every_method() {
             succeeds(
                 f.path(),
                 &format!(
-                    "forward --backbone encoder --adapter adapter --batch batch.json --dtype f64 --engine {engine} --out {engine}.safetensors"
+                    "forward --backbone encoder --adapter adapter --batch batch.json --dtype f64 \
+                     --engine {engine} --out {engine}.safetensors"
                 ),
             );
             let weights = Weights::open(&f.path().join(format!("{engine}.safetensors"))).unwrap();

@@ -1,4 +1,5 @@
-//! The browser driver against a page that does everything that a good page must not do: the checks of other pages can fail.
+//! The browser driver against a page that does everything that a good page must not do: the checks
+//! of other pages can fail.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,5 +1,6 @@
-//! Adapters out to PEFT's layout and back, and folded into the backbone: the same function. That `peft` and `transformers` themselves read these
-//! files is shown by `verify/checks/peft_interchange.py`.
+//! Adapters out to PEFT's layout and back, and folded into the backbone: the same function. That
+//! `peft` and `transformers` themselves read these files is shown by
+//! `verify/checks/peft_interchange.py`.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -70,7 +71,8 @@ fn run(f: &Fixture, line: &str) {
     );
 }
 
-/// Out and back through PEFT's layout, which another rank and α may carry; read from there without conversion; `merge` where it has LoRA.
+/// Out and back through PEFT's layout, which another rank and α may carry; read from there without
+/// conversion; `merge` where it has LoRA.
 fn goes_round(f: &Fixture, merged: bool) {
     let own = logits(f, "backbone", Some("own"));
     let bare = logits(f, "backbone", None);

@@ -1,4 +1,5 @@
-//! Every method on both backbones: trained on rows in the tasks' own format until the loss has clearly fallen, saved, loaded, the same logits.
+//! Every method on both backbones: trained on rows in the tasks' own format until the loss has
+//! clearly fallen, saved, loaded, the same logits.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -49,7 +50,9 @@ fn fixture(task: Task) -> (Fixture, Fixed) {
         ("roberta", 48)
     };
     let line = format!(
-        "pretrain --kind {kind} --text text.txt --out backbone --vocabulary 400 --layers 2 --hidden {hidden} --heads 3 --positions 320 --length 48 --batch-size 8 --steps 200 --learning-rate 0.003"
+        "pretrain --kind {kind} --text text.txt --out backbone --vocabulary 400 --layers 2 \
+         --hidden {hidden} --heads 3 --positions 320 --length 48 --batch-size 8 --steps 200 \
+         --learning-rate 0.003"
     );
     let out = f.inducer(&line.split(' ').collect::<Vec<_>>());
     assert!(
@@ -91,7 +94,8 @@ fn settings(task: Task, learning_rate: f64) -> TrainConfig {
     }
 }
 
-/// Loss before, after, and with the method's own parameters put back where they began: what the head or the special rows do by themselves.
+/// Loss before, after, and with the method's own parameters put back where they began: what the
+/// head or the special rows do by themselves.
 fn losses(
     f: &Fixture,
     task: Task,
@@ -128,8 +132,9 @@ fn losses(
     (model, [before, after, without])
 }
 
-/// What a method must show: a loss on fixed rows, without dropout, that fell by a twentieth (BitFit's few hundred numbers do no more in this
-/// time; nothing is random here, so any fall is the training's), and that its own parameters had a part in.
+/// What a method must show: a loss on fixed rows, without dropout, that fell by a twentieth
+/// (BitFit's few hundred numbers do no more in this time; nothing is random here, so any fall is
+/// the training's), and that its own parameters had a part in.
 fn learned([before, after, without]: [f64; 3]) -> bool {
     after < 0.95 * before && after < without - 0.01
 }
@@ -166,7 +171,8 @@ fn trained(task: Task, dtype: Precision, methods: impl Iterator<Item = Method>) 
             .zip(&again)
             .map(|(a, b)| (a - b).abs())
             .fold(0.0, f32::max);
-        // a reparametrised prefix is stored as itself and not computed again; everything else is the same bits
+        // a reparametrised prefix is stored as itself and not computed again; everything else is
+        // the same bits
         let bound = if method == Method::Prefix { 1e-5 } else { 0.0 };
         assert!(worst <= bound, "{task}, {name}: {worst:e}");
         assert!(
@@ -190,7 +196,8 @@ fn every_method_learns_on_roberta_and_comes_back_from_its_files() {
     trained(Task::Sst2, Precision::F32, every_method());
 }
 
-/// Mixed precision: one method of each kind of part. (A reparametrised prefix is stored from its network in f32 and was trained in bf16: not the same bits.)
+/// Mixed precision: one method of each kind of part. (A reparametrised prefix is stored from its
+/// network in f32 and was trained in bf16: not the same bits.)
 const MIXED: [Method; 5] = [
     Method::Full,
     Method::Adapter,

@@ -1,4 +1,5 @@
-//! The report's page in a browser: every figure there, nothing asked for, readable in light, dark, narrow and print.
+//! The report's page in a browser: every figure there, nothing asked for, readable in light, dark,
+//! narrow and print.
 //!
 //! It is the page of the committed study, `reports/results/embedded.json`.
 #![allow(clippy::unwrap_used)] // tests
@@ -53,9 +54,12 @@ fn every_figure_is_shown_once_in_each_width_with_a_table_behind_it() {
         let beyond = page.number("document.documentElement.scrollWidth - innerWidth");
         assert_eq!(beyond, 0.0, "the page is wider than {width} pixels");
     }
-    let without = "[...document.querySelectorAll('figure')].filter(f => f.nextElementSibling?.tagName !== 'DETAILS' || !f.nextElementSibling.querySelector('table tbody tr')).length";
+    let without = "[...document.querySelectorAll('figure')].filter(f => \
+     f.nextElementSibling?.tagName !== 'DETAILS' || !f.nextElementSibling.querySelector('table \
+     tbody tr')).length";
     assert_eq!(page.number(without), 0.0, "a figure without a table");
-    let silent = "[...document.querySelectorAll('figure svg .fill')].filter(s => !s.closest('g').querySelector('title')).length";
+    let silent = "[...document.querySelectorAll('figure svg .fill')].filter(s => \
+     !s.closest('g').querySelector('title')).length";
     assert_eq!(
         page.number(silent),
         0.0,
@@ -72,9 +76,13 @@ fn no_text_of_a_figure_lies_outside_it_or_on_another() {
     };
     for width in [1280, 390] {
         page.viewport(width, 900);
-        let outside = "[...document.querySelectorAll('figure svg')].filter(s => s.getBoundingClientRect().height).flatMap(s => [...s.querySelectorAll('text')].filter(t => { const a = t.getBoundingClientRect(), b = s.getBoundingClientRect(); return a.left < b.left - 1 || a.right > b.right + 1 || a.bottom > b.bottom + 1; }).map(t => s.querySelector('title').textContent + ': ' + t.textContent)).join(' | ')";
+        let outside = "[...document.querySelectorAll('figure svg')].filter(s => \
+         s.getBoundingClientRect().height).flatMap(s => [...s.querySelectorAll('text')].filter(t \
+         => { const a = t.getBoundingClientRect(), b = s.getBoundingClientRect(); return a.left < b.left - 1 || a.right > b.right + 1 || a.bottom > b.bottom + 1; }).map(t => s.querySelector('title').textContent + ': ' + t.textContent)).join(' | ')";
         assert_eq!(page.text(outside), "", "{width} pixels");
-        let crossing = "[...document.querySelectorAll('figure svg')].filter(s => s.getBoundingClientRect().height).flatMap(s => { const t = [...s.querySelectorAll('text.label, text.name')].map(t => [t.textContent, t.getBoundingClientRect()]); return t.flatMap(([n, a], i) => t.slice(i + 1).filter(([, b]) => a.left < b.right && b.left < a.right && a.top + 3 < b.bottom && b.top + 3 < a.bottom).map(([m]) => n + ' on ' + m)); }).join(' | ')";
+        let crossing = "[...document.querySelectorAll('figure svg')].filter(s => \
+         s.getBoundingClientRect().height).flatMap(s => \
+         { const t = [...s.querySelectorAll('text.label, text.name')].map(t => [t.textContent, t.getBoundingClientRect()]); return t.flatMap(([n, a], i) => t.slice(i + 1).filter(([, b]) => a.left < b.right && b.left < a.right && a.top + 3 < b.bottom && b.top + 3 < a.bottom).map(([m]) => n + ' on ' + m)); }).join(' | ')";
         assert_eq!(page.text(crossing), "", "{width} pixels");
     }
 }
@@ -91,7 +99,8 @@ fn a_reader_with_a_keyboard_finds_the_ablation_that_hurt_first() {
     assert!(
         page.number("document.querySelector('.lead').getBoundingClientRect().bottom") < 2.0 * 844.0
     );
-    let unreachable = "[...document.querySelectorAll('.scroll')].filter(s => s.scrollWidth > s.clientWidth && s.tabIndex !== 0).length";
+    let unreachable = "[...document.querySelectorAll('.scroll')].filter(s => s.scrollWidth > \
+     s.clientWidth && s.tabIndex !== 0).length";
     assert_eq!(page.number(unreachable), 0.0);
 }
 

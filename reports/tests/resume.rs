@@ -1,4 +1,5 @@
-//! A run that is killed at any moment and started again ends as if it had never stopped, bit by bit.
+//! A run that is killed at any moment and started again ends as if it had never stopped, bit by
+//! bit.
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -42,8 +42,9 @@ impl Files {
     }
 }
 
-/// n-grams found: 5 of 6, 4 of 5, 3 of 4, 2 of 3; the second line adds 2 of 2 words and 1 of 1 pair, which its second reference
-/// lacks: there the blank line is an empty reference, as in multi-bleu.
+/// n-grams found: 5 of 6, 4 of 5, 3 of 4, 2 of 3; the second line adds 2 of 2 words and 1 of 1
+/// pair, which its second reference lacks: there the blank line is an empty reference, as in
+/// multi-bleu.
 #[test]
 fn bleu_has_its_components_and_a_blank_line_is_an_empty_reference() {
     let f = Files::new(&[

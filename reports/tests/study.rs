@@ -1,4 +1,5 @@
-//! A study as a list of runs: planned, made in parts, merged with what is missing, completed, compared.
+//! A study as a list of runs: planned, made in parts, merged with what is missing, completed,
+//! compared.
 #![allow(clippy::unwrap_used)] // tests
 
 mod common;

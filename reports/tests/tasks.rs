@@ -91,7 +91,8 @@ fn malformed_entries_stop_a_run_unless_they_are_to_be_skipped() {
     let path = dir.path().join("data/coqa-train-v1.0.json");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replacen("\"story\": \"", "\"tale\": \"", 1)).unwrap();
-    let line = "train --task coqa --data data --backbone backbone --method inducer --out run --steps 1 --max-new-tokens 2 --test-limit 1";
+    let line = "train --task coqa --data data --backbone backbone --method inducer --out run \
+     --steps 1 --max-new-tokens 2 --test-limit 1";
     let out = inducer(dir.path(), line);
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
     assert_eq!(out.status.code(), Some(1));

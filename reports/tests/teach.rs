@@ -1,4 +1,5 @@
-//! The teaching page in a browser: every figure, every way to move a point, the self-check and what must turn it red.
+//! The teaching page in a browser: every figure, every way to move a point, the self-check and what
+//! must turn it red.
 
 #![allow(clippy::unwrap_used)]
 
@@ -19,17 +20,20 @@ const FIGURES: [&str; 7] = [
     "ladder",
 ];
 
-/// One changed formula for each function of `js/maths.js` and `js/process.js`: name of the function, its text, what is put there.
+/// One changed formula for each function of `js/maths.js` and `js/process.js`: name of the
+/// function, its text, what is put there.
 #[rustfmt::skip]
 const MUTATIONS: [(&str, &str, &str); 35] = [
-    ("gaussian (on a line)", "gaussian: u => Math.exp(-u * u / 2)", "gaussian: u => Math.exp(-u * u)"),
+    ("gaussian (on a line)", "gaussian: u => Math.exp(-u * u / 2)", "gaussian: u => Math.exp(-u * \
+     u)"),
     ("laplace", "laplace: u => Math.exp(-Math.abs(u))", "laplace: u => Math.exp(-2 * Math.abs(u))"),
     ("epanechnikov", "Math.max(1 - u * u, 0)", "Math.max(1 - u * u / 2, 0)"),
     ("uniform", "(Math.abs(u) <= 1 ? 1 : 0)", "(Math.abs(u) <= 2 ? 1 : 0)"),
     ("normalised", "weights.map(w => w / total)", "weights.map(w => w)"),
     ("estimate", "through(maths.normalised(weights), values)", "through(weights, values)"),
     ("score", "dot(q, k) / Math.sqrt(q.length)", "dot(q, k)"),
-    ("kernel", "kernel: (q, k) => Math.exp(maths.score(q, k))", "kernel: (q, k) => Math.exp(-maths.score(q, k))"),
+    ("kernel", "kernel: (q, k) => Math.exp(maths.score(q, k))", "kernel: (q, k) => \
+     Math.exp(-maths.score(q, k))"),
     ("squaredDistance", "dot(minus(a, b), minus(a, b))", "dot(minus(a, b), plus(a, b))"),
     ("gaussian", "maths.squaredDistance(q, k) / (2 * Math.sqrt(q.length))", "maths.squaredDistance(q, k) / (2 * q.length)"),
     ("keyWeight", "keyWeight: k => Math.exp(dot(k, k) /", "keyWeight: k => Math.exp(-dot(k, k) /"),
@@ -42,16 +46,19 @@ const MUTATIONS: [(&str, &str, &str); 35] = [
     ("inducerKey", "inducerKey: (q, mlpK) => plus(q, mlpK)", "inducerKey: (q, mlpK) => mlpK"),
     ("inducerValue", "inducerValue: (f, mlpV) => plus(f, mlpV)", "inducerValue: (f, mlpV) => mlpV"),
     ("augmented", "maths.estimate([own, ...weights]", "maths.estimate([2 * own, ...weights]"),
-    ("residual", "residual: (f, lambda, mlpV) => plus(f, times(lambda, mlpV))", "residual: (f, lambda, mlpV) => plus(f, mlpV)"),
+    ("residual", "residual: (f, lambda, mlpV) => plus(f, times(lambda, mlpV))", "residual: (f, \
+     lambda, mlpV) => plus(f, mlpV)"),
     ("secondSoftmax", ".weights[0]", ".weights[1]"),
     ("lora", "times(scale, plus(b.map(", "times(scale * scale, plus(b.map("),
-    ("output", "output: (f, weight, bias) => plus(through(f, weight), bias)", "output: (f, weight, bias) => through(f, weight)"),
+    ("output", "output: (f, weight, bias) => plus(through(f, weight), bias)", "output: (f, weight, \
+     bias) => through(f, weight)"),
     ("adaptive", "maths.output(maths.residual(f, lambda, mlpV), weight, bias)", "maths.output(plus(f, mlpV), weight, bias)"),
     ("extended", "plus(plus(plus(through(f, weight), times(lambda, mlpV)), b2), bias)", "plus(plus(plus(through(f, weight), times(lambda, mlpV)), times(lambda, b2)), bias)"),
     ("gating", "times(1 - lambda, through(f, weight))", "through(f, weight)"),
     ("cholesky", "rest / l[j][j]", "rest / l[i][i]"),
     ("solve", "x[i] -= l[i][k] * x[k]", "x[i] += l[i][k] * x[k]"),
-    ("logDeterminant", "2 * sum(l.map((row, i) => Math.log(row[i])))", "sum(l.map((row, i) => Math.log(row[i])))"),
+    ("logDeterminant", "2 * sum(l.map((row, i) => Math.log(row[i])))", "sum(l.map((row, i) => \
+     Math.log(row[i])))"),
     ("withDiagonal", "(i === j ? x + d[i] : x)", "(i === j ? d[i] : x)"),
     ("logNormal", "y.length * Math.log(2 * Math.PI)", "y.length"),
     ("squaredExponential", "maths.gaussian([a / length], [b / length])", "maths.gaussian([a], [b])"),
@@ -94,7 +101,8 @@ fn every_figure_is_there_the_check_is_green_and_nothing_is_asked_for() {
     assert!(page.number("teach.result.share") <= 1.0);
     for figure in FIGURES {
         let svg = format!(
-            "document.querySelectorAll('figure[data-figure={figure}] [data-panel] > svg .handle').length"
+            "document.querySelectorAll('figure[data-figure={figure}] [data-panel] > svg \
+             .handle').length"
         );
         assert!(page.number(&svg) >= 2.0, "{figure}");
     }
@@ -102,7 +110,8 @@ fn every_figure_is_there_the_check_is_green_and_nothing_is_asked_for() {
         page.viewport(width, 900);
         let beyond = page.number("document.documentElement.scrollWidth - innerWidth");
         assert_eq!(beyond, 0.0, "the page is wider than {width} pixels");
-        let cut = "[...document.querySelectorAll('math[display=block]')].filter(m => m.scrollWidth > m.clientWidth).map(m => m.textContent).join(' | ')";
+        let cut = "[...document.querySelectorAll('math[display=block]')].filter(m => m.scrollWidth \
+         > m.clientWidth).map(m => m.textContent).join(' | ')";
         assert_eq!(
             page.text(cut),
             "",
@@ -175,7 +184,8 @@ fn what_the_exercises_promise_comes_true() {
     let lost = "v.notReachedByPrefix / v.mu.length";
     let set = |page: &mut Page, length: u32| {
         page.evaluate(&format!(
-            "(e => {{ e.value = {length}; e.dispatchEvent(new Event('input')); }})(document.getElementById('length-tokens'))"
+            "(e => {{ e.value = {length}; e.dispatchEvent(new Event('input')); \
+             }})(document.getElementById('length-tokens'))"
         ));
     };
     set(&mut page, 4);
@@ -196,13 +206,15 @@ fn what_the_exercises_promise_comes_true() {
         0.0
     );
     assert!(shown(&mut page, "inducer", "v.lambda[0]") > 0.1);
-    // Chapter 6: pseudo-inputs at the data are the exact process; crowded ones miss much of the evidence.
+    // Chapter 6: pseudo-inputs at the data are the exact process; crowded ones miss much of the
+    // evidence.
     page.click("figure[data-figure=process] [data-do=all]");
     assert!(shown(&mut page, "process", "v.evidence - v.titsias").abs() < 1e-5);
     page.click("figure[data-figure=process] [data-do=reset]");
     page.click("figure[data-figure=process] [data-do=crowd]");
     assert!(shown(&mut page, "process", "v.evidence - v.titsias") > 10.0);
-    // Chapter 7: at zero only the prefix and Gating are away from the frozen model; without MLP_k Inducer is Extension.
+    // Chapter 7: at zero only the prefix and Gating are away from the frozen model; without MLP_k
+    // Inducer is Extension.
     page.click("figure[data-figure=ladder] [data-do=start]");
     let drift = |page: &mut Page, method: &str| {
         let expression =

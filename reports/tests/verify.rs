@@ -1,4 +1,5 @@
-//! `inducer verify` as a user meets it: exit status, rows that were not run, and its page in a browser.
+//! `inducer verify` as a user meets it: exit status, rows that were not run, and its page in a
+//! browser.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,5 @@
-//! Runs the ledger outside of the test harness: `cargo run -p inducer-verify --example verify -- [cases] [seed] [claim]`.
+//! Runs the ledger outside of the test harness:
+//! `cargo run -p inducer-verify --example verify -- [cases] [seed] [claim]`.
 
 use inducer_verify::{render, report};
 

@@ -1,4 +1,5 @@
-//! GPT-2 around an attention of one's own: embedding, layer normalisation, FFN and head of the reference, any scalar.
+//! GPT-2 around an attention of one's own: embedding, layer normalisation, FFN and head of the
+//! reference, any scalar.
 
 use crate::error::{Error, Result};
 use crate::random::TextRow;
@@ -7,11 +8,12 @@ use inducer_reference::gpt2::{Block, positions};
 use inducer_reference::{Gpt2, Real};
 use ndarray::{Array2, Axis, concatenate};
 
-/// The logits of one row, [n, ids], when `attention` makes each layer's attention sub-layer: (layer, block, LN_1(x)) to its output
-/// before the residual sum.
+/// The logits of one row, [n, ids], when `attention` makes each layer's attention sub-layer:
+/// (layer, block, LN_1(x)) to its output before the residual sum.
 ///
 /// # Errors
-/// Lengths that differ, ids or positions that the model does not have, and the errors of `attention`.
+/// Lengths that differ, ids or positions that the model does not have, and the errors of
+/// `attention`.
 pub fn logits<T: Real>(
     model: &Gpt2<T>,
     added: &Array2<T>,

@@ -105,7 +105,8 @@ impl Case {
         if self.control { changed } else { stated }
     }
 
-    /// Records an error against its tolerance. A bound that is not a finite number bounds nothing: no error is within it.
+    /// Records an error against its tolerance. A bound that is not a finite number bounds nothing:
+    /// no error is within it.
     pub fn error(&mut self, error: f64, tolerance: &Tolerance, place: impl FnOnce() -> String) {
         self.outcome.comparisons += 1;
         let beyond = error.is_nan() || !tolerance.bound.is_finite() || error > tolerance.bound;
@@ -197,7 +198,8 @@ pub struct Check {
     pub share: Share,
 }
 
-/// How many of the cases asked for a check gets: one in `weight`, but at least `least`. A small check gets all, whatever `least` says.
+/// How many of the cases asked for a check gets: one in `weight`, but at least `least`. A small
+/// check gets all, whatever `least` says.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
     weight: usize,
@@ -247,7 +249,8 @@ impl Claim {
         self.with(on, run, true)
     }
 
-    /// With a check whose bound is one-sided (an inequality, or a stated margin): no error is right too.
+    /// With a check whose bound is one-sided (an inequality, or a stated margin): no error is right
+    /// too.
     #[must_use]
     pub fn loosely_on(
         self,
@@ -306,7 +309,8 @@ impl Claim {
         self
     }
 
-    /// From here on with checks of so much work that only one case in `weight` is run, but at least `least`.
+    /// From here on with checks of so much work that only one case in `weight` is run, but at least
+    /// `least`.
     #[must_use]
     pub fn weighing(mut self, weight: usize, least: usize) -> Self {
         self.share = Share { weight, least };

@@ -1,4 +1,5 @@
-//! Engines under one interface: the same model and batch in, logits, gates, loss and gradients out, as `f64`.
+//! Engines under one interface: the same model and batch in, logits, gates, loss and gradients out,
+//! as `f64`.
 
 pub mod candle;
 pub mod reference;
@@ -38,10 +39,12 @@ pub enum On {
     /// The engine on the CPU in `f32`.
     #[serde(rename = "cpu f32")]
     CpuF32,
-    /// The engine on the CPU in `f64` without its kernels: the operations on tensors that a GPU runs.
+    /// The engine on the CPU in `f64` without its kernels: the operations on tensors that a GPU
+    /// runs.
     #[serde(rename = "cpu tensors")]
     CpuTensors,
-    /// The engine on the CPU in mixed precision: products in `bf16`, sums and trained tensors in `f32`.
+    /// The engine on the CPU in mixed precision: products in `bf16`, sums and trained tensors in
+    /// `f32`.
     #[serde(rename = "cpu bf16")]
     CpuBf16,
     /// The engine on a GPU in `f32`.
@@ -107,7 +110,8 @@ pub trait Engine: Send + Sync {
     /// Its unit round-off.
     fn roundoff(&self) -> f64;
 
-    /// Runs a whole check as this engine runs: on one thread and with a thread's switches where it needs them.
+    /// Runs a whole check as this engine runs: on one thread and with a thread's switches where it
+    /// needs them.
     ///
     /// # Errors
     /// Those of the check.

@@ -1,4 +1,5 @@
-//! What can keep a check from being made at all (a claim that is false is an outcome, not an error).
+//! What can keep a check from being made at all (a claim that is false is an outcome, not an
+//! error).
 
 /// A check could not be made.
 #[derive(Debug, thiserror::Error)]

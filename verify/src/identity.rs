@@ -1,8 +1,9 @@
 //! Identities written once and checked on every scalar.
 //!
-//! A [`FieldIdentity`] needs `+ − × ÷` only: it is *proved*, up to a stated chance of error, over the prime field, and then measured in
-//! double-double, `f64` and `f32`. A [`RealIdentity`] needs exp, tanh or √ too. The bound of the measured ones comes from the
-//! identity itself, run on traced numbers.
+//! A [`FieldIdentity`] needs `+ − × ÷` only: it is *proved*, up to a stated chance of error, over
+//! the prime field, and then measured in double-double, `f64` and `f32`. A [`RealIdentity`] needs
+//! exp, tanh or √ too. The bound of the measured ones comes from the identity itself, run on traced
+//! numbers.
 
 use crate::claim::{Case, Claim};
 use crate::engine::On;
@@ -131,8 +132,8 @@ impl Claim {
             .on(On::ReferenceF32, measure::<Measured<I>, f32>)
     }
 
-    /// Proved over the prime field and held to its digits in double-double: an identity of formulas; what else computes with them is
-    /// measured elsewhere.
+    /// Proved over the prime field and held to its digits in double-double: an identity of
+    /// formulas; what else computes with them is measured elsewhere.
     #[must_use]
     pub fn algebra<I: FieldIdentity>(self) -> Self {
         self.proved::<I>()

@@ -1,9 +1,11 @@
-//! The proof that reference and engine compute what the paper says: a ledger of claims that a machine checks.
+//! The proof that reference and engine compute what the paper says: a ledger of claims that a
+//! machine checks.
 //!
-//! Every equation and every checkable sentence is a row of `claims.toml` ([`ledger`]) and a [`claim::Claim`] ([`claims`]): a function that
-//! draws a random case ([`random`]), evaluates both sides and holds their difference against a derived bound ([`tolerance`]). The same
-//! function with one term changed is the claim's negative control and must fail. [`report::run`] runs them outside of any test
-//! harness; the tests of this crate call it too.
+//! Every equation and every checkable sentence is a row of `claims.toml` ([`ledger`]) and a
+//! [`claim::Claim`] ([`claims`]): a function that draws a random case ([`random`]), evaluates both
+//! sides and holds their difference against a derived bound ([`tolerance`]). The same function with
+//! one term changed is the claim's negative control and must fail. [`report::run`] runs them
+//! outside of any test harness; the tests of this crate call it too.
 //!
 //! | module | |
 //! |---|---|

@@ -5,8 +5,9 @@
 //! Engined   the engine's side: the part that trains                 (inducer_gpu::parts::Part, as the built-in ones)
 //! ```
 //!
-//! [`check`] puts both into random whole GPT-2s (one head, one query, tied scores, logits at ±80, several rows to a batch) and holds
-//! them against each other; the bounds come from the formula itself ([`tolerance`](crate::tolerance)):
+//! [`check`] puts both into random whole GPT-2s (one head, one query, tied scores, logits at ±80,
+//! several rows to a batch) and holds them against each other; the bounds come from the formula
+//! itself ([`tolerance`](crate::tolerance)):
 //!
 //! | claim | | control |
 //! |---|---|---|
@@ -83,7 +84,8 @@ pub trait Engined: Send + Sync + 'static {
     fn part(layer: usize, parameters: Vec<Parameter>) -> Box<dyn Part>;
 }
 
-/// Every check of [`suite`] on `cases` random models, each with its control: one row for a claim on an engine.
+/// Every check of [`suite`] on `cases` random models, each with its control: one row for a claim on
+/// an engine.
 #[must_use]
 pub fn check<R: Formula, E: Engined>(cases: usize, seed: u64) -> Vec<ReportRow> {
     let claims = suite::<R, E>();

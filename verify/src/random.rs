@@ -1,7 +1,9 @@
-//! Seeded random inputs that reach the corners. The same draw gives the same numbers to every scalar and engine.
+//! Seeded random inputs that reach the corners. The same draw gives the same numbers to every
+//! scalar and engine.
 //!
-//! Every value is exact in `f32`, so that no engine starts from rounded inputs. Nothing is left at a special value by habit:
-//! biases, B and α/r are random like everything else; zeros, ties and repetitions appear only as [`Corner`]s.
+//! Every value is exact in `f32`, so that no engine starts from rounded inputs. Nothing is left at
+//! a special value by habit: biases, B and α/r are random like everything else; zeros, ties and
+//! repetitions appear only as [`Corner`]s.
 
 pub mod head;
 pub mod method;
@@ -69,7 +71,8 @@ pub struct Draw {
 }
 
 impl Draw {
-    /// The stream of case `index` of the claim `id`: the same for every engine, for the check and for its control.
+    /// The stream of case `index` of the claim `id`: the same for every engine, for the check and
+    /// for its control.
     #[must_use]
     pub fn new(seed: u64, id: &str, index: usize) -> Self {
         let mut key = [0_u8; 32];

@@ -10,8 +10,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 use std::time::Instant;
 
-/// Cases that a negative control gets: enough to leave the corners where a changed term happens not to matter. A check goes on to as many
-/// where its worst error lies too far below its bound.
+/// Cases that a negative control gets: enough to leave the corners where a changed term happens not
+/// to matter. A check goes on to as many where its worst error lies too far below its bound.
 pub const CONTROL_CASES: usize = 26;
 
 /// What became of a claim on an engine.
@@ -45,7 +45,8 @@ pub struct ReportRow {
     pub control: Option<Worst>,
     /// In how many of how many cases the control was caught.
     pub caught: (usize, usize),
-    /// For an identity over the prime field: its degree, and log₁₀ of the chance that all cases missed that it is false.
+    /// For an identity over the prime field: its degree, and log₁₀ of the chance that all cases
+    /// missed that it is false.
     pub chance: Option<Chance>,
     /// Why it failed or was not run.
     pub note: Option<String>,
@@ -135,10 +136,12 @@ impl Options {
     }
 }
 
-/// Runs the claims, as many at a time as the current thread pool has threads; `on_row` hears of each row as soon as it is there, in any order.
+/// Runs the claims, as many at a time as the current thread pool has threads; `on_row` hears of
+/// each row as soon as it is there, in any order.
 ///
 /// # Errors
-/// The ledger cannot be read, or no claim has the wanted name. A check that cannot be made is a failed row, not an error.
+/// The ledger cannot be read, or no claim has the wanted name. A check that cannot be made is a
+/// failed row, not an error.
 pub fn run(options: &Options, on_row: &(dyn Fn(&ReportRow) + Sync)) -> Result<Report> {
     let start = Instant::now();
     let ledger = Ledger::read()?;
@@ -212,7 +215,8 @@ fn not_run(entry: &LedgerRow, engine: &str, cuda: &Cuda) -> ReportRow {
     }
 }
 
-/// As many cases of a check or of its control as asked for; where few are not enough, on until they are.
+/// As many cases of a check or of its control as asked for; where few are not enough, on until they
+/// are.
 fn outcome(
     run: &Run,
     (id, seed): (&str, u64),
@@ -254,7 +258,8 @@ fn row_with(claim: &Claim, check: &Check, cases: usize, seed: u64, broken: bool)
     let start = Instant::now();
     let cases = check.share.of(cases);
     let of = (claim.id, seed);
-    // the errors of few cases may all lie far below their bounds, and none of few changed terms may show
+    // the errors of few cases may all lie far below their bounds, and none of few changed terms may
+    // show
     let made = outcome(&check.run, of, broken, cases, |made| {
         vacuous(check, made).is_none()
     });

@@ -1,10 +1,13 @@
-//! A scalar that remembers how it was computed: one pass backwards gives every gradient, and every rounding's effect.
+//! A scalar that remembers how it was computed: one pass backwards gives every gradient, and every
+//! rounding's effect.
 //!
-//! The reference is written for any [`Real`](inducer_reference::Real). On `Traced` numbers it computes in `f64` and leaves each operation with its local
-//! derivatives on a tape of this thread. From a result, [`backward`] walks back to the exact gradient with respect to all inputs at
-//! once (reverse mode, the counterpart of the reference's dual numbers), in traced numbers again, and [`Trace::conditioning`] to the
-//! bound that [`tolerance`](crate::tolerance) describes. [`Trace::spreads`] estimates the same for any number of results at once, for
-//! the coordinates of a gradient.
+//! The reference is written for any [`Real`](inducer_reference::Real). On `Traced` numbers it
+//! computes in `f64` and leaves each operation with its local derivatives on a tape of this thread.
+//! From a result, [`backward`] walks back to the exact gradient with respect to all inputs at once
+//! (reverse mode, the counterpart of the reference's dual numbers), in traced numbers again, and
+//! [`Trace::conditioning`] to the bound that [`tolerance`](crate::tolerance) describes.
+//! [`Trace::spreads`] estimates the same for any number of results at once, for the coordinates of
+//! a gradient.
 
 mod arithmetic;
 mod backward;
@@ -126,7 +129,8 @@ pub fn record<R>(computation: impl FnOnce() -> R) -> (R, Trace) {
     (result, Trace { nodes, rounded })
 }
 
-/// Each tree of additions whose inner nodes nobody else uses is one sum: it rounds at its root, `terms − 1` times.
+/// Each tree of additions whose inner nodes nobody else uses is one sum: it rounds at its root,
+/// `terms − 1` times.
 fn roundings(nodes: &[Node]) -> Vec<(f64, f64)> {
     let mut uses = vec![0_u32; nodes.len()];
     let mut only_in_sums = vec![true; nodes.len()];
@@ -175,8 +179,8 @@ impl Trace {
             .collect()
     }
 
-    /// Of up to [`LANES`] results, whose adjoints are carried from the last of them to the tape's beginning. `adjoints` is zero before and
-    /// after.
+    /// Of up to [`LANES`] results, whose adjoints are carried from the last of them to the tape's
+    /// beginning. `adjoints` is zero before and after.
     fn conditioning_of(
         &self,
         outputs: &[Traced],
@@ -225,10 +229,12 @@ impl Trace {
 }
 
 impl Trace {
-    /// √Σ_k (∂y/∂z_k M_k)² of each of these results, estimated for all of them in one pass forwards.
+    /// √Σ_k (∂y/∂z_k M_k)² of each of these results, estimated for all of them in one pass
+    /// forwards.
     ///
-    /// Errors ±M_k √count of random sign go through the tape to first order; the mean square of what arrives at y is the sum wanted. With
-    /// sixteen of them one y in ten thousand is estimated at less than 0.4 of it (χ² of 16 degrees).
+    /// Errors ±M_k √count of random sign go through the tape to first order; the mean square of
+    /// what arrives at y is the sum wanted. With sixteen of them one y in ten thousand is estimated
+    /// at less than 0.4 of it (χ² of 16 degrees).
     #[must_use]
     pub fn spreads(&self, outputs: &[Traced]) -> Vec<f64> {
         let mut random = ChaCha8Rng::seed_from_u64(0);

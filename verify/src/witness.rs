@@ -1,4 +1,5 @@
-//! A third opinion: the whole model under inducers, LoRA, a prefix or an adapter (Eqs. 1–11) written once more, number by number, each term removable by name.
+//! A third opinion: the whole model under inducers, LoRA, a prefix or an adapter (Eqs. 1–11)
+//! written once more, number by number, each term removable by name.
 //!
 //! ```text
 //! q = x W^q + b^q + (α/r) (x Aᵀ Bᵀ + b_lora)                                     (10)
@@ -7,14 +8,17 @@
 //! λ = κ(q, P_k)/(κ(q, P_k) + Σ_{j ≤ i} κ(q, k_j)),  κ(q, k) = exp(⟨q, k⟩/√p)     (3), (7)
 //! ```
 //!
-//! Reference and engine use the residual form (8) with λ from the log-sum-exp; here stands the mixture (7) with λ by definition, over
-//! the n + 1 points themselves. An engine in which one [`Term`] went wrong leaves this function, and this function with the same term
-//! broken leaves a right engine: the negative control of the claims in [`terms`](crate::claims::terms).
+//! Reference and engine use the residual form (8) with λ from the log-sum-exp; here stands the
+//! mixture (7) with λ by definition, over the n + 1 points themselves. An engine in which one
+//! [`Term`] went wrong leaves this function, and this function with the same term broken leaves a
+//! right engine: the negative control of the claims in [`terms`](crate::claims::terms).
 //!
-//! Where an identity of the ledger has another form of the same function (values inside W^o, the merged weight, one product over the heads, the
-//! concatenated prefix), the witness takes that form for the row's [`Term`], and the engine must agree with it.
+//! Where an identity of the ledger has another form of the same function (values inside W^o, the
+//! merged weight, one product over the heads, the concatenated prefix), the witness takes that form
+//! for the row's [`Term`], and the engine must agree with it.
 //!
-//! Embedding, layer normalisation and FFN are no part of the method and are the reference's ([`backbone`]).
+//! Embedding, layer normalisation and FFN are no part of the method and are the reference's
+//! ([`backbone`]).
 
 use crate::backbone;
 use crate::engine::reference::{lift_all, stored};
@@ -81,7 +85,8 @@ pub enum Term {
     Past,
 }
 
-/// The logits of one row, [n, ids], in the form that a term has, if one is named, and with it broken or not.
+/// The logits of one row, [n, ids], in the form that a term has, if one is named, and with it
+/// broken or not.
 ///
 /// # Errors
 /// The model has no part in its attention or is not GPT-2, or the reference refuses its tensors.
@@ -251,7 +256,8 @@ impl Layer<'_> {
                 score += constant;
             }
         }
-        // f from the text's own greatest score, λ from the greatest of all: neither is 0/0 where the other's weights vanish
+        // f from the text's own greatest score, λ from the greatest of all: neither is 0/0 where
+        // the other's weights vanish
         let greatest = text.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let top = greatest.max(score);
         let weights: Vec<f64> = text.iter().map(|s| (s - greatest).exp()).collect();
@@ -412,7 +418,8 @@ impl Layer<'_> {
         }
     }
 
-    /// How many of a network's `own` units are there when r_k and r_v are exchanged: the wider network lacks the rest.
+    /// How many of a network's `own` units are there when r_k and r_v are exchanged: the wider
+    /// network lacks the rest.
     fn units(&self, inducer: &Inducer<f64>, own: usize) -> usize {
         if !self.breaks(Term::Widths) {
             return own;

@@ -6,8 +6,9 @@
 //!      = f(q) + Σ_a λ_a MLP_a(q),   λ_a = κ(q, P_k,a)/(Σ_b κ(q, P_k,b) + Σ_j κ(q, k_j))
 //! ```
 //!
-//! The formula is the estimator over all n + 2 points, as the first line has it; the engine's part is the second line, from attention's
-//! output and log-sum-exp. The one line that checks everything is in `two_inducers_pass_every_check`.
+//! The formula is the estimator over all n + 2 points, as the first line has it; the engine's part
+//! is the second line, from attention's output and log-sum-exp. The one line that checks everything
+//! is in `two_inducers_pass_every_check`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -164,7 +165,8 @@ impl Engined for TwoInducers {
     }
 }
 
-/// The engine's side with a fault that is easily made: each λ as if the other inducer were not there.
+/// The engine's side with a fault that is easily made: each λ as if the other inducer were not
+/// there.
 struct Wrong;
 
 impl Engined for Wrong {

@@ -4,11 +4,13 @@
 //! BLEU = 100 · BP · exp(¼ Σ_n log p_n),   BP = min(1, exp(1 − R/H))
 //! ```
 //!
-//! `p_n`: n-grams of the hypotheses found in a reference (clipped at their highest count in one reference) over all. `H`: words in
-//! the hypotheses; `R`: sum over hypotheses of the reference length closest to the hypothesis', the shorter of two equally
-//! close. Words are separated by ASCII white space; lower-casing is ASCII's, since the script works on bytes. The script
-//! reads one file per reference set, in which a missing reference is an empty line and takes part as a reference of length
-//! 0: here likewise, sets shorter than the longest one are filled up with empty references.
+//! `p_n`: n-grams of the hypotheses found in a reference (clipped at their highest count in one
+//! reference) over all. `H`: words in the hypotheses; `R`: sum over hypotheses of the reference
+//! length closest to the hypothesis', the shorter of two equally close. Words are separated by
+//! ASCII white space; lower-casing is ASCII's, since the script works on bytes. The script reads
+//! one file per reference set, in which a missing reference is an empty line and takes part as a
+//! reference of length 0: here likewise, sets shorter than the longest one are filled up with empty
+//! references.
 
 use std::collections::HashMap;
 
@@ -34,7 +36,8 @@ pub struct Bleu {
     pub reference_length: usize,
 }
 
-/// What one hypothesis adds to the corpus: sums of these give the corpus score, which is what resampling needs.
+/// What one hypothesis adds to the corpus: sums of these give the corpus score, which is what
+/// resampling needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Matched n-grams, by n − 1.
@@ -67,7 +70,8 @@ fn ngrams<'a>(words: &'a [&'a str], n: usize) -> HashMap<&'a [&'a str], usize> {
 }
 
 impl Counts {
-    /// Counts of one hypothesis against its references, none of which stands for one empty reference.
+    /// Counts of one hypothesis against its references, none of which stands for one empty
+    /// reference.
     pub fn of<S: AsRef<str>>(hypothesis: &str, references: &[S], lowercase: bool) -> Self {
         let case = |t: &str| {
             if lowercase {
@@ -137,7 +141,8 @@ impl Counts {
     }
 }
 
-/// [`Counts`] of every hypothesis, reference sets filled up with empty references to the longest set's size.
+/// [`Counts`] of every hypothesis, reference sets filled up with empty references to the longest
+/// set's size.
 ///
 /// # Errors
 /// The lists differ in length.
@@ -190,8 +195,8 @@ pub fn corpus_bleu(
     Ok(sum.score())
 }
 
-/// BLEU of a corpus as sacrebleu computes it without smoothing: 13a's tokenization, Unicode's lower case, and a missing
-/// reference is none at all.
+/// BLEU of a corpus as sacrebleu computes it without smoothing: 13a's tokenization, Unicode's lower
+/// case, and a missing reference is none at all.
 ///
 /// # Errors
 /// The lists differ in length.

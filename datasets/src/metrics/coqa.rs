@@ -6,9 +6,10 @@
 //!          = 1/n Σ_i max_{g ≠ i} F1(a, g),       n references: each is left out in turn, as a human's answer would be
 //! ```
 //!
-//! Texts are lower-cased, stripped of ASCII punctuation, then of the words *a, an, the*, then of superfluous white space. Where a text
-//! is empty after that, F1 is 1 if both are and 0 otherwise. The figure is the mean over questions (not over
-//! conversations), times 100; each domain, which CoQA calls source, has its own.
+//! Texts are lower-cased, stripped of ASCII punctuation, then of the words *a, an, the*, then of
+//! superfluous white space. Where a text is empty after that, F1 is 1 if both are and 0 otherwise.
+//! The figure is the mean over questions (not over conversations), times 100; each domain, which
+//! CoQA calls source, has its own.
 //!
 //! Departure from the script: it rounds its output to one decimal, we do not.
 
@@ -122,7 +123,8 @@ pub fn f1(answer: &str, gold: &str) -> f64 {
 }
 
 impl Counts {
-    /// One question, its references left out in turn where there are several; without references nothing is right.
+    /// One question, its references left out in turn where there are several; without references
+    /// nothing is right.
     pub fn of<S: AsRef<str>>(answer: &str, references: &[S]) -> Self {
         let exact: Vec<f64> = references
             .iter()
@@ -185,7 +187,8 @@ pub fn counts(answers: &[String], references: &[Vec<String>]) -> Result<Vec<Coun
     Ok(pairs.map(|(a, r)| Counts::of(a, r)).collect())
 }
 
-/// Scores over all questions and for each domain; `domains` is empty or names one for each question.
+/// Scores over all questions and for each domain; `domains` is empty or names one for each
+/// question.
 ///
 /// # Errors
 /// The lists differ in length.

@@ -1,8 +1,9 @@
 //! GLUE's conventions for MNLI and SST-2 (Wang et al. 2019).
 //!
-//! Both are scored by accuracy over all labelled rows, written in per cent with one decimal. MNLI has two figures, matched and mismatched genres,
-//! which are not pooled; its task score in GLUE's average is their mean. A submission is a table `index`, `prediction` with the class's name
-//! as in the training file (SST-2: 0 or 1), in the order of the test file.
+//! Both are scored by accuracy over all labelled rows, written in per cent with one decimal. MNLI
+//! has two figures, matched and mismatched genres, which are not pooled; its task score in GLUE's
+//! average is their mean. A submission is a table `index`, `prediction` with the class's name as in
+//! the training file (SST-2: 0 or 1), in the order of the test file.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,8 @@
-//! A corpus score for each group of examples: seen and unseen categories, every category, every domain.
+//! A corpus score for each group of examples: seen and unseen categories, every category, every
+//! domain.
 //!
-//! A corpus-level figure of a part is computed from the sums over that part, not from the figures of its sentences.
+//! A corpus-level figure of a part is computed from the sums over that part, not from the figures
+//! of its sentences.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
@@ -20,7 +22,8 @@ pub struct ByCategory<S> {
     pub categories: BTreeMap<String, S>,
 }
 
-/// Scores of all examples and of each group, from what every example adds; `score` turns a sum into a figure.
+/// Scores of all examples and of each group, from what every example adds; `score` turns a sum into
+/// a figure.
 ///
 /// # Errors
 /// The lists differ in length.

@@ -19,7 +19,8 @@ pub use meteor::{Meteor, corpus_meteor};
 pub use ter::{Ter, corpus_ter};
 pub use webnlg::WebNlg;
 
-/// Words between white space as Perl's and Java's `\s` see it on ASCII: space, tab, line feed, return, vertical tab, form feed.
+/// Words between white space as Perl's and Java's `\s` see it on ASCII: space, tab, line feed,
+/// return, vertical tab, form feed.
 pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split([' ', '\t', '\n', '\r', '\x0B', '\x0C'])
         .filter(|w| !w.is_empty())

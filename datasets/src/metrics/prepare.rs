@@ -1,6 +1,7 @@
 //! The 2017 challenge's preparation of a raw output before scoring.
 
-/// Split on everything that is no letter, digit or underscore, fold white space, lower-case, transliterate to ASCII.
+/// Split on everything that is no letter, digit or underscore, fold white space, lower-case,
+/// transliterate to ASCII.
 ///
 /// ```
 /// use inducer_datasets::metrics::prepare::webnlg_2017;

@@ -1,7 +1,8 @@
 //! The tokenization of NIST's mteval-v13a, as sacrebleu 2.6.0 has it.
 //!
-//! Tags and the four entities are replaced, then: symbols stand alone; full stops and commas stand alone unless between
-//! digits; a dash behind a digit stands alone. Checked against sacrebleu in `tests/bleu.rs`.
+//! Tags and the four entities are replaced, then: symbols stand alone; full stops and commas stand
+//! alone unless between digits; a dash behind a digit stands alone. Checked against sacrebleu in
+//! `tests/bleu.rs`.
 
 /// Whether a rule looks for this character.
 type Is = fn(char) -> bool;
@@ -18,7 +19,8 @@ fn stop(c: char) -> bool {
     matches!(c, '.' | ',')
 }
 
-/// Pairs of neighbours that the two rules fit, from left to right without overlap, with spaces around one of the two.
+/// Pairs of neighbours that the two rules fit, from left to right without overlap, with spaces
+/// around one of the two.
 fn split(text: &str, first: Is, second: Is, alone: usize) -> String {
     let mut out = String::with_capacity(text.len() * 2);
     let mut chars = text.chars().peekable();

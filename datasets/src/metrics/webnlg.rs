@@ -1,7 +1,8 @@
 //! WebNLG's three figures as the 2017 challenge computed them (Gardent et al. 2017).
 //!
-//! Outputs and references are prepared by [`webnlg_2017`]. Of an entry's texts the first three count. BLEU is multi-bleu's, lower-cased, and a
-//! missing second or third text is an empty reference; TER and METEOR take the texts there are. `tests/webnlg_scores.rs` checks that this
+//! Outputs and references are prepared by [`webnlg_2017`]. Of an entry's texts the first three
+//! count. BLEU is multi-bleu's, lower-cased, and a missing second or third text is an empty
+//! reference; TER and METEOR take the texts there are. `tests/webnlg_scores.rs` checks that this
 //! makes the official scorer's reference files out of `test.json`.
 
 use super::groups::{ByCategory, by_category};

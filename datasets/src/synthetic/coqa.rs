@@ -1,10 +1,11 @@
 //! Conversations about passages of a length that one sets, in CoQA's JSON layout.
 //!
-//! A passage tells of several invented things of the same kinds, so that a question is answered by finding the right thing
-//! and its property, not by the shape of the answer alone. A conversation stays with a thing for some turns: "And its length?"
-//! is understood only from the turn before. Some questions ask yes or no, a few ask what the passage does not say.
-//! [`CoqaConfig::passage_words`] is the dial: with everything else equal, the evidence for a question lies further and
-//! further from it.
+//! A passage tells of several invented things of the same kinds, so that a question is answered by
+//! finding the right thing and its property, not by the shape of the answer alone. A conversation
+//! stays with a thing for some turns: "And its length?" is understood only from the turn before.
+//! Some questions ask yes or no, a few ask what the passage does not say.
+//! [`CoqaConfig::passage_words`] is the dial: with everything else equal, the evidence for a
+//! question lies further and further from it.
 
 use std::path::Path;
 
@@ -33,7 +34,8 @@ pub struct CoqaConfig {
     pub turns: usize,
     /// Words a passage, at least: it ends with the sentence that reaches them.
     pub passage_words: usize,
-    /// Words of the longest passages: with it each length between is drawn, as many short ones as long ones on a logarithmic scale.
+    /// Words of the longest passages: with it each length between is drawn, as many short ones as
+    /// long ones on a logarithmic scale.
     pub longest_passage_words: Option<usize>,
 }
 
@@ -50,8 +52,8 @@ impl Default for CoqaConfig {
     }
 }
 
-/// Writes `coqa-train-v1.0.json` and `coqa-dev-v1.0.json`; the latter has `additional_answers`, as in the official release. The same
-/// configuration gives the same bytes.
+/// Writes `coqa-train-v1.0.json` and `coqa-dev-v1.0.json`; the latter has `additional_answers`, as
+/// in the official release. The same configuration gives the same bytes.
 ///
 /// # Errors
 /// The directory cannot be written.
@@ -156,8 +158,8 @@ fn in_a_sentence(answer: &str) -> String {
     }
 }
 
-/// One answer with its span, which begins at the first mention of what was asked about; −1 where there is none, as in the
-/// official files.
+/// One answer with its span, which begins at the first mention of what was asked about; −1 where
+/// there is none, as in the official files.
 fn answer(turn: usize, t: &Turn, text: &str, passage: &str) -> Value {
     let place = t.evidence.as_deref().and_then(|e| {
         let told = passage.find(&t.about).unwrap_or(0);
@@ -187,7 +189,8 @@ struct Told {
     facts: Vec<Fact>,
 }
 
-/// Things until the passage has the words, the first two of one category; it ends early only if no new name turns up.
+/// Things until the passage has the words, the first two of one category; it ends early only if no
+/// new name turns up.
 fn passage(
     rng: &mut ChaCha12Rng,
     category: &'static Category,

@@ -24,8 +24,9 @@ impl Fact {
     }
 }
 
-/// `size` facts, or as many as the category has to offer. With more than two, one in three entries or so ends the facts of its
-/// subject early and goes on to a city or a person among the objects; such facts follow the one that led to them.
+/// `size` facts, or as many as the category has to offer. With more than two, one in three entries
+/// or so ends the facts of its subject early and goes on to a city or a person among the objects;
+/// such facts follow the one that led to them.
 pub(super) fn draw(rng: &mut ChaCha12Rng, category: &'static Category, size: usize) -> Vec<Fact> {
     let subject = Thing::new(rng, category.kind);
     let mut properties: Vec<&Property> = category.properties.iter().collect();

@@ -1,11 +1,14 @@
 //! Sentences with a mood and pairs of sentences, in GLUE's tab-separated layouts.
 //!
-//! *SST-2.* `sentence`, `label`: judgements in the manner of film reviews, tokenized and lower-cased like the official ones, a space at their
-//! end. Words alone do not decide: *not*, *hardly* and *never* turn a judgement round, and of two clauses the one after *but* counts.
+//! *SST-2.* `sentence`, `label`: judgements in the manner of film reviews, tokenized and
+//! lower-cased like the official ones, a space at their end. Words alone do not decide: *not*,
+//! *hardly* and *never* turn a judgement round, and of two clauses the one after *but* counts.
 //!
-//! *MNLI.* The wide layout's columns without its parses. The premise tells facts of the invented world. The hypothesis says one of them
-//! in other words (entailment), one with another object (contradiction), or one that was not told (neutral); a third of the wrong objects
-//! are taken from the premise itself. Genres are categories: those of the mismatched file do not occur in training.
+//! *MNLI.* The wide layout's columns without its parses. The premise tells facts of the invented
+//! world. The hypothesis says one of them in other words (entailment), one with another object
+//! (contradiction), or one that was not told (neutral); a third of the wrong objects are taken from
+//! the premise itself. Genres are categories: those of the mismatched file do not occur in
+//! training.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -43,7 +46,8 @@ impl Default for GlueConfig {
     }
 }
 
-/// Writes SST-2's `train.tsv` and `dev.tsv`; no sentence occurs in both. The same configuration gives the same bytes.
+/// Writes SST-2's `train.tsv` and `dev.tsv`; no sentence occurs in both. The same configuration
+/// gives the same bytes.
 ///
 /// # Errors
 /// The directory cannot be written.
@@ -187,7 +191,8 @@ fn judgement(rng: &mut ChaCha12Rng, positive: bool) -> String {
     }
 }
 
-/// Writes MNLI's `train.tsv`, `dev_matched.tsv` and `dev_mismatched.tsv`. The same configuration gives the same bytes.
+/// Writes MNLI's `train.tsv`, `dev_matched.tsv` and `dev_mismatched.tsv`. The same configuration
+/// gives the same bytes.
 ///
 /// # Errors
 /// The directory cannot be written.

@@ -1,13 +1,15 @@
-//! Data that need no download: a seeded world of invented things, described in WebNLG's JSON layout, and plain prose about
-//! the same kind of world to pretrain a small backbone on.
+//! Data that need no download: a seeded world of invented things, described in WebNLG's JSON
+//! layout, and plain prose about the same kind of world to pretrain a small backbone on.
 //!
-//! Names are composed of syllables, so that a test entity has to be copied, not remembered. Ten categories occur in training;
-//! three occur only in the test part, with some properties of their own. An entry has one to seven triples and one to
-//! three texts that differ in phrasing and aggregation (pronouns, "and", asides, relative clauses); here and there is a
-//! text marked `toFix`, as in the official files. The files go through the same loader as those.
+//! Names are composed of syllables, so that a test entity has to be copied, not remembered. Ten
+//! categories occur in training; three occur only in the test part, with some properties of their
+//! own. An entry has one to seven triples and one to three texts that differ in phrasing and
+//! aggregation (pronouns, "and", asides, relative clauses); here and there is a text marked
+//! `toFix`, as in the official files. The files go through the same loader as those.
 //!
-//! The other tasks have data of the same world in their official layouts: conversations over passages of any length
-//! ([`write_coqa`]), pairs of sentences ([`write_mnli`]), and sentences with a mood ([`write_sst2`]).
+//! The other tasks have data of the same world in their official layouts: conversations over
+//! passages of any length ([`write_coqa`]), pairs of sentences ([`write_mnli`]), and sentences with
+//! a mood ([`write_sst2`]).
 
 mod coqa;
 mod facts;

@@ -1,4 +1,5 @@
-//! Plain prose about the invented world, to pretrain a small backbone on: its language and the habit of copying a name.
+//! Plain prose about the invented world, to pretrain a small backbone on: its language and the
+//! habit of copying a name.
 
 use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
@@ -8,9 +9,10 @@ use super::facts::{Fact, draw};
 use super::say;
 use super::world::CATEGORIES;
 
-/// Plain prose of at least `bytes` bytes: paragraphs, a blank line between two, about things of all categories of the data (none
-/// of them in the data) and of others. Names come again within a paragraph, in other words, in questions, and in lists of
-/// facts; the layout of triples never occurs.
+/// Plain prose of at least `bytes` bytes: paragraphs, a blank line between two, about things of all
+/// categories of the data (none of them in the data) and of others. Names come again within a
+/// paragraph, in other words, in questions, and in lists of facts; the layout of triples never
+/// occurs.
 ///
 /// ```
 /// use inducer_datasets::synthetic::pretraining_text;

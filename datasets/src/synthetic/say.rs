@@ -1,4 +1,5 @@
-//! Facts in words: one fact a sentence or several, joined by "and", by asides and by relative clauses.
+//! Facts in words: one fact a sentence or several, joined by "and", by asides and by relative
+//! clauses.
 
 use rand::Rng;
 use rand::seq::IndexedRandom;

@@ -44,7 +44,8 @@ pub(super) struct Thing {
     female: bool,
 }
 
-/// A property: its name in triples, in words, what its object is, and how it is said after the subject.
+/// A property: its name in triples, in words, what its object is, and how it is said after the
+/// subject.
 pub(super) struct Property {
     pub name: &'static str,
     pub words: &'static str,
@@ -93,8 +94,8 @@ fn pick(rng: &mut ChaCha12Rng, list: Words) -> &'static str {
     list.choose(rng).copied().unwrap_or_default()
 }
 
-/// An invented name, one of 192: few enough that each becomes one token of a small vocabulary, so that a small backbone can
-/// learn to copy them; what goes with what is chance, so that it has to.
+/// An invented name, one of 192: few enough that each becomes one token of a small vocabulary, so
+/// that a small backbone can learn to copy them; what goes with what is chance, so that it has to.
 fn name(rng: &mut ChaCha12Rng) -> String {
     format!("{}{}", pick(rng, HEADS), pick(rng, TAILS))
 }

@@ -1,12 +1,14 @@
-//! Attention (Eqs. 2–4) over packed rows, with the log-sum-exp of each row of scores as a second result.
+//! Attention (Eqs. 2–4) over packed rows, with the log-sum-exp of each row of scores as a second
+//! result.
 //!
 //! ```text
 //! o_i = Σ_{j ∈ V(i)} P_ij v_j,   P_ij = exp(⟨q_i,k_j⟩/√p − LSE_i),   LSE_i = log Σ_{j ∈ V(i)} exp(⟨q_i,k_j⟩/√p)
 //! ```
 //!
-//! The n × n matrix is never kept: a block of queries at a time is scored, and the backward pass computes P again from the
-//! log-sum-exp. The inducer's λ and the prefix's μ need nothing but LSE, so there is no second softmax anywhere.
-//! Gradients: with D_i = ⟨dO_i, o_i⟩, `dS = P ∘ (mask ∘ dO Vᵀ − D + dLSE)`.
+//! The n × n matrix is never kept: a block of queries at a time is scored, and the backward pass
+//! computes P again from the log-sum-exp. The inducer's λ and the prefix's μ need nothing but LSE,
+//! so there is no second softmax anywhere. Gradients: with D_i = ⟨dO_i, o_i⟩,
+//! `dS = P ∘ (mask ∘ dO Vᵀ − D + dLSE)`.
 
 use super::dropout::Dropout;
 use super::elem::{Elem, dot, max, simd, sum};
@@ -54,7 +56,8 @@ impl Heads {
 /// Self-attention within each packed row.
 ///
 /// # Shapes
-/// `qkv` [tokens, 3d] (queries, keys, values), `starts` the rows' boundaries → output [tokens, d], log-sum-exp [tokens, H].
+/// `qkv` [tokens, 3d] (queries, keys, values), `starts` the rows' boundaries → output [tokens, d],
+/// log-sum-exp [tokens, H].
 ///
 /// # Errors
 /// Shapes that do not fit.
@@ -116,7 +119,8 @@ pub fn attention(
 /// Attention of all queries to the same `l` keys: the prefix (§4.2).
 ///
 /// # Shapes
-/// `qkv` [tokens, 3d] (only the queries are read), `keys`, `values` [H, l, p] → output [tokens, d], log-sum-exp [tokens, H].
+/// `qkv` [tokens, 3d] (only the queries are read), `keys`, `values` [H, l, p] → output [tokens, d],
+/// log-sum-exp [tokens, H].
 ///
 /// # Errors
 /// Shapes that do not fit.
@@ -491,11 +495,13 @@ fn normalise<T: Elem>(scores: &mut [T]) -> T {
     top + total.ln()
 }
 
-/// Attention for decoding: the queries of the newest tokens of each row against all that a cache holds. No gradient.
+/// Attention for decoding: the queries of the newest tokens of each row against all that a cache
+/// holds. No gradient.
 ///
 /// # Shapes
-/// `q` [new tokens, 3d] (only the queries are read); `rows[r]` holds row r's keys and values, [seen, d] flat each, the new tokens
-/// included; `starts` bounds the new tokens of each row → output [new tokens, d], log-sum-exp [new tokens, H].
+/// `q` [new tokens, 3d] (only the queries are read); `rows[r]` holds row r's keys and values,
+/// [seen, d] flat each, the new tokens included; `starts` bounds the new tokens of each row →
+/// output [new tokens, d], log-sum-exp [new tokens, H].
 ///
 /// # Errors
 /// Shapes that do not fit.
@@ -528,7 +534,8 @@ pub fn attention_cached<T: Elem>(
                     };
                     for h in 0..count {
                         let q = &x[token * total + h * p..token * total + (h + 1) * p];
-                        // not `extend`: its loop would be compiled outside of this function, for the least x86-64
+                        // not `extend`: its loop would be compiled outside of this function, for
+                        // the least x86-64
                         scores.resize(sees, T::zero());
                         for (j, s) in scores.iter_mut().enumerate() {
                             *s = scale * dot(q, &k[j * d + h * p..j * d + (h + 1) * p]);
@@ -548,7 +555,8 @@ pub fn attention_cached<T: Elem>(
     Ok((tensor(o, (tokens, d))?, tensor(lse, (tokens, count))?))
 }
 
-/// [`attention`] in candle's own operations, on any device: nothing is kept but output and log-sum-exp, as in the fused form.
+/// [`attention`] in candle's own operations, on any device: nothing is kept but output and
+/// log-sum-exp, as in the fused form.
 fn on_tensors(
     tape: &Tape,
     qkv: &Value,
@@ -640,10 +648,12 @@ fn to_on_tensors(
     Ok((results.remove(0), lse))
 }
 
-/// Scores computed at a time in [`on_tensors`] (2²⁶, 256 MB in f32), if one row does not have more. Tests have few rows, and more than one group of them.
+/// Scores computed at a time in [`on_tensors`] (2²⁶, 256 MB in f32), if one row does not have more.
+/// Tests have few rows, and more than one group of them.
 const MOST_SCORES: usize = if cfg!(test) { 16_384 } else { 67_108_864 };
 
-/// The boundaries of consecutive rows that are computed at once: padded to the longest, they have at most `most` scores.
+/// The boundaries of consecutive rows that are computed at once: padded to the longest, they have
+/// at most `most` scores.
 fn grouped(starts: &[usize], heads: usize, most: usize) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     let mut longest = 0;
@@ -663,14 +673,17 @@ fn grouped(starts: &[usize], heads: usize, most: usize) -> Vec<Vec<usize>> {
     groups
 }
 
-/// Rows of a batch that are computed at once, each padded to the longest with copies of its first token. No query sees a padded key, and a padded query sees none.
+/// Rows of a batch that are computed at once, each padded to the longest with copies of its first
+/// token. No query sees a padded key, and a padded query sees none.
 struct Group {
     /// Boundaries of the rows among the packed tokens.
     starts: Vec<usize>,
     longest: usize,
-    /// The packed token, counted from the group's first, at each padded place, and the padded place of each token; none where all rows are equally long.
+    /// The packed token, counted from the group's first, at each padded place, and the padded place
+    /// of each token; none where all rows are equally long.
     moves: Option<[Tensor; 2]>,
-    /// 1 where a query does not see a key, [rows, 1, longest, longest]; none where every query sees every key.
+    /// 1 where a query does not see a key, [rows, 1, longest, longest]; none where every query sees
+    /// every key.
     hidden: Option<Tensor>,
 }
 
@@ -827,7 +840,8 @@ fn side_by_side(x: &Tensor) -> candle_core::Result<Tensor> {
     x.transpose(1, 2)?.reshape((rows * n, heads * c))
 }
 
-/// Dropout's factors [rows, H, n, m] for scores like `like`, of rows of at most n queries that begin at these tokens; none where nothing is dropped.
+/// Dropout's factors [rows, H, n, m] for scores like `like`, of rows of at most n queries that
+/// begin at these tokens; none where nothing is dropped.
 fn keep_mask(
     drop: Dropout,
     starts: &[usize],

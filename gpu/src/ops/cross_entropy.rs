@@ -1,12 +1,14 @@
-//! Cross-entropy of the language-model head, straight from hidden states, over labelled positions only.
+//! Cross-entropy of the language-model head, straight from hidden states, over labelled positions
+//! only.
 //!
 //! ```text
 //! loss = mean over labelled positions of  (1 − ε) (−log p_y) + ε/V Σ_c (−log p_c),   p = softmax(h Eᵀ)
 //! ```
 //!
-//! `E` is the tied token embedding followed by the special tokens' rows. Logits exist for a chunk of positions at a time and are turned
-//! at once into the gradient of the hidden states; the whole [tokens × vocabulary] matrix never exists.
-//! Label smoothing and ignored positions follow PyTorch's `CrossEntropyLoss`.
+//! `E` is the tied token embedding followed by the special tokens' rows. Logits exist for a chunk
+//! of positions at a time and are turned at once into the gradient of the hidden states; the whole
+//! [tokens × vocabulary] matrix never exists. Label smoothing and ignored positions follow
+//! PyTorch's `CrossEntropyLoss`.
 
 use super::elem::{Elem, max, simd, sum};
 use super::mixed::{kept, like, wide};
@@ -20,7 +22,8 @@ use num_traits::Zero as _;
 /// Positions whose logits exist at the same time.
 const CHUNK: usize = 128;
 
-/// The same where candle's operations are used: a GPU wants more at a time (206 MB of logits for GPT-2's vocabulary).
+/// The same where candle's operations are used: a GPU wants more at a time (206 MB of logits for
+/// GPT-2's vocabulary).
 const TENSOR_CHUNK: usize = 1024;
 
 /// The head: the tied embedding and the special tokens' rows.
@@ -404,7 +407,8 @@ pub fn composed(
     Ok(out.remove(0))
 }
 
-/// Mean of (1 − ε)(LSE − z_label) + ε(LSE − mean z) over the rows of `z` [rows, classes] with `labels` [rows, 1].
+/// Mean of (1 − ε)(LSE − z_label) + ε(LSE − mean z) over the rows of `z` [rows, classes] with
+/// `labels` [rows, 1].
 fn mean_loss(z: &Tensor, labels: &Tensor, smoothing: f64) -> candle_core::Result<Tensor> {
     let z = wide(z)?;
     let top = z.max_keepdim(D::Minus1)?.detach();

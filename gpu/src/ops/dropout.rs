@@ -1,8 +1,9 @@
-//! Dropout from a counter: whether an element is dropped is a hash of a key and the element's index.
+//! Dropout from a counter: whether an element is dropped is a hash of a key and the element's
+//! index.
 //!
-//! Nothing has to be stored for the backward pass, the result does not depend on the number of threads, the mask is the same on
-//! every device, and a resumed run draws the same masks, since the key comes from the run's seed, the step and the place in the
-//! model ([`Dropout::at`]).
+//! Nothing has to be stored for the backward pass, the result does not depend on the number of
+//! threads, the mask is the same on every device, and a resumed run draws the same masks, since the
+//! key comes from the run's seed, the step and the place in the model ([`Dropout::at`]).
 
 use super::elem::Elem;
 use super::mixed::like;
@@ -205,7 +206,8 @@ mod tests {
         assert_ne!(mask[..200], mask[200..400]);
         assert_ne!(mask, d.at(1).mask::<f64>(300, 200));
         assert_eq!(mask, d.mask::<f64>(300, 200));
-        // neighbours are independent: the share of pairs both dropped is 0.01 ± 5 · √(0.01 · 0.99 / 59 999)
+        // neighbours are independent: the share of pairs both dropped is 0.01 ± 5 · √(0.01 · 0.99 /
+        // 59 999)
         let pairs = mask
             .windows(2)
             .filter(|w| w[0] == 0.0 && w[1] == 0.0)

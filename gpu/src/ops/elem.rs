@@ -1,11 +1,12 @@
 //! The scalar of the CPU kernels: f32 for training, f64 for verification.
 //!
-//! `exp` and `tanh` of f32 are polynomial forms that the compiler turns into vector code (the C library's are scalar
-//! calls); f64 takes the C library's, since there only accuracy counts.
+//! `exp` and `tanh` of f32 are polynomial forms that the compiler turns into vector code (the C
+//! library's are scalar calls); f64 takes the C library's, since there only accuracy counts.
 //!
 //! # Numerics
-//! f32 `exp`: range reduction `x = n ln 2 + r`, |r| ≤ ln 2 / 2, degree-6 polynomial; relative error ≤ 2 ulp over the whole range, 0 below
-//! −87.3. `tanh(x)` = 1 − 2/(exp(2|x|) + 1) with the sign of x, and an odd polynomial for |x| < 0.25: absolute error ≤ 2⁻²³.
+//! f32 `exp`: range reduction `x = n ln 2 + r`, |r| ≤ ln 2 / 2, degree-6 polynomial; relative error
+//! ≤ 2 ulp over the whole range, 0 below −87.3. `tanh(x)` = 1 − 2/(exp(2|x|) + 1) with the sign of
+//! x, and an odd polynomial for |x| < 0.25: absolute error ≤ 2⁻²³.
 
 use super::raw::prefetch;
 use candle_core::WithDType;
@@ -21,7 +22,8 @@ pub trait Elem: WithDType + num_traits::Float + std::iter::Sum + Send + Sync {
     fn ferf(self) -> Self;
     /// From f64, rounded.
     fn of(x: f64) -> Self;
-    /// `y += x W`: `y` is [rows, len], row i of x is `x[i]`, and line j of W is `w[j * stride..][..len]`, one for each element of a row of x.
+    /// `y += x W`: `y` is [rows, len], row i of x is `x[i]`, and line j of W is
+    /// `w[j * stride..][..len]`, one for each element of a row of x.
     #[inline(always)]
     fn add_lines(y: &mut [Self], len: usize, x: &[&[Self]], w: &[Self], stride: usize) {
         for (x, y) in x.iter().zip(y.chunks_exact_mut(len)) {
@@ -47,11 +49,13 @@ pub trait Elem: WithDType + num_traits::Float + std::iter::Sum + Send + Sync {
     }
 }
 
-/// Lines of W that a tile of sums goes through before the next tile does: so few that the processor follows each of them as it is read.
+/// Lines of W that a tile of sums goes through before the next tile does: so few that the processor
+/// follows each of them as it is read.
 const LINES: usize = 8;
 
-/// [`Elem::add_lines`] of f32 in the processor's own vectors: the sums of up to eight rows in two vectors of columns stay in registers while
-/// [`LINES`] lines of W go by, each loaded once for all rows.
+/// [`Elem::add_lines`] of f32 in the processor's own vectors: the sums of up to eight rows in two
+/// vectors of columns stay in registers while [`LINES`] lines of W go by, each loaded once for all
+/// rows.
 struct AddLines<'a> {
     y: &'a mut [f32],
     len: usize,
@@ -96,7 +100,8 @@ impl AddLines<'_> {
         });
         for j in 0..lines.len() {
             let from = (lines.start + j) * self.stride + at;
-            // the same columns of the lines that come next: without it the processor waits for memory a fifth of the time
+            // the same columns of the lines that come next: without it the processor waits for
+            // memory a fifth of the time
             for c in 0..C {
                 prefetch(self.w, from + LINES * self.stride + c * S::F32_LANES);
             }
@@ -145,8 +150,8 @@ impl pulp::WithSimd for AddLines<'_> {
     }
 }
 
-/// [`Elem::dots`] of f32, in the processor's own vectors: four rows at a time share each load of a line and run as
-/// independent chains of additions.
+/// [`Elem::dots`] of f32, in the processor's own vectors: four rows at a time share each load of a
+/// line and run as independent chains of additions.
 struct Dots<'a> {
     rows: &'a [&'a [f32]],
     lines: &'a [&'a [f32]],
@@ -196,7 +201,8 @@ impl Elem for f32 {
         const LOG2E: f32 = std::f32::consts::LOG2_E;
         const LN2_HI: f32 = 0.693_359_4;
         const LN2_LO: f32 = -2.121_944_4e-4;
-        // adding and taking away 1.5 · 2²³ rounds to the nearest integer and leaves it in the low bits
+        // adding and taking away 1.5 · 2²³ rounds to the nearest integer and leaves it in the low
+        // bits
         const ROUND: f32 = 12_582_912.0;
         let x = if self > 88.7 { 88.7 } else { self };
         let shifted = x * LOG2E + ROUND;

@@ -1,7 +1,7 @@
 //! Token, segment and position embeddings.
 //!
-//! `x_t = E[ids_t] + E[segments_t] + P[positions_t]`, `E` the backbone's matrix followed by the trained rows of the special tokens:
-//! GPT-2's token embedding is reused as segment embedding.
+//! `x_t = E[ids_t] + E[segments_t] + P[positions_t]`, `E` the backbone's matrix followed by the
+//! trained rows of the special tokens: GPT-2's token embedding is reused as segment embedding.
 
 use super::elem::Elem;
 use super::mixed::wide;

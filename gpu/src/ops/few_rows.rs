@@ -1,7 +1,8 @@
 //! A product with few rows on the left: decoding.
 //!
-//! A general product first copies the weight into blocks. With a handful of rows that copy costs more than the product, whose floor is
-//! reading the weight once; so here the weight is read where it lies. Two forms, after the weight's layout:
+//! A general product first copies the weight into blocks. With a handful of rows that copy costs
+//! more than the product, whose floor is reading the weight once; so here the weight is read where
+//! it lies. Two forms, after the weight's layout:
 //!
 //! ```text
 //! W [k, n] row by row:     y_i += x_ij W_j     for a block of columns that stays in the first-level cache
@@ -15,11 +16,13 @@ use super::{for_tasks, map_tasks};
 /// Most rows for which this form is used; from there on the general product is as fast.
 pub const MOST: usize = 16;
 
-/// Elements of the block of results that a thread works on: 16 KiB of f32, so that it stays in the first-level cache beside the lines of the weight
-/// that are read (with four times as many, `mini` takes a tenth longer to decode).
+/// Elements of the block of results that a thread works on: 16 KiB of f32, so that it stays in the
+/// first-level cache beside the lines of the weight that are read (with four times as many, `mini`
+/// takes a tenth longer to decode).
 const BLOCK: usize = 4096;
 
-/// Rows of the weight in one partial sum. Fixed, so that results do not depend on the number of threads.
+/// Rows of the weight in one partial sum. Fixed, so that results do not depend on the number of
+/// threads.
 const PIECE: usize = 256;
 
 /// Rows of a transposed weight that a thread takes at a time.
@@ -39,7 +42,8 @@ pub fn product<T: Elem>(
     y
 }
 
-/// `dst ← scale · x w`. `x` has contiguous rows; `w` is a contiguous matrix or the transpose of one.
+/// `dst ← scale · x w`. `x` has contiguous rows; `w` is a contiguous matrix or the transpose of
+/// one.
 ///
 /// Panics when an operand is too short or lies otherwise.
 pub fn product_into<T: Elem>(

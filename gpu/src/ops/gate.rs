@@ -1,4 +1,5 @@
-//! The inducer's own operations (Eqs. 5–8 and 11): its score, its gate λ and its gated hidden units, head by head.
+//! The inducer's own operations (Eqs. 5–8 and 11): its score, its gate λ and its gated hidden
+//! units, head by head.
 //!
 //! ```text
 //! s   = ⟨q, q + MLP_k(q)⟩/√p          own_score      (MLP_k absent: P_k = q)
@@ -37,7 +38,8 @@ impl<'a> KeyMlp<'a> {
     }
 }
 
-/// Tokens × d below which the heads are not divided among threads: a handful of tokens (decoding) is done before a second thread has woken up.
+/// Tokens × d below which the heads are not divided among threads: a handful of tokens (decoding)
+/// is done before a second thread has woken up.
 const ALONE: usize = 4096;
 
 /// `f(h)` for every head.
@@ -337,7 +339,8 @@ fn through_units<T: Elem>(
 /// λ = σ(s − LSE) (Eq. 7 in its single-pass form).
 ///
 /// # Shapes
-/// `score`, `lse` [tokens, H] → [tokens, H]. Any two log-masses give their gate: the prefix's μ is `gate(LSE_prefix, LSE)`.
+/// `score`, `lse` [tokens, H] → [tokens, H]. Any two log-masses give their gate: the prefix's μ is
+/// `gate(LSE_prefix, LSE)`.
 ///
 /// # Errors
 /// Shapes that do not fit.
@@ -348,7 +351,8 @@ pub fn gate(tape: &Tape, score: &Value, lse: &Value) -> Result<Value> {
         })?;
         return Ok(out.remove(0));
     }
-    // λ and 1 − λ, each from its own exponential: the gradient λ(1 − λ) stays exact where λ rounds to 1
+    // λ and 1 − λ, each from its own exponential: the gradient λ(1 − λ) stays exact where λ rounds
+    // to 1
     let (lambda, rest) = dispatch!(score.tensor, T => {
         let (s, l) = (cpu(&score.tensor)?, cpu(&lse.tensor)?);
         let (s, l) = (s.slice::<T>()?, l.slice::<T>()?);
@@ -456,7 +460,8 @@ pub fn gated_hidden(
 /// `f + hid W₂ + λ b₂` head by head: the value path without extension (Adaptive).
 ///
 /// # Shapes
-/// `f` [tokens, d], `hidden` [tokens, H r], `lambda` [tokens, H], `up` [H, r, p], `bias` [H, p] → [tokens, d].
+/// `f` [tokens, d], `hidden` [tokens, H r], `lambda` [tokens, H], `up` [H, r, p], `bias` [H, p] →
+/// [tokens, d].
 ///
 /// # Errors
 /// Shapes that do not fit.

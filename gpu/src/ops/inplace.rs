@@ -96,7 +96,8 @@ fn s1_dtype(s: &CpuStorage) -> Typed {
     })
 }
 
-/// `into[:, column .. column + width] += block`, in place where the device has a kernel; returns the sum.
+/// `into[:, column .. column + width] += block`, in place where the device has a kernel; returns
+/// the sum.
 ///
 /// `into` must not be visible to anybody else.
 ///
@@ -138,7 +139,8 @@ pub(crate) fn last_dim(t: &Tensor) -> usize {
     t.dims().last().copied().unwrap_or(1)
 }
 
-/// One AdamW moment: `m ← β m + (1 − β) gᵏ`, k = 1 or 2, with the gradient scaled by `scale` (clipping) first.
+/// One AdamW moment: `m ← β m + (1 − β) gᵏ`, k = 1 or 2, with the gradient scaled by `scale`
+/// (clipping) first.
 pub struct Moment {
     /// β.
     pub beta: f64,
@@ -205,7 +207,8 @@ impl InplaceOp2 for Moment {
     }
 }
 
-/// AdamW's step: `w ← w (1 − lr · decay) − lr · (m / c₁) / (√(v / c₂) + ε)`, c the bias corrections.
+/// AdamW's step: `w ← w (1 − lr · decay) − lr · (m / c₁) / (√(v / c₂) + ε)`, c the bias
+/// corrections.
 pub struct AdamStep {
     /// Learning rate.
     pub lr: f64,
@@ -292,7 +295,8 @@ mod tests {
         parameters(2, shapes, dtype).into_iter().map(of).collect()
     }
 
-    /// In place and as new tensors: the same to rounding. Longer than one piece of the parallel loop.
+    /// In place and as new tensors: the same to rounding. Longer than one piece of the parallel
+    /// loop.
     fn agree(shapes: &[&[usize]], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
         for (dtype, bound) in [(DType::F64, 1e-15), (DType::F32, 1e-6)] {
             let in_place = f(&tensors(shapes, dtype)).unwrap();

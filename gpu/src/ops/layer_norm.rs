@@ -1,7 +1,7 @@
 //! Layer normalisation with affine parameters, over the last axis.
 //!
-//! Candle's fused layer norm has no backward pass and says nothing about it; this one has. Mean and deviation are computed again in
-//! the backward pass rather than kept.
+//! Candle's fused layer norm has no backward pass and says nothing about it; this one has. Mean and
+//! deviation are computed again in the backward pass rather than kept.
 
 use super::elem::{Elem, dot, sum};
 use super::mixed::wide;

@@ -1,8 +1,9 @@
 //! The linear map: `y = onto + scale · (x W + b)`.
 //!
-//! Used for every projection of a backbone and every bottleneck. `onto` makes a sum part of the product: LoRA (Eq. 10) adds its
-//! update into the query's columns of the fused projection, the inducer's value path (Eq. 11) adds to the attention's output.
-//! A frozen weight has no slot, so its gradient is never computed and its input is not kept.
+//! Used for every projection of a backbone and every bottleneck. `onto` makes a sum part of the
+//! product: LoRA (Eq. 10) adds its update into the query's columns of the fused projection, the
+//! inducer's value path (Eq. 11) adds to the attention's output. A frozen weight has no slot, so
+//! its gradient is never computed and its input is not kept.
 
 use super::elem::Elem;
 use super::inplace::{last_dim, place};
@@ -97,7 +98,8 @@ impl<'a> Linear<'a> {
             .map_or((output, 0), |(v, c)| (last_dim(&v.tensor), c));
         if width != input || column + output > total {
             let message = format!(
-                "linear: x [{rows}, {width}], weight {input} → {output}, onto column {column} of {total}"
+                "linear: x [{rows}, {width}], weight {input} → {output}, onto column {column} of \
+                 {total}"
             );
             return Err(candle_core::Error::Msg(message).into());
         }

@@ -1,8 +1,10 @@
 //! Mixed precision: products in bf16, everything that adds up many terms in f32.
 //!
-//! The rule is autocast's. What comes out of a product (linear maps, weighted values, hidden units) is in the type that the model computes in; the residual
-//! stream, LayerNorm, scores with their log-sum-exp, λ and μ, and losses are in f32, and so are the trained tensors and the optimiser's state. λ = σ(s − LSE) is why
-//! scores are not left in bf16: there a log-sum-exp of 40 is rounded by up to 0.125, and λ by an eighth of itself.
+//! The rule is autocast's. What comes out of a product (linear maps, weighted values, hidden units)
+//! is in the type that the model computes in; the residual stream, LayerNorm, scores with their
+//! log-sum-exp, λ and μ, and losses are in f32, and so are the trained tensors and the optimiser's
+//! state. λ = σ(s − LSE) is why scores are not left in bf16: there a log-sum-exp of 40 is rounded
+//! by up to 0.125, and λ by an eighth of itself.
 //!
 //! For f32 and f64 every function here returns what it is given.
 

@@ -1,10 +1,13 @@
 //! The operations of a training step, each with its own backward pass.
 //!
-//! Every file has its operation in a fused form for the CPU, hand-written over slices, and as `composed`, the same function in plain differentiable
-//! candle, which is the witness of every other form in the tests (values and gradients) and their rival in the benches. Where the fused form does not
-//! apply (on CUDA, in mixed precision) the three operations that cost most, [`linear`], [`attention`] and [`cross_entropy`], have a third form in candle's
-//! tensor operations with a backward pass of its own; there too no frozen weight gets a gradient, no n × n matrix is kept, and logits exist for a part of the labelled
-//! positions at a time. The rest runs there as composed.
+//! Every file has its operation in a fused form for the CPU, hand-written over slices, and as
+//! `composed`, the same function in plain differentiable candle, which is the witness of every
+//! other form in the tests (values and gradients) and their rival in the benches. Where the fused
+//! form does not apply (on CUDA, in mixed precision) the three operations that cost most,
+//! [`linear`], [`attention`] and [`cross_entropy`], have a third form in candle's tensor operations
+//! with a backward pass of its own; there too no frozen weight gets a gradient, no n × n matrix is
+//! kept, and logits exist for a part of the labelled positions at a time. The rest runs there as
+//! composed.
 
 pub mod activation;
 pub mod attention;
@@ -79,7 +82,8 @@ pub fn fused(t: &Tensor) -> bool {
     !ON_TENSORS.get() && t.device().is_cpu() && matches!(t.dtype(), DType::F32 | DType::F64)
 }
 
-/// Whether they apply to both operands together: in mixed precision one may be f32 and the other not.
+/// Whether they apply to both operands together: in mixed precision one may be f32 and the other
+/// not.
 pub fn fused_pair(a: &Tensor, b: &Tensor) -> bool {
     fused(a) && a.dtype() == b.dtype()
 }
@@ -118,13 +122,15 @@ fn switched<R>(switch: &'static LocalKey<Cell<bool>>, f: impl FnOnce() -> R) -> 
     f()
 }
 
-/// Runs `f` with every operation on the calling thread alone: for work that is divided among threads further up.
+/// Runs `f` with every operation on the calling thread alone: for work that is divided among
+/// threads further up.
 pub fn alone<R>(f: impl FnOnce() -> R) -> R {
     switched(&ALONE, f)
 }
 
-/// Runs `f` without the fused CPU kernels, as any other device runs it: on candle tensors. The calling thread is alone, since a switch of its
-/// own would not be on in another thread, and would be on for what this one takes over from others while it waits.
+/// Runs `f` without the fused CPU kernels, as any other device runs it: on candle tensors. The
+/// calling thread is alone, since a switch of its own would not be on in another thread, and would
+/// be on for what this one takes over from others while it waits.
 pub fn on_tensors<R>(f: impl FnOnce() -> R) -> R {
     switched(&ON_TENSORS, || alone(f))
 }
@@ -164,8 +170,9 @@ pub(crate) fn grain(row: usize) -> usize {
     (16_384 / row.max(1)).max(1)
 }
 
-/// `f(index, row)` for all rows of `out`, in parallel. Give it an `#[inline(always)]` closure: one that is called instead of inlined
-/// is compiled for the least processor, not for the one that [`elem::simd`] finds.
+/// `f(index, row)` for all rows of `out`, in parallel. Give it an `#[inline(always)]` closure: one
+/// that is called instead of inlined is compiled for the least processor, not for the one that
+/// [`elem::simd`] finds.
 pub(crate) fn for_rows<T: Elem>(
     out: &mut [T],
     width: usize,

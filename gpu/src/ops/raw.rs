@@ -1,6 +1,6 @@
-//! The one module with `unsafe`: the `gemm` crate's kernel behind a checked call, writes of many threads into one
-//! buffer at places that do not overlap (a head's columns of each row, which no safe slice can name), and the mapping of
-//! weight files into memory.
+//! The one module with `unsafe`: the `gemm` crate's kernel behind a checked call, writes of many
+//! threads into one buffer at places that do not overlap (a head's columns of each row, which no
+//! safe slice can name), and the mapping of weight files into memory.
 #![allow(unsafe_code)]
 
 use super::elem::Elem;
@@ -12,12 +12,14 @@ use std::marker::PhantomData;
 /// The system's.
 pub fn map_file(path: &std::path::Path) -> std::io::Result<memmap2::Mmap> {
     let file = std::fs::File::open(path)?;
-    // SAFETY: the map is read only. A file that another program truncates meanwhile can end this process; weights are
-    // written beside and renamed by every program that writes them, so an open file does not change.
+    // SAFETY: the map is read only. A file that another program truncates meanwhile can end this
+    // process; weights are written beside and renamed by every program that writes them, so an open
+    // file does not change.
     unsafe { memmap2::Mmap::map(&file) }
 }
 
-/// Asks the processor to have an element at hand soon. No effect on any result, and none at all where there is no such element.
+/// Asks the processor to have an element at hand soon. No effect on any result, and none at all
+/// where there is no such element.
 #[inline(always)]
 pub fn prefetch<T>(data: &[T], index: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -86,7 +88,8 @@ pub struct Shared<'a, T> {
     buffer: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: the pointer is used only through `unsafe` methods whose callers promise that places do not overlap.
+// SAFETY: the pointer is used only through `unsafe` methods whose callers promise that places do
+// not overlap.
 unsafe impl<T: Send> Send for Shared<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Shared<'_, T> {}
@@ -103,15 +106,16 @@ impl<'a, T> Shared<'a, T> {
 
     /// `len` elements from `from` on.
     ///
-    /// Panics when they are not inside the buffer. The kernels of this crate give every thread its own rows or its
-    /// own head's columns, so that no element is handed out twice at a time.
+    /// Panics when they are not inside the buffer. The kernels of this crate give every thread its
+    /// own rows or its own head's columns, so that no element is handed out twice at a time.
     #[allow(clippy::mut_from_ref)]
     pub fn part(&self, from: usize, len: usize) -> &'a mut [T] {
         assert!(
             from.checked_add(len).is_some_and(|end| end <= self.len),
             "part outside the buffer"
         );
-        // SAFETY: inside the buffer (checked), exclusively borrowed for 'a, and disjoint by the callers' partition.
+        // SAFETY: inside the buffer (checked), exclusively borrowed for 'a, and disjoint by the
+        // callers' partition.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(from), len) }
     }
 }
@@ -192,8 +196,9 @@ pub fn gemm<T: Elem>(
         }
         return;
     }
-    // SAFETY: the last element of the destination is inside its buffer (checked above), so all are, strides being non-negative;
-    // it does not overlap itself (row ≥ n) nor the operands (borrow rules).
+    // SAFETY: the last element of the destination is inside its buffer (checked above), so all are,
+    // strides being non-negative; it does not overlap itself (row ≥ n) nor the operands (borrow
+    // rules).
     unsafe {
         let start = dst.data.start.add(dst.offset);
         multiply(m, n, k, start, dst.row, add, a, b, scale, threads);
@@ -214,8 +219,8 @@ pub fn product<T: Elem>(
         return vec![T::zero(); m * n];
     }
     let mut out: Vec<T> = Vec::with_capacity(m * n);
-    // SAFETY: the buffer holds m · n elements, rows of n do not overlap, and a product that does not add writes every element
-    // without reading it; only then are they counted as there.
+    // SAFETY: the buffer holds m · n elements, rows of n do not overlap, and a product that does
+    // not add writes every element without reading it; only then are they counted as there.
     unsafe {
         multiply(m, n, k, out.as_mut_ptr(), n, false, a, b, scale, threads);
         out.set_len(m * n);
@@ -226,8 +231,8 @@ pub fn product<T: Elem>(
 /// The call of the kernel. Panics when an operand is too short.
 ///
 /// # Safety
-/// `dst` may be written at i · row + j for all i < m, j < n; m, n, k are not 0; rows do not overlap each other nor the operands; with `add` they
-/// are initialised.
+/// `dst` may be written at i · row + j for all i < m, j < n; m, n, k are not 0; rows do not overlap
+/// each other nor the operands; with `add` they are initialised.
 unsafe fn multiply<T: Elem>(
     m: usize,
     n: usize,
@@ -258,8 +263,8 @@ unsafe fn multiply<T: Elem>(
     };
     let one = |i: usize, j: usize| {
         let (m, n) = (rows.min(m - i), columns.min(n - j));
-        // SAFETY: the last element of each operand is inside its buffer (checked), so all are; the destination by the caller's promise, and
-        // the pieces of the grid do not overlap.
+        // SAFETY: the last element of each operand is inside its buffer (checked), so all are; the
+        // destination by the caller's promise, and the pieces of the grid do not overlap.
         unsafe {
             gemm::gemm(
                 m,
@@ -297,17 +302,19 @@ unsafe fn multiply<T: Elem>(
     );
 }
 
-/// Rows and columns of a thread's piece of a product [m, n]: columns are divided first, since then no thread prepares a part of the right
-/// operand (the weight) that another needs as well, and rows where a piece would have fewer than 128 columns. No piece is so narrow that the
-/// kernel would sum in another order, so results do not depend on the number of threads.
+/// Rows and columns of a thread's piece of a product [m, n]: columns are divided first, since then
+/// no thread prepares a part of the right operand (the weight) that another needs as well, and rows
+/// where a piece would have fewer than 128 columns. No piece is so narrow that the kernel would sum
+/// in another order, so results do not depend on the number of threads.
 ///
-/// The kernel's own division packs the right operand by both threads together: on two cores, for 454 rows, this one is 1.0 to 1.5 times as fast, most
-/// for a transposed weight with few columns.
+/// The kernel's own division packs the right operand by both threads together: on two cores, for
+/// 454 rows, this one is 1.0 to 1.5 times as fast, most for a transposed weight with few columns.
 fn grid(m: usize, n: usize, threads: usize) -> (usize, usize) {
     let across = threads.min((n / 128).max(1));
     let down = (threads / across).min((m / 64).max(1));
     let even = n.div_ceil(across);
-    // whole blocks of the kernel, which is 64 wide, unless that leaves too little for the last piece
+    // whole blocks of the kernel, which is 64 wide, unless that leaves too little for the last
+    // piece
     let blocks = even.next_multiple_of(64);
     let columns = match n.checked_sub((across - 1) * blocks) {
         Some(last) if last >= 64 => blocks,
@@ -403,7 +410,8 @@ mod tests {
         );
     }
 
-    /// The pieces that threads compute are together the product, and the bits are those of one thread.
+    /// The pieces that threads compute are together the product, and the bits are those of one
+    /// thread.
     #[test]
     fn any_number_of_threads_gives_the_same_bits() {
         let value = |i: usize| ((i * 7919 % 1013) as f32 - 500.0) / 97.0;

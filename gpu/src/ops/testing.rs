@@ -86,11 +86,12 @@ pub fn distance(a: &Tensor, b: &Tensor) -> f64 {
         .fold(0.0, f64::max)
 }
 
-/// Every form of an operation agrees with the composed one, in values and in the gradient of every input: the fused form, the one for other devices, and
-/// mixed precision.
+/// Every form of an operation agrees with the composed one, in values and in the gradient of every
+/// input: the fused form, the one for other devices, and mixed precision.
 ///
-/// f64: 1e-12; f32: 4e-5, which is 2⁻²⁴ times the longest reduction in these tests (a few hundred terms) with room for cancellation; bf16: 16 times its
-/// round-off of 2⁻⁸, of numbers that it holds, against the composed form in f64.
+/// f64: 1e-12; f32: 4e-5, which is 2⁻²⁴ times the longest reduction in these tests (a few hundred
+/// terms) with room for cancellation; bf16: 16 times its round-off of 2⁻⁸, of numbers that it
+/// holds, against the composed form in f64.
 pub fn agree(
     shapes: &[&[usize]],
     form: impl Fn(&Tape, &[Value]) -> Result<Vec<Value>>,
@@ -596,7 +597,8 @@ mod forms {
                 t.composed(&[&v[0]], |a| Ok(vec![(&a[0] * mask)?]))
             },
         );
-        // the branch has a second use, so that its gradient is added to after it was passed on to both inputs
+        // the branch has a second use, so that its gradient is added to after it was passed on to
+        // both inputs
         for drop in [Dropout::OFF, DROP] {
             agree(
                 &[&[40, 6], &[40, 6]],

@@ -1,7 +1,8 @@
 //! Parts: what a method adds to a backbone.
 //!
-//! A backbone knows a part only by the places where one can act: on q, k, v; on the attention's output, before and
-//! after W^o; and beside the FFN. A method is a list of parts in each layer; a new one is a new [`Part`].
+//! A backbone knows a part only by the places where one can act: on q, k, v; on the attention's
+//! output, before and after W^o; and beside the FFN. A method is a list of parts in each layer; a
+//! new one is a new [`Part`].
 
 mod adapter;
 mod inducer;
@@ -67,7 +68,8 @@ impl Pass<'_> {
         self.dropout.at((layer * 16 + site as usize) as u64)
     }
 
-    /// Keeps the gate [tokens, H] of a layer's part, and the distances [tokens, H] to its keys, when somebody looks.
+    /// Keeps the gate [tokens, H] of a layer's part, and the distances [tokens, H] to its keys,
+    /// when somebody looks.
     ///
     /// # Errors
     /// Those of `distance`.

@@ -1,7 +1,8 @@
-//! Prefix-tuning (§4.2): `f_prefix = (1 − μ) f + μ · attention over the prefix`, μ = σ(LSE_prefix − LSE).
+//! Prefix-tuning (§4.2): `f_prefix = (1 − μ) f + μ · attention over the prefix`, μ = σ(LSE_prefix −
+//! LSE).
 //!
-//! While it is trained, the prefix may come from `P = tanh(E W₁ + b₁) W₂ + b₂`, laid out as PEFT does:
-//! P [l, 2 L d] read as [l, 2L, H, p], layer i's keys at 2i, its values at 2i + 1.
+//! While it is trained, the prefix may come from `P = tanh(E W₁ + b₁) W₂ + b₂`, laid out as PEFT
+//! does: P [l, 2 L d] read as [l, 2L, H, p], layer i's keys at 2i, its values at 2i + 1.
 
 use super::{Attended, Part, Pass, Site};
 use crate::error::Result;
@@ -68,7 +69,8 @@ impl Prefix {
     }
 }
 
-/// log(eᵃ + eᵇ): the log-sum-exp over prefix and text together, for a part that acts after this one.
+/// log(eᵃ + eᵇ): the log-sum-exp over prefix and text together, for a part that acts after this
+/// one.
 fn joint(tape: &Tape, a: &Value, b: &Value) -> Result<Value> {
     let mut out = tape.composed(&[a, b], |x| {
         let top = x[0].maximum(&x[1])?.detach();

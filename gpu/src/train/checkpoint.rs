@@ -1,7 +1,8 @@
 //! A checkpoint: everything that the next step needs, in one file that is replaced whole.
 //!
-//! Parameters and moments are tensors; the rest is JSON in the file's metadata. Masks, order of the data and initial values are functions of
-//! the seed and the step, so the step is the whole state of every generator.
+//! Parameters and moments are tensors; the rest is JSON in the file's metadata. Masks, order of the
+//! data and initial values are functions of the seed and the step, so the step is the whole state
+//! of every generator.
 
 use crate::error::{Error, Result};
 use crate::model::{Model, write};

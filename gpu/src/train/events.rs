@@ -1,8 +1,11 @@
-//! TensorBoard event files: the scalars of `metrics.jsonl` in the form that `tensorboard --logdir` opens.
+//! TensorBoard event files: the scalars of `metrics.jsonl` in the form that `tensorboard --logdir`
+//! opens.
 //!
-//! A file is a row of records, each `length: u64, masked CRC-32C of it, bytes, masked CRC-32C of those`; the bytes are an `Event` protocol buffer of
-//! which three fields are needed: `wall_time` (1, double), `step` (2, varint), `summary` (5) with values of `tag` (1) and `simple_value` (2, float).
-//! So small a part of the format is written out here rather than generated.
+//! A file is a row of records, each
+//! `length: u64, masked CRC-32C of it, bytes, masked CRC-32C of those`; the bytes are an `Event`
+//! protocol buffer of which three fields are needed: `wall_time` (1, double), `step` (2, varint),
+//! `summary` (5) with values of `tag` (1) and `simple_value` (2, float). So small a part of the
+//! format is written out here rather than generated.
 
 use crate::error::{Error, Result};
 use std::fs::File;
@@ -101,7 +104,8 @@ mod tests {
 
     #[test]
     fn a_record_is_that_of_tensorflows_own_writer() {
-        // tensorboard 2.21.0, RecordWriter: the bytes of Event(wall_time=1.5, step=300, summary=[loss: 0.25])
+        // tensorboard 2.21.0, RecordWriter: the bytes of Event(wall_time=1.5, step=300,
+        // summary=[loss: 0.25])
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events");
         let mut file = EventFile::create(&path).unwrap();

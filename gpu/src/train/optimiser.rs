@@ -22,7 +22,8 @@ pub struct AdamWConfig {
     pub eps: f64,
     /// Weight decay, on matrices only (not on biases and LayerNorms).
     pub weight_decay: f64,
-    /// Whether the decay is part of the gradient, `g + wd·θ`, as in Adam; else it is decoupled from it, as in AdamW.
+    /// Whether the decay is part of the gradient, `g + wd·θ`, as in Adam; else it is decoupled from
+    /// it, as in AdamW.
     #[serde(default)]
     pub coupled: bool,
 }
@@ -183,7 +184,8 @@ mod tests {
         assert_eq!(global_norm(&Gradients::new()).unwrap(), 0.0);
     }
 
-    /// Three steps of `torch.optim.Adam` and `AdamW` (torch 2.15.0, f64): lr 0.01, betas (0.9, 0.98), eps 1e-6, weight_decay 0.1.
+    /// Three steps of `torch.optim.Adam` and `AdamW` (torch 2.15.0, f64): lr 0.01, betas (0.9,
+    /// 0.98), eps 1e-6, weight_decay 0.1.
     #[test]
     fn three_steps_are_those_of_torch_with_either_decay() {
         let gradients = [
@@ -212,7 +214,8 @@ mod tests {
             ),
         ];
         for (coupled, expected) in expected {
-            // clipping by a half of doubled gradients is no clipping, and must leave the decay alone
+            // clipping by a half of doubled gradients is no clipping, and must leave the decay
+            // alone
             for (factor, scale) in [(1.0, 1.0), (2.0, 0.5)] {
                 let mut p = Parameter::new("w", matrix([0.5, -1.25, 2.0, 0.125]), true);
                 let mut adam = AdamW::new(AdamWConfig {

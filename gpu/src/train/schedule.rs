@@ -1,4 +1,5 @@
-//! Learning-rate schedules, as transformers' `get_*_schedule_with_warmup` and fairseq's polynomial decay.
+//! Learning-rate schedules, as transformers' `get_*_schedule_with_warmup` and fairseq's polynomial
+//! decay.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,8 @@ pub enum Schedule {
     Constant,
     /// Half a cosine to 0.
     Cosine,
-    /// `(1 − end)(1 − x)^power + end` for the share x of the decay that is done, and `end` after it.
+    /// `(1 − end)(1 − x)^power + end` for the share x of the decay that is done, and `end` after
+    /// it.
     Polynomial {
         /// The power; 1 is a straight line.
         power: f64,
@@ -49,8 +51,8 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    /// `get_polynomial_decay_schedule_with_warmup(optimizer, 10, 100, lr_end=2e-5, power=2.0)` of transformers 5.23.0 on a learning rate
-    /// of 2e-4, divided by it.
+    /// `get_polynomial_decay_schedule_with_warmup(optimizer, 10, 100, lr_end=2e-5, power=2.0)` of
+    /// transformers 5.23.0 on a learning rate of 2e-4, divided by it.
     #[test]
     fn the_polynomial_is_that_of_transformers() {
         let schedule = Schedule::Polynomial {

@@ -1,4 +1,5 @@
-//! The training loop: a run is one directory, and a run that was stopped at any moment goes on where its checkpoint stands.
+//! The training loop: a run is one directory, and a run that was stopped at any moment goes on
+//! where its checkpoint stands.
 
 use super::checkpoint::{self, Progress};
 use super::events::EventFile;
@@ -97,14 +98,16 @@ pub trait Data {
     fn epoch(&self, epoch: usize) -> Vec<Batch>;
     /// Validation batches.
     fn validation(&self) -> &[Batch];
-    /// The task's own figure on the validation part, higher is better: what the best adapter is chosen by. `None`: by the loss.
+    /// The task's own figure on the validation part, higher is better: what the best adapter is
+    /// chosen by. `None`: by the loss.
     ///
     /// # Errors
     /// Rows that do not fit the model.
     fn score(&self, _model: &Model) -> Result<Option<f64>> {
         Ok(None)
     }
-    /// How far the model has moved from the frozen one, where somebody wants to know; goes into `metrics.jsonl` and nowhere else.
+    /// How far the model has moved from the frozen one, where somebody wants to know; goes into
+    /// `metrics.jsonl` and nowhere else.
     ///
     /// # Errors
     /// Rows that do not fit the model.
@@ -192,7 +195,8 @@ struct Line {
     seconds: f64,
 }
 
-/// `metrics.jsonl`, cut back to the checkpoint when a run goes on, and the same numbers for TensorBoard.
+/// `metrics.jsonl`, cut back to the checkpoint when a run goes on, and the same numbers for
+/// TensorBoard.
 struct Log(Option<Files>);
 
 struct Files {
@@ -204,7 +208,8 @@ struct Files {
 }
 
 impl Log {
-    /// `resumed` is the step of the checkpoint that the run goes on from; without one nothing that stands there counts.
+    /// `resumed` is the step of the checkpoint that the run goes on from; without one nothing that
+    /// stands there counts.
     fn open(dir: Option<&Path>, resumed: Option<usize>) -> Result<Self> {
         let Some(dir) = dir else {
             return Ok(Self(None));
@@ -304,11 +309,13 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// Trains the model's trainable tensors. With a directory, writes `metrics.jsonl`, `checkpoint/`, `best/` and `adapter/` there
-/// and goes on from a checkpoint found there; without one, only the model changes.
+/// Trains the model's trainable tensors. With a directory, writes `metrics.jsonl`, `checkpoint/`,
+/// `best/` and `adapter/` there and goes on from a checkpoint found there; without one, only the
+/// model changes.
 ///
 /// # Errors
-/// A loss that is not finite (the last checkpoint is kept), data that do not fit, files that cannot be written.
+/// A loss that is not finite (the last checkpoint is kept), data that do not fit, files that cannot
+/// be written.
 pub fn train(
     model: &mut Model,
     data: &dyn Data,

@@ -1,7 +1,7 @@
 //! An adapter: its configuration, its tensors by their file names, and its parts by layer.
 //!
-//! The parts are made from the tensors each time they are asked for, so that the map of tensors stays the only truth: a
-//! test may perturb one value in it and run the model again.
+//! The parts are made from the tensors each time they are asked for, so that the map of tensors
+//! stays the only truth: a test may perturb one value in it and run the model again.
 
 use crate::adapter::BottleneckAdapter;
 use crate::bottleneck::Bottleneck;
@@ -34,7 +34,8 @@ impl<T: Real> Adapter<T> {
     /// Reads `adapter_config.json` and `adapter_model.safetensors`.
     ///
     /// # Errors
-    /// When a file is missing or broken, or a tensor is missing, left over, misshapen or not finite.
+    /// When a file is missing or broken, or a tensor is missing, left over, misshapen or not
+    /// finite.
     pub fn load(dir: &Path, backbone: &impl Backbone) -> Result<Self, Error> {
         let config = AdapterConfig::read(&dir.join("adapter_config.json"))?;
         let path = dir.join("adapter_model.safetensors");
@@ -83,7 +84,8 @@ impl<T: Real> Adapter<T> {
         })
     }
 
-    /// The trained task embeddings, `[number of special tokens, d]`; no rows when the adapter has none.
+    /// The trained task embeddings, `[number of special tokens, d]`; no rows when the adapter has
+    /// none.
     #[must_use]
     pub fn added(&self) -> Array2<T> {
         let stored = self.layout.added.and_then(|name| self.tensors.get(name));
@@ -105,7 +107,8 @@ impl<T: Real> Adapter<T> {
         }
     }
 
-    /// The backbone's own tensors that this adapter brings along (`bitfit`, `full`, the classifier).
+    /// The backbone's own tensors that this adapter brings along (`bitfit`, `full`, the
+    /// classifier).
     #[must_use]
     pub fn replacements(&self) -> TensorMap<T> {
         let own = self.tensors.iter();

@@ -1,7 +1,8 @@
 //! `adapter_config.json`: which parts an adapter attaches, and where.
 //!
-//! Every method of the paper is a combination of four parts: one in attention (`inducer`, `prefix` or `adapter`), LoRA on
-//! projections, an adapter beside the FFN, and the backbone's own biases (`bitfit`) or all of it (`full`).
+//! Every method of the paper is a combination of four parts: one in attention (`inducer`, `prefix`
+//! or `adapter`), LoRA on projections, an adapter beside the FFN, and the backbone's own biases
+//! (`bitfit`) or all of it (`full`).
 //!
 //! Departure from the written format: none. An unknown field is an error.
 

@@ -1,6 +1,7 @@
 //! A Hugging Face directory: `config.json` and `model.safetensors`, or its shards and their index.
 //!
-//! Checked by `files_sharded_and_single_backbones_are_the_same_model` and the error tests in `tests/files.rs`.
+//! Checked by `files_sharded_and_single_backbones_are_the_same_model` and the error tests in
+//! `tests/files.rs`.
 
 use crate::error::Error;
 use crate::files::tensors::{TensorMap, read_tensors};
@@ -13,7 +14,8 @@ use std::path::Path;
 /// Reads a JSON file.
 ///
 /// # Errors
-/// When it cannot be read or is not what `C` asks for; the error names the file, line, column and field.
+/// When it cannot be read or is not what `C` asks for; the error names the file, line, column and
+/// field.
 pub fn read_json<C: DeserializeOwned>(path: &Path) -> Result<C, Error> {
     let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
         path: path.to_owned(),
@@ -30,11 +32,12 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// The tensors of a directory, from `model.safetensors` or from the shards that `model.safetensors.index.json` lists, and
-/// the name of the file that they are reported under.
+/// The tensors of a directory, from `model.safetensors` or from the shards that
+/// `model.safetensors.index.json` lists, and the name of the file that they are reported under.
 ///
 /// # Errors
-/// When a file is missing or broken, when a shard lacks a tensor that the index places in it, or has one more.
+/// When a file is missing or broken, when a shard lacks a tensor that the index places in it, or
+/// has one more.
 pub fn read_backbone_tensors<T: Real>(
     dir: &Path,
     skip: impl Fn(&str) -> bool,

@@ -1,6 +1,7 @@
 //! Which tensors of which shapes an adapter has on a backbone: formats by name, before any data.
 //!
-//! The parameter counts of the paper's Tables 1, 3 and 5 are sums of these shapes: `counts_every_row_comes_out`.
+//! The parameter counts of the paper's Tables 1, 3 and 5 are sums of these shapes:
+//! `counts_every_row_comes_out`.
 
 use crate::files::adapter_config::{AdapterConfig, AttentionConfig, FfnConfig};
 use std::collections::BTreeMap;
@@ -56,7 +57,8 @@ impl Layout {
         self.ffn.replace("{i}", &i.to_string())
     }
 
-    /// Every tensor that an adapter of this configuration has (the optional task embeddings excepted).
+    /// Every tensor that an adapter of this configuration has (the optional task embeddings
+    /// excepted).
     #[must_use]
     pub fn adapter_shapes(&self, config: &AdapterConfig) -> Shapes {
         let mut shapes = self.classifier.clone();
@@ -79,7 +81,8 @@ impl Layout {
         shapes
     }
 
-    /// The number of values in an adapter of this configuration: the tables' "trainable" (or "store", for a prefix).
+    /// The number of values in an adapter of this configuration: the tables' "trainable" (or
+    /// "store", for a prefix).
     #[must_use]
     pub fn adapter_size(&self, config: &AdapterConfig) -> usize {
         let shapes = self.adapter_shapes(config);

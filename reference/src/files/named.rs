@@ -1,4 +1,5 @@
-//! Tensors that are taken out by name and shape, so that nothing is missing, misshapen or left over.
+//! Tensors that are taken out by name and shape, so that nothing is missing, misshapen or left
+//! over.
 
 use crate::attention::Linear;
 use crate::error::Error;
@@ -95,7 +96,8 @@ impl<T: Field> Named<T> {
         })
     }
 
-    /// `name.weight` `[out, in]` and `name.bias`: PyTorch's Linear, transposed on the way to `[in, out]`.
+    /// `name.weight` `[out, in]` and `name.bias`: PyTorch's Linear, transposed on the way to
+    /// `[in, out]`.
     ///
     /// # Errors
     /// As [`take`](Self::take).

@@ -5,9 +5,11 @@
 //! header: {"name": {"dtype": "F32", "shape": [..], "data_offsets": [begin, end]}, …, "__metadata__": {..}}
 //! ```
 //!
-//! The header's `data_offsets` count from the first byte after the header. Values are row-major and little-endian.
+//! The header's `data_offsets` count from the first byte after the header. Values are row-major and
+//! little-endian.
 //!
-//! Checked by `files_every_dtype_reads_as_its_value`, `files_a_truncated_or_corrupt_file_is_an_error_at_every_length`.
+//! Checked by `files_every_dtype_reads_as_its_value`,
+//! `files_a_truncated_or_corrupt_file_is_an_error_at_every_length`.
 
 use crate::error::Error;
 use crate::scalar::Real;
@@ -33,8 +35,8 @@ struct Entry {
 /// Tensors whose name `skip` accepts are not read (integer mask buffers, say).
 ///
 /// # Errors
-/// When the file cannot be read, is cut short, contradicts itself, holds another dtype or a value that is not finite. The
-/// error names the file and the tensor.
+/// When the file cannot be read, is cut short, contradicts itself, holds another dtype or a value
+/// that is not finite. The error names the file and the tensor.
 pub fn read_tensors<T: Real>(
     path: &Path,
     skip: impl Fn(&str) -> bool,

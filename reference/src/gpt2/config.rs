@@ -1,4 +1,5 @@
-//! GPT-2's `config.json`: the fields that change the function, and an error for those that are not supported.
+//! GPT-2's `config.json`: the fields that change the function, and an error for those that are not
+//! supported.
 
 use crate::error::Error;
 use crate::files::backbone::read_json;

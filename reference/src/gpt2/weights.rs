@@ -42,7 +42,8 @@ pub struct Block<T> {
     pub proj: Linear<T>,
 }
 
-/// `h.{i}.attn.bias` and `h.{i}.attn.masked_bias`: the causal mask, stored by older versions of Hugging Face's software.
+/// `h.{i}.attn.bias` and `h.{i}.attn.masked_bias`: the causal mask, stored by older versions of
+/// Hugging Face's software.
 fn is_mask_buffer(name: &str) -> bool {
     name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")
 }
@@ -56,8 +57,8 @@ impl<T: Real> Gpt2<T> {
     /// Reads a Hugging Face directory.
     ///
     /// # Errors
-    /// When a file is missing or broken, the configuration unsupported, or a tensor missing, left over, misshapen or not
-    /// finite. The error names the file and the tensor or field.
+    /// When a file is missing or broken, the configuration unsupported, or a tensor missing, left
+    /// over, misshapen or not finite. The error names the file and the tensor or field.
     pub fn load(dir: &Path) -> Result<Self, Error> {
         let config = Gpt2Config::read(&dir.join("config.json"))?;
         let (origin, tensors) = read_backbone_tensors(dir, is_mask_buffer)?;

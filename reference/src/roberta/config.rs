@@ -1,4 +1,5 @@
-//! RoBERTa's `config.json`: the fields that change the function, and an error for those that are not supported.
+//! RoBERTa's `config.json`: the fields that change the function, and an error for those that are
+//! not supported.
 
 use crate::error::Error;
 use crate::files::backbone::read_json;

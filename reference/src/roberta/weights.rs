@@ -72,8 +72,8 @@ impl<T: Real> Roberta<T> {
     /// Reads a Hugging Face directory; without `classifier.*` the head is absent.
     ///
     /// # Errors
-    /// When a file is missing or broken, the configuration unsupported, or a tensor missing, left over, misshapen or not
-    /// finite. The error names the file and the tensor or field.
+    /// When a file is missing or broken, the configuration unsupported, or a tensor missing, left
+    /// over, misshapen or not finite. The error names the file and the tensor or field.
     pub fn load(dir: &Path) -> Result<Self, Error> {
         let config = RobertaConfig::read(&dir.join("config.json"))?;
         let (origin, tensors) = read_backbone_tensors(dir, is_unused)?;

@@ -1,8 +1,9 @@
 //! Double-double numbers: an unevaluated sum of two `f64`, about 31 digits.
 //!
-//! An identity that holds here to 28 digits holds because of its algebra; one that agrees to 15 digits in `f64` may still
-//! be a coincidence of rounding. Sums and products follow Dekker and Knuth (error-free transformations), the functions use
-//! argument reduction and series, each to at least 28 digits: `double_double_functions_match_28_known_digits`.
+//! An identity that holds here to 28 digits holds because of its algebra; one that agrees to 15
+//! digits in `f64` may still be a coincidence of rounding. Sums and products follow Dekker and
+//! Knuth (error-free transformations), the functions use argument reduction and series, each to at
+//! least 28 digits: `double_double_functions_match_28_known_digits`.
 
 use super::{Field, Real};
 use ndarray::ScalarOperand;
@@ -76,7 +77,8 @@ impl DoubleDouble {
         }
     }
 
-    /// e^x − 1 for |x| ≤ 0.4: Taylor's series of x/64, then six times e^{2y} − 1 = (e^y − 1)(e^y − 1 + 2).
+    /// e^x − 1 for |x| ≤ 0.4: Taylor's series of x/64, then six times e^{2y} − 1 = (e^y − 1)(e^y −
+    /// 1 + 2).
     fn exp_minus_one_near_zero(self) -> Self {
         let x = self.scaled(-6);
         let mut term = x;
@@ -188,7 +190,8 @@ impl Real for DoubleDouble {
     fn to_f64(self) -> f64 {
         self.hi
     }
-    /// x = k ln 2 + r, e^x = 2^k e^r. k ln 2 is subtracted in three parts, so that r is good to its own last digit however large x is.
+    /// x = k ln 2 + r, e^x = 2^k e^r. k ln 2 is subtracted in three parts, so that r is good to its
+    /// own last digit however large x is.
     fn exp(self) -> Self {
         if self.hi > 709.7 || self.hi.is_nan() {
             return Self::from_f64(self.hi.exp());
@@ -240,7 +243,8 @@ impl Real for DoubleDouble {
         }
     }
     fn unit_roundoff() -> f64 {
-        // 2^-104: the bound of the sloppiest operation above, division, with a bit to spare. exp and ln are good to 8 of it, tanh to 16
+        // 2^-104: the bound of the sloppiest operation above, division, with a bit to spare. exp
+        // and ln are good to 8 of it, tanh to 16
         // (`double_double_functions_are_good_to_a_few_roundings`).
         4.93e-32
     }

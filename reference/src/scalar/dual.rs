@@ -1,7 +1,8 @@
 //! Dual numbers a + b ε, ε² = 0: exact directional derivatives.
 //!
-//! The reference evaluated at `x + ε t` gives `f(x) + ε ∂_t f(x)`: the derivative of the formula as written, with no step
-//! size. It is the judge of an engine's gradients; central differences are the third witness.
+//! The reference evaluated at `x + ε t` gives `f(x) + ε ∂_t f(x)`: the derivative of the formula as
+//! written, with no step size. It is the judge of an engine's gradients; central differences are
+//! the third witness.
 
 use super::{Field, Real};
 use ndarray::ScalarOperand;

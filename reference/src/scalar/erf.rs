@@ -4,17 +4,19 @@
 //! erf(x) = (2/√π) · exp(−x²) · Σ_{k≥0} 2^k x^{2k+1} / (1·3·5 ⋯ (2k+1))
 //! ```
 //!
-//! All terms have the sign of x, so nothing cancels; the number of terms grows with x². Beyond |x| = 9 the value is ±1 to
-//! 36 digits, more than any scalar here holds.
+//! All terms have the sign of x, so nothing cancels; the number of terms grows with x². Beyond |x|
+//! = 9 the value is ±1 to 36 digits, more than any scalar here holds.
 //!
-//! Checked by `double_double_functions_match_28_known_digits` and, against the integral, by `erf_is_the_integral_of_its_density`.
+//! Checked by `double_double_functions_match_28_known_digits` and, against the integral, by
+//! `erf_is_the_integral_of_its_density`.
 
 use super::Real;
 
 /// erf(x) by the series above.
 ///
 /// # Numerics
-/// Relative error of a few units: the sum has positive terms only, the factor exp(−x²) contributes x² units.
+/// Relative error of a few units: the sum has positive terms only, the factor exp(−x²) contributes
+/// x² units.
 ///
 /// ```
 /// use inducer_reference::scalar::erf::erf_by_series;
@@ -36,7 +38,8 @@ pub fn erf_by_series<T: Real>(x: T) -> T {
     let mut term = x;
     let mut sum = x;
     let mut odd = one;
-    // A term is below 10⁻⁴ u of the sum before the loop ends, and at most 9² · 4 + 60 terms are needed at |x| = 9.
+    // A term is below 10⁻⁴ u of the sum before the loop ends, and at most 9² · 4 + 60 terms are
+    // needed at |x| = 9.
     for _ in 0..400 {
         odd = odd + two;
         term = term * twice_square / odd;

@@ -1,8 +1,9 @@
 //! The prime field of 2^61 − 1: arithmetic without rounding.
 //!
-//! An identity between rational functions of degree at most D that is *false* holds at a random point of this field with
-//! probability at most D / (2^61 − 1) (Schwartz–Zippel). So a few random draws prove an algebraic identity with a stated
-//! chance of error, no tolerance, and for every positive kernel at once.
+//! An identity between rational functions of degree at most D that is *false* holds at a random
+//! point of this field with probability at most D / (2^61 − 1) (Schwartz–Zippel). So a few random
+//! draws prove an algebraic identity with a stated chance of error, no tolerance, and for every
+//! positive kernel at once.
 
 use super::Field;
 use ndarray::ScalarOperand;
@@ -95,7 +96,8 @@ impl Mul for Prime {
 
 impl Div for Prime {
     type Output = Self;
-    /// The product with the inverse. A zero divisor gives zero; no estimator of this crate divides by one.
+    /// The product with the inverse. A zero divisor gives zero; no estimator of this crate divides
+    /// by one.
     #[allow(clippy::suspicious_arithmetic_impl)] // in a finite field division is this product
     fn div(self, other: Self) -> Self {
         self * other.inverse()

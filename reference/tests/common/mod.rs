@@ -1,4 +1,5 @@
-//! What the tests share: seeded random arrays, random models and adapters, and tolerances with a derivation.
+//! What the tests share: seeded random arrays, random models and adapters, and tolerances with a
+//! derivation.
 
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -46,16 +47,19 @@ pub fn magnitude<T: Real, D: Dimension>(a: &ndarray::Array<T, D>) -> f64 {
     a.iter().fold(0.0, |most, x| most.max(x.to_f64().abs()))
 }
 
-/// A rounding bound: unit round-off × number of roundings on the longest path × the greatest magnitude on it.
+/// A rounding bound: unit round-off × number of roundings on the longest path × the greatest
+/// magnitude on it.
 ///
-/// Each of `operations` roundings perturbs an intermediate of size at most `magnitude` by u · magnitude, and every later
-/// operation of the checked formulas (sums, convex combinations, products with factors already in `magnitude`) passes a
-/// perturbation on without enlarging it. Higher-order terms are below 1 % for operations · u < 0.01.
+/// Each of `operations` roundings perturbs an intermediate of size at most `magnitude` by u ·
+/// magnitude, and every later operation of the checked formulas (sums, convex combinations,
+/// products with factors already in `magnitude`) passes a perturbation on without enlarging it.
+/// Higher-order terms are below 1 % for operations · u < 0.01.
 pub fn bound<T: Real>(operations: usize, magnitude: f64) -> f64 {
     1.01 * T::unit_roundoff() * operations as f64 * magnitude
 }
 
-/// Random backbone tensors of a size that keeps activations near 1, layer-norm weights near 1, no bias zero.
+/// Random backbone tensors of a size that keeps activations near 1, layer-norm weights near 1, no
+/// bias zero.
 pub fn random_backbone<T: Real>(config: &Gpt2Config, seed: u64) -> Gpt2<T> {
     let mut rng = generator(seed);
     let mut tensors = TensorMap::new();

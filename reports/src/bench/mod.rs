@@ -1,7 +1,8 @@
 //! Timing: one training step, or greedy decoding, on a backbone with random weights.
 //!
-//! The work is that of a PyTorch script which users can run beside it (`reports/checks/bench_peers.py`): the same presets, the same
-//! rule for lengths and labels, the same keys in the JSON line.
+//! The work is that of a PyTorch script which users can run beside it
+//! (`reports/checks/bench_peers.py`): the same presets, the same rule for lengths and labels, the
+//! same keys in the JSON line.
 
 pub mod decode;
 pub mod train;
@@ -51,7 +52,8 @@ impl Preset {
     }
 }
 
-/// The method with the paper's sizes on every preset; a prefix without its reparametrisation, as the other side trains it.
+/// The method with the paper's sizes on every preset; a prefix without its reparametrisation, as
+/// the other side trains it.
 pub fn method(method: Method) -> AdapterConfig {
     let mut config = method.paper();
     if let Some(Attention::Prefix {
@@ -101,7 +103,8 @@ pub fn least(times: &[f64]) -> f64 {
     times.iter().copied().fold(f64::INFINITY, f64::min)
 }
 
-/// Largest resident set of this process so far in MiB (Linux's `VmHWM`); none where the system does not say.
+/// Largest resident set of this process so far in MiB (Linux's `VmHWM`); none where the system does
+/// not say.
 pub fn peak_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;

@@ -1,14 +1,16 @@
-//! What a training step must compute, counted in multiplications and additions of its matrix products.
+//! What a training step must compute, counted in multiplications and additions of its matrix
+//! products.
 
 use inducer_gpu::config::{Attention, Ffn};
 use inducer_gpu::{AdapterConfig, Gpt2Config};
 
 /// Floating-point operations of one training step's matrix products, each useful one counted once:
-/// forward pass, gradients of activations down to the lowest trainable tensor, gradients of trained weights, recomputed scores
-/// not counted.
+/// forward pass, gradients of activations down to the lowest trainable tensor, gradients of trained
+/// weights, recomputed scores not counted.
 ///
-/// Per layer and token a backbone has `2 · (3d² + d² + 8d²)` forward and as many for the activations' gradients; causal attention over a row of n tokens
-/// `2 · 2 · d · n(n+1)/2` forward and twice that backward; the head `2 V d` for each labelled position, twice.
+/// Per layer and token a backbone has `2 · (3d² + d² + 8d²)` forward and as many for the
+/// activations' gradients; causal attention over a row of n tokens `2 · 2 · d · n(n+1)/2` forward
+/// and twice that backward; the head `2 V d` for each labelled position, twice.
 pub fn flops(
     config: &Gpt2Config,
     method: &AdapterConfig,
@@ -21,7 +23,8 @@ pub fn flops(
     let weights = (4.0 * d * d + 2.0 * d * config.inner() as f64) * layers;
     let pairs: f64 = lengths.iter().map(|n| (n * (n + 1) / 2) as f64).sum();
     let mut total = 0.0;
-    // forward and activations' gradients; the lowest layer's projection needs no gradient of its input when nothing below is trained
+    // forward and activations' gradients; the lowest layer's projection needs no gradient of its
+    // input when nothing below is trained
     let below = if method.full { 0.0 } else { 3.0 * d * d };
     total += 2.0 * tokens * (2.0 * weights - below);
     if method.full {
@@ -54,7 +57,8 @@ pub fn flops(
     total
 }
 
-/// Rate of this machine's own f32 matrix product, `[512, 768] × [768, 3072]`, in operations a second: the best of `repeats`.
+/// Rate of this machine's own f32 matrix product, `[512, 768] × [768, 3072]`, in operations a
+/// second: the best of `repeats`.
 pub fn product_rate(repeats: usize) -> f64 {
     use inducer_gpu::ops::raw::{Mat, MatMut, Threads, gemm};
     let (m, k, n) = (512, 768, 3072);
@@ -89,7 +93,8 @@ mod tests {
 
     #[test]
     fn operations_of_one_token_on_the_tiny_preset_by_hand() {
-        // d 128, 4 layers, inner 512: weights 4 · (4 · 128² + 2 · 128 · 512) = 786,432; one token, one pair, one label
+        // d 128, 4 layers, inner 512: weights 4 · (4 · 128² + 2 · 128 · 512) = 786,432; one token,
+        // one pair, one label
         let c = Preset::Tiny.config();
         let backbone =
             2.0 * (2.0 * 786_432.0 - 3.0 * 16_384.0) + 12.0 * 128.0 * 4.0 + 4.0 * 4096.0 * 128.0;

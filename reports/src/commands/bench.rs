@@ -64,7 +64,8 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     }
     if let (Some(rate), Some(share)) = (report.product_gflops, report.share) {
         println!(
-            "arithmetic      {:>10.1} GFLOP a step: {:.0} % of the {rate:.0} GFLOP/s of this machine's own matrix product",
+            "arithmetic      {:>10.1} GFLOP a step: {:.0} % of the {rate:.0} GFLOP/s of this \
+             machine's own matrix product",
             report.step_gflop,
             100.0 * share
         );

@@ -93,7 +93,8 @@ impl File {
         Ok(file)
     }
 
-    /// Rows without padding. Positions count from the first real token, as Hugging Face does under a mask.
+    /// Rows without padding. Positions count from the first real token, as Hugging Face does under
+    /// a mask.
     fn rows(&self, path: &Path) -> Result<Vec<Row>> {
         let width = self.input_ids[0].len();
         let mut rows = Vec::new();
@@ -112,7 +113,8 @@ impl File {
                 to = m.iter().rposition(|x| *x == 1).map_or(width, |p| p + 1);
                 ensure!(
                     m[from..to].iter().all(|x| *x == 1),
-                    "{at}: field `attention_mask`: row {i}: expected padding at the ends only, found a hole"
+                    "{at}: field `attention_mask`: row {i}: expected padding at the ends only, \
+                     found a hole"
                 );
             }
             rows.push(Row {
@@ -282,7 +284,8 @@ fn class_ids(labels: &[Vec<i64>], count: usize, path: &Path) -> Result<Vec<u32>>
 fn independent<T: reference::Real>(args: &ForwardArgs, rows: &[Row]) -> Result<(Computed, usize)> {
     ensure!(
         !args.gradients,
-        "--gradients: the reference computes values only; use --engine gpu (the verification compares its gradients with differences of the reference)"
+        "--gradients: the reference computes values only; use --engine gpu (the verification \
+         compares its gradients with differences of the reference)"
     );
     if model_type(&args.backbone)? == "roberta" {
         return independent_classes::<T>(args, rows);
@@ -324,7 +327,8 @@ fn independent<T: reference::Real>(args: &ForwardArgs, rows: &[Row]) -> Result<(
     ))
 }
 
-/// The classes that the adapter's own head tells apart, which a backbone without a head is loaded for.
+/// The classes that the adapter's own head tells apart, which a backbone without a head is loaded
+/// for.
 fn head_classes(args: &ForwardArgs) -> Result<Option<usize>> {
     let found = args.adapter.as_deref().map(saved::classes).transpose()?;
     Ok(found.flatten())

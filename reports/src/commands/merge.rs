@@ -1,4 +1,5 @@
-//! `inducer merge`: folds LoRA and tuned backbone tensors into a backbone that `transformers` loads.
+//! `inducer merge`: folds LoRA and tuned backbone tensors into a backbone that `transformers`
+//! loads.
 
 use crate::cli::MergeArgs;
 use crate::run;
@@ -64,7 +65,8 @@ pub fn run(args: &MergeArgs) -> Result<()> {
     Ok(())
 }
 
-/// The backbone's own `config.json` with the new vocabulary's size, or the head and its number of classes: whatever else it says still holds.
+/// The backbone's own `config.json` with the new vocabulary's size, or the head and its number of
+/// classes: whatever else it says still holds.
 fn configuration(from: &Path, to: &Path, config: &BackboneConfig) -> Result<()> {
     let read =
         |dir: &Path| -> Result<serde_json::Value> { run::read_json(&dir.join("config.json")) };

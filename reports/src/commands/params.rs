@@ -1,4 +1,5 @@
-//! `inducer params`: the parameter counts of the paper's tables, computed from the model definitions.
+//! `inducer params`: the parameter counts of the paper's tables, computed from the model
+//! definitions.
 
 use crate::cli::ParamsArgs;
 use anyhow::Result;
@@ -20,7 +21,8 @@ pub struct Row {
     pub stored_percent: f64,
     /// Trained share of the backbone in per cent.
     pub trained_percent: f64,
-    /// The paper's printed percentage (training, for a prefix also storing), where its row is this one.
+    /// The paper's printed percentage (training, for a prefix also storing), where its row is this
+    /// one.
     pub paper: Option<&'static str>,
 }
 
@@ -83,7 +85,8 @@ fn row(
     }
 }
 
-/// The table of a backbone. The special tokens' rows, or the classification head, are trained with every method and not counted.
+/// The table of a backbone. The special tokens' rows, or the classification head, are trained with
+/// every method and not counted.
 pub fn table(backbone: &BackboneConfig) -> Vec<Row> {
     let methods = Method::ALL.iter().filter(|m| **m != Method::None);
     methods

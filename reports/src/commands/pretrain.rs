@@ -1,7 +1,9 @@
-//! `inducer pretrain`: a byte-level BPE and a small GPT-2 or RoBERTa from plain text, as a Hugging Face directory.
+//! `inducer pretrain`: a byte-level BPE and a small GPT-2 or RoBERTa from plain text, as a Hugging
+//! Face directory.
 //!
-//! GPT-2 predicts the next token. RoBERTa predicts masked ones: of each row, drawn anew in every epoch, 15 % of the tokens are asked for; 80 % of those
-//! are replaced by `<mask>`, 10 % by a random token, 10 % stay.
+//! GPT-2 predicts the next token. RoBERTa predicts masked ones: of each row, drawn anew in every
+//! epoch, 15 % of the tokens are asked for; 80 % of those are replaced by `<mask>`, 10 % by a
+//! random token, 10 % stay.
 
 use crate::cli::PretrainArgs;
 use crate::{compute, progress};
@@ -276,8 +278,11 @@ pub fn pretrain(
         .map(|p| p.tensor.elem_count())
         .sum();
     let card = format!(
-        "---\nlibrary_name: transformers\npipeline_tag: {pipeline}\n---\n# A small {kind}\n\nMade by `inducer pretrain` (version {}): {} layers, hidden {}, {} heads, {} positions, byte-level BPE of {} tokens ({special}), {parameters} parameters.\n\
-         {} tokens seen in {} steps; validation loss {:.3} nats a token on {} held-out rows of {} tokens.\n",
+        "---\nlibrary_name: transformers\npipeline_tag: {pipeline}\n---\n# A small {kind}\n\nMade \
+         by `inducer pretrain` (version {}): {} layers, hidden {}, {} heads, {} positions, \
+         byte-level BPE of {} tokens ({special}), {parameters} parameters.\n\
+         {} tokens seen in {} steps; validation loss {:.3} nats a token on {} held-out rows of {} \
+         tokens.\n",
         env!("CARGO_PKG_VERSION"),
         config.layers,
         config.hidden,

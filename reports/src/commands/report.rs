@@ -1,6 +1,7 @@
 //! `inducer report`: the ablation study, run by run, and its report.
 //!
-//! A study is a list of independent runs, each a directory under `OUT/runs`. Runs that are done are read, runs that were stopped go on.
+//! A study is a list of independent runs, each a directory under `OUT/runs`. Runs that are done are
+//! read, runs that were stopped go on.
 
 use crate::cli::ReportArgs;
 use crate::plan::{Part, Plan, Planned, plan};

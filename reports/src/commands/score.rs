@@ -63,7 +63,8 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
     Ok(())
 }
 
-/// Lines of a file; the last may lack its end. A carriage return before a line's end is none of its text.
+/// Lines of a file; the last may lack its end. A carriage return before a line's end is none of its
+/// text.
 fn lines(path: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
@@ -130,7 +131,8 @@ impl<C: Copy + Default + AddAssign, S: Serialize, F: Fn(&C) -> S> Metric<C, S, F
         if let Some(other) = &self.other {
             let tests = self.compare(other, args)?;
             found.line += &format!(
-                "\nother system {:.4}; p {:.4} by paired bootstrap, {:.4} by approximate randomisation ({} draws)",
+                "\nother system {:.4}; p {:.4} by paired bootstrap, {:.4} by approximate \
+                 randomisation ({} draws)",
                 tests.other, tests.bootstrap.p, tests.randomisation.p, args.draws
             );
             found.json["comparison"] = serde_json::to_value(tests)?;
@@ -193,8 +195,15 @@ fn ter(args: &ScoreArgs, texts: &Texts) -> Result<Found> {
     metric.found(args, |t| {
         let c = &t.counts;
         format!(
-            "TER = {:.5} ({} edits: {} insertions, {} deletions, {} substitutions, {} shifts; {:.1} words)",
-            t.score, t.edits, c.insertions, c.deletions, c.substitutions, c.shifts, c.reference_length
+            "TER = {:.5} ({} edits: {} insertions, {} deletions, {} substitutions, {} shifts; \
+             {:.1} words)",
+            t.score,
+            t.edits,
+            c.insertions,
+            c.deletions,
+            c.substitutions,
+            c.shifts,
+            c.reference_length
         )
     })
 }

@@ -35,7 +35,8 @@ pub fn method(name: &str, backbone: &BackboneConfig) -> Result<(String, AdapterC
     )
 }
 
-/// The learning rate of a method where none is given: section 6's, but fine-tuning's small one only for GPT-2's own sizes.
+/// The learning rate of a method where none is given: section 6's, but fine-tuning's small one only
+/// for GPT-2's own sizes.
 pub fn learning_rate(method: &str, backbone: &BackboneConfig) -> f64 {
     let large = backbone.describe().hidden() >= 768;
     match (backbone, Method::named(method)) {
@@ -135,7 +136,8 @@ pub fn prepare(
     Ok((prepared, config))
 }
 
-/// Loads the data of `--data`; says on standard error how its parts came about and what was left out.
+/// Loads the data of `--data`; says on standard error how its parts came about and what was left
+/// out.
 ///
 /// # Errors
 /// Files that are missing or broken; with `--skip-malformed`, files that cannot be read on.

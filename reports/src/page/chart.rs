@@ -1,4 +1,5 @@
-//! A chart of lines: one a method, the mean over seeds and the band between the lowest and the highest.
+//! A chart of lines: one a method, the mean over seeds and the band between the lowest and the
+//! highest.
 
 use super::intervals::Width;
 use super::palette;
@@ -20,7 +21,8 @@ pub struct Line {
 pub type Series = Vec<(f64, f64)>;
 
 impl Line {
-    /// The line of several runs: at each place the mean over the runs that have a value there; none without two places.
+    /// The line of several runs: at each place the mean over the runs that have a value there; none
+    /// without two places.
     pub fn of(method: &str, title: &str, runs: &[Series]) -> Option<Self> {
         let mut places: Vec<f64> = runs.iter().flatten().map(|p| p.0).collect();
         places.sort_by(f64::total_cmp);
@@ -66,7 +68,9 @@ pub struct Chart {
 const BANDS: usize = 4;
 
 /// What lines and bands are.
-pub const KEY: &str = "Line: mean over seeds. Band, where there are at most four lines: from the lowest to the highest seed. Every line ends in its name; dashes and signs tell lines apart without colour.";
+pub const KEY: &str = "Line: mean over seeds. Band, where there are at most four lines: from the \
+ lowest to the highest seed. Every line ends in its name; dashes and signs tell lines apart \
+ without colour.";
 
 /// The smallest value that a logarithmic axis shows; what is below lies on it.
 const FLOOR: f64 = 1e-4;
@@ -221,7 +225,8 @@ impl Chart {
     }
 }
 
-/// Places at least `gap` apart, in order, none below `bottom` where there is room, near the wanted ones.
+/// Places at least `gap` apart, in order, none below `bottom` where there is room, near the wanted
+/// ones.
 fn apart(wanted: &[f64], gap: f64, bottom: f64) -> Vec<f64> {
     let mut places = wanted.to_vec();
     for i in 1..places.len() {

@@ -20,7 +20,9 @@ pub fn sentence(study: &Study) -> String {
         n => format!("{n} FAILED"),
     };
     format!(
-        "Of {} claims about the paper, {passed} passed on every engine or on those that could be run here, {failures}, {not_run} were not run; {} random cases in all, every claim with a negative control that has to fail. From {}.",
+        "Of {} claims about the paper, {passed} passed on every engine or on those that could be \
+         run here, {failures}, {not_run} were not run; {} random cases in all, every claim with a \
+         negative control that has to fail. From {}.",
         ledger.claims.len(),
         count(cases as u64),
         ledger.command

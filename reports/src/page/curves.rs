@@ -6,7 +6,10 @@ use super::words::{fixed, list};
 use crate::study::{Row, Run, Study};
 
 /// What drift is.
-pub const DRIFT_KEY: &str = "Mean KL(frozen ‖ tuned) of the next token (of the class) on the same validation rows, in nats, on a logarithmic axis; smaller values lie on its lowest line. Step 0 is what attaching the method does before any training: near nothing where the start stays close to the frozen model, a jump under Gating, whose start takes (1 − λ) off every head.";
+pub const DRIFT_KEY: &str = "Mean KL(frozen ‖ tuned) of the next token (of the class) on the same \
+ validation rows, in nats, on a logarithmic axis; smaller values lie on its lowest line. Step 0 is \
+ what attaching the method does before any training: near nothing where the start stays close to \
+ the frozen model, a jump under Gating, whose start takes (1 − λ) off every head.";
 
 /// The picture in both widths; empty when no method has a curve.
 pub fn draw(study: &Study) -> String {

@@ -256,19 +256,37 @@ fn provenance() -> Provenance {
     Provenance {
         version: "0.1.0".into(),
         command: "inducer report --data webnlg --backbone wiki-192".into(),
-        rerun: "cargo run --release -- report --data webnlg --backbone wiki-192 --seeds 1,2,3".into(),
+        rerun: "cargo run --release -- report --data webnlg --backbone wiki-192 --seeds 1,2,3"
+            .into(),
         started: "2026-11-23T01:17:12Z".into(),
         finished: "2026-11-23T01:58:40Z".into(),
         device: "CPU".into(),
         threads: 2,
-        settings: Settings { steps: 320, batch_size: 8, warmup: 50, label_smoothing: 0.1, dropout: 0.1, seeds: vec![1, 2, 3], max_new_tokens: 40 },
+        settings: Settings {
+            steps: 320,
+            batch_size: 8,
+            warmup: 50,
+            label_smoothing: 0.1,
+            dropout: 0.1,
+            seeds: vec![1, 2, 3],
+            max_new_tokens: 40,
+        },
         data: DataSource {
             name: "WebNLG 2017".into(),
             origin: "webnlg".into(),
             fingerprint: "3f1c2a".repeat(10) + "beef",
-            train: PartCount { entries: 6935, texts: 18_025 },
-            dev: PartCount { entries: 150, texts: 400 },
-            test: PartCount { entries: 1862, texts: 4928 },
+            train: PartCount {
+                entries: 6935,
+                texts: 18_025,
+            },
+            dev: PartCount {
+                entries: 150,
+                texts: 400,
+            },
+            test: PartCount {
+                entries: 1862,
+                texts: 4928,
+            },
             test_seen: 971,
             test_unseen: 891,
             skipped: 6,
@@ -284,8 +302,12 @@ fn provenance() -> Provenance {
             fingerprint: "9ab0d4".repeat(10) + "cafe",
         },
         comparable: vec![
-            "The data are the paper's WebNLG files, and BLEU is computed as its scorer does.".into(),
-            "The backbone has 2.7 M parameters instead of GPT-2 small's 124 M and saw 320 steps instead of 10 epochs: levels are not comparable, only the order of the methods is.".into(),
+            "The data are the paper's WebNLG files, and BLEU is computed as its scorer does."
+                .into(),
+            "The backbone has 2.7 M parameters instead of GPT-2 small's 124 M and saw 320 steps \
+             instead of 10 epochs: levels are not comparable, only the order of the methods \
+             is."
+            .into(),
         ],
     }
 }

@@ -1,4 +1,5 @@
-//! λ and μ by layer: for each method a small picture, for each layer a histogram and the quantiles below it.
+//! λ and μ by layer: for each method a small picture, for each layer a histogram and the quantiles
+//! below it.
 
 use super::palette;
 use super::svg::{Anchor, Scale, Svg};
@@ -6,7 +7,10 @@ use super::words::{self, fixed};
 use crate::study::{LayerGates, Row, Study};
 
 /// What the signs mean.
-pub const KEY: &str = "One panel a method, one strip a layer (the first on top), from 0 to 1. Bars: share of queries and heads. Below them: 5 to 95 % thin, 25 to 75 % thick, the median as a gap (a stroke where the box is narrow). λ is the weight of the inducer's own token, μ that of all prefix tokens together.";
+pub const KEY: &str = "One panel a method, one strip a layer (the first on top), from 0 to 1. \
+ Bars: share of queries and heads. Below them: 5 to 95 % thin, 25 to 75 % thick, the median as a \
+ gap (a stroke where the box is narrow). λ is the weight of the inducer's own token, μ that of all \
+ prefix tokens together.";
 
 const WIDTH: f64 = 230.0;
 const LEFT: f64 = 30.0;

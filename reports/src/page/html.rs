@@ -1,4 +1,5 @@
-//! The report as one HTML file: no script, no font, no request; readable on a phone, on paper, and by ear.
+//! The report as one HTML file: no script, no font, no request; readable on a phone, on paper, and
+//! by ear.
 
 use super::table::Table;
 use super::words::{count, html};
@@ -46,7 +47,10 @@ pub fn render(study: &Study) -> String {
 /// A whole document of one body.
 fn document(title: &str, body: &str) -> String {
     format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>\n{}{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n",
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta \
+         name=\"viewport\" content=\"width=device-width, \
+         initial-scale=1\">\n<title>{}</title>\n<link rel=\"icon\" \
+         href=\"data:,\">\n<style>\n{}{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n",
         html(title),
         palette::css()
     )
@@ -94,7 +98,10 @@ fn head(study: &Study) -> String {
         .map(|(id, name)| format!("<li><a href=\"#{id}\">{name}</a></li>"))
         .collect();
     format!(
-        "<a class=\"skip\" href=\"#main\">Skip to the results</a>\n<header>\n<p class=\"kind\">Ablation report</p>\n<h1>{}</h1>\n<p class=\"what\">{}</p>\n<nav aria-label=\"Contents\"><ul>{links}</ul></nav>\n</header>\n<main id=\"main\" tabindex=\"-1\">\n",
+        "<a class=\"skip\" href=\"#main\">Skip to the results</a>\n<header>\n<p \
+         class=\"kind\">Ablation report</p>\n<h1>{}</h1>\n<p class=\"what\">{}</p>\n<nav \
+         aria-label=\"Contents\"><ul>{links}</ul></nav>\n</header>\n<main id=\"main\" \
+         tabindex=\"-1\">\n",
         html(&title(study)),
         html(&what(study))
     )
@@ -102,7 +109,8 @@ fn head(study: &Study) -> String {
 
 fn section(id: &str, heading: &str, body: &str) -> String {
     format!(
-        "<section id=\"{id}\" aria-labelledby=\"{id}-h\">\n<h2 id=\"{id}-h\">{}</h2>\n{body}</section>\n",
+        "<section id=\"{id}\" aria-labelledby=\"{id}-h\">\n<h2 \
+         id=\"{id}-h\">{}</h2>\n{body}</section>\n",
         html(heading)
     )
 }
@@ -171,7 +179,8 @@ fn ladder(study: &Study) -> String {
     section("ladder", "The ladder, and what each part is worth", &body)
 }
 
-/// Where score and mechanism go with the length of the input: the study's own inputs, and long ones.
+/// Where score and mechanism go with the length of the input: the study's own inputs, and long
+/// ones.
 fn lengths_section(study: &Study) -> String {
     let mut body = String::new();
     for (number, (heading, lengths)) in [3, 4].into_iter().zip(lengths::parts(study)) {
@@ -276,7 +285,8 @@ fn samples_section(study: &Study) -> String {
 
 fn record_section(study: &Study) -> String {
     let mut body = format!(
-        "<h3>Run it again</h3>\n<pre tabindex=\"0\" role=\"group\" aria-label=\"Command\"><code>{}</code></pre>\n",
+        "<h3>Run it again</h3>\n<pre tabindex=\"0\" role=\"group\" \
+         aria-label=\"Command\"><code>{}</code></pre>\n",
         html(&study.provenance.rerun)
     );
     body += &record::sources(study).html();
@@ -291,7 +301,9 @@ fn record_section(study: &Study) -> String {
 
 fn foot(study: &Study) -> String {
     format!(
-        "</main>\n<footer><p>inducer {}. The same numbers are in <code>report.md</code> and <code>report.json</code>. Method: Chen et al., <cite>Inducer-tuning: Connecting Prefix-tuning and Adapter-tuning</cite>, EMNLP 2022.</p></footer>\n",
+        "</main>\n<footer><p>inducer {}. The same numbers are in <code>report.md</code> and \
+         <code>report.json</code>. Method: Chen et al., <cite>Inducer-tuning: Connecting \
+         Prefix-tuning and Adapter-tuning</cite>, EMNLP 2022.</p></footer>\n",
         html(&study.provenance.version)
     )
 }

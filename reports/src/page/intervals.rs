@@ -1,4 +1,5 @@
-//! Dots, means and intervals on one axis, one line a method: the ladder, and what each ablation costs.
+//! Dots, means and intervals on one axis, one line a method: the ladder, and what each ablation
+//! costs.
 
 use super::palette;
 use super::svg::{Anchor, SHAPES, Scale, Shape, Svg, hull};
@@ -273,7 +274,10 @@ impl Plot {
 }
 
 /// What the signs of [`ladder`] mean.
-pub const LADDER_KEY: &str = "Small dots: one run each. Large sign: their mean. Line: 95 % interval of the mean (Student's t); an arrow where it goes on beyond the picture.";
+pub const LADDER_KEY: &str = "Small dots: one run each. Large sign: their mean. Line: 95 % \
+ interval of the mean (Student's t); an arrow where it goes on beyond the picture.";
 
 /// What the signs of [`costs`] mean.
-pub const COSTS_KEY: &str = "Left of zero the change is worse than Inducer-tuning. Small dots: one seed each. Large sign: their mean. Line: 95 % interval. Open diamond below: the paper's difference, on GPT-2 small and WebNLG.";
+pub const COSTS_KEY: &str = "Left of zero the change is worse than Inducer-tuning. Small dots: one \
+ seed each. Large sign: their mean. Line: 95 % interval. Open diamond below: the paper's \
+ difference, on GPT-2 small and WebNLG.";

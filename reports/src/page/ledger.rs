@@ -1,4 +1,5 @@
-//! The claims ledger as one HTML file: what is claimed, what came out on every engine, with which bound and control.
+//! The claims ledger as one HTML file: what is claimed, what came out on every engine, with which
+//! bound and control.
 
 use super::palette;
 use super::table::{Column, Table};
@@ -17,13 +18,17 @@ const GROUPS: [(Kind, &str, &str, &str); 6] = [
         Kind::Exact,
         "exact",
         "Proved",
-        "Both sides evaluated over the prime field of 2^61 − 1 at random points, or counted in integers. A false identity of degree D passes k independent draws with probability at most (D/p)^k. The same identities are then measured in floating point.",
+        "Both sides evaluated over the prime field of 2^61 − 1 at random points, or counted in \
+         integers. A false identity of degree D passes k independent draws with probability at \
+         most (D/p)^k. The same identities are then measured in floating point.",
     ),
     (
         Kind::Digits,
         "digits",
         "To 28 digits and more",
-        "These need exp, tanh or √, so they are checked in double-double arithmetic, where a number has 31 digits and an identity must hold to all but those that its own roundings cost, and in f64 and f32.",
+        "These need exp, tanh or √, so they are checked in double-double arithmetic, where a \
+         number has 31 digits and an identity must hold to all but those that its own roundings \
+         cost, and in f64 and f32.",
     ),
     (
         Kind::Float,
@@ -35,13 +40,16 @@ const GROUPS: [(Kind, &str, &str, &str); 6] = [
         Kind::Engines,
         "engines",
         "Reference and engine",
-        "Whole models with a method attached, by two implementations that share no code. “cpu tensors” is the engine in double precision without its CPU kernels: on the operations that a GPU runs.",
+        "Whole models with a method attached, by two implementations that share no code. “cpu \
+         tensors” is the engine in double precision without its CPU kernels: on the operations \
+         that a GPU runs.",
     ),
     (
         Kind::Gradients,
         "gradients",
         "Gradients",
-        "The engine's backward pass against reverse mode, dual numbers and central differences over the reference.",
+        "The engine's backward pass against reverse mode, dual numbers and central differences \
+         over the reference.",
     ),
     (
         Kind::Empirical,
@@ -122,7 +130,16 @@ pub fn render(report: &Report, ledger: &Ledger) -> String {
         .collect();
     let outcome = section("outcome", "What came out", &outcome(report));
     format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Inducer-tuning, claim by claim</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>\n{}{STYLE}{OWN}</style>\n</head>\n<body>\n<a class=\"skip\" href=\"#main\">Skip to what came out</a>\n<header>\n<p class=\"kind\">Claims ledger</p>\n<h1>Inducer-tuning, claim by claim</h1>\n<p class=\"what\">{}</p>\n<nav aria-label=\"Contents\"><ul>{links}</ul></nav>\n</header>\n<main id=\"main\" tabindex=\"-1\">\n{outcome}{sections}</main>\n<footer><p>inducer {}. The same numbers: <code>inducer verify --json</code>. Claims in words: <code>verify/claims.toml</code>.</p></footer>\n</body>\n</html>\n",
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta \
+         name=\"viewport\" content=\"width=device-width, \
+         initial-scale=1\">\n<title>Inducer-tuning, claim by claim</title>\n<link rel=\"icon\" \
+         href=\"data:,\">\n<style>\n{}{STYLE}{OWN}</style>\n</head>\n<body>\n<a class=\"skip\" \
+         href=\"#main\">Skip to what came out</a>\n<header>\n<p class=\"kind\">Claims \
+         ledger</p>\n<h1>Inducer-tuning, claim by claim</h1>\n<p class=\"what\">{}</p>\n<nav \
+         aria-label=\"Contents\"><ul>{links}</ul></nav>\n</header>\n<main id=\"main\" \
+         tabindex=\"-1\">\n{outcome}{sections}</main>\n<footer><p>inducer {}. The same numbers: \
+         <code>inducer verify --json</code>. Claims in words: \
+         <code>verify/claims.toml</code>.</p></footer>\n</body>\n</html>\n",
         palette::css(),
         html(&what(report, &entries)),
         html(report.version),
@@ -142,7 +159,8 @@ fn what(report: &Report, entries: &[Entry<'_>]) -> String {
 
 fn section(id: &str, heading: &str, body: &str) -> String {
     format!(
-        "<section id=\"{id}\" aria-labelledby=\"{id}-h\">\n<h2 id=\"{id}-h\">{}</h2>\n{body}</section>\n",
+        "<section id=\"{id}\" aria-labelledby=\"{id}-h\">\n<h2 \
+         id=\"{id}-h\">{}</h2>\n{body}</section>\n",
         html(heading)
     )
 }
@@ -179,12 +197,17 @@ fn outcome(report: &Report) -> String {
     let lead = match (failed, passed) {
         (0, 0) => "Nothing was checked.".to_owned(),
         (0, _) => format!(
-            "{passed} checks hold, and the negative control of each was caught; {missing} rows were not run."
+            "{passed} checks hold, and the negative control of each was caught; {missing} rows \
+             were not run."
         ),
         _ => format!("{failed} checks FAILED, {passed} hold, {missing} rows were not run."),
     };
     let mut body = format!("<p class=\"lead\">{}</p>\n", html(&lead));
-    body += "<p>A check compares two sides, number by number. Its bound is the unit round-off times what the formula’s own derivatives say about how rounding reaches each number, or, for an inequality, the margin that the row states. The negative control is the same check with one term changed: where it passes, the check is worth nothing and the row fails. A row that was not run never counts as passed.</p>\n";
+    body += "<p>A check compares two sides, number by number. Its bound is the unit round-off \
+     times what the formula’s own derivatives say about how rounding reaches each number, or, for \
+     an inequality, the margin that the row states. The negative control is the same check with \
+     one term changed: where it passes, the check is worth nothing and the row fails. A row that \
+     was not run never counts as passed.</p>\n";
     for (verdict, caption) in [(Verdict::Failed, "Failed"), (Verdict::NotRun, "Not run")] {
         if report.count(verdict) > 0 {
             body += &together(report, verdict, caption).html();
@@ -199,7 +222,13 @@ fn group(heading: &str, what: &str, entries: &[&Entry<'_>]) -> String {
     let lines: String = entries.iter().map(|entry| line(entry)).collect();
     let details: String = entries.iter().map(|entry| details(entry)).collect();
     format!(
-        "<p>{}</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{label}\"><table><caption>{label}</caption>\n<thead><tr><th scope=\"col\" class=\"w\">Claim</th><th scope=\"col\" class=\"w\">Statement</th><th scope=\"col\">Verdict</th><th scope=\"col\">Worst error</th><th scope=\"col\">Its bound</th><th scope=\"col\">Control’s error</th></tr></thead>\n<tbody>\n{lines}</tbody></table></div>\n<h3>Each of them</h3>\n{details}",
+        "<p>{}</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" \
+         aria-label=\"{label}\"><table><caption>{label}</caption>\n<thead><tr><th scope=\"col\" \
+         class=\"w\">Claim</th><th scope=\"col\" class=\"w\">Statement</th><th \
+         scope=\"col\">Verdict</th><th scope=\"col\">Worst error</th><th scope=\"col\">Its \
+         bound</th><th scope=\"col\">Control’s \
+         error</th></tr></thead>\n<tbody>\n{lines}</tbody></table></div>\n<h3>Each of \
+         them</h3>\n{details}",
         html(what)
     )
 }
@@ -213,7 +242,8 @@ fn line(entry: &Entry<'_>) -> String {
         _ => format!("<strong>{verdict}</strong>"),
     };
     format!(
-        "<tr><th scope=\"row\" class=\"w\"><a href=\"#{id}\">{id}</a></th><td class=\"w says\">{}</td><td>{verdict}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+        "<tr><th scope=\"row\" class=\"w\"><a href=\"#{id}\">{id}</a></th><td class=\"w \
+         says\">{}</td><td>{verdict}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
         html(&entry.claim.statement),
         number(worst.map(|w| w.error)),
         number(worst.map(|w| w.bound)),
@@ -244,7 +274,8 @@ fn details(entry: &Entry<'_>) -> String {
         false => String::new(),
     };
     format!(
-        "<details><summary>{}: {}</summary>\n<p id=\"{}\">{}</p>\n<p><code>{}</code></p>\n<dl>{pairs}</dl>\n{table}</details>\n",
+        "<details><summary>{}: {}</summary>\n<p \
+         id=\"{}\">{}</p>\n<p><code>{}</code></p>\n<dl>{pairs}</dl>\n{table}</details>\n",
         html(&claim.id),
         html(&entry.verdict()),
         html(&claim.id),

@@ -8,7 +8,9 @@ use crate::stats::{Summary, paired};
 use crate::study::{LengthBin, Row, Study};
 
 /// What a bin is.
-pub const KEY: &str = "Test inputs in quartiles of their length in tokens, each at the middle of its span. Line: mean over seeds; band, where there are at most four lines: from the lowest to the highest seed.";
+pub const KEY: &str = "Test inputs in quartiles of their length in tokens, each at the middle of \
+ its span. Line: mean over seeds; band, where there are at most four lines: from the lowest to the \
+ highest seed.";
 
 /// The methods that the paper's claim is about.
 const SIDES: [&str; 2] = ["prefix", "inducer"];
@@ -140,7 +142,8 @@ impl Lengths<'_> {
         table
     }
 
-    /// Gate, distance and unreached queries by length, a row for each method that has a gate and each bin.
+    /// Gate, distance and unreached queries by length, a row for each method that has a gate and
+    /// each bin.
     pub fn mechanism(&self, caption: &str) -> Table {
         let columns = vec![
             Column::words("Method"),
@@ -169,7 +172,8 @@ impl Lengths<'_> {
         table
     }
 
-    /// What the study says about the paper's claim that a fixed prefix loses more as inputs grow. None when either side was not measured.
+    /// What the study says about the paper's claim that a fixed prefix loses more as inputs grow.
+    /// None when either side was not measured.
     pub fn sentence(&self) -> Option<String> {
         let [prefix, inducer] = SIDES.map(|m| self.row(m));
         let (prefix, inducer) = (prefix?, inducer?);
@@ -209,12 +213,14 @@ impl Lengths<'_> {
         };
         let kept = match (kept(prefix), kept(inducer)) {
             (Some(p), Some(i)) => format!(
-                " Of its score on the shortest inputs prefix-tuning keeps {p} % on the longest, inducer-tuning {i} %."
+                " Of its score on the shortest inputs prefix-tuning keeps {p} % on the longest, \
+                 inducer-tuning {i} %."
             ),
             _ => String::new(),
         };
         Some(format!(
-            "Inducer-tuning less prefix-tuning: {} {unit} on the shortest inputs ({}), {} on the longest ({}); from one to the other {}{range}: {verdict}.{kept}",
+            "Inducer-tuning less prefix-tuning: {} {unit} on the shortest inputs ({}), {} on the \
+             longest ({}); from one to the other {}{range}: {verdict}.{kept}",
             signed(mean(&short), 2),
             at(0),
             signed(mean(&long), 2),
@@ -241,7 +247,8 @@ impl Lengths<'_> {
                 s.map_or(NOTHING.into(), |s| fixed(s.mean, 1))
             };
             parts.push(format!(
-                "{}: {symbol} < 0.01 at {} % of the queries in the shortest inputs and {} % in the longest",
+                "{}: {symbol} < 0.01 at {} % of the queries in the shortest inputs and {} % in the \
+                 longest",
                 row.title,
                 at(0),
                 at(last)

@@ -7,10 +7,16 @@ use crate::stats::Summary;
 use crate::study::{LayerGates, PositionGates, Row, Study};
 
 /// What the chart by position shows.
-pub const POSITION_KEY: &str = "Mean of λ (inducers) or μ (prefixes) over layers and heads, by position of the query in spans that double: 0 to 7, 8 to 15, 16 to 31 and so on, each at its middle.";
+pub const POSITION_KEY: &str = "Mean of λ (inducers) or μ (prefixes) over layers and heads, by \
+ position of the query in spans that double: 0 to 7, 8 to 15, 16 to 31 and so on, each at its \
+ middle.";
 
 /// What the distances mean.
-pub const DISTANCE_KEY: &str = "Distance: from a query to the nearest key that the method adds, ‖q − k‖ / p^(1/4). exp(⟨q, k⟩/√p) is a Gaussian kernel of bandwidth p^(1/4) in ‖q − k‖, times factors of the two norms alone; at three bandwidths the Gaussian has fallen to one hundredth. Not reached: queries whose added tokens together get less than 0.01 of the weight. Adaptive and Extension put the key on the query, at distance 0.";
+pub const DISTANCE_KEY: &str = "Distance: from a query to the nearest key that the method adds, ‖q \
+ − k‖ / p^(1/4). exp(⟨q, k⟩/√p) is a Gaussian kernel of bandwidth p^(1/4) in ‖q − k‖, times \
+ factors of the two norms alone; at three bandwidths the Gaussian has fallen to one hundredth. Not \
+ reached: queries whose added tokens together get less than 0.01 of the weight. Adaptive and \
+ Extension put the key on the query, at distance 0.";
 
 /// The chart by position in both widths; empty when it was not measured.
 pub fn positions(study: &Study) -> String {

@@ -1,7 +1,8 @@
-//! The report's pages: [`html::render`] and [`markdown::render`], both functions of [`crate::study::Study`] alone.
+//! The report's pages: [`html::render`] and [`markdown::render`], both functions of
+//! [`crate::study::Study`] alone.
 //!
-//! What both say is made once: tables as [`table::Table`], sentences in [`verdict`], numbers in [`words`]; so the pages
-//! cannot disagree.
+//! What both say is made once: tables as [`table::Table`], sentences in [`verdict`], numbers in
+//! [`words`]; so the pages cannot disagree.
 
 pub mod chart;
 pub mod claims;

@@ -1,7 +1,7 @@
 //! Colours for light and dark, and the signs that tell methods apart without them.
 //!
-//! Contrast is WCAG's: (L₁ + 0.05)/(L₂ + 0.05) with L the relative luminance. Text has at least 4.5 on every ground, lines
-//! and dots at least 3 (`every_colour_has_enough_contrast_in_both_schemes`).
+//! Contrast is WCAG's: (L₁ + 0.05)/(L₂ + 0.05) with L the relative luminance. Text has at least 4.5
+//! on every ground, lines and dots at least 3 (`every_colour_has_enough_contrast_in_both_schemes`).
 
 /// A name and its values in the light and the dark scheme.
 pub type Colour = (&'static str, u32, u32);
@@ -90,7 +90,8 @@ pub fn css() -> String {
         .map(|i| format!(".s{i}{{--c:var(--s{i})}}"))
         .collect();
     format!(
-        ":root{{color-scheme:light dark;{}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{}}}}}\n{classes}\n",
+        ":root{{color-scheme:light dark;{}}}\n@media screen and \
+         (prefers-color-scheme:dark){{:root{{{}}}}}\n{classes}\n",
         properties(false),
         properties(true)
     )

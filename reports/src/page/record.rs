@@ -1,4 +1,5 @@
-//! The tables that say how the numbers were made: costs of a run, settings, sources, configurations.
+//! The tables that say how the numbers were made: costs of a run, settings, sources,
+//! configurations.
 
 use super::measure::Measure;
 use super::table::{Cell, Column, Table};
@@ -8,7 +9,10 @@ use crate::study::{Row, Run, Study};
 use serde_json::Value;
 
 /// What time and memory mean.
-pub const EFFORT: &str = "Seconds and tokens a second are of runs that shared the machine with each other. MB at most: the most memory that a run's own threads had allocated at once while training (weights, activations, gradients, moments), counted by the allocator, so that runs in one process do not mix; what the whole process holds is more.";
+pub const EFFORT: &str = "Seconds and tokens a second are of runs that shared the machine with \
+ each other. MB at most: the most memory that a run's own threads had allocated at once while \
+ training (weights, activations, gradients, moments), counted by the allocator, so that runs in \
+ one process do not mix; what the whole process holds is more.";
 
 /// Size, learning rate, time and memory of each method.
 pub fn effort(study: &Study) -> Table {

@@ -1,11 +1,13 @@
-//! Outputs side by side: the triples, what people wrote, and every method's text with the words that no reference has.
+//! Outputs side by side: the triples, what people wrote, and every method's text with the words
+//! that no reference has.
 
 use super::verdict;
 use super::words::{html, markdown, marked};
 use crate::study::{Sample, Study};
 
 /// What the marks mean.
-pub const KEY: &str = "Marked: words that are in no reference of that input (case and punctuation aside). A marked word is not always wrong: people may say a thing in other words.";
+pub const KEY: &str = "Marked: words that are in no reference of that input (case and punctuation \
+ aside). A marked word is not always wrong: people may say a thing in other words.";
 
 /// What an output without words is shown as.
 const EMPTY: &str = "(no text)";
@@ -35,7 +37,8 @@ fn one_html(study: &Study, s: &Sample, number: usize) -> String {
         })
         .collect();
     format!(
-        "<article class=\"sample\"><h3>{}</h3>\n<div class=\"given\"><div><h4>Input</h4><ul class=\"triples\">{}</ul></div>\n<div><h4>References</h4><ol>{}</ol></div></div>\n<h4>Outputs</h4><dl class=\"outputs\">\n{outputs}</dl></article>\n",
+        "<article class=\"sample\"><h3>{}</h3>\n<div class=\"given\"><div><h4>Input</h4><ul \
+         class=\"triples\">{}</ul></div>\n<div><h4>References</h4><ol>{}</ol></div></div>\n<h4>Outputs</h4><dl class=\"outputs\">\n{outputs}</dl></article>\n",
         html(&heading(s, number)),
         items(&s.input),
         items(&s.references)

@@ -57,14 +57,16 @@ impl Svg {
     /// A straight line.
     pub fn line(&mut self, class: &str, [x1, y1]: [f64; 2], [x2, y2]: [f64; 2]) {
         self.body += &format!(
-            "<line class=\"{class}\" x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>\n"
+            "<line class=\"{class}\" x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" \
+             y2=\"{y2:.1}\"/>\n"
         );
     }
 
     /// A rectangle.
     pub fn rect(&mut self, class: &str, [x, y]: [f64; 2], [w, h]: [f64; 2]) {
         self.body += &format!(
-            "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\"/>\n"
+            "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" \
+             height=\"{h:.1}\"/>\n"
         );
     }
 
@@ -87,7 +89,8 @@ impl Svg {
         };
         let text = words::html(text);
         self.body += &format!(
-            "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>\n"
+            "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" \
+             text-anchor=\"{anchor}\">{text}</text>\n"
         );
     }
 
@@ -133,7 +136,9 @@ impl Svg {
         } = self;
         let (title, description) = (words::html(title), words::html(description));
         format!(
-            "<svg class=\"{size}\" viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\" aria-labelledby=\"{id}-t {id}-d\"><title id=\"{id}-t\">{title}</title><desc id=\"{id}-d\">{description}</desc>\n{body}</svg>\n"
+            "<svg class=\"{size}\" viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\" \
+             aria-labelledby=\"{id}-t {id}-d\"><title id=\"{id}-t\">{title}</title><desc \
+             id=\"{id}-d\">{description}</desc>\n{body}</svg>\n"
         )
     }
 }

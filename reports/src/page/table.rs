@@ -84,11 +84,13 @@ impl Table {
         table
     }
 
-    /// HTML, in a group (not a landmark: a report has dozens) that scrolls by itself when the page is narrow.
+    /// HTML, in a group (not a landmark: a report has dozens) that scrolls by itself when the page
+    /// is narrow.
     pub fn html(&self) -> String {
         let caption = words::html(&self.caption);
         let mut out = format!(
-            "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{caption}\"><table><caption>{caption}</caption>\n<thead>"
+            "<div class=\"scroll\" tabindex=\"0\" role=\"group\" \
+             aria-label=\"{caption}\"><table><caption>{caption}</caption>\n<thead>"
         );
         out.push_str(&self.html_head());
         out.push_str("</thead>\n<tbody>\n");

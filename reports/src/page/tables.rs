@@ -9,7 +9,13 @@ use crate::stats::{Summary, excludes_zero};
 use crate::study::{Row, Run, Study};
 
 /// What the marks of [`main`] mean.
-pub const MARKS: &str = "Mean ± sample standard deviation over seeds. Bold: best of its column, the untuned backbone and full fine-tuning aside. † differs from Inducer-tuning over seeds: the 95 % interval of the difference, paired by seed (Student's t), leaves out zero. * differs from it over test inputs: p < 0.05 by approximate randomisation of the outputs of all common seeds; given for the first score of the task. Each test stands for its cell alone, without correction for their number. The validation loss is the lowest of a run, that of the adapter whose outputs are scored. ↓ less is better.";
+pub const MARKS: &str = "Mean ± sample standard deviation over seeds. Bold: best of its column, \
+ the untuned backbone and full fine-tuning aside. † differs from Inducer-tuning over seeds: the 95 \
+ % interval of the difference, paired by seed (Student's t), leaves out zero. * differs from it \
+ over test inputs: p < 0.05 by approximate randomisation of the outputs of all common seeds; given \
+ for the first score of the task. Each test stands for its cell alone, without correction for \
+ their number. The validation loss is the lowest of a run, that of the adapter whose outputs are \
+ scored. ↓ less is better.";
 
 /// The main table, shaped as the paper's Tables 1 and 3.
 pub fn main(study: &Study) -> Table {
@@ -29,7 +35,8 @@ pub fn main(study: &Study) -> Table {
     table
 }
 
-/// Our means and the paper's figures, pair by pair; none where the paper's are not part of this program.
+/// Our means and the paper's figures, pair by pair; none where the paper's are not part of this
+/// program.
 pub fn beside_paper(study: &Study) -> Option<Table> {
     let printed: Vec<Measure> = printed(study);
     let mut columns = vec![Column::words("Method")];

@@ -12,7 +12,9 @@ pub fn measure(study: &Study) -> Measure {
 }
 
 /// How a verdict is reached.
-pub const METHOD: &str = "Differences are taken seed by seed and averaged; their 95 % intervals are Student's t, each for its step alone. A step appears when its interval lies above zero, does not appear when it lies below, and is within the spread over seeds when it holds zero.";
+pub const METHOD: &str = "Differences are taken seed by seed and averaged; their 95 % intervals \
+ are Student's t, each for its step alone. A step appears when its interval lies above zero, does \
+ not appear when it lies below, and is within the spread over seeds when it holds zero.";
 
 /// One step of the paper's order, measured here.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,7 +138,8 @@ fn others_words(study: &Study) -> Option<String> {
     (!rest.is_empty()).then(|| format!("The others, against {whole}: {}.", list(&rest)))
 }
 
-/// The sentences after the lead: the other ablations, the order as a whole, and the two ends of the scale.
+/// The sentences after the lead: the other ablations, the order as a whole, and the two ends of the
+/// scale.
 pub fn summary(study: &Study) -> Vec<String> {
     let mut out: Vec<String> = others_words(study).into_iter().collect();
     out.push(order_words(&steps(study)));
@@ -150,7 +153,8 @@ fn order_words(steps: &[Measured]) -> String {
     let all = steps.len();
     if of(Verdict::Appears) == all {
         return format!(
-            "The paper's order appears here in full: each of its {all} steps has an interval above zero."
+            "The paper's order appears here in full: each of its {all} steps has an interval above \
+             zero."
         );
     }
     let parts: Vec<String> = [

@@ -120,7 +120,8 @@ fn bare(word: &str) -> String {
         .to_lowercase()
 }
 
-/// Splits a text into stretches; `true` for words that are in no reference (case and outer punctuation aside).
+/// Splits a text into stretches; `true` for words that are in no reference (case and outer
+/// punctuation aside).
 pub fn marked(text: &str, references: &[String]) -> Vec<(String, bool)> {
     let known: HashSet<String> = references
         .iter()

@@ -1,10 +1,12 @@
-//! The model card of an adapter, `README.md` beside its two files: what it is, how it was trained, what it scored.
+//! The model card of an adapter, `README.md` beside its two files: what it is, how it was trained,
+//! what it scored.
 
 use super::{RunConfig, RunResult};
 use crate::page::table::Table;
 use inducer_gpu::{Method, Model, shapes};
 
-/// Markdown with the front matter that the Hugging Face hub reads. Both `adapter/` (the last step) and `best/` get it.
+/// Markdown with the front matter that the Hugging Face hub reads. Both `adapter/` (the last step)
+/// and `best/` get it.
 pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
     let backbone = model.backbone.config();
     let (trained, stored, all) = (
@@ -67,10 +69,14 @@ pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
     );
     let json = serde_json::to_string_pretty(&config.adapter).unwrap_or_default();
     format!(
-        "---\nbase_model: {base}\nlibrary_name: inducer\ntags:\n- {}\n- {}\n---\n\n# {title} on {}\n\n\
-An adapter for the frozen backbone `{base}`, of the paper \"Inducer-tuning: Connecting Prefix-tuning and Adapter-tuning\" (EMNLP 2022). \
-`adapter/` holds the last step's tensors, `best/` those of the best validation; the scores are the best's.\n\n\
-- trained parameters: {}\n- stored parameters: {}\n\n```sh\ninducer evaluate --task {} --data DIR --backbone {base} --adapter .\n```\n\n\
+        "---\nbase_model: {base}\nlibrary_name: inducer\ntags:\n- {}\n- {}\n---\n\n# {title} on \
+         {}\n\n\
+An adapter for the frozen backbone `{base}`, of the paper \"Inducer-tuning: Connecting \
+Prefix-tuning and Adapter-tuning\" (EMNLP 2022). \
+`adapter/` holds the last step's tensors, `best/` those of the best validation; the scores are the \
+best's.\n\n\
+- trained parameters: {}\n- stored parameters: {}\n\n```sh\ninducer evaluate --task {} --data DIR \
+--backbone {base} --adapter .\n```\n\n\
 {}{}## Method\n\n```json\n{json}\n```\n",
         config.method,
         config.task,

@@ -1,5 +1,6 @@
-//! The paper's mechanism, measured on the scored inputs: how much weight the added tokens get, how far their keys lie from the queries,
-//! and how both go with position and with the length of the input.
+//! The paper's mechanism, measured on the scored inputs: how much weight the added tokens get, how
+//! far their keys lie from the queries, and how both go with position and with the length of the
+//! input.
 
 use super::prepared::in_batches;
 use super::{Prepared, headline};

@@ -1,7 +1,8 @@
-//! A run: one method, one seed, one directory. It can be stopped at any moment and goes on where it stood.
+//! A run: one method, one seed, one directory. It can be stopped at any moment and goes on where it
+//! stood.
 //!
-//! `run.json` (the resolved configuration), `metrics.jsonl`, `checkpoint/`, `adapter/` (the last), `best/`, `outputs.txt` and, when all is
-//! done, `result.json`.
+//! `run.json` (the resolved configuration), `metrics.jsonl`, `checkpoint/`, `adapter/` (the last),
+//! `best/`, `outputs.txt` and, when all is done, `result.json`.
 
 mod card;
 mod mechanism;
@@ -108,13 +109,15 @@ pub struct RunResult {
     /// Score and gates by length of the input.
     #[serde(default)]
     pub by_length: Vec<LengthBin>,
-    /// Most bytes held at once; none where they were not counted, or the run was stopped in between.
+    /// Most bytes held at once; none where they were not counted, or the run was stopped in
+    /// between.
     #[serde(default)]
     pub peak_bytes: Option<u64>,
 }
 
 impl RunResult {
-    /// Its score in words: `BLEU seen 59.80, unseen –, all 46.10`, `exact match 1.2, F1 3.4`, `accuracy 83.0 % (332 of 400)`.
+    /// Its score in words: `BLEU seen 59.80, unseen –, all 46.10`, `exact match 1.2, F1 3.4`,
+    /// `accuracy 83.0 % (332 of 400)`.
     pub fn words(&self) -> String {
         match (&self.coqa, &self.accuracy) {
             (Some(c), _) => format!(
@@ -157,8 +160,8 @@ pub fn backbone_fingerprint(dir: &Path) -> Result<String> {
     Ok(fingerprint::of_bytes(all.as_bytes()))
 }
 
-/// The dropout rate that a backbone's `config.json` asks for (`resid_pdrop`, RoBERTa's `hidden_dropout_prob`; 0.1 when absent), as in
-/// transformers.
+/// The dropout rate that a backbone's `config.json` asks for (`resid_pdrop`, RoBERTa's
+/// `hidden_dropout_prob`; 0.1 when absent), as in transformers.
 ///
 /// # Errors
 /// A missing or broken file.
@@ -174,13 +177,15 @@ pub fn backbone_dropout(dir: &Path) -> Result<f64> {
         .unwrap_or(0.1);
     ensure!(
         (0.0..1.0).contains(&rate),
-        "{}: field `resid_pdrop` or `hidden_dropout_prob`: expected a number in [0, 1), found {rate}",
+        "{}: field `resid_pdrop` or `hidden_dropout_prob`: expected a number in [0, 1), found \
+         {rate}",
         path.display()
     );
     Ok(rate)
 }
 
-/// A named method for a run: its backbone by name, and LoRA's dropout at the run's rate (one switch for the paper's four places).
+/// A named method for a run: its backbone by name, and LoRA's dropout at the run's rate (one switch
+/// for the paper's four places).
 pub fn resolved(adapter: &AdapterConfig, backbone: &Path, rate: f64) -> AdapterConfig {
     let mut adapter = AdapterConfig {
         base_model_name_or_path: hub::name(backbone),
@@ -210,7 +215,8 @@ impl RunDir {
                 "",
             ) {
                 anyhow::bail!(
-                    "{}: the directory holds another run: field `{field}` differs; give another --out or remove the directory",
+                    "{}: the directory holds another run: field `{field}` differs; give another \
+                     --out or remove the directory",
                     path.display()
                 );
             }
@@ -290,10 +296,12 @@ fn difference(a: &serde_json::Value, b: &serde_json::Value, at: &str) -> Option<
     }
 }
 
-/// The backbone that a task needs: GPT-2 to generate, RoBERTa to classify; a RoBERTa without a head for this task gets one.
+/// The backbone that a task needs: GPT-2 to generate, RoBERTa to classify; a RoBERTa without a head
+/// for this task gets one.
 ///
 /// # Errors
-/// A directory that cannot be read; a backbone of the other kind, or with another number of classes.
+/// A directory that cannot be read; a backbone of the other kind, or with another number of
+/// classes.
 pub fn load(task: Task, dir: &Path, seed: u64, dtype: Precision, device: &Device) -> Result<Model> {
     let count = task.classes().len();
     let classes = (!task.generates()).then_some(count);

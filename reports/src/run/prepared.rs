@@ -34,7 +34,8 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Encodes the data for a backbone directory, or takes the rows of many examples from the cache; `longest` is the longest row that every method of the study takes.
+    /// Encodes the data for a backbone directory, or takes the rows of many examples from the
+    /// cache; `longest` is the longest row that every method of the study takes.
     ///
     /// # Errors
     /// Rows that are too long; a broken tokenizer.
@@ -102,7 +103,8 @@ pub(super) fn in_batches(rows: &[&Encoded]) -> Vec<Batch> {
         .collect()
 }
 
-/// Training batches by length and validation batches; of a classification task accuracy decides which adapter is best.
+/// Training batches by length and validation batches; of a classification task accuracy decides
+/// which adapter is best.
 pub struct TaskData<'a> {
     rows: &'a [Encoded],
     lengths: Vec<usize>,

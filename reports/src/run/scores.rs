@@ -131,7 +131,8 @@ pub fn accuracy(task: Task, names: &[String], examples: &[Example]) -> Result<Ac
     Ok(glue_scores(&predicted, examples)?.overall)
 }
 
-/// The score that stands first for a task, 0 to 100: BLEU on all, CoQA's F1, accuracy. None without examples.
+/// The score that stands first for a task, 0 to 100: BLEU on all, CoQA's F1, accuracy. None without
+/// examples.
 ///
 /// # Errors
 /// An example whose class is not known.

@@ -1,11 +1,14 @@
-//! The teaching page: the paper's kernel view in seven interactive chapters, one file without network.
+//! The teaching page: the paper's kernel view in seven interactive chapters, one file without
+//! network.
 //!
-//! Text is in `html/`, one file a chapter, formulas as LaTeX that [`text`] turns into MathML; the script is in `js/`, the formulas
-//! of all figures in `js/maths.js`. [`figures`] evaluates the same formulas with `inducer-reference` at the starting state of each
-//! figure and at seeded other states, with the rounding bound of each value ([`quantity`]); the page carries them, computes them
-//! again when it opens, and says in a badge how far it is from the reference.
+//! Text is in `html/`, one file a chapter, formulas as LaTeX that [`text`] turns into MathML; the
+//! script is in `js/`, the formulas of all figures in `js/maths.js`. [`figures`] evaluates the same
+//! formulas with `inducer-reference` at the starting state of each figure and at seeded other
+//! states, with the rounding bound of each value ([`quantity`]); the page carries them, computes
+//! them again when it opens, and says in a badge how far it is from the reference.
 //!
-//! Checked in a browser by `tests/teach.rs`, where a formula changed in the script must turn the badge red.
+//! Checked in a browser by `tests/teach.rs`, where a formula changed in the script must turn the
+//! badge red.
 
 pub mod draw;
 pub mod figures;
@@ -63,14 +66,16 @@ const FOOT: &str = include_str!("html/foot.html");
 /// The page.
 ///
 /// # Errors
-/// A formula of the text is no LaTeX, a claim it names is not in the ledger, or the reference cannot evaluate a state.
+/// A formula of the text is no LaTeX, a claim it names is not in the ledger, or the reference
+/// cannot evaluate a state.
 pub fn page() -> Result<String> {
     let ledger = Ledger::read().context("verify/claims.toml")?;
     let mut chapters = String::new();
     for (i, (id, _, text)) in CHAPTERS.iter().enumerate() {
         let body = text::render(text, &ledger).with_context(|| format!("chapter {id}"))?;
         chapters += &format!(
-            "<section id=\"{id}\" class=\"chapter\" aria-labelledby=\"{id}-h\" data-number=\"{}\">\n{body}</section>\n",
+            "<section id=\"{id}\" class=\"chapter\" aria-labelledby=\"{id}-h\" \
+             data-number=\"{}\">\n{body}</section>\n",
             i + 1
         );
     }
@@ -79,7 +84,13 @@ pub fn page() -> Result<String> {
     let foot = FOOT.replace("[[version]]", env!("CARGO_PKG_VERSION"));
     let scripts = SCRIPTS.concat();
     Ok(format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Attention as a kernel estimator: prefixes, inducers, ablations</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>\n{}{STYLE}</style>\n</head>\n<body>\n{head}<main id=\"main\" tabindex=\"-1\">\n{chapters}</main>\n{foot}<script type=\"application/json\" id=\"witnesses\">{data}</script>\n<script>\n(() => {{\n'use strict';\n{scripts}}})();\n</script>\n</body>\n</html>\n",
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta \
+         name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Attention as a \
+         kernel estimator: prefixes, inducers, ablations</title>\n<link rel=\"icon\" \
+         href=\"data:,\">\n<style>\n{}{STYLE}</style>\n</head>\n<body>\n{head}<main id=\"main\" \
+         tabindex=\"-1\">\n{chapters}</main>\n{foot}<script type=\"application/json\" \
+         id=\"witnesses\">{data}</script>\n<script>\n(() => \
+         {{\n'use strict';\n{scripts}}})();\n</script>\n</body>\n</html>\n",
         palette::css()
     ))
 }

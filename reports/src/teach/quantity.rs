@@ -1,8 +1,10 @@
-//! Values of the reference with the rounding bound of each: what the page's own script is held against.
+//! Values of the reference with the rounding bound of each: what the page's own script is held
+//! against.
 //!
-//! A figure's formulas are evaluated twice by `inducer-reference`: in `f64` for the values, and over
-//! [`Traced`] numbers for the bounds, which come from the formula's own derivatives
-//! (see [`inducer_verify::tolerance`]). Reference and script both round to `f64`, so the bound is that of two computations.
+//! A figure's formulas are evaluated twice by `inducer-reference`: in `f64` for the values, and
+//! over [`Traced`] numbers for the bounds, which come from the formula's own derivatives (see
+//! [`inducer_verify::tolerance`]). Reference and script both round to `f64`, so the bound is that
+//! of two computations.
 
 use inducer_reference::Real;
 use inducer_verify::tolerance::Conditioning;

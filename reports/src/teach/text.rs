@@ -1,4 +1,5 @@
-//! The chapters' text: formulas written as LaTeX between dollar signs become MathML, names of claims become their statements.
+//! The chapters' text: formulas written as LaTeX between dollar signs become MathML, names of
+//! claims become their statements.
 
 use crate::page::words::html;
 use anyhow::{Context, Result, anyhow, ensure};
@@ -70,7 +71,9 @@ fn claims(text: &str, ledger: &Ledger) -> Result<String> {
         let rows = after[..end].split_whitespace().map(|id| row(ledger, id));
         let items = rows.collect::<Result<Vec<_>>>()?.into_iter().map(item);
         out.push_str(&format!(
-            "<details class=\"claims\"><summary>Why this is so: claims of the ledger</summary><ul>{}</ul><p><code>inducer verify --claim NAME</code> checks what can be proved, each with a control that must fail.</p></details>",
+            "<details class=\"claims\"><summary>Why this is so: claims of the \
+             ledger</summary><ul>{}</ul><p><code>inducer verify --claim NAME</code> checks what \
+             can be proved, each with a control that must fail.</p></details>",
             items.collect::<String>()
         ));
         rest = &after[end + 2..];

@@ -1,7 +1,9 @@
-//! A headless Chromium for pages made by this crate: opens a file, moves mouse, finger and keys, sees errors and requests.
+//! A headless Chromium for pages made by this crate: opens a file, moves mouse, finger and keys,
+//! sees errors and requests.
 //!
-//! The browser is the system's (or the program named by the variable `CHROMIUM`). Where there is none, [`Page::open`] says "not run".
-//! axe-core, the accessibility checker, is a script named by the variable `AXE_CORE`; without it [`Page::axe`] says "not run".
+//! The browser is the system's (or the program named by the variable `CHROMIUM`). Where there is
+//! none, [`Page::open`] says "not run". axe-core, the accessibility checker, is a script named by
+//! the variable `AXE_CORE`; without it [`Page::axe`] says "not run".
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
@@ -21,7 +23,8 @@ pub struct Page {
 }
 
 impl Page {
-    /// Opens a file in a new browser; `None`, and "not run" on standard error, where there is no Chromium.
+    /// Opens a file in a new browser; `None`, and "not run" on standard error, where there is no
+    /// Chromium.
     pub fn open(file: &Path) -> Option<Self> {
         let Some(mut pipe) = Pipe::start() else {
             eprintln!("not run: no Chromium (set CHROMIUM or install the package `chromium`)");
@@ -65,7 +68,8 @@ impl Page {
         self.pipe.call(Some(&session), method, params)
     }
 
-    /// The value of a JavaScript expression (promises are awaited). Panics with the script's own error.
+    /// The value of a JavaScript expression (promises are awaited). Panics with the script's own
+    /// error.
     pub fn evaluate(&mut self, expression: &str) -> Value {
         let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
         let answer = self.call("Runtime.evaluate", params);
@@ -100,7 +104,8 @@ impl Page {
         }
     }
 
-    /// Sets the width and height of the window in CSS pixels; below 600 pixels of width it is a phone with a touch screen.
+    /// Sets the width and height of the window in CSS pixels; below 600 pixels of width it is a
+    /// phone with a touch screen.
     pub fn viewport(&mut self, width: u32, height: u32) {
         let phone = width < 600;
         let params =
@@ -122,16 +127,19 @@ impl Page {
     /// Waits until two frames have been drawn.
     pub fn settle(&mut self) {
         self.evaluate(
-            "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))",
+            "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => \
+             done(true))))",
         );
     }
 
-    /// Centre of the first element that fits a selector, scrolled into view, in CSS pixels of the window.
+    /// Centre of the first element that fits a selector, scrolled into view, in CSS pixels of the
+    /// window.
     pub fn centre(&mut self, selector: &str) -> (f64, f64) {
         let quoted = json!(selector);
         let at = self.evaluate(&format!(
             "(() => {{ const e = document.querySelector({quoted}); if (!e) return null; \
-             e.scrollIntoView({{block: 'center', behavior: 'instant'}}); const b = e.getBoundingClientRect(); \
+             e.scrollIntoView({{block: 'center', behavior: 'instant'}}); const b = \
+             e.getBoundingClientRect(); \
              return [b.left + b.width / 2, b.top + b.height / 2]; }})()"
         ));
         assert!(!at.is_null(), "no element {selector}");
@@ -207,7 +215,8 @@ impl Page {
         self.settle();
     }
 
-    /// Errors and warnings of the console, uncaught exceptions and failed loads since the page was opened.
+    /// Errors and warnings of the console, uncaught exceptions and failed loads since the page was
+    /// opened.
     pub fn errors(&mut self) -> Vec<String> {
         self.collect();
         self.errors.clone()
@@ -258,8 +267,8 @@ impl Page {
         answer["data"].as_str().unwrap().to_owned()
     }
 
-    /// What axe-core finds against WCAG 2.2 A and AA and its best practices, one line a violation; `None`, and "not run" on
-    /// standard error, without the variable `AXE_CORE`.
+    /// What axe-core finds against WCAG 2.2 A and AA and its best practices, one line a violation;
+    /// `None`, and "not run" on standard error, without the variable `AXE_CORE`.
     pub fn axe(&mut self) -> Option<Vec<String>> {
         let Some(file) = std::env::var_os("AXE_CORE") else {
             eprintln!("not run: accessibility (set AXE_CORE to the file axe.min.js of axe-core)");
@@ -270,7 +279,8 @@ impl Page {
         self.evaluate(&format!("{script};0"));
         let found = self.evaluate(
             "axe.run(document, {resultTypes: ['violations']}).then(result => \
-             result.violations.flatMap(v => v.nodes.map(n => `${v.id}: ${n.html.slice(0, 160)} (${n.failureSummary})`)))",
+             result.violations.flatMap(v => v.nodes.map(n => `${v.id}: ${n.html.slice(0, 160)} \
+             (${n.failureSummary})`)))",
         );
         let lines = found.as_array().unwrap().iter();
         Some(lines.map(|l| l.as_str().unwrap().to_owned()).collect())

@@ -1,7 +1,8 @@
-//! A headless Chromium behind its debugging pipe: JSON messages that end with a zero byte, no socket, no port.
+//! A headless Chromium behind its debugging pipe: JSON messages that end with a zero byte, no
+//! socket, no port.
 //!
-//! The browser reads commands from descriptor 3 and writes answers and events to descriptor 4; a shell puts them on the child's
-//! standard input and output.
+//! The browser reads commands from descriptor 3 and writes answers and events to descriptor 4; a
+//! shell puts them on the child's standard input and output.
 
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -96,7 +97,8 @@ impl Pipe {
         })
     }
 
-    /// Sends a command and waits for its result; events that come in between are kept for [`event`](Self::event).
+    /// Sends a command and waits for its result; events that come in between are kept for
+    /// [`event`](Self::event).
     pub fn call(&mut self, session: Option<&str>, method: &str, params: Value) -> Value {
         self.next += 1;
         let mut message = json!({"id": self.next, "method": method, "params": params});

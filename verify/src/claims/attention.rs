@@ -154,7 +154,8 @@ impl RealIdentity for NadarayaWatson {
     }
 }
 
-/// The same with the kernel's values as free variables: what a query does not see has no part, and the rest is a weighted mean.
+/// The same with the kernel's values as free variables: what a query does not see has no part, and
+/// the rest is a weighted mean.
 struct OfItsRow;
 
 impl FieldIdentity for OfItsRow {

@@ -22,7 +22,8 @@ pub fn claims() -> Vec<Claim> {
     ]
 }
 
-/// λ with padding keys in its denominator is ours times (κ + Σ visible)/(κ + Σ visible + Σ padding).
+/// λ with padding keys in its denominator is ours times (κ + Σ visible)/(κ + Σ visible + Σ
+/// padding).
 struct Padding;
 
 impl FieldIdentity for Padding {
@@ -45,7 +46,8 @@ impl FieldIdentity for Padding {
     }
 }
 
-/// b_2 inside (8), weighted by every head's λ, instead of once: a difference of (Σ_h λ^(h) − 1) b_2.
+/// b_2 inside (8), weighted by every head's λ, instead of once: a difference of (Σ_h λ^(h) − 1)
+/// b_2.
 struct SharedBias;
 
 impl FieldIdentity for SharedBias {
@@ -69,7 +71,8 @@ impl FieldIdentity for SharedBias {
     }
 }
 
-/// RoBERTa without value extension: the term is added to the attention probabilities, so that the output gets λ u V in place of λ u.
+/// RoBERTa without value extension: the term is added to the attention probabilities, so that the
+/// output gets λ u V in place of λ u.
 struct WithoutExtension;
 
 impl FieldIdentity for WithoutExtension {
@@ -93,7 +96,8 @@ impl FieldIdentity for WithoutExtension {
     }
 }
 
-/// LoRA has a bias in NLG and none in NLU, and (10) shows none: the update differs by (α/r) b_lora for every input.
+/// LoRA has a bias in NLG and none in NLU, and (10) shows none: the update differs by (α/r) b_lora
+/// for every input.
 struct LoraBias;
 
 impl FieldIdentity for LoraBias {
@@ -115,7 +119,8 @@ impl FieldIdentity for LoraBias {
     }
 }
 
-/// φ is tanh in MLP_k and MLP_v and ReLU in adapters: with the other φ the output differs by (tanh z − ReLU z) W_2, z = x W_1 + b_1.
+/// φ is tanh in MLP_k and MLP_v and ReLU in adapters: with the other φ the output differs by (tanh
+/// z − ReLU z) W_2, z = x W_1 + b_1.
 struct Activations;
 
 impl RealIdentity for Activations {

@@ -26,7 +26,8 @@ const GENERATION: [(&str, Method, usize); 11] = [
     ("counts-mam-inducer", Method::MamInducer, 2_001_816),
 ];
 
-/// The same on RoBERTa base: claim, r_k, r_v, LoRA's rank, the FFN adapter's, count without the classifier.
+/// The same on RoBERTa base: claim, r_k, r_v, LoRA's rank, the FFN adapter's, count without the
+/// classifier.
 const UNDERSTANDING: [(&str, [usize; 4], usize); 3] = [
     ("counts-nlu-inducer", [6, 4, 0, 0], 609_696),
     ("counts-nlu-inducer-lora", [2, 4, 4, 0], 609_120),
@@ -132,8 +133,9 @@ fn understanding(case: &mut Case, [r_k, r_v, rank, r]: [usize; 4], count: usize)
     Ok(())
 }
 
-/// Every bias of RoBERTa base's encoder, from both crates' shapes: a layer has q, k, v, W^o, the FFN's two and two LayerNorms', the embeddings one. The
-/// paper prints 0.1 % of the 124,645,632 parameters (with pooler).
+/// Every bias of RoBERTa base's encoder, from both crates' shapes: a layer has q, k, v, W^o, the
+/// FFN's two and two LayerNorms', the embeddings one. The paper prints 0.1 % of the 124,645,632
+/// parameters (with pooler).
 fn bitfit(case: &mut Case) -> Result<()> {
     let config = Method::Bitfit.paper();
     let (d, inner) = (768, 3072);
@@ -152,7 +154,8 @@ fn bitfit(case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// Inducers store what they train; a prefix behind its network does not (the control claims that it does).
+/// Inducers store what they train; a prefix behind its network does not (the control claims that it
+/// does).
 fn store_equals_train(case: &mut Case) -> Result<()> {
     let small = Gpt2::small();
     let counts = |method: Method| {

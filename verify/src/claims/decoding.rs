@@ -29,8 +29,8 @@ fn part(row: &TextRow, from: usize, to: usize) -> TextRow {
     }
 }
 
-/// Prompts of different lengths, then one token at a time; rows that have ended leave the cache. In the control the tokens of the
-/// prompt are others.
+/// Prompts of different lengths, then one token at a time; rows that have ended leave the cache. In
+/// the control the tokens of the prompt are others.
 fn decodes(engine: &Candle, case: &mut Case) -> Result<()> {
     let model = ModelCase::random(&mut case.draw)?;
     let expected = engine.compute(&model)?;
@@ -68,7 +68,8 @@ fn decodes(engine: &Candle, case: &mut Case) -> Result<()> {
             {
                 let bound = bounds.logits[*r][[at, c]];
                 let tolerance = Tolerance::rounding(bound.and(bound), engine.roundoff(), 0.0);
-                // a wrong token in the prompt is wrong for its own step too: the control counts from the next step on
+                // a wrong token in the prompt is wrong for its own step too: the control counts
+                // from the next step on
                 if !(first && case.control) {
                     case.close(*found, expected.logits[*r][[at, c]], &tolerance, || {
                         format!("{describe}: row {r}, token {at}, logit {c}")

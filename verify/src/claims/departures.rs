@@ -1,11 +1,13 @@
-//! Where the authors' training departs from the paper's settings, on the engine: clipping within a step, rows padded to the longest.
+//! Where the authors' training departs from the paper's settings, on the engine: clipping within a
+//! step, rows padded to the longest.
 //!
 //! ```text
 //! once a step       c Σ_k g_k,                 c = min(1, C/‖Σ_k g_k‖)
 //! the authors'      Σ_k (Π_{j ≥ k} c_j) g_k,   c_j = min(1, C/‖P_j‖),  P_j = c_{j−1} P_{j−1} + g_j
 //! ```
 //!
-//! The difference is Σ_k (Π_{j ≥ k} c_j − c) g_k: early micro-batches count less, unless no partial sum exceeds C.
+//! The difference is Σ_k (Π_{j ≥ k} c_j − c) g_k: early micro-batches count less, unless no partial
+//! sum exceeds C.
 
 use super::invariance::{both, start};
 use super::models::compare;
@@ -106,7 +108,8 @@ fn expected(gradients: &[TensorMap<f64>], limit: f64, each: bool) -> TensorMap<f
     sum(factor(&partial), &partial, 0.0, &partial)
 }
 
-/// Both ways of clipping give what their formula says; in the control each is held against the other's.
+/// Both ways of clipping give what their formula says; in the control each is held against the
+/// other's.
 fn clipped(engine: &Candle, case: &mut Case) -> Result<()> {
     case.draw.force(Corner::Plain);
     let methods = [Method::Inducer, Method::InducerLora, Method::MamInducer];
@@ -140,7 +143,8 @@ fn clipped(engine: &Candle, case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// Every coordinate within (N/2 + 4 K + 8) u Σ_k |g_k|: K sums and products, and K norms of N squares each.
+/// Every coordinate within (N/2 + 4 K + 8) u Σ_k |g_k|: K sums and products, and K norms of N
+/// squares each.
 fn same(
     case: &mut Case,
     engine: &Candle,
@@ -173,8 +177,8 @@ fn same(
     }
 }
 
-/// Tokens behind a row change none of its outputs, so padding to the longest row of a data set only costs positions: Σ (longest − n)
-/// of them. In the control the padding stands before the text.
+/// Tokens behind a row change none of its outputs, so padding to the longest row of a data set only
+/// costs positions: Σ (longest − n) of them. In the control the padding stands before the text.
 fn padded(engine: &dyn Engine, case: &mut Case) -> Result<()> {
     let model = ModelCase::random(&mut case.draw)?;
     let lengths: Vec<usize> = model.rows.iter().map(|row| row.ids.len()).collect();

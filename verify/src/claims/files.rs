@@ -1,4 +1,5 @@
-//! Files: what the engine writes the reference reads as the same function, and a tensor of another shape is refused by both.
+//! Files: what the engine writes the reference reads as the same function, and a tensor of another
+//! shape is refused by both.
 
 use super::models::compare;
 use crate::claim::{Case, Claim};
@@ -24,7 +25,8 @@ pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     ]
 }
 
-/// A model with something to store. (A prefix behind its network is stored in f32 whatever it was trained in; that is another claim.)
+/// A model with something to store. (A prefix behind its network is stored in f32 whatever it was
+/// trained in; that is another claim.)
 fn given(case: &mut Case) -> Result<ModelCase> {
     let which = method::trained(case.draw.index);
     let backbone = model::backbone(&mut case.draw);
@@ -38,7 +40,8 @@ fn given(case: &mut Case) -> Result<ModelCase> {
     ModelCase::of(&mut case.draw, backbone, config)
 }
 
-/// The reference on what it reads from `dir`, against the engine that wrote it. In the control one tensor is written changed.
+/// The reference on what it reads from `dir`, against the engine that wrote it. In the control one
+/// tensor is written changed.
 fn written(engine: &Candle, case: &mut Case) -> Result<()> {
     let given = given(case)?;
     let dir = tempfile::tempdir()?;
@@ -77,7 +80,8 @@ fn written(engine: &Candle, case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// Twice as many rows in one tensor of the file: both crates refuse it and name it. In the control the tensor is as it was.
+/// Twice as many rows in one tensor of the file: both crates refuse it and name it. In the control
+/// the tensor is as it was.
 fn refused(engine: &Candle, case: &mut Case) -> Result<()> {
     let given = given(case)?;
     let dir = tempfile::tempdir()?;

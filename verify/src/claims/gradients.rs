@@ -1,7 +1,7 @@
 //! Gradients of every trainable tensor: the engine's against the reference's, by three routes.
 //!
-//! Reverse mode over the reference (traced numbers) gives every coordinate; dual numbers give directions, with a rounding bound of
-//! their own; central differences need nothing but the loss.
+//! Reverse mode over the reference (traced numbers) gives every coordinate; dual numbers give
+//! directions, with a rounding bound of their own; central differences need nothing but the loss.
 
 use super::models::sabotage;
 use crate::claim::{Case, Claim};
@@ -34,7 +34,8 @@ pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     ]
 }
 
-/// A model with something to train, and what the reference is given (in the control with one term changed).
+/// A model with something to train, and what the reference is given (in the control with one term
+/// changed).
 fn pair(case: &mut Case) -> Result<(ModelCase, ModelCase)> {
     let which = method::trained(case.draw.index);
     let model = ModelCase::with(&mut case.draw, which)?;
@@ -58,7 +59,8 @@ fn reverse(candle: &Candle, case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// Every coordinate of every tensor, within [`Tolerance::gradient`]; a tensor without a gradient has zeros.
+/// Every coordinate of every tensor, within [`Tolerance::gradient`]; a tensor without a gradient
+/// has zeros.
 pub(crate) fn coordinates(
     case: &mut Case,
     describe: &str,
@@ -118,8 +120,9 @@ fn loss<T: Real>(
     compute_with(model, &adapter)?.loss.ok_or_else(no_label)
 }
 
-/// Directions in sampled tensors: the engine's gradient and the dual numbers' derivative, within the latter's rounding bound and
-/// 2 u G for each coordinate of the direction (see [`gradient_floor`]).
+/// Directions in sampled tensors: the engine's gradient and the dual numbers' derivative, within
+/// the latter's rounding bound and 2 u G for each coordinate of the direction (see
+/// [`gradient_floor`]).
 fn dual(candle: &Candle, case: &mut Case) -> Result<()> {
     let (mut model, mut other) = pair(case)?;
     if case.control && candle.dtype == DType::BF16 {
@@ -147,10 +150,12 @@ fn dual(candle: &Candle, case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// Central differences (L(x + h s) − L(x − h s))/2h: off by h²/6 |L‴| and by the loss's rounding over h.
+/// Central differences (L(x + h s) − L(x − h s))/2h: off by h²/6 |L‴| and by the loss's rounding
+/// over h.
 ///
-/// L‴ comes from thrice nested dual numbers at x; between x − h s and x + h s it is allowed to double. Adapters' hidden units are kept
-/// away from the kink of ReLU, where there is no derivative to compare.
+/// L‴ comes from thrice nested dual numbers at x; between x − h s and x + h s it is allowed to
+/// double. Adapters' hidden units are kept away from the kink of ReLU, where there is no derivative
+/// to compare.
 fn central(case: &mut Case) -> Result<()> {
     let (mut model, mut other) = pair(case)?;
     for one in [&mut model, &mut other] {
@@ -181,8 +186,9 @@ fn central(case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// No trainable tensor is cut off from the loss, but for the one that the loss does not depend on. In the control every branch's last
-/// matrix is zero, as B is at LoRA's start, so that what lies before it gets no gradient from the engine.
+/// No trainable tensor is cut off from the loss, but for the one that the loss does not depend on.
+/// In the control every branch's last matrix is zero, as B is at LoRA's start, so that what lies
+/// before it gets no gradient from the engine.
 fn reaches(engine: &dyn Engine, case: &mut Case) -> Result<()> {
     case.draw.force(Corner::Plain);
     let which = method::trained(case.draw.index);
@@ -190,7 +196,8 @@ fn reaches(engine: &dyn Engine, case: &mut Case) -> Result<()> {
     let config = method::random(&mut case.draw, which);
     let mut model = ModelCase::of(&mut case.draw, backbone, config)?;
     model.label_all(&mut case.draw);
-    // by right there is no gradient where a gate or a tanh is saturated, and where a ReLU is dead for every token
+    // by right there is no gradient where a gate or a tanh is saturated, and where a ReLU is dead
+    // for every token
     model.change("", |x| 0.3 * x);
     model.change("adapter.down.bias", |x| x.abs() + 3.0);
     let expected = gradients(&model)?;
@@ -200,7 +207,8 @@ fn reaches(engine: &dyn Engine, case: &mut Case) -> Result<()> {
             .for_each(|end| model.change(end, |_| 0.0));
     }
     let (_, found) = engine.gradients(&model)?;
-    // softmax is blind to what shifts all scores of a query alike; only a point beside the text is not shifted with them
+    // softmax is blind to what shifts all scores of a query alike; only a point beside the text is
+    // not shifted with them
     let blind = |name: &str| name.ends_with("lora.k.bias") && model.method.attention.is_none();
     reached(
         case,
@@ -213,8 +221,9 @@ fn reaches(engine: &dyn Engine, case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// The gradient of every tensor stands above what rounding leaves of a zero, by the formula and by the engine; by the engine where its
-/// precision can tell, that is where the formula's is four times that at least. A tensor that `blind` names has the gradient 0 in both.
+/// The gradient of every tensor stands above what rounding leaves of a zero, by the formula and by
+/// the engine; by the engine where its precision can tell, that is where the formula's is four
+/// times that at least. A tensor that `blind` names has the gradient 0 in both.
 pub(crate) fn reached(
     case: &mut Case,
     describe: &str,

@@ -157,7 +157,8 @@ impl FieldIdentity for ZeroValue {
     }
 }
 
-/// Kernel values over [own point, text], each row divided by one constant, so that nothing overflows.
+/// Kernel values over [own point, text], each row divided by one constant, so that nothing
+/// overflows.
 fn shifted<T: Real>(
     own: &Array1<T>,
     text: &Array2<T>,

@@ -1,4 +1,5 @@
-//! The inducing points that gave the inducers their name: Nyström's approximation and sparse Gaussian processes.
+//! The inducing points that gave the inducers their name: Nyström's approximation and sparse
+//! Gaussian processes.
 
 use super::inducing_field::{self, Process};
 use crate::claim::{Case, Claim};
@@ -48,8 +49,8 @@ fn condition(matrix: &Array2<f64>) -> Result<f64> {
     Ok(all[0] / all[all.len() - 1].max(f64::MIN_POSITIVE))
 }
 
-/// K − K̂ has no negative eigenvalue; no subset's trace error is below Σ_{j>m} λ_j, and the best one's is at most (m + 1) times that.
-/// In the control K̂ is another matrix of rank m.
+/// K − K̂ has no negative eigenvalue; no subset's trace error is below Σ_{j>m} λ_j, and the best
+/// one's is at most (m + 1) times that. In the control K̂ is another matrix of rank m.
 fn nystrom(case: &mut Case) -> Result<()> {
     let (n, p, m) = (7, 2, case.draw.size(1, 3));
     let points = case.draw.array((n, p), 2.0);
@@ -130,7 +131,8 @@ fn exactly<T: Real>(of: &Process<T>) -> [T; 3] {
     [mean, variance, log_normal(square, determinant, of.y.len())]
 }
 
-/// Mean and variance by the predictive equations, log evidence by its own covariance: the formulas that the reference computes.
+/// Mean and variance by the predictive equations, log evidence by its own covariance: the formulas
+/// that the reference computes.
 fn with_pseudo_inputs<T: Real>(of: &Process<T>) -> [T; 3] {
     let [mean, variance, ..] = of.predictive_equations();
     let [_, _, square, determinant] = of.pseudo_inputs();
@@ -143,7 +145,8 @@ fn titsias<T: Real>(of: &Process<T>) -> T {
     log_normal(square, determinant, of.y.len()) - trace / (of.noise + of.noise)
 }
 
-/// How rounding in solves by elimination reaches these results. (Cholesky's factors are those of elimination, row by row scaled.)
+/// How rounding in solves by elimination reaches these results. (Cholesky's factors are those of
+/// elimination, row by row scaled.)
 fn conditioning<const N: usize>(
     of: impl FnOnce() -> Process<Traced>,
     results: impl FnOnce(&Process<Traced>) -> [Traced; N],
@@ -173,8 +176,8 @@ fn all_close(
     }
 }
 
-/// With the training inputs as inducing inputs both sparse processes are the exact one, which double-double computes by its definition. In
-/// the control one input is left out.
+/// With the training inputs as inducing inputs both sparse processes are the exact one, which
+/// double-double computes by its definition. In the control one input is left out.
 fn exact_limit(case: &mut Case) -> Result<()> {
     let n = case.draw.size(3, 8);
     let gp = process(&mut case.draw, n);
@@ -199,8 +202,9 @@ fn exact_limit(case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// The reference's predictions and evidence with fewer inducing inputs than inputs are those of the process of covariance Q + Λ + σ²I, by
-/// its definition in double-double. In the control Λ is left out of it.
+/// The reference's predictions and evidence with fewer inducing inputs than inputs are those of the
+/// process of covariance Q + Λ + σ²I, by its definition in double-double. In the control Λ is left
+/// out of it.
 fn pseudo_inputs(case: &mut Case) -> Result<()> {
     let n = case.draw.size(3, 8);
     let gp = process(&mut case.draw, n);
@@ -222,7 +226,8 @@ fn pseudo_inputs(case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// Titsias' bound is at most the exact log evidence and rises as inducing inputs are added. In the control the trace term is dropped.
+/// Titsias' bound is at most the exact log evidence and rises as inducing inputs are added. In the
+/// control the trace term is dropped.
 fn bound(case: &mut Case) -> Result<()> {
     let n = case.draw.size(3, 8);
     let gp = process(&mut case.draw, n);

@@ -1,7 +1,9 @@
-//! Gaussian processes with inducing variables over any field: what of them is algebra, exact for every positive definite covariance.
+//! Gaussian processes with inducing variables over any field: what of them is algebra, exact for
+//! every positive definite covariance.
 //!
-//! The density is taken apart: its quadratic form yᵀ C⁻¹ y and its determinant det C are rational, the logarithm is not needed. Systems
-//! are solved by elimination, which any field can do; [`inducing`](super::inducing) measures the reference's own functions, which use LAPACK.
+//! The density is taken apart: its quadratic form yᵀ C⁻¹ y and its determinant det C are rational,
+//! the logarithm is not needed. Systems are solved by elimination, which any field can do;
+//! [`inducing`](super::inducing) measures the reference's own functions, which use LAPACK.
 
 use crate::identity::{FieldIdentity, Sides};
 use crate::random::{Draw, Sample};
@@ -18,8 +20,8 @@ fn beside<F: Field>(a: &ArrayRef2<F>, b: &ArrayRef2<F>) -> Array2<F> {
     })
 }
 
-/// A⁻¹ B and det A by Gauss–Jordan elimination without pivoting: the pivots are quotients of leading minors, positive where A is
-/// positive definite.
+/// A⁻¹ B and det A by Gauss–Jordan elimination without pivoting: the pivots are quotients of
+/// leading minors, positive where A is positive definite.
 pub fn solve<F: Field>(a: &ArrayRef2<F>, b: &ArrayRef2<F>) -> (Array2<F>, F) {
     let n = a.nrows();
     let mut both = beside(a, b);
@@ -58,7 +60,8 @@ pub struct Process<F> {
     pub y: Array2<F>,
 }
 
-/// Mean and variance (noise included) at the point, quadratic form and determinant of the targets' covariance.
+/// Mean and variance (noise included) at the point, quadratic form and determinant of the targets'
+/// covariance.
 pub type Found<F> = [F; 4];
 
 impl<F: Field> Process<F> {
@@ -77,7 +80,8 @@ impl<F: Field> Process<F> {
         &self.k.diag() - &q.diag()
     }
 
-    /// A process by its definition: targets of covariance C, of covariance c with the value at the point.
+    /// A process by its definition: targets of covariance C, of covariance c with the value at the
+    /// point.
     fn conditioned(&self, covariance: &Array2<F>, with_point: &Array2<F>) -> Found<F> {
         let (solved, determinant) = solve(covariance, &beside(&self.y, with_point));
         let (weights, spread) = (solved.column(0), solved.column(1));
@@ -94,7 +98,8 @@ impl<F: Field> Process<F> {
         self.conditioned(&self.with_noise(self.k.clone()), &self.k_star)
     }
 
-    /// The pseudo-input process by its definition: covariance Q + Λ + σ²I, and K_{NM} K_M⁻¹ k_* with the point.
+    /// The pseudo-input process by its definition: covariance Q + Λ + σ²I, and K_{NM} K_M⁻¹ k_*
+    /// with the point.
     pub fn pseudo_inputs(&self) -> Found<F> {
         let q = self.q();
         let lambda = Array2::from_diag(&self.lambda(&q));
@@ -103,8 +108,9 @@ impl<F: Field> Process<F> {
         self.conditioned(&covariance, &with_point)
     }
 
-    /// The pseudo-input process by its predictive equations (Snelson & Ghahramani 2005), which solve with M × M matrices only; the
-    /// determinant by Sylvester's theorem, det(Λ + σ²I) det Q_M / det K_M.
+    /// The pseudo-input process by its predictive equations (Snelson & Ghahramani 2005), which
+    /// solve with M × M matrices only; the determinant by Sylvester's theorem, det(Λ + σ²I) det Q_M
+    /// / det K_M.
     pub fn predictive_equations(&self) -> Found<F> {
         let diagonal = self.lambda(&self.q()).mapv(|lambda| lambda + self.noise);
         let weighted =
@@ -123,7 +129,8 @@ impl<F: Field> Process<F> {
         ]
     }
 
-    /// Quadratic form and determinant of Titsias' covariance Q + σ²I, and the trace of K − Q that his bound subtracts.
+    /// Quadratic form and determinant of Titsias' covariance Q + σ²I, and the trace of K − Q that
+    /// his bound subtracts.
     pub fn titsias(&self) -> [F; 3] {
         let q = self.q();
         let trace = self.lambda(&q).sum();
@@ -153,7 +160,8 @@ impl<F: Sample> Process<F> {
     }
 }
 
-/// With the training inputs as inducing inputs Q = K, and both sparse processes are the exact one. In the control one input is left out.
+/// With the training inputs as inducing inputs Q = K, and both sparse processes are the exact one.
+/// In the control one input is left out.
 pub struct ExactLimit;
 
 impl FieldIdentity for ExactLimit {
@@ -174,8 +182,8 @@ impl FieldIdentity for ExactLimit {
     }
 }
 
-/// The predictive equations are the process of covariance Q + Λ + σ²I. In the control the equations have Λ = 0: the process of covariance
-/// Q + σ²I, which understates its own variance.
+/// The predictive equations are the process of covariance Q + Λ + σ²I. In the control the equations
+/// have Λ = 0: the process of covariance Q + σ²I, which understates its own variance.
 pub struct PredictiveEquations;
 
 impl FieldIdentity for PredictiveEquations {

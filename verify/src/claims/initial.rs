@@ -1,10 +1,12 @@
-//! The start of training (§5 of the project's statement): near the frozen function, except under Gating.
+//! The start of training (§5 of the project's statement): near the frozen function, except under
+//! Gating.
 //!
 //! ```text
 //! |output − frozen|_c ≤ |b_2|_c + Σ_h λ^(h) Σ_r |tanh(q W_1 + b_1)|_r |W_2|_rc ≤ 2σ (1 + Σ_h λ^(h) r_v min(1, 2σ (‖q^(h)‖_1 + 1)))
 //! ```
 //!
-//! with σ = 0.01, every initial value being cut at 2σ. Adaptive has b_2^(h) and W_2^(h) before W^o and all of it weighted by λ:
+//! with σ = 0.01, every initial value being cut at 2σ. Adaptive has b_2^(h) and W_2^(h) before W^o
+//! and all of it weighted by λ:
 //!
 //! ```text
 //! |output − frozen|_c ≤ 2σ Σ_h λ^(h) (1 + r_v min(1, 2σ (‖q^(h)‖_1 + 1))) Σ_a |W^{o(h)}|_ac
@@ -140,7 +142,8 @@ fn heads_of(
     f
 }
 
-/// Every variant but Gating starts within its bound. In the control the values have a deviation of 1.
+/// Every variant but Gating starts within its bound. In the control the values have a deviation of
+/// 1.
 fn near(case: &mut Case) -> Result<()> {
     let which = case.draw.pick(&[
         Method::Adaptive,

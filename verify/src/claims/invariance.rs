@@ -1,4 +1,5 @@
-//! What an output must not depend on: later tokens, padding, the rows it is batched with, other queries.
+//! What an output must not depend on: later tokens, padding, the rows it is batched with, other
+//! queries.
 
 use super::models::compare;
 use crate::claim::{Case, Claim};
@@ -110,7 +111,8 @@ fn causality(engine: &dyn Engine, case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// A row gives the same alone as in its batch. In the control the row before it is part of its text.
+/// A row gives the same alone as in its batch. In the control the row before it is part of its
+/// text.
 fn packed(engine: &dyn Engine, case: &mut Case) -> Result<()> {
     let model = ModelCase::random(&mut case.draw)?;
     let together = engine.compute(&model)?;
@@ -148,7 +150,8 @@ fn packed(engine: &dyn Engine, case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// Padding left and right, masked, changes no real token's output. In the control the padding is not masked.
+/// Padding left and right, masked, changes no real token's output. In the control the padding is
+/// not masked.
 fn padded<T: Real>(case: &mut Case) -> Result<()> {
     let model = ModelCase::random(&mut case.draw)?;
     let plain = compute::<T>(&model)?;

@@ -1,4 +1,5 @@
-//! The kernel: its Gaussian form, positive semi-definiteness, and gates as functions of distance (§4.1, §4.2).
+//! The kernel: its Gaussian form, positive semi-definiteness, and gates as functions of distance
+//! (§4.1, §4.2).
 
 use crate::claim::{Case, Claim};
 use crate::engine::On;
@@ -157,7 +158,8 @@ fn distance<T: Real>(case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// Every kernel matrix has no negative eigenvalue beyond rounding. In the control the kernel is exp(+‖x − y‖²/2√p).
+/// Every kernel matrix has no negative eigenvalue beyond rounding. In the control the kernel is
+/// exp(+‖x − y‖²/2√p).
 fn positive_semidefinite(case: &mut Case) -> Result<()> {
     let (n, p) = (case.draw.size(2, 9), case.draw.size(1, 4));
     let mut points = case.draw.array((n, p), 3.0);
@@ -181,7 +183,8 @@ fn positive_semidefinite(case: &mut Case) -> Result<()> {
             .fold(f64::INFINITY, f64::min);
         let tolerance = Tolerance::stated(
             rounding_of_spectrum(&matrix, units),
-            "n u (8 n + units of an entry) max|K|: backward error of eigh and rounding of the entries",
+            "n u (8 n + units of an entry) max|K|: backward error of eigh and rounding of the \
+             entries",
         );
         case.at_least(least, 0.0, &tolerance, || {
             format!("{what}, {n} points in {p} dimensions: least eigenvalue")

@@ -212,7 +212,8 @@ struct GatingAugmented;
 
 impl FieldIdentity for GatingAugmented {
     fn sides<F: Sample>(draw: &mut Draw, control: bool) -> Sides<F> {
-        // one head: Gating is the estimator over n + 1 extended points whose own value is MLP_v(q), without f
+        // one head: Gating is the estimator over n + 1 extended points whose own value is MLP_v(q),
+        // without f
         let (weights, v) = super::attention::points::<F>(draw);
         let (n, d) = (weights.nrows(), v.ncols());
         let (own, mlp_v): (Array1<F>, Array2<F>) = (draw.kernels(n), draw.elements((n, d)));

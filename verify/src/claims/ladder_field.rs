@@ -1,8 +1,10 @@
-//! The ladder's restrictions over any field (§6.2): the attention sub-layer of the reference's field functions, with free functions in place of exp, tanh and gelu.
+//! The ladder's restrictions over any field (§6.2): the attention sub-layer of the reference's
+//! field functions, with free functions in place of exp, tanh and gelu.
 //!
-//! A field has no exp and no tanh. What stands here for the kernel and for each activation is a quadratic polynomial with random
-//! coefficients, so that what is proved does not rest on the exponential kernel or on tanh. [`ladder_models`](super::ladder_models)
-//! measures the same statements on whole models with the real ones.
+//! A field has no exp and no tanh. What stands here for the kernel and for each activation is a
+//! quadratic polynomial with random coefficients, so that what is proved does not rest on the
+//! exponential kernel or on tanh. [`ladder_models`](super::ladder_models) measures the same
+//! statements on whole models with the real ones.
 
 use crate::identity::{FieldIdentity, Sides};
 use crate::random::{Draw, Sample};
@@ -40,7 +42,8 @@ impl<F: Sample> Quadratic<F> {
     }
 }
 
-/// A causal attention sub-layer and a feed-forward sub-layer with everything that the ladder puts into them.
+/// A causal attention sub-layer and a feed-forward sub-layer with everything that the ladder puts
+/// into them.
 struct Layer<F> {
     x: Array2<F>,
     projections: [Linear<F>; 4],

@@ -1,4 +1,5 @@
-//! The ladder on whole models (§6.2): a method under a restriction is another method, on every engine.
+//! The ladder on whole models (§6.2): a method under a restriction is another method, on every
+//! engine.
 
 use super::ladder_field;
 use super::models::equal;
@@ -13,7 +14,8 @@ use ndarray::IxDyn;
 /// Two models that a claim says are the same function.
 type Step = fn(&mut Draw, bool) -> Result<(ModelCase, ModelCase)>;
 
-/// Identities of the reference that a restriction of whole models shows on the training engine: what is left is the backbone.
+/// Identities of the reference that a restriction of whole models shows on the training engine:
+/// what is left is the backbone.
 const BACKBONE: [(&str, Step); 3] = [
     ("eq08-zero-value", zero_value),
     ("eq10-identity", zero_update),
@@ -46,7 +48,8 @@ pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     ]
 }
 
-/// The claim, with a check on each device and scalar of the training engine if it is one of those whose restriction is the backbone.
+/// The claim, with a check on each device and scalar of the training engine if it is one of those
+/// whose restriction is the backbone.
 #[must_use]
 pub fn on_models(claim: Claim, cuda: &Cuda) -> Claim {
     let Some((_, step)) = BACKBONE.into_iter().find(|(id, _)| *id == claim.id) else {

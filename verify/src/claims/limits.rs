@@ -58,7 +58,8 @@ fn inside(
     });
 }
 
-/// f lies between the least and the greatest visible value. In the control it is scaled away from the middle by 1 + 1e-3.
+/// f lies between the least and the greatest visible value. In the control it is scaled away from
+/// the middle by 1 + 1e-3.
 fn hull<T: Real>(case: &mut Case) -> Result<()> {
     let plain = Head::random(&mut case.draw);
     let head = plain.lift::<T>();
@@ -86,8 +87,9 @@ fn hull<T: Real>(case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// The same of the engine's attention: one head, every query seeing its own and earlier points. Weights that sum to 1 only up to n + 2 roundings leave the hull by that
-/// share of the greatest value.
+/// The same of the engine's attention: one head, every query seeing its own and earlier points.
+/// Weights that sum to 1 only up to n + 2 roundings leave the hull by that share of the greatest
+/// value.
 fn hull_of(engine: &Candle, case: &mut Case) -> Result<()> {
     let (n, p) = (case.draw.size(1, 9), case.draw.size(1, 6));
     let scale = case.draw.pick(&[0.3, 1.0, 8.0]);
@@ -121,8 +123,9 @@ fn hull_of(engine: &Candle, case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// Scores times t: for t → ∞ the value at the greatest score, up to Σ exp(−t gap) |v − v_*|; for t → 0 the mean, up to
-/// (e^{2 t S} − 1) max|v − mean|. In the control the limits are another point's value.
+/// Scores times t: for t → ∞ the value at the greatest score, up to Σ exp(−t gap) |v − v_*|; for t
+/// → 0 the mean, up to (e^{2 t S} − 1) max|v − mean|. In the control the limits are another point's
+/// value.
 fn limits<T: Real>(case: &mut Case) -> Result<()> {
     case.draw.force(crate::random::Corner::Plain);
     let head = Head::random(&mut case.draw).lift::<T>();
@@ -155,7 +158,8 @@ fn limits<T: Real>(case: &mut Case) -> Result<()> {
                 .iter()
                 .map(|j| (-64.0 * gap(*j)).exp() * (v(*j) - v(best)).to_f64().abs())
                 .sum();
-            // scores up to 64 S, each with (p + 4) roundings, over values of at most 2; the tail itself is computed in f64
+            // scores up to 64 S, each with (p + 4) roundings, over values of at most 2; the tail
+            // itself is computed in f64
             let rounding = 4.0
                 * T::unit_roundoff()
                 * (64.0 * most * (head.q.ncols() as f64 + 4.0) + 32.0)
@@ -186,7 +190,8 @@ fn limits<T: Real>(case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// 0 < λ < 1, rising in s, falling with each further visible key. In the control the denominator lacks its own term.
+/// 0 < λ < 1, rising in s, falling with each further visible key. In the control the denominator
+/// lacks its own term.
 fn range<T: Real>(case: &mut Case) -> Result<()> {
     let m = case.draw.size(1, 6);
     let keys = case.draw.array(m, 6.0);

@@ -94,8 +94,8 @@ impl FieldIdentity for Identity {
     }
 }
 
-/// The update has at most r singular values that are not zero: the eigenvalues of Δ Δᵀ beyond the r-th vanish. In the control Δ is a
-/// random matrix.
+/// The update has at most r singular values that are not zero: the eigenvalues of Δ Δᵀ beyond the
+/// r-th vanish. In the control Δ is a random matrix.
 fn rank(case: &mut Case) -> Result<()> {
     let (d, r) = (case.draw.size(3, 9), case.draw.size(1, 2));
     let scale = case.draw.between(0.2, 4.0);

@@ -26,8 +26,9 @@ pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     ]
 }
 
-/// The engine's results within the derived bound of the reference's in `f64`, and in `f64` within 1e-10 as well; of numbers that the engine holds, so that what is
-/// compared is the arithmetic and not the rounding of what is given.
+/// The engine's results within the derived bound of the reference's in `f64`, and in `f64` within
+/// 1e-10 as well; of numbers that the engine holds, so that what is compared is the arithmetic and
+/// not the rounding of what is given.
 fn agrees(engine: &dyn Engine, case: &mut Case) -> Result<()> {
     let mut model = ModelCase::random(&mut case.draw)?;
     model.round(|x| engine.held(x));
@@ -56,8 +57,8 @@ fn agrees(engine: &dyn Engine, case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// What is stored after training gives the function that was trained through the network. (In `f32`: files hold `f32`.) In the
-/// control the network's first bias is another one.
+/// What is stored after training gives the function that was trained through the network. (In
+/// `f32`: files hold `f32`.) In the control the network's first bias is another one.
 fn reparametrisation(case: &mut Case) -> Result<()> {
     let backbone = model::backbone(&mut case.draw);
     let network = Some(Reparametrisation {

@@ -71,7 +71,8 @@ impl RealIdentity for Past {
     }
 }
 
-/// Kernel values divided by one constant a row, over prefix and text together, so that nothing overflows.
+/// Kernel values divided by one constant a row, over prefix and text together, so that nothing
+/// overflows.
 fn shifted_together<T: Real>(
     own: &Array2<T>,
     text: &Array2<T>,
@@ -132,7 +133,8 @@ impl RealIdentity for Empty {
     }
 }
 
-/// The estimator over no prefix and the text is the one over the text, and μ = 0. In the control a prefix of one point whose value is zero.
+/// The estimator over no prefix and the text is the one over the text, and μ = 0. In the control a
+/// prefix of one point whose value is zero.
 struct EmptyMixture;
 
 impl FieldIdentity for EmptyMixture {

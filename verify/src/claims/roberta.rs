@@ -1,5 +1,5 @@
-//! RoBERTa with its classification head and every method: reference and engine agree on logits, loss and gradients, and padding changes
-//! nothing.
+//! RoBERTa with its classification head and every method: reference and engine agree on logits,
+//! loss and gradients, and padding changes nothing.
 
 use super::gradients::coordinates;
 use crate::claim::{Case, Claim};
@@ -120,7 +120,8 @@ impl Classified {
         }
     }
 
-    /// The model whose attention adds nothing but a bias, and whose trained tensors have the other sign.
+    /// The model whose attention adds nothing but a bias, and whose trained tensors have the other
+    /// sign.
     fn without_attention(&self) -> Self {
         let mut other = self.clone();
         for (name, tensor) in &mut other.weights {
@@ -341,8 +342,9 @@ fn gradients(candle: &Candle, case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// Directions in sampled tensors: the engine's gradient and the dual numbers' derivative, within the latter's rounding bound and 2 u G for
-/// each coordinate of the direction (see `gradients-dual`).
+/// Directions in sampled tensors: the engine's gradient and the dual numbers' derivative, within
+/// the latter's rounding bound and 2 u G for each coordinate of the direction (see
+/// `gradients-dual`).
 fn directions(candle: &Candle, case: &mut Case) -> Result<()> {
     let (mut model, mut other) = pair(case);
     if case.control && candle.dtype == DType::BF16 {
@@ -375,7 +377,8 @@ fn directions(candle: &Candle, case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// A row gives the same alone as in its batch. In the control the row before it is part of its text.
+/// A row gives the same alone as in its batch. In the control the row before it is part of its
+/// text.
 fn packed(candle: &Candle, case: &mut Case) -> Result<()> {
     let model = Classified::random(&mut case.draw);
     let together = array(&model.engine(candle)?.logits(&model.batch())?)?;

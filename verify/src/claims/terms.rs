@@ -1,7 +1,9 @@
-//! Each term of (1)–(11), by name: an engine with that term broken leaves the [`witness`](crate::witness).
+//! Each term of (1)–(11), by name: an engine with that term broken leaves the
+//! [`witness`](crate::witness).
 //!
-//! The control is the breakage itself, put into the witness: √p dropped, b_2 weighted by λ, LoRA's bias forgotten, λ from a second
-//! softmax over n columns, r_k and r_v exchanged, one future token leaked.
+//! The control is the breakage itself, put into the witness: √p dropped, b_2 weighted by λ, LoRA's
+//! bias forgotten, λ from a second softmax over n columns, r_k and r_v exchanged, one future token
+//! leaked.
 
 use super::models::compare;
 use crate::claim::{Case, Claim};
@@ -22,7 +24,8 @@ pub const TERMS: [(&str, Term); 6] = [
     ("term-future", Term::Future),
 ];
 
-/// The identities that whole models of the training engine are held against as well, each in the form that the term names: the same formula, the same control.
+/// The identities that whole models of the training engine are held against as well, each in the
+/// form that the term names: the same formula, the same control.
 pub const FORMS: [(&str, Term); 20] = [
     ("eq01-adapter", Term::Residual),
     ("eq03-row-normalised", Term::RowSums),
@@ -46,7 +49,8 @@ pub const FORMS: [(&str, Term); 20] = [
     ("ladder-gating", Term::Gating),
 ];
 
-/// The claim, with a check on each device and scalar of the training engine if it is one of [`FORMS`].
+/// The claim, with a check on each device and scalar of the training engine if it is one of
+/// [`FORMS`].
 #[must_use]
 pub fn on_models(claim: Claim, cuda: &Cuda) -> Claim {
     let Some((_, term)) = FORMS.iter().find(|(id, _)| *id == claim.id) else {
@@ -123,7 +127,8 @@ fn stands(engine: &dyn Engine, case: &mut Case, term: Term) -> Result<()> {
     Ok(())
 }
 
-/// r_k sizes MLP_k and r_v MLP_v, in the shapes of both crates: H (p r_k + r_k + r_k p + p) + H (p r_v + r_v + r_v d) + d a layer.
+/// r_k sizes MLP_k and r_v MLP_v, in the shapes of both crates: H (p r_k + r_k + r_k p + p) + H (p
+/// r_v + r_v + r_v d) + d a layer.
 fn widths(case: &mut Case) -> Result<()> {
     let (h, p, layers) = (
         case.draw.size(1, 12),

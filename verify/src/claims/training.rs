@@ -87,7 +87,8 @@ fn trained(model: &Model) -> Result<TensorMap<f64>> {
         .collect()
 }
 
-/// Steps of training leave every frozen tensor as it was, bit by bit, and change every trainable one. In the control everything is trained.
+/// Steps of training leave every frozen tensor as it was, bit by bit, and change every trainable
+/// one. In the control everything is trained.
 fn frozen(engine: &Candle, case: &mut Case) -> Result<()> {
     let (mut given, data) = task(case)?;
     // hidden units that are dead for every token do not change by right
@@ -126,8 +127,9 @@ fn frozen(engine: &Candle, case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// In mixed precision steps that bf16 cannot resolve still change every trained tensor, since it is kept in f32. In the control the tensors
-/// are rounded to bf16, as a model that kept them so would have done.
+/// In mixed precision steps that bf16 cannot resolve still change every trained tensor, since it is
+/// kept in f32. In the control the tensors are rounded to bf16, as a model that kept them so would
+/// have done.
 fn masters(engine: &Candle, case: &mut Case) -> Result<()> {
     let (mut given, data) = task(case)?;
     given.change("adapter.down.bias", |x| x.abs() + 3.0);
@@ -162,8 +164,8 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A run that goes on from the checkpoint of step 2 ends with the same bits as the run that never stopped. In the control the
-/// generator starts from another seed.
+/// A run that goes on from the checkpoint of step 2 ends with the same bits as the run that never
+/// stopped. In the control the generator starts from another seed.
 fn resumed(engine: &Candle, case: &mut Case) -> Result<()> {
     let (given, data) = task(case)?;
     let (whole, rest) = (tempfile::tempdir()?, tempfile::tempdir()?);

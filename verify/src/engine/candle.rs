@@ -1,4 +1,5 @@
-//! The training engine as an engine of the suite: its own configuration types, its own tensors, one packed batch.
+//! The training engine as an engine of the suite: its own configuration types, its own tensors, one
+//! packed batch.
 
 use super::{Computed, Engine, On};
 use crate::error::Result;

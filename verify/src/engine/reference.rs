@@ -145,9 +145,11 @@ pub struct Gradients {
     pub loss: f64,
     /// Its gradient with respect to every tensor.
     pub tensors: TensorMap<f64>,
-    /// How far rounding moves each coordinate, per unit of round-off ([`Trace::spreads`](crate::traced::Trace::spreads)).
+    /// How far rounding moves each coordinate, per unit of round-off
+    /// ([`Trace::spreads`](crate::traced::Trace::spreads)).
     pub spread: TensorMap<f64>,
-    /// G, the greatest number that the pass brings down ([`Backward::greatest`](crate::traced::Backward::greatest)).
+    /// G, the greatest number that the pass brings down
+    /// ([`Backward::greatest`](crate::traced::Backward::greatest)).
     pub greatest: f64,
     /// T, the number of tokens.
     pub tokens: usize,

@@ -1,4 +1,5 @@
-//! A built-in variant through the same door: Adaptive (§6.2), f + λ MLP_v(q) with P_k = q, by the reference's functions and the engine's own part.
+//! A built-in variant through the same door: Adaptive (§6.2), f + λ MLP_v(q) with P_k = q, by the
+//! reference's functions and the engine's own part.
 
 use super::{Engined, Formula, Points, Tensors, matrix, vector};
 use inducer_gpu::Parameter;

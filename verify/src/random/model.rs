@@ -1,4 +1,5 @@
-//! Whole random GPT-2s with a method attached and a batch of rows, given identically to every engine.
+//! Whole random GPT-2s with a method attached and a batch of rows, given identically to every
+//! engine.
 
 use super::{Corner, Draw, method};
 use crate::error::Result;
@@ -26,7 +27,8 @@ pub struct ModelCase {
     pub weights: TensorMap<f64>,
     /// The method.
     pub method: AdapterConfig,
-    /// The method's trainable tensors by their names in files (a reparametrisation's in place of the prefix).
+    /// The method's trainable tensors by their names in files (a reparametrisation's in place of
+    /// the prefix).
     pub adapter: TensorMap<f64>,
     /// The batch.
     pub rows: Vec<TextRow>,
@@ -137,7 +139,8 @@ impl ModelCase {
         (self.backbone.vocab_size + self.special()) as u32
     }
 
-    /// Every token of every row is a label, and every row has three tokens at least: some labelled token sees a second key.
+    /// Every token of every row is a label, and every row has three tokens at least: some labelled
+    /// token sees a second key.
     pub fn label_all(&mut self, draw: &mut Draw) {
         let ids = self.ids();
         for row in &mut self.rows {

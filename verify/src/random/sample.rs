@@ -41,8 +41,9 @@ impl Sample for Prime {
 
 /// The degrees of numerator and denominator of a rational function, as its formula shows them.
 ///
-/// Evaluating an identity on `Degree` gives the D of Schwartz and Zippel: two sides that differ as rational functions agree at a random
-/// point of the field with p elements with probability at most D/p.
+/// Evaluating an identity on `Degree` gives the D of Schwartz and Zippel: two sides that differ as
+/// rational functions agree at a random point of the field with p elements with probability at most
+/// D/p.
 ///
 /// ```
 /// use inducer_verify::random::sample::Degree;
@@ -63,7 +64,8 @@ impl Degree {
         denominator: 0,
     };
 
-    /// The degree of the polynomial that vanishes where the two sides agree (and where a denominator does).
+    /// The degree of the polynomial that vanishes where the two sides agree (and where a
+    /// denominator does).
     #[must_use]
     pub fn of_difference(self, other: Self) -> u64 {
         let difference = self - other;

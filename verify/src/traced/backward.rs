@@ -12,8 +12,8 @@ pub struct Backward {
     pub greatest: f64,
 }
 
-/// The gradient with respect to inputs made by [`Traced::variable`], to be called inside of [`record`](super::record): the backward pass is
-/// recorded behind the formula.
+/// The gradient with respect to inputs made by [`Traced::variable`], to be called inside of
+/// [`record`](super::record): the backward pass is recorded behind the formula.
 #[must_use]
 pub fn backward(output: Traced, inputs: &[Traced]) -> Backward {
     if output.node == NONE {

@@ -1,4 +1,5 @@
-//! METEOR's alignment: every possible match, then a beam search for the heaviest, least broken set of them.
+//! METEOR's alignment: every possible match, then a beam search for the heaviest, least broken set
+//! of them.
 
 /// A run of the reference that matches a run of the hypothesis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

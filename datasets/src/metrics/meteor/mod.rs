@@ -4,10 +4,11 @@
 //! METEOR = (1 − γ (chunks/matches)^β) · PR/(αP + (1−α)R),   α = 0.85, β = 0.2, γ = 0.6
 //! ```
 //!
-//! `P` and `R`: matched words of hypothesis and reference, each weighted by its matcher (exact 1, stem 0.6, synonym 0.8,
-//! paraphrase 0.6) and by δ = 0.75 for content words, 1 − δ for function words. Each hypothesis meets the reference of its
-//! highest score; the corpus score is computed from the sums. Synonyms, function words and abbreviations come from the
-//! user's `meteor-1.5.jar`, paraphrases from its table: without them [`Meteor::matchers`] says what ran, and the score is
+//! `P` and `R`: matched words of hypothesis and reference, each weighted by its matcher (exact 1,
+//! stem 0.6, synonym 0.8, paraphrase 0.6) and by δ = 0.75 for content words, 1 − δ for function
+//! words. Each hypothesis meets the reference of its highest score; the corpus score is computed
+//! from the sums. Synonyms, function words and abbreviations come from the user's `meteor-1.5.jar`,
+//! paraphrases from its table: without them [`Meteor::matchers`] says what ran, and the score is
 //! another one. Checked in `tests/meteor.rs`.
 
 mod align;
@@ -191,7 +192,8 @@ impl Scorer {
         }
     }
 
-    /// Where a paraphrase of a run of `from` stands in `to`: start and length in `from`, then in `to`.
+    /// Where a paraphrase of a run of `from` stands in `to`: start and length in `from`, then in
+    /// `to`.
     fn phrases(&self, from: &[u32], to: &[u32]) -> Vec<((usize, usize), (usize, usize))> {
         let mut out = Vec::new();
         for start in 0..from.len() {
@@ -267,7 +269,8 @@ impl Scorer {
     }
 }
 
-/// [`Counts`] of every hypothesis against the reference of its highest score, and the matchers that ran.
+/// [`Counts`] of every hypothesis against the reference of its highest score, and the matchers that
+/// ran.
 ///
 /// # Errors
 /// The lists differ in length, or a resource cannot be read.

@@ -1,4 +1,5 @@
-//! What METEOR's `-norm` does to English: tokenization after Moses with punctuation kept, then lower case.
+//! What METEOR's `-norm` does to English: tokenization after Moses with punctuation kept, then
+//! lower case.
 
 use std::collections::HashMap;
 
@@ -22,7 +23,8 @@ fn alnum(c: char) -> bool {
 /// Stands for a dot of an ellipsis while the others are looked at.
 const DOT: char = '\u{e000}';
 
-/// Three neighbours that a rule fits, from left to right without overlap: the middle one is replaced.
+/// Three neighbours that a rule fits, from left to right without overlap: the middle one is
+/// replaced.
 fn around(text: &str, rule: impl Fn(char, char, char) -> bool, middle: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len() + 16);

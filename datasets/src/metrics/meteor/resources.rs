@@ -1,4 +1,5 @@
-//! METEOR's resources, read from the user's `meteor-1.5.jar` and paraphrase table; neither is part of this project.
+//! METEOR's resources, read from the user's `meteor-1.5.jar` and paraphrase table; neither is part
+//! of this project.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read};
@@ -119,7 +120,8 @@ const DETACHMENT: [(&str, &str); 20] = [
     ("est", "e"),
 ];
 
-/// Those entries of a gzipped table that a vocabulary can use: three lines each, probability, phrase, paraphrase.
+/// Those entries of a gzipped table that a vocabulary can use: three lines each, probability,
+/// phrase, paraphrase.
 pub fn paraphrases(path: &Path, vocabulary: &HashSet<&str>) -> Result<Paraphrases> {
     let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
     let mut table = BufReader::with_capacity(1 << 16, flate2::read::MultiGzDecoder::new(file));

@@ -1,20 +1,25 @@
-//! Translation edit rate as tercom 0.7.25 computes it (Snover et al. 2006), and as sacrebleu's port does.
+//! Translation edit rate as tercom 0.7.25 computes it (Snover et al. 2006), and as sacrebleu's port
+//! does.
 //!
 //! ```text
 //! TER = Σ_i min_r edits(h_i, r) / Σ_i mean_r |r|,   edits = shifts + insertions + deletions + substitutions
 //! ```
 //!
-//! Shifts are found greedily: [`Algorithm::Tercom`] tries the moves of matching runs of at most 10 words over at most 50
-//! positions, longest runs first, and takes the first best one as long as the edit distance falls by at least the shift's
-//! cost; the edit distance keeps a beam of 20. Words are separated by white space and lower-cased.
+//! Shifts are found greedily: [`Algorithm::Tercom`] tries the moves of matching runs of at most 10
+//! words over at most 50 positions, longest runs first, and takes the first best one as long as the
+//! edit distance falls by at least the shift's cost; the edit distance keeps a beam of 20. Words
+//! are separated by white space and lower-cased.
 //!
-//! *Against sacrebleu.* Its port, [`Algorithm::Sacrebleu`], stops without a further shift once it has tried 1,000 of them in a
-//! segment, a limit that tercom lacks. One segment of WebNLG's test set, whose reference repeats a long address, meets it: 46
-//! edits instead of 16, all but three of the edits by which the port's 0.47503 exceeds tercom's 0.47440 on GKB_Unimelb. Other
-//! segments differ by a few edits to either side, since the port ranks equal shifts by start and target, bounds the
-//! distance between positions in the two sentences instead of along the alignment, and keeps another beam.
+//! *Against sacrebleu.* Its port, [`Algorithm::Sacrebleu`], stops without a further shift once it
+//! has tried 1,000 of them in a segment, a limit that tercom lacks. One segment of WebNLG's test
+//! set, whose reference repeats a long address, meets it: 46 edits instead of 16, all but three of
+//! the edits by which the port's 0.47503 exceeds tercom's 0.47440 on GKB_Unimelb. Other segments
+//! differ by a few edits to either side, since the port ranks equal shifts by start and target,
+//! bounds the distance between positions in the two sentences instead of along the alignment, and
+//! keeps another beam.
 //!
-//! Checked in `tests/ter.rs`: the published WebNLG figures to the last digit, sacrebleu on 200 corpora, cases by hand.
+//! Checked in `tests/ter.rs`: the published WebNLG figures to the last digit, sacrebleu on 200
+//! corpora, cases by hand.
 
 mod sacrebleu;
 mod tercom;
@@ -35,7 +40,8 @@ pub enum Algorithm {
     Sacrebleu,
 }
 
-/// What one hypothesis adds to the corpus: the edits to its nearest reference and the mean length of all of them.
+/// What one hypothesis adds to the corpus: the edits to its nearest reference and the mean length
+/// of all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Counts {
     /// Words of the hypothesis that the reference lacks.
@@ -88,7 +94,8 @@ struct Alignment {
     path: Vec<Op>,
 }
 
-/// Where each word of the reference stands in the hypothesis (−1: before its start), and which words are wrong.
+/// Where each word of the reference stands in the hypothesis (−1: before its start), and which
+/// words are wrong.
 struct Places {
     of_reference: Vec<isize>,
     wrong_hypothesis: Vec<bool>,
@@ -181,7 +188,8 @@ impl Counts {
         }
     }
 
-    /// The corpus score of summed counts; 1 for edits against no words at all, 0 for nothing against nothing.
+    /// The corpus score of summed counts; 1 for edits against no words at all, 0 for nothing
+    /// against nothing.
     pub fn score(self) -> Ter {
         let edits = self.edits();
         let score = match (edits, self.reference_length) {

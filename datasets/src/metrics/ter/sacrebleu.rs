@@ -22,7 +22,8 @@ pub fn counts(hypothesis: &[u32], reference: &[u32]) -> Counts {
     align(&words, reference).counts(shifts)
 }
 
-/// Cheapest path, ties to the diagonal, then to a word of the hypothesis alone, in a band around the stretched diagonal.
+/// Cheapest path, ties to the diagonal, then to a word of the hypothesis alone, in a band around
+/// the stretched diagonal.
 fn align(hypothesis: &[u32], reference: &[u32]) -> Alignment {
     let (h, r) = (hypothesis.len(), reference.len());
     let far = usize::MAX / 2;
@@ -80,7 +81,8 @@ fn align(hypothesis: &[u32], reference: &[u32]) -> Alignment {
 /// Gain, length, start and target of a shift, the latter two negated: the highest is the best.
 type Rank = (isize, usize, isize, isize);
 
-/// The shift of the highest gain in edit distance, then the longest, the earliest, the one to the earliest place.
+/// The shift of the highest gain in edit distance, then the longest, the earliest, the one to the
+/// earliest place.
 fn best_shift(words: &[u32], reference: &[u32], tried: &mut usize) -> Option<(isize, Vec<u32>)> {
     let now = align(words, reference);
     let places = now.places();

@@ -18,7 +18,8 @@ pub fn counts(hypothesis: &[u32], reference: &[u32]) -> Counts {
     alignment.counts(shifts)
 }
 
-/// Cheapest path, ties to the diagonal, then to an insertion, within the beam; without a beam should it cut off the end.
+/// Cheapest path, ties to the diagonal, then to an insertion, within the beam; without a beam
+/// should it cut off the end.
 fn align(hypothesis: &[u32], reference: &[u32]) -> Alignment {
     let size = (reference.len() + 1) * (hypothesis.len() + 1);
     let mut cells: Vec<Option<(usize, Op)>> = vec![None; size];
@@ -122,7 +123,8 @@ fn best_shift(words: &[u32], reference: &[u32], now: &Alignment) -> Option<(Vec<
     };
     for (index, shifts) in by_length.iter().enumerate().rev() {
         for shift in shifts {
-            // a run of n words mends at most 2n edits: no shorter one can be better than what was found
+            // a run of n words mends at most 2n edits: no shorter one can be better than what was
+            // found
             let mended = now.edits as isize - total(&best) as isize;
             let most = 2 * (index as isize + 1);
             if mended > most || (best.is_some() && mended == most) {

@@ -1,4 +1,5 @@
-//! Figure 2: attention in the plane, as a product of vectors and as a Gaussian smoother with a weight on each key.
+//! Figure 2: attention in the plane, as a product of vectors and as a Gaussian smoother with a
+//! weight on each key.
 
 use super::Figure;
 use crate::teach::draw::Draw;

@@ -1,4 +1,5 @@
-//! Figure 4: a fixed prefix and one inducer a query, while a causal input grows and its queries move on.
+//! Figure 4: a fixed prefix and one inducer a query, while a causal input grows and its queries
+//! move on.
 
 use super::Figure;
 use crate::teach::draw::Draw;

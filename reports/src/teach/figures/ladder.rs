@@ -1,7 +1,9 @@
-//! Figure 7: the ablations of §6.2 on one head with p = 1 in a model with d = 2, so that the extension can be seen.
+//! Figure 7: the ablations of §6.2 on one head with p = 1 in a model with d = 2, so that the
+//! extension can be seen.
 //!
-//! What the head gives reaches the plane through W^{o(h)}, a single row: f W^o lies on a line. MLP_v of Extension, Gating and Inducer
-//! leaves that line; Adaptive's is the part of the same update that lies on it (U = W_2 W^oᵀ/‖W^o‖²).
+//! What the head gives reaches the plane through W^{o(h)}, a single row: f W^o lies on a line.
+//! MLP_v of Extension, Gating and Inducer leaves that line; Adaptive's is the part of the same
+//! update that lies on it (U = W_2 W^oᵀ/‖W^o‖²).
 
 use super::Figure;
 use crate::teach::draw::Draw;
@@ -84,7 +86,8 @@ impl Ladder {
         attend(q, &rows(&self.keys), &rows(&self.values), &visible)
     }
 
-    /// MLP_v of a variant, its bias b_2 apart: W_2 into R^d, or U = W_2 W^oᵀ/‖W^o‖² into R^p for Adaptive.
+    /// MLP_v of a variant, its bias b_2 apart: W_2 into R^d, or U = W_2 W^oᵀ/‖W^o‖² into R^p for
+    /// Adaptive.
     fn value_network<T: Real>(&self, variant: Variant) -> Bottleneck<T> {
         let mut network = self.value_network.scaled(real::<T>(self.value_scale));
         network.up_bias = None;

@@ -1,4 +1,5 @@
-//! The figures, one a file: the state in which each starts, seeded other states, and what the reference says of them.
+//! The figures, one a file: the state in which each starts, seeded other states, and what the
+//! reference says of them.
 
 pub mod attention;
 pub mod growth;

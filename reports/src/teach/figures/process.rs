@@ -1,19 +1,22 @@
-//! Figure 6: a Gaussian process and its pseudo-input approximation, with evidence and Titsias' bound.
+//! Figure 6: a Gaussian process and its pseudo-input approximation, with evidence and Titsias'
+//! bound.
 //!
 //! # Bounds
 //!
-//! The reference solves with LAPACK and has no traced form, so the bounds come from perturbation theory. A computed Cholesky solve
-//! of A z = b is exact for a matrix A + ΔA with ‖ΔA‖ ≤ n (3n + 1) u ‖A‖ (Higham, "Accuracy and Stability of Numerical Algorithms",
-//! theorem 10.4), and the entries of A carry e roundings each. So with κ the condition number of A, ε(A) = κ u (4n² + n e)
-//! bounds, to first order,
+//! The reference solves with LAPACK and has no traced form, so the bounds come from perturbation
+//! theory. A computed Cholesky solve of A z = b is exact for a matrix A + ΔA with ‖ΔA‖ ≤ n (3n + 1)
+//! u ‖A‖ (Higham, "Accuracy and Stability of Numerical Algorithms", theorem 10.4), and the entries
+//! of A carry e roundings each. So with κ the condition number of A, ε(A) = κ u (4n² + n e) bounds,
+//! to first order,
 //!
 //! ```text
 //! |Δ aᵀA⁻¹b|     ≤ ε(A) ‖a‖ ‖A⁻¹b‖
 //! |Δ log det A|  ≤ n ε(A)
 //! ```
 //!
-//! What was made with K_M⁻¹ (Q, Λ, hence Q_M and both sparse covariances) moves by δ = ε(K_M) max_i ‖k_i‖ ‖K_M⁻¹k_i‖ an entry. Each
-//! bound is twice that (reference and script) times 2 for the second order and the sums around it.
+//! What was made with K_M⁻¹ (Q, Λ, hence Q_M and both sparse covariances) moves by δ = ε(K_M) max_i
+//! ‖k_i‖ ‖K_M⁻¹k_i‖ an entry. Each bound is twice that (reference and script) times 2 for the
+//! second order and the sums around it.
 
 use super::Figure;
 use crate::teach::draw::Draw;
@@ -27,8 +30,8 @@ use inducer_reference::spectrum::eigenvalues;
 use ndarray::{Array1, Array2, ArrayRef1, array};
 use serde::Serialize;
 
-/// e, the roundings of one covariance: difference, division, square and half in an exponent t (which moves e⁻ᵗ by at most 4 t e⁻ᵗ ≤ 4/e
-/// units), then exp with 4.
+/// e, the roundings of one covariance: difference, division, square and half in an exponent t
+/// (which moves e⁻ᵗ by at most 4 t e⁻ᵗ ≤ 4/e units), then exp with 4.
 const ENTRY: f64 = 6.0;
 
 /// Places at which both processes are compared.
