@@ -8,7 +8,7 @@ test: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
-	cargo test --workspace
+	cargo test --workspace --no-fail-fast
 
 # A LAPACK (libopenblas), installed with the system's package manager when it is missing.
 setup:

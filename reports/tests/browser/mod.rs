@@ -20,6 +20,7 @@ pub struct Page {
     session: String,
     errors: Vec<String>,
     requests: Vec<String>,
+    marks: u64,
 }
 
 impl Page {
@@ -39,6 +40,7 @@ impl Page {
             session,
             errors: Vec::new(),
             requests: Vec::new(),
+            marks: 0,
         };
         for domain in ["Page", "Runtime", "Log", "Network"] {
             page.call(&format!("{domain}.enable"), json!({}));
@@ -165,7 +167,9 @@ impl Page {
         } else {
             "left"
         };
-        let params = json!({"type": kind, "x": x, "y": y, "button": button, "buttons": buttons, "clickCount": 1});
+        let params = json!({
+            "type": kind, "x": x, "y": y, "button": button, "buttons": buttons, "clickCount": 1,
+        });
         self.call("Input.dispatchMouseEvent", params);
     }
 
@@ -228,15 +232,21 @@ impl Page {
         self.requests.clone()
     }
 
+    /// Takes in every event up to a mark that the page itself writes on its console: what the page
+    /// did before has then been told, however long the browser took to tell it.
     fn collect(&mut self) {
         self.settle();
-        let end = Instant::now() + Duration::from_millis(50);
-        while let Some(event) = self.pipe.event(end) {
+        self.marks += 1;
+        let mark = format!("mark {}", self.marks);
+        self.evaluate(&format!("console.debug({})", json!(mark)));
+        loop {
+            let event = self.pipe.event();
             let params = &event["params"];
             match event["method"].as_str() {
                 Some("Runtime.exceptionThrown") => {
                     self.errors.push(params["exceptionDetails"].to_string());
                 }
+                Some("Runtime.consoleAPICalled") if params["args"][0]["value"] == mark => return,
                 Some("Runtime.consoleAPICalled")
                     if matches!(
                         params["type"].as_str(),
