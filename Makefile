@@ -26,5 +26,9 @@ bench-peers: setup
 # guard them. Some hours on two cores. What came out: verify/MUTANTS.md.
 mutants: setup
 	cargo mutants -p inducer-reference
-	cargo mutants -p inducer-gpu --no-config --profile mutants -f 'gpu/src/ops/*.rs' -e gpu/src/ops/testing.rs -- --lib
-	cargo mutants -p inducer-gpu --no-config --profile mutants -f 'gpu/src/parts/*.rs' --test-package inducer-verify --baseline skip --timeout 300 -- --test claims -- models_agree gradients_reverse roberta_agree prefix_reparametrised prefix_empty frozen_stays
+	cargo mutants -p inducer-gpu --no-config --profile mutants \
+		-f 'gpu/src/ops/*.rs' -e gpu/src/ops/testing.rs -- --lib
+	cargo mutants -p inducer-gpu --no-config --profile mutants -f 'gpu/src/parts/*.rs' \
+		--test-package inducer-verify --baseline skip --timeout 300 -- --test claims -- \
+		models_agree gradients_reverse roberta_agree prefix_reparametrised prefix_empty \
+		frozen_stays

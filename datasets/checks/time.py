@@ -12,12 +12,31 @@ import time
 
 folder, jar, table = sys.argv[1:4]
 rounds = int(sys.argv[4]) if len(sys.argv) > 4 else 5
-target = json.loads(subprocess.check_output(["cargo", "metadata", "--no-deps", "--format-version", "1"]))["target_directory"]
+target = json.loads(
+    subprocess.check_output(["cargo", "metadata", "--no-deps", "--format-version", "1"])
+)["target_directory"]
 commands = {
-    "BLEU, TER and METEOR, ours": [f"{target}/release/examples/webnlg_scores", folder, "GKB_Unimelb", jar, table],
+    "BLEU, TER and METEOR, ours": [
+        f"{target}/release/examples/webnlg_scores",
+        folder,
+        "GKB_Unimelb",
+        jar,
+        table,
+    ],
     "METEOR alone, Java": [
-        "java", "-Xmx2G", "-jar", jar, f"{folder}/systems/GKB_Unimelb_all-cat.txt", f"{folder}/references/gold-all-cat-reference-3ref.meteor",
-        "-l", "en", "-norm", "-r", "3", "-a", table,
+        "java",
+        "-Xmx2G",
+        "-jar",
+        jar,
+        f"{folder}/systems/GKB_Unimelb_all-cat.txt",
+        f"{folder}/references/gold-all-cat-reference-3ref.meteor",
+        "-l",
+        "en",
+        "-norm",
+        "-r",
+        "3",
+        "-a",
+        table,
     ],
 }
 seconds = {name: [] for name in commands}

@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
-"""The peer for decoding: transformers' greedy `generate` with its cache, on the prompts that `inducer bench --decode` writes.
+"""The peer for decoding: transformers' greedy `generate` with its cache.
+
+It takes the prompts that `inducer bench --decode` writes.
 
     python3 decode.py --backbone DIR --prompts FILE.json --new-tokens 40 --steps 5 --threads 2
 
-Prints one JSON line: median time, new tokens a second, and the new tokens of each row, so that both sides can be compared.
+Prints one JSON line: median time, new tokens a second, and the new tokens of each row, so that both
+sides can be compared.
 """
+
 import argparse, json, resource, statistics, time
 import torch, transformers
 from transformers import GPT2LMHeadModel
@@ -26,7 +30,12 @@ def main():
 
     def once():
         with torch.inference_mode():
-            return model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=a.new_tokens)
+            return model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=False,
+                max_new_tokens=a.new_tokens,
+            )
 
     once()
     times = []

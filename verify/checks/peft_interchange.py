@@ -1,21 +1,33 @@
 #!/usr/bin/env python3
-"""Adapters across the border to PEFT, both ways, and merged backbones in transformers: the same logits (≤ 1e-4).
+"""Adapters to PEFT and back, and merged backbones in transformers: the same logits (≤ 1e-4).
 
     pip install torch transformers peft
-    cargo build --release && python3 verify/checks/peft_interchange.py [--engine target/release/inducer] [--cases 10] [--seed 1]
+    cargo build --release
+    python3 verify/checks/peft_interchange.py \\
+        [--engine target/release/inducer] [--cases 10] [--seed 1]
 
-For random small GPT-2s and RoBERTa classifiers (made by transformers; a RoBERTa takes LoRA only, PEFT has no prefix for its classifier):
-  1. LoRA and prefix adapters written by this project's format -> `inducer export` -> PeftModel.from_pretrained: logits against `inducer forward`;
-  2. LoRA and prefix adapters made and saved by peft -> `inducer forward --adapter` reads them as they are: logits against peft;
-  3. `inducer merge` of LoRA for random α -> transformers' from_pretrained: logits against the unmerged `inducer forward`.
-Prints the worst difference of each; exit status 1 when one is above 1e-4.
+For random small GPT-2s and RoBERTa classifiers (made by transformers; a RoBERTa takes LoRA only,
+PEFT has no prefix for its classifier):
+  1. LoRA and prefix adapters written by this project's format -> `inducer export` ->
+     PeftModel.from_pretrained: logits against `inducer forward`;
+  2. LoRA and prefix adapters made and saved by peft -> `inducer forward --adapter` reads them as
+     they are: logits against peft;
+  3. `inducer merge` of LoRA for random α -> transformers' from_pretrained: logits against the
+     unmerged `inducer forward`. Prints the worst difference of each; exit status 1 when one is
+     above 1e-4.
 """
+
 import argparse, json, os, random, subprocess, sys, tempfile
 import peft, torch, transformers
 from peft import LoraConfig, PeftModel, PrefixTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import GPT2Config, GPT2LMHeadModel, RobertaConfig, RobertaForMaskedLM, RobertaForSequenceClassification
-
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    RobertaConfig,
+    RobertaForMaskedLM,
+    RobertaForSequenceClassification,
+)
 
 def run(*command):
     done = subprocess.run(command, capture_output=True, text=True)
@@ -27,7 +39,17 @@ def engine_logits(a, folder, backbone, adapter, ids):
     batch, out = os.path.join(folder, "batch.json"), os.path.join(folder, "out.safetensors")
     with open(batch, "w") as f:
         json.dump({"input_ids": ids.tolist()}, f)
-    run(a.engine, "forward", "--backbone", backbone, *(["--adapter", adapter] if adapter else []), "--batch", batch, "--out", out)
+    run(
+        a.engine,
+        "forward",
+        "--backbone",
+        backbone,
+        *(["--adapter", adapter] if adapter else []),
+        "--batch",
+        batch,
+        "--out",
+        out,
+    )
     return load_file(out)["logits"]
 
 
@@ -39,11 +61,20 @@ def own_adapter(path, config, kind, rng):
     settings = {"peft_type": "INDUCER", "task_type": "CAUSAL_LM", "base_model_name_or_path": ""}
     if kind == "lora":
         targets, rank = rng.sample(["q", "k", "v"], rng.randint(1, 3)), rng.randint(1, 5)
-        settings["lora"] = {"targets": targets, "rank": rank, "alpha": rng.choice([1.0, 7.5, 32.0]), "dropout": 0.1, "bias": rng.random() < 0.5}
+        settings["lora"] = {
+            "targets": targets,
+            "rank": rank,
+            "alpha": rng.choice([1.0, 7.5, 32.0]),
+            "dropout": 0.1,
+            "bias": rng.random() < 0.5,
+        }
         for i in range(layers):
             for t in targets:
                 at = f"transformer.h.{i}.attn.lora.{t}"
-                tensors[at + ".a"], tensors[at + ".b"] = torch.randn(rank, d) * 0.2, torch.randn(d, rank) * 0.2
+                tensors[at + ".a"], tensors[at + ".b"] = (
+                    torch.randn(rank, d) * 0.2,
+                    torch.randn(d, rank) * 0.2,
+                )
                 if settings["lora"]["bias"]:
                     tensors[at + ".bias"] = torch.randn(d) * 0.2
     else:
@@ -69,7 +100,16 @@ def one(a, case, worst):
     rng = random.Random(a.seed * 1000 + case)
     torch.manual_seed(a.seed * 1000 + case)
     h, p, vocab = rng.randint(1, 4), rng.choice([4, 8, 16]), rng.randint(20, 60)
-    config = GPT2Config(n_layer=rng.randint(1, 3), n_embd=h * p, n_head=h, vocab_size=vocab, n_positions=64, bos_token_id=0, eos_token_id=0, initializer_range=0.3)
+    config = GPT2Config(
+        n_layer=rng.randint(1, 3),
+        n_embd=h * p,
+        n_head=h,
+        vocab_size=vocab,
+        n_positions=64,
+        bos_token_id=0,
+        eos_token_id=0,
+        initializer_range=0.3,
+    )
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         at = lambda name: os.path.join(folder, name)
         GPT2LMHeadModel(config).eval().save_pretrained(at("backbone"))
@@ -78,19 +118,68 @@ def one(a, case, worst):
             added = own_adapter(at(kind), config, kind, rng)
             ids = torch.randint(0, vocab + added, (2, rng.randint(1, 20)))
             found = engine_logits(a, folder, at("backbone"), at(kind), ids)
-            run(a.engine, "export", "--backbone", at("backbone"), "--adapter", at(kind), "--out", at(kind + "-peft"))
+            run(
+                a.engine,
+                "export",
+                "--backbone",
+                at("backbone"),
+                "--adapter",
+                at(kind),
+                "--out",
+                at(kind + "-peft"),
+            )
             model = fresh()
             model.resize_token_embeddings(vocab + added, mean_resizing=False)
             model = PeftModel.from_pretrained(model, at(kind + "-peft")).eval()
             note(worst, f"{kind}: exported, in peft", difference(model(ids).logits, found))
             if kind == "lora":
-                run(a.engine, "merge", "--backbone", at("backbone"), "--adapter", at("lora"), "--out", at("merged"))
-                note(worst, "lora: merged, in transformers", difference(fresh(at("merged"))(ids).logits, found))
-            run(a.engine, "export", "--layout", "inducer", "--backbone", at("backbone"), "--adapter", at(kind + "-peft"), "--out", at(kind + "-back"))
-            note(worst, f"{kind}: there and back", difference(engine_logits(a, folder, at("backbone"), at(kind + "-back"), ids), found))
+                run(
+                    a.engine,
+                    "merge",
+                    "--backbone",
+                    at("backbone"),
+                    "--adapter",
+                    at("lora"),
+                    "--out",
+                    at("merged"),
+                )
+                note(
+                    worst,
+                    "lora: merged, in transformers",
+                    difference(fresh(at("merged"))(ids).logits, found),
+                )
+            run(
+                a.engine,
+                "export",
+                "--layout",
+                "inducer",
+                "--backbone",
+                at("backbone"),
+                "--adapter",
+                at(kind + "-peft"),
+                "--out",
+                at(kind + "-back"),
+            )
+            note(
+                worst,
+                f"{kind}: there and back",
+                difference(
+                    engine_logits(a, folder, at("backbone"), at(kind + "-back"), ids), found
+                ),
+            )
         given = {
-            "lora": LoraConfig(task_type="CAUSAL_LM", r=rng.randint(1, 6), lora_alpha=rng.choice([1, 8, 32]), target_modules=["c_attn"], fan_in_fan_out=True, init_lora_weights=False, lora_bias=rng.random() < 0.5),
-            "prefix": PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=rng.randint(1, 6)),
+            "lora": LoraConfig(
+                task_type="CAUSAL_LM",
+                r=rng.randint(1, 6),
+                lora_alpha=rng.choice([1, 8, 32]),
+                target_modules=["c_attn"],
+                fan_in_fan_out=True,
+                init_lora_weights=False,
+                lora_bias=rng.random() < 0.5,
+            ),
+            "prefix": PrefixTuningConfig(
+                task_type="CAUSAL_LM", num_virtual_tokens=rng.randint(1, 6)
+            ),
         }
         for kind, settings in given.items():
             model = get_peft_model(fresh(), settings).eval()
@@ -99,7 +188,14 @@ def one(a, case, worst):
                     parameter.normal_(0.0, 0.3)
             model.save_pretrained(at(kind + "-made"))
             ids = torch.randint(0, vocab, (2, rng.randint(1, 20)))
-            note(worst, f"{kind}: made by peft, read here", difference(model(ids).logits, engine_logits(a, folder, at("backbone"), at(kind + "-made"), ids)))
+            note(
+                worst,
+                f"{kind}: made by peft, read here",
+                difference(
+                    model(ids).logits,
+                    engine_logits(a, folder, at("backbone"), at(kind + "-made"), ids),
+                ),
+            )
 
 
 def roberta_adapter(path, config, classes, rng):
@@ -110,47 +206,138 @@ def roberta_adapter(path, config, classes, rng):
     for i in range(config.num_hidden_layers):
         for t in targets:
             at = f"roberta.encoder.layer.{i}.attention.self.lora.{t}"
-            tensors[at + ".a"], tensors[at + ".b"] = torch.randn(rank, d) * 0.2, torch.randn(d, rank) * 0.2
+            tensors[at + ".a"], tensors[at + ".b"] = (
+                torch.randn(rank, d) * 0.2,
+                torch.randn(d, rank) * 0.2,
+            )
             if bias:
                 tensors[at + ".bias"] = torch.randn(d) * 0.2
-    for name, shape in {"dense.weight": (d, d), "dense.bias": (d,), "out_proj.weight": (classes, d), "out_proj.bias": (classes,)}.items():
+    for name, shape in {
+        "dense.weight": (d, d),
+        "dense.bias": (d,),
+        "out_proj.weight": (classes, d),
+        "out_proj.bias": (classes,),
+    }.items():
         tensors["classifier." + name] = torch.randn(*shape) * 0.3
     save_file(tensors, os.path.join(path, "adapter_model.safetensors"))
-    lora = {"targets": targets, "rank": rank, "alpha": rng.choice([1.0, 7.5, 32.0]), "dropout": 0.1, "bias": bias}
+    lora = {
+        "targets": targets,
+        "rank": rank,
+        "alpha": rng.choice([1.0, 7.5, 32.0]),
+        "dropout": 0.1,
+        "bias": bias,
+    }
     with open(os.path.join(path, "adapter_config.json"), "w") as f:
-        json.dump({"peft_type": "INDUCER", "task_type": "SEQ_CLS", "base_model_name_or_path": "", "lora": lora}, f)
+        json.dump(
+            {
+                "peft_type": "INDUCER",
+                "task_type": "SEQ_CLS",
+                "base_model_name_or_path": "",
+                "lora": lora,
+            },
+            f,
+        )
 
 
 def roberta(a, case, worst):
     rng = random.Random(a.seed * 1000 + case + 500)
     torch.manual_seed(a.seed * 1000 + case + 500)
-    h, p, vocab, classes = rng.randint(1, 4), rng.choice([4, 8, 16]), rng.randint(20, 60), rng.randint(2, 5)
-    config = RobertaConfig(num_hidden_layers=rng.randint(1, 3), hidden_size=h * p, num_attention_heads=h, intermediate_size=rng.randint(4, 70), vocab_size=vocab, max_position_embeddings=40, type_vocab_size=1, initializer_range=0.3, layer_norm_eps=1e-5)
+    h, p, vocab, classes = (
+        rng.randint(1, 4),
+        rng.choice([4, 8, 16]),
+        rng.randint(20, 60),
+        rng.randint(2, 5),
+    )
+    config = RobertaConfig(
+        num_hidden_layers=rng.randint(1, 3),
+        hidden_size=h * p,
+        num_attention_heads=h,
+        intermediate_size=rng.randint(4, 70),
+        vocab_size=vocab,
+        max_position_embeddings=40,
+        type_vocab_size=1,
+        initializer_range=0.3,
+        layer_norm_eps=1e-5,
+    )
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         at = lambda name: os.path.join(folder, name)
         # a headless encoder: the classes are the adapter's
         RobertaForMaskedLM(config).eval().save_pretrained(at("backbone"))
-        fresh = lambda path=at("backbone"): RobertaForSequenceClassification.from_pretrained(path, num_labels=classes).eval()
+        fresh = lambda path=at("backbone"): RobertaForSequenceClassification.from_pretrained(
+            path, num_labels=classes
+        ).eval()
         ids = lambda: torch.randint(3, vocab, (2, rng.randint(1, 20)))
         roberta_adapter(at("lora"), config, classes, rng)
         row = ids()
         found = engine_logits(a, folder, at("backbone"), at("lora"), row)
-        run(a.engine, "export", "--backbone", at("backbone"), "--adapter", at("lora"), "--out", at("lora-peft"))
-        note(worst, "roberta lora: exported, in peft", difference(PeftModel.from_pretrained(fresh(), at("lora-peft")).eval()(row).logits, found))
-        run(a.engine, "merge", "--backbone", at("backbone"), "--adapter", at("lora"), "--out", at("merged"))
+        run(
+            a.engine,
+            "export",
+            "--backbone",
+            at("backbone"),
+            "--adapter",
+            at("lora"),
+            "--out",
+            at("lora-peft"),
+        )
+        note(
+            worst,
+            "roberta lora: exported, in peft",
+            difference(
+                PeftModel.from_pretrained(fresh(), at("lora-peft")).eval()(row).logits, found
+            ),
+        )
+        run(
+            a.engine,
+            "merge",
+            "--backbone",
+            at("backbone"),
+            "--adapter",
+            at("lora"),
+            "--out",
+            at("merged"),
+        )
         merged = RobertaForSequenceClassification.from_pretrained(at("merged")).eval()
         note(worst, "roberta lora: merged, in transformers", difference(merged(row).logits, found))
-        run(a.engine, "export", "--layout", "inducer", "--backbone", at("backbone"), "--adapter", at("lora-peft"), "--out", at("lora-back"))
-        note(worst, "roberta lora: there and back", difference(engine_logits(a, folder, at("backbone"), at("lora-back"), row), found))
+        run(
+            a.engine,
+            "export",
+            "--layout",
+            "inducer",
+            "--backbone",
+            at("backbone"),
+            "--adapter",
+            at("lora-peft"),
+            "--out",
+            at("lora-back"),
+        )
+        note(
+            worst,
+            "roberta lora: there and back",
+            difference(engine_logits(a, folder, at("backbone"), at("lora-back"), row), found),
+        )
         modules = rng.sample(["query", "key", "value"], rng.randint(1, 3))
-        settings = LoraConfig(task_type="SEQ_CLS", r=rng.randint(1, 6), lora_alpha=rng.choice([1, 8, 32]), target_modules=modules, init_lora_weights=False, lora_bias=rng.random() < 0.5)
+        settings = LoraConfig(
+            task_type="SEQ_CLS",
+            r=rng.randint(1, 6),
+            lora_alpha=rng.choice([1, 8, 32]),
+            target_modules=modules,
+            init_lora_weights=False,
+            lora_bias=rng.random() < 0.5,
+        )
         model = get_peft_model(fresh(), settings).eval()
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 parameter.normal_(0.0, 0.3)
         model.save_pretrained(at("made"))
         row = ids()
-        note(worst, "roberta lora: made by peft, read here", difference(model(row).logits, engine_logits(a, folder, at("backbone"), at("made"), row)))
+        note(
+            worst,
+            "roberta lora: made by peft, read here",
+            difference(
+                model(row).logits, engine_logits(a, folder, at("backbone"), at("made"), row)
+            ),
+        )
 
 
 def note(worst, what, error):
@@ -158,7 +345,9 @@ def note(worst, what, error):
 
 
 def main():
-    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     ap.add_argument("--engine", default="target/release/inducer")
     ap.add_argument("--cases", type=int, default=10)
     ap.add_argument("--seed", type=int, default=1)
@@ -167,7 +356,10 @@ def main():
     for case in range(a.cases):
         one(a, case, worst)
         roberta(a, case, worst)
-    print(f"peft {peft.__version__}, transformers {transformers.__version__}, torch {torch.__version__}; {a.cases} cases, seed {a.seed}")
+    print(
+        f"peft {peft.__version__}, transformers {transformers.__version__}, "
+        f"torch {torch.__version__}; {a.cases} cases, seed {a.seed}"
+    )
     for what, error in worst.items():
         print(f"{what:38} {error:.2e}  {'ok' if error <= 1e-4 else 'FAILED'}")
     sys.exit(any(error > 1e-4 for error in worst.values()))

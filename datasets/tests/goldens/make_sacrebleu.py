@@ -1,8 +1,11 @@
-"""Makes sacrebleu.json: 200 random corpora of 1-3 sentences with 1-3 references, and sacrebleu's scores of them.
+"""Makes sacrebleu.json: 200 random corpora, and sacrebleu's scores of them.
+
+A corpus has 1-3 sentences with 1-3 references.
 
 sacrebleu 2.6.0, Python 3.11 or later, seed below:  python make_sacrebleu.py > sacrebleu.json
 Words are few, so that texts share them in another order (shifts); some need 13a's rules.
 """
+
 import json
 import random
 
@@ -10,11 +13,32 @@ from sacrebleu.metrics import BLEU, TER
 
 rng = random.Random(20221)
 PLAIN = "the a cat dog sat on mat in house".split()
-ODD = ["3.5", "1,000", "U.S.", "don't", "well-known", "18L/36R", "(x)", "$5.", "a,b", "&amp;", "&quot;q&quot;", "1980-84", "é", "end.", "<skipped>", "The", "5%"]
+ODD = [
+    "3.5",
+    "1,000",
+    "U.S.",
+    "don't",
+    "well-known",
+    "18L/36R",
+    "(x)",
+    "$5.",
+    "a,b",
+    "&amp;",
+    "&quot;q&quot;",
+    "1980-84",
+    "é",
+    "end.",
+    "<skipped>",
+    "The",
+    "5%",
+]
 
 
 def text():
-    return " ".join(rng.choice(ODD) if rng.random() < 0.15 else rng.choice(PLAIN) for _ in range(rng.randint(1, 14)))
+    return " ".join(
+        rng.choice(ODD) if rng.random() < 0.15 else rng.choice(PLAIN)
+        for _ in range(rng.randint(1, 14))
+    )
 
 
 def near(words):
@@ -36,7 +60,9 @@ for _ in range(200):
     columns = [list(c) for c in zip(*refs)]
     row = {"h": hyps, "r": refs}
     row["13a"] = BLEU(tokenize="13a", smooth_method="none").corpus_score(hyps, columns).score
-    row["13a_lc"] = BLEU(tokenize="13a", smooth_method="none", lowercase=True).corpus_score(hyps, columns).score
+    row["13a_lc"] = (
+        BLEU(tokenize="13a", smooth_method="none", lowercase=True).corpus_score(hyps, columns).score
+    )
     row["none"] = BLEU(tokenize="none", smooth_method="none").corpus_score(hyps, columns).score
     row["ter"] = TER().corpus_score(hyps, columns).score
     corpora.append(row)
