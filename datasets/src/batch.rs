@@ -1,8 +1,8 @@
-//! A batch: rows packed one behind the other, without padding.
+//! A batch: sequences packed one behind the other, without padding.
 //!
-//! Row `r` occupies positions `starts[r] .. starts[r + 1]` of every per-token vector. Attention
-//! acts within a row; everything else acts on tokens, so padding costs nothing because there is
-//! none.
+//! Sequence `r` occupies positions `starts[r] .. starts[r + 1]` of every per-token vector.
+//! Attention acts within a sequence; everything else acts on tokens, so padding costs nothing
+//! because there is none.
 
 /// The label that carries no loss, as in PyTorch and Hugging Face.
 pub const IGNORE: i64 = -100;
@@ -14,35 +14,36 @@ pub enum Labels {
     None,
     /// One label a token, aligned with the ids (the model shifts), [`IGNORE`] for "no loss".
     Tokens(Vec<i64>),
-    /// One class a row.
+    /// One class a sequence.
     Classes(Vec<u32>),
 }
 
-/// Packed rows of token ids with their segment ids and labels.
+/// Packed sequences of token ids with their segment ids and labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// Token ids of all rows, length `starts.last()`.
+    /// Token ids of all sequences, length `starts.last()`.
     pub ids: Vec<u32>,
     /// Segment (task-embedding) ids, the same length as `ids`.
     pub segments: Option<Vec<u32>>,
     /// Labels.
     pub labels: Labels,
-    /// Row boundaries: `rows + 1` offsets into `ids`, the first 0, rising.
+    /// Boundaries of the sequences, as `cu_seqlens` elsewhere: `rows + 1` offsets into `ids`, the
+    /// first 0, rising.
     pub starts: Vec<usize>,
 }
 
 impl Batch {
-    /// Number of rows.
+    /// Number of sequences.
     pub fn rows(&self) -> usize {
         self.starts.len() - 1
     }
 
-    /// Number of tokens in all rows.
+    /// Number of tokens in all sequences.
     pub fn tokens(&self) -> usize {
         self.ids.len()
     }
 
-    /// Length of the longest row.
+    /// Length of the longest sequence.
     pub fn longest(&self) -> usize {
         self.starts
             .windows(2)
@@ -51,7 +52,7 @@ impl Batch {
             .unwrap_or(0)
     }
 
-    /// The rows of a range as a batch of their own.
+    /// The sequences of a range as a batch of their own.
     pub fn slice(&self, rows: std::ops::Range<usize>) -> Self {
         let (from, to) = (self.starts[rows.start], self.starts[rows.end]);
         Self {
@@ -69,12 +70,13 @@ impl Batch {
         }
     }
 
-    /// The positions in `ids` of row `r`.
+    /// The positions in `ids` of sequence `r`.
     pub fn row(&self, r: usize) -> std::ops::Range<usize> {
         self.starts[r]..self.starts[r + 1]
     }
 
-    /// Packs `(ids, segments, labels)` rows. Every row has segments or none has; likewise labels.
+    /// Packs sequences of `(ids, segments, labels)`. Every sequence has segments or none has;
+    /// likewise labels.
     ///
     /// ```
     /// use inducer_datasets::batch::Batch;

@@ -1,10 +1,10 @@
-//! Batches of rows of similar length, in an order that (seed, epoch) decides.
+//! Batches of sequences of similar length, in an order that (seed, epoch) decides.
 //!
-//! All rows are shuffled, cut into windows of 50 batches, sorted by length inside a window, cut
-//! into batches, and the batches shuffled. Packed rows need no padding; similar lengths still
-//! matter to attention, whose work grows with the square of a row's length, and they even out the
-//! steps' times. A run resumes at batch `i` of an epoch by asking for the epoch's batches again and
-//! skipping `i`.
+//! All sequences are shuffled, cut into windows of 50 batches, sorted by length inside a window,
+//! cut into batches, and the batches shuffled. Packed sequences need no padding; similar lengths
+//! still matter to attention, whose work grows with the square of a sequence's length, and they
+//! even out the steps' times. A run resumes at batch `i` of an epoch by asking for the epoch's
+//! batches again and skipping `i`.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -14,7 +14,7 @@ use crate::{Batch, Encoded, Labels};
 
 const WINDOW: usize = 50;
 
-/// The batches of an epoch as lists of row indices: every row exactly once, each list of
+/// The batches of an epoch as lists of indices: every sequence exactly once, each list of
 /// `batch_size` but at most one.
 ///
 /// ```
@@ -45,7 +45,7 @@ pub fn epoch_batches(
     batches
 }
 
-/// Batches for evaluation: longest rows first, no chance in it.
+/// Batches for evaluation: longest sequences first, no chance in it.
 pub fn sorted_batches(lengths: &[usize], batch_size: usize) -> Vec<Vec<usize>> {
     let mut rows: Vec<usize> = (0..lengths.len()).collect();
     rows.sort_by_key(|&r| std::cmp::Reverse(lengths[r]));
@@ -54,8 +54,8 @@ pub fn sorted_batches(lengths: &[usize], batch_size: usize) -> Vec<Vec<usize>> {
         .collect()
 }
 
-/// Packs rows into a batch. Classes when every row has one, else token labels when every row has
-/// them, else none; segments when every row has them.
+/// Packs sequences into a batch. Classes when each has one, else token labels when each
+/// has them, else none; segments when each has them.
 pub fn pack(rows: &[&Encoded]) -> Batch {
     let ids: Vec<Vec<u32>> = rows.iter().map(|r| r.ids.clone()).collect();
     let segments: Option<Vec<Vec<u32>>> = rows.iter().map(|r| r.segments.clone()).collect();
@@ -80,7 +80,10 @@ mod tests {
     proptest! {
         #[test]
         fn an_epoch_has_every_row_once_and_one_short_batch_at_most(
-            lengths in prop::collection::vec(1usize..200, 0..700), size in 1usize..9, seed: u64, epoch in 0u64..9
+            lengths in prop::collection::vec(1usize..200, 0..700),
+            size in 1usize..9,
+            seed: u64,
+            epoch in 0u64..9,
         ) {
             let batches = epoch_batches(&lengths, size, seed, epoch);
             let mut rows = batches.concat();

@@ -223,7 +223,10 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes_behind_a_valid_digest_are_refused_or_read(payload in any::<Vec<u8>>(), key: [u8; 32]) {
+        fn arbitrary_bytes_behind_a_valid_digest_are_refused_or_read(
+            payload in any::<Vec<u8>>(),
+            key: [u8; 32],
+        ) {
             let bytes = [MAGIC, &key[..], &Sha256::digest(&payload), &payload].concat();
             let _ = open(&bytes, &key);
             prop_assert_eq!(open(&payload, &key), None);

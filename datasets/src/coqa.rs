@@ -1,10 +1,13 @@
 //! CoQA in its official JSON layout (Reddy et al. 2019).
 //!
 //! ```text
-//! {"version": …, "data": [{"id", "source", "story",
-//!     "questions": [{"turn_id": 1, "input_text": …}, …],
-//!     "answers":   [{"turn_id": 1, "input_text": …, "span_start", "span_end", "span_text"}, …],
-//!     "additional_answers": {"0": [an answer for each turn], …}}, …]}
+//! {"version": …, "data": [
+//!   {"id": …, "source": …, "story": …,
+//!    "questions": [{"turn_id": 1, "input_text": …}, …],
+//!    "answers": [{"turn_id": 1, "input_text": …,
+//!                 "span_start": …, "span_end": …, "span_text": …}, …],
+//!    "additional_answers": {"0": [an answer for each turn], …}},
+//!   …]}
 //! ```
 //!
 //! Every turn becomes an [`Example`]: the story, the two turns before it, its question; the first
@@ -39,8 +42,10 @@ pub fn load_file(path: &Path, malformed: Malformed) -> Result<Part> {
 ///
 /// ```
 /// let json = br#"{"data": [{"source": "cnn", "story": "Tom is a cat.",
-///     "questions": [{"turn_id": 1, "input_text": "Who?"}, {"turn_id": 2, "input_text": "What is he?"}],
-///     "answers": [{"turn_id": 1, "input_text": "Tom"}, {"turn_id": 2, "input_text": "a cat"}]}]}"#;
+///     "questions": [{"turn_id": 1, "input_text": "Who?"},
+///                   {"turn_id": 2, "input_text": "What is he?"}],
+///     "answers": [{"turn_id": 1, "input_text": "Tom"},
+///                 {"turn_id": 2, "input_text": "a cat"}]}]}"#;
 /// use inducer_datasets::{Malformed, coqa};
 /// let turns = coqa::parse("x.json".as_ref(), &json[..], Malformed::Refuse).unwrap().examples;
 /// assert_eq!((turns.len(), turns[1].references[0].as_str()), (2, "a cat"));
@@ -67,8 +72,8 @@ struct Story<'a> {
 impl Story<'_> {
     /// One example for each turn, whose positions count from `first`.
     fn turns(&self, first: usize) -> Result<Vec<Example>> {
-        let source = self.text(self.body, "", "source")?;
-        let passage = self.text(self.body, "", "story")?;
+        let source = self.entry.text(self.body, "", "source")?;
+        let passage = self.entry.text(self.body, "", "story")?;
         let questions = self.column(&self.body["questions"], "questions", None)?;
         let answers = self.column(&self.body["answers"], "answers", Some(questions.len()))?;
         let others = self.additional(questions.len())?;
@@ -102,41 +107,29 @@ impl Story<'_> {
                     self.column(set, &format!("additional_answers.{name}"), Some(turns))
                 })
                 .collect(),
-            found => Err(self.wrong("additional_answers", "an object of lists", found)),
+            found => Err(self
+                .entry
+                .wrong("additional_answers", "an object of lists", found)),
         }
     }
 
     /// The texts of a list of turns, which count from 1 and are as many as `turns` says.
     fn column(&self, list: &Value, at: &str, turns: Option<usize>) -> Result<Vec<String>> {
-        let items = list
-            .as_array()
-            .ok_or_else(|| self.wrong(at, "a list", list))?;
+        let items = self.entry.list(list, at)?;
         if turns.is_some_and(|n| n != items.len()) {
-            return Err(self.wrong(at, "one answer for each question", list));
+            return Err(self.entry.wrong(at, "one answer for each question", list));
         }
         let text = |(i, item): (usize, &Value)| {
             let at = format!("{at}[{i}]");
             if item["turn_id"].as_u64() != Some(i as u64 + 1) {
                 let expected = "the turn's place in its list, from 1";
-                return Err(self.wrong(&format!("{at}.turn_id"), expected, &item["turn_id"]));
+                return Err(self
+                    .entry
+                    .wrong(&format!("{at}.turn_id"), expected, &item["turn_id"]));
             }
-            self.text(item, &at, "input_text")
+            // the official files hold a few texts that are empty
+            self.entry.text(item, &at, "input_text")
         };
         items.iter().enumerate().map(text).collect()
-    }
-
-    /// A text; the official files hold a few that are empty.
-    fn text(&self, body: &Value, at: &str, field: &str) -> Result<String> {
-        let place = match at {
-            "" => field.to_owned(),
-            at => format!("{at}.{field}"),
-        };
-        let value = body.get(field).unwrap_or(&Value::Null);
-        let text = value.as_str().map(str::to_owned);
-        text.ok_or_else(|| self.wrong(&place, "a text", value))
-    }
-
-    fn wrong(&self, field: &str, expected: &'static str, found: &Value) -> Error {
-        self.entry.wrong(field, expected, found)
     }
 }

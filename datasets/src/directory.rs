@@ -19,7 +19,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Example, Malformed, Part, Result, Splits, Task, coqa, glue, webnlg};
+use crate::{Error, Example, Input, Malformed, Part, Result, Splits, Task, coqa, glue, webnlg};
 
 /// One of so many stories or rows of the training part is held out to choose on.
 pub const HELD_OUT: usize = 20;
@@ -182,7 +182,10 @@ fn rows(examples: &[Example]) -> Vec<usize> {
 
 /// A story begins with a question that has no history.
 fn stories(examples: &[Example]) -> Vec<usize> {
-    let first = |e: &Example| matches!(&e.input, crate::Input::Conversation { history, .. } if history.is_empty());
+    let first = |e: &Example| match &e.input {
+        Input::Conversation { history, .. } => history.is_empty(),
+        _ => false,
+    };
     let starts = (1..examples.len()).filter(|&i| first(&examples[i]));
     starts.chain([examples.len()]).collect()
 }

@@ -8,6 +8,7 @@ use std::io::Read;
 use std::path::Path;
 
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::{Error, Result};
@@ -29,20 +30,66 @@ impl Entry<'_> {
     ///
     /// # Errors
     /// It is no JSON: the error's line is the file's.
-    pub fn value(&self) -> Result<serde_json::Value> {
+    pub fn value(&self) -> Result<Value> {
         serde_json::from_str(self.text).map_err(|e| broken(self.path, &e, self.line - 1))
     }
 
+    /// A text inside the element: the member `field` of `body`, which stands at `at`.
+    ///
+    /// # Errors
+    /// There is no such member, or it is not a text.
+    pub fn text(&self, body: &Value, at: &str, field: &str) -> Result<String> {
+        let value = &body[field];
+        let text = value.as_str().map(str::to_owned);
+        text.ok_or_else(|| self.wrong(&path(at, field), "a text", value))
+    }
+
+    /// A text that has more than white space in it.
+    ///
+    /// # Errors
+    /// As [`Entry::text`]; it is empty.
+    pub fn full_text(&self, body: &Value, at: &str, field: &str) -> Result<String> {
+        let text = self.text(body, at, field)?;
+        match text.trim().is_empty() {
+            true => {
+                let expected = "a text that is not empty";
+                Err(self.wrong(&path(at, field), expected, &body[field]))
+            }
+            false => Ok(text),
+        }
+    }
+
+    /// The items of a list at `at`.
+    ///
+    /// # Errors
+    /// It is not a list.
+    pub fn list<'v>(&self, value: &'v Value, at: &str) -> Result<&'v [Value]> {
+        let items = value.as_array().map(Vec::as_slice);
+        items.ok_or_else(|| self.wrong(at, "a list", value))
+    }
+
     /// The error on a field of this element.
-    pub fn wrong(&self, field: &str, expected: &'static str, found: &serde_json::Value) -> Error {
+    pub fn wrong(&self, field: &str, expected: &'static str, found: &Value) -> Error {
+        self.differs(field, expected, crate::error::describe(found))
+    }
+
+    /// The error on a field of this element, what was found in words.
+    pub fn differs(&self, field: &str, expected: &'static str, found: String) -> Error {
         Error::Field {
             path: self.path.to_owned(),
             line: self.line,
             entry: self.position,
             field: field.to_owned(),
             expected,
-            found: crate::error::describe(found),
+            found,
         }
+    }
+}
+
+fn path(at: &str, field: &str) -> String {
+    match at {
+        "" => field.to_owned(),
+        at => format!("{at}.{field}"),
     }
 }
 

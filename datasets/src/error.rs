@@ -1,4 +1,4 @@
-//! What can be wrong with data: every message names the file, the place in it, what was expected
+//! What can be wrong with data: every message names the file, the line in it, what was expected
 //! and what was found.
 
 use std::path::PathBuf;
@@ -41,7 +41,10 @@ pub enum Error {
         message: String,
     },
     /// An entry lacks a field or has the wrong thing in it.
-    #[error("{}:{line}: entry {entry}: field `{field}`: expected {expected}, found {found}", path.display())]
+    #[error(
+        "{}:{line}: entry {entry}: field `{field}`: expected {expected}, found {found}",
+        path.display()
+    )]
     Field {
         /// The file.
         path: PathBuf,

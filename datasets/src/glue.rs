@@ -29,10 +29,10 @@ pub fn load_file(task: Task, path: &Path, malformed: Malformed) -> Result<Part> 
 /// error, never a panic.
 ///
 /// ```
-/// use inducer_datasets::{Malformed, Task, glue};
+/// use inducer_datasets::{Input, Malformed, Task, glue};
 /// let tsv = "sentence\tlabel\n\"quoted\" and kept \t1\n";
 /// let t = glue::parse(Task::Sst2, "x.tsv".as_ref(), tsv.as_bytes(), Malformed::Refuse).unwrap();
-/// assert_eq!(t.examples[0].input, inducer_datasets::Input::Sentence("\"quoted\" and kept ".into()));
+/// assert_eq!(t.examples[0].input, Input::Sentence("\"quoted\" and kept ".into()));
 /// ```
 pub fn parse(
     task: Task,
@@ -47,7 +47,7 @@ pub fn parse(
         if read.map_err(|e| Error::io(path, e))? == 0 {
             break;
         }
-        let at = Place { path, line };
+        let at = Location { path, line };
         let text = at.text(&bytes);
         let Some(columns) = &columns else {
             columns = Some(Columns::of(task, &at, text?)?);
@@ -58,17 +58,17 @@ pub fn parse(
     }
     match columns {
         Some(_) => Ok(part),
-        None => Err(Place { path, line: 1 }.wrong("header", "the names of columns", "nothing")),
+        None => Err(Location { path, line: 1 }.wrong("header", "the names of columns", "nothing")),
     }
 }
 
 /// Where we are, for messages.
-struct Place<'a> {
+struct Location<'a> {
     path: &'a Path,
     line: usize,
 }
 
-impl Place<'_> {
+impl Location<'_> {
     fn wrong(&self, field: &str, expected: &'static str, found: impl Into<String>) -> Error {
         Error::Line {
             path: self.path.to_owned(),
@@ -102,7 +102,7 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(task: Task, at: &Place, header: &str) -> Result<Self> {
+    fn of(task: Task, at: &Location, header: &str) -> Result<Self> {
         let names: Vec<&str> = header.split('\t').collect();
         let find = |name: &str| names.iter().position(|n| *n == name);
         let (texts, label): (&[&'static str], _) = match task {
@@ -125,7 +125,7 @@ impl Columns {
         })
     }
 
-    fn example(&self, at: &Place, row: &str) -> Result<Example> {
+    fn example(&self, at: &Location, row: &str) -> Result<Example> {
         let fields: Vec<&str> = row.split('\t').collect();
         let field = |name: &str, i: usize| {
             let missing = || at.wrong(name, "a field", format!("{} fields", fields.len()));
@@ -155,7 +155,7 @@ impl Columns {
         })
     }
 
-    fn class(&self, at: &Place, label: &str) -> Result<u32> {
+    fn class(&self, at: &Location, label: &str) -> Result<u32> {
         let classes = self.task.classes();
         let id = classes.iter().position(|c| *c == label);
         let expected = match self.task {

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! WebNLG  <bos_webnlg> (<subject> s <property> p <object> o)* <target_webnlg> text <eos_webnlg>
-//! CoQA    <bos_qa> <document> passage (<question> q <answer> a){last 2 turns} <question> q <answer> a <eos_qa>
+//! CoQA    <bos_qa> <document> passage (<question> q <answer> a){last 2 turns}
+//!         <question> q <answer> a <eos_qa>
 //! MNLI    <s> premise </s></s> hypothesis </s>
 //! SST-2   <s> sentence </s>
 //! ```
@@ -20,7 +21,7 @@
 //! every piece, the target included, starts with a space; a name is then the same tokens in a
 //! triple as in a text, which a small backbone needs in order to copy it.
 //!
-//! *Length.* A row longer than the backbone's positions is an error that names the entry; only
+//! *Length.* A sequence longer than the backbone's positions is an error that names the entry; only
 //! CoQA's passages are cut, at [`PASSAGE_TOKENS`] as the paper says, and [`Encoded::cut`] counts
 //! what was lost.
 
@@ -75,7 +76,7 @@ impl Surface {
 }
 
 /// `cityServed` to `city served`; anything that is not one camel-case word stays.
-fn split_camel(text: &str) -> String {
+pub(crate) fn split_camel(text: &str) -> String {
     let camel = text.starts_with(|c: char| c.is_ascii_lowercase())
         && text.chars().all(|c| c.is_ascii_alphabetic());
     if !camel {
@@ -90,7 +91,7 @@ fn split_camel(text: &str) -> String {
     })
 }
 
-/// One encoded row.
+/// One encoded sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
     /// Token ids.
@@ -99,7 +100,7 @@ pub struct Encoded {
     pub segments: Option<Vec<u32>>,
     /// One label a token, [`IGNORE`] for no loss; empty for prompts and classification.
     pub labels: Vec<i64>,
-    /// The class of a classification row, where known.
+    /// The class of a classification sequence, where known.
     pub class: Option<u32>,
     /// Tokens up to and including the marker of the target.
     pub prompt_len: usize,
@@ -142,8 +143,8 @@ impl<'a> Layout<'a> {
             surface: Surface::Raw,
         };
         if !task.generates() {
-            layout.own("<s>")?;
-            layout.own("</s>")?;
+            layout.token("<s>")?;
+            layout.token("</s>")?;
         }
         Ok(layout)
     }
@@ -166,7 +167,7 @@ impl<'a> Layout<'a> {
 
     /// SHA-256 of everything that decides how an example becomes a row, the tokenizer included.
     pub fn fingerprint(&self) -> String {
-        let own = format!(
+        let settings = format!(
             "{} {} {} {:?} {PASSAGE_TOKENS} {HISTORY_TURNS} {}",
             self.task,
             self.vocab_size,
@@ -174,7 +175,7 @@ impl<'a> Layout<'a> {
             self.surface,
             self.tokenizer.fingerprint()
         );
-        crate::fingerprint::of_bytes(own.as_bytes())
+        crate::fingerprint::of_bytes(settings.as_bytes())
     }
 
     /// Number of special tokens that the backbone gets for this task.
@@ -197,7 +198,7 @@ impl<'a> Layout<'a> {
         (self.vocab_size + i) as u32
     }
 
-    /// Rows to train on: WebNLG one for each reference, CoQA one for the first answer,
+    /// SequenceBuilder to train on: WebNLG one for each reference, CoQA one for the first answer,
     /// classification one.
     ///
     /// # Errors
@@ -246,15 +247,15 @@ impl<'a> Layout<'a> {
         Ok(row)
     }
 
-    /// The row up to and including the marker of the target; for classification the whole row with
-    /// its class.
+    /// The sequence up to and including the marker of the target; for classification the whole one
+    /// with its class.
     ///
     /// # Errors
     /// As [`Layout::training_rows`].
     pub fn prompt(&self, example: &Example) -> Result<Encoded> {
         let row = match (self.task, &example.input) {
             (Task::WebNlg, Input::Triples(triples)) => {
-                let mut row = Rows::new(self.special(0), self.special(0));
+                let mut row = SequenceBuilder::new(self.special(0), self.special(0));
                 for t in triples {
                     for (i, field) in [&t.subject, &t.property, &t.object].into_iter().enumerate() {
                         row.part(
@@ -275,7 +276,7 @@ impl<'a> Layout<'a> {
                 },
             ) => {
                 let [document, ask, answer] = [self.special(1), self.special(2), self.special(3)];
-                let mut row = Rows::new(self.special(0), document);
+                let mut row = SequenceBuilder::new(self.special(0), document);
                 let text = |t: &str| self.tokenizer.encode(&self.surface.text(t));
                 let mut passage = text(passage)?;
                 let cut = passage.len().saturating_sub(PASSAGE_TOKENS);
@@ -311,7 +312,7 @@ impl<'a> Layout<'a> {
     }
 
     fn classified(&self, texts: &[&String], class: Option<u32>) -> Result<Encoded> {
-        let (start, end) = (self.own("<s>")?, self.own("</s>")?);
+        let (start, end) = (self.token("<s>")?, self.token("</s>")?);
         let mut ids = vec![start];
         for (i, text) in texts.iter().enumerate() {
             if i > 0 {
@@ -330,7 +331,7 @@ impl<'a> Layout<'a> {
         })
     }
 
-    fn own(&self, token: &'static str) -> Result<u32> {
+    fn token(&self, token: &'static str) -> Result<u32> {
         self.tokenizer.id(token).ok_or(Error::MissingToken {
             task: self.task,
             token,
@@ -358,13 +359,13 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// A row in the making.
-struct Rows {
+/// A sequence in the making.
+struct SequenceBuilder {
     ids: Vec<u32>,
     segments: Vec<u32>,
 }
 
-impl Rows {
+impl SequenceBuilder {
     fn new(bos: u32, segment: u32) -> Self {
         Self {
             ids: vec![bos],

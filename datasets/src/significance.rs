@@ -1,10 +1,13 @@
 //! Whether a difference between two systems is more than chance.
 //!
 //! ```text
-//! bootstrap      p = (1 + #{b : δ_b ≤ 0}) / (1 + B)         δ_b: on n examples drawn with replacement; δ > 0 as observed
-//! randomisation  p = (1 + #{b : |δ_b| ≥ |δ|}) / (1 + B)     δ_b: each example's two outputs swapped with probability ½
+//! bootstrap      p = (1 + #{b : δ_b ≤ 0}) / (1 + B)
+//! randomisation  p = (1 + #{b : |δ_b| ≥ |δ|}) / (1 + B)
 //! t-tests        t = mean / standard error, two-sided
 //! ```
+//!
+//! δ is the difference as observed, positive in the bootstrap, and δ_b that of draw b of B: on n
+//! examples drawn with replacement, or with each example's two outputs swapped with probability ½.
 //!
 //! The first two take statistics of examples and a function from their sum to the score, so that
 //! corpus-level figures are recomputed (Koehn 2004; Riezler and Maxwell 2005):
@@ -16,6 +19,7 @@ use std::ops::AddAssign;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::metrics::total;
 use crate::{Error, Result};
 
 /// Outcome of a resampling test.
@@ -42,10 +46,34 @@ fn paired<T>(a: &[T], b: &[T]) -> Result<()> {
     }
 }
 
-fn sum<'a, C: Copy + Default + AddAssign + 'a>(counts: impl Iterator<Item = &'a C>) -> C {
-    let mut total = C::default();
-    counts.for_each(|c| total += *c);
-    total
+/// Draws two systems' totals over and over with `draw`, and counts how often the difference of
+/// their scores speaks against the one as observed: `against(drawn, observed)`.
+fn resample<C: Copy + Default + AddAssign>(
+    (a, b): (&[C], &[C]),
+    score: impl Fn(C) -> f64,
+    (draws, seed): (usize, u64),
+    draw: impl Fn(&mut ChaCha8Rng, usize) -> (C, C),
+    against: impl Fn(f64, f64) -> bool,
+) -> Result<Resampled> {
+    paired(a, b)?;
+    let sum = |counts: &[C]| total(counts.iter().copied());
+    let difference = score(sum(a)) - score(sum(b));
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut found = 0;
+    for _ in 0..draws {
+        let (mut x, mut y) = (C::default(), C::default());
+        for i in 0..a.len() {
+            let (of_a, of_b) = draw(&mut rng, i);
+            x += of_a;
+            y += of_b;
+        }
+        found += usize::from(against(score(x) - score(y), difference));
+    }
+    Ok(Resampled {
+        difference,
+        p: (1 + found) as f64 / (1 + draws) as f64,
+        draws,
+    })
 }
 
 /// Paired bootstrap over examples.
@@ -66,25 +94,12 @@ pub fn paired_bootstrap<C: Copy + Default + AddAssign>(
     draws: usize,
     seed: u64,
 ) -> Result<Resampled> {
-    paired(a, b)?;
-    let difference = score(sum(a.iter())) - score(sum(b.iter()));
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut against = 0;
-    for _ in 0..draws {
-        let (mut x, mut y) = (C::default(), C::default());
-        for _ in 0..a.len() {
-            let i = rng.random_range(0..a.len());
-            x += a[i];
-            y += b[i];
-        }
-        let drawn = score(x) - score(y);
-        against += usize::from(drawn * difference.signum() <= 0.0);
-    }
-    Ok(Resampled {
-        difference,
-        p: (1 + against) as f64 / (1 + draws) as f64,
-        draws,
-    })
+    let draw = |rng: &mut ChaCha8Rng, _| {
+        let i = rng.random_range(0..a.len());
+        (a[i], b[i])
+    };
+    let against = |drawn: f64, observed: f64| drawn * observed.signum() <= 0.0;
+    resample((a, b), score, (draws, seed), draw, against)
 }
 
 /// Approximate randomisation over examples.
@@ -98,26 +113,13 @@ pub fn approximate_randomisation<C: Copy + Default + AddAssign>(
     draws: usize,
     seed: u64,
 ) -> Result<Resampled> {
-    paired(a, b)?;
-    let difference = score(sum(a.iter())) - score(sum(b.iter()));
+    let draw = |rng: &mut ChaCha8Rng, i: usize| match rng.random() {
+        true => (b[i], a[i]),
+        false => (a[i], b[i]),
+    };
     // sums in another order differ in their last digits: these are ties
-    let reach = difference.abs() * (1.0 - 1e-12);
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut as_large = 0;
-    for _ in 0..draws {
-        let (mut x, mut y) = (C::default(), C::default());
-        for (a, b) in a.iter().zip(b) {
-            let (a, b) = if rng.random() { (b, a) } else { (a, b) };
-            x += *a;
-            y += *b;
-        }
-        as_large += usize::from((score(x) - score(y)).abs() >= reach);
-    }
-    Ok(Resampled {
-        difference,
-        p: (1 + as_large) as f64 / (1 + draws) as f64,
-        draws,
-    })
+    let against = |drawn: f64, observed: f64| drawn.abs() >= observed.abs() * (1.0 - 1e-12);
+    resample((a, b), score, (draws, seed), draw, against)
 }
 
 /// Outcome of a t-test.

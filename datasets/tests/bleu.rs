@@ -140,7 +140,8 @@ proptest! {
         prop_assert!((corpus_bleu(&hyps, &exact, false).unwrap().score - 100.0).abs() < 1e-9);
         let loose: Vec<Vec<String>> = hyps.iter().map(|_| vec![other.clone()]).collect();
         let b = corpus_bleu(&hyps, &loose, false).unwrap();
-        prop_assert!((0.0..=100.0 + 1e-9).contains(&b.score) && b.precisions.iter().all(|p| (0.0..=100.0).contains(p)));
+        prop_assert!((0.0..=100.0 + 1e-9).contains(&b.score));
+        prop_assert!(b.precisions.iter().all(|p| (0.0..=100.0).contains(p)));
     }
 
     #[test]
@@ -150,7 +151,10 @@ proptest! {
     }
 
     #[test]
-    fn the_corpus_is_the_sum_of_its_sentences(hyps in prop::collection::vec(".*", 1..5), reference in ".*") {
+    fn the_corpus_is_the_sum_of_its_sentences(
+        hyps in prop::collection::vec(".*", 1..5),
+        reference in ".*",
+    ) {
         let refs: Vec<Vec<String>> = hyps.iter().map(|_| vec![reference.clone()]).collect();
         let mut sum = Counts::default();
         counts(&hyps, &refs, true).unwrap().into_iter().for_each(|c| sum += c);

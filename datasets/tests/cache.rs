@@ -101,7 +101,11 @@ fn a_directory_that_cannot_be_made_costs_nothing_but_time() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn any_bit_flipped_or_byte_missing_means_rebuilt(at in any::<prop::sample::Index>(), bit in 0u32..8, cut in any::<bool>()) {
+    fn any_bit_flipped_or_byte_missing_means_rebuilt(
+        at in any::<prop::sample::Index>(),
+        bit in 0u32..8,
+        cut in any::<bool>(),
+    ) {
         let f = Fixture::new(3);
         let right = f.rows(&f.layout()).0;
         let path = f.cache().path(&f.layout(), &f.examples);

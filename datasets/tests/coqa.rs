@@ -12,7 +12,8 @@ fn parse(text: &[u8]) -> Result<Vec<Example>> {
 
 fn story(answers: &str, more: &str) -> String {
     format!(
-        "{{\"version\": \"1.0\", \"data\": [\n{{\"id\": \"x\", \"source\": \"race\", \"story\": \"S.\",\n\
+        "{{\"version\": \"1.0\", \"data\": [\n\
+         {{\"id\": \"x\", \"source\": \"race\", \"story\": \"S.\",\n\
          \"questions\": [{{\"turn_id\": 1, \"input_text\": \"q1\"}}, \
          {{\"turn_id\": 2, \"input_text\": \"q2\"}}, \
          {{\"turn_id\": 3, \"input_text\": \"q3\"}}, {{\"turn_id\": 4, \"input_text\": \"q4\"}}],\n\
@@ -37,7 +38,10 @@ fn the_official_file_has_500_stories_and_7983_turns() {
     };
     let turns = coqa::load_file(&path, Malformed::Refuse).unwrap().examples;
     assert_eq!(turns.len(), 7983);
-    let first = |e: &&inducer_datasets::Example| matches!(&e.input, Input::Conversation { history, .. } if history.is_empty());
+    let first = |e: &&Example| match &e.input {
+        Input::Conversation { history, .. } => history.is_empty(),
+        _ => false,
+    };
     assert_eq!(turns.iter().filter(first).count(), 500);
     assert_eq!(turns[0].references, ["white"]);
     let unknown = turns
@@ -131,7 +135,11 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_file_is_an_error_or_a_result(at in 0usize..2000, byte in any::<u8>(), cut in any::<bool>()) {
+    fn a_damaged_file_is_an_error_or_a_result(
+        at in 0usize..2000,
+        byte in any::<u8>(),
+        cut in any::<bool>(),
+    ) {
         let mut bytes = story(&answers("a", 4), "").into_bytes();
         let at = at % bytes.len();
         if cut { bytes.truncate(at) } else { bytes[at] = byte }

@@ -313,7 +313,11 @@ proptest! {
     }
 
     #[test]
-    fn a_reference_comes_back_to_the_letter(text in ".{1,60}", spaces in "[ \n]{0,3}", plain: bool) {
+    fn a_reference_comes_back_to_the_letter(
+        text in ".{1,60}",
+        spaces in "[ \n]{0,3}",
+        plain: bool,
+    ) {
         let text = format!("{spaces}{text}{spaces}");
         let t = bytes();
         let surface = if plain { Surface::Plain } else { Surface::Raw };

@@ -173,7 +173,12 @@ fn a_missing_jar_is_named() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn any_texts_score_between_zero_and_one(a in ".*", b in ".*", c in "[a-c]( [a-c]){0,12}", d in "[a-c]( [a-c]){0,12}") {
+    fn any_texts_score_between_zero_and_one(
+        a in ".*",
+        b in ".*",
+        c in "[a-c]( [a-c]){0,12}",
+        d in "[a-c]( [a-c]){0,12}",
+    ) {
         prop_assert!((0.0..=1.0).contains(&score(&a, &[&b])));
         let s = score(&c, &[&d]);
         prop_assert!((0.0..=1.0).contains(&s) && score(&c, &[&d, &c]) == 1.0);

@@ -78,9 +78,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]
     fn arbitrary_resources_give_an_error_or_a_score(
-        bytes in any::<Vec<u8>>(), members in prop::collection::vec(any::<Vec<u8>>(), 4), text in "[ a-d0-9\n]{0,80}"
+        bytes in any::<Vec<u8>>(),
+        members in prop::collection::vec(any::<Vec<u8>>(), 4),
+        text in "[ a-d0-9\n]{0,80}",
     ) {
-        for jar_bytes in [bytes.clone(), jar(&[0, 1, 2, 3].map(|i| (NAMES[i], &members[i][..]))), jar(&NAMES.map(|n| (n, text.as_bytes())))] {
+        let arbitrary = jar(&[0, 1, 2, 3].map(|i| (NAMES[i], &members[i][..])));
+        let textual = jar(&NAMES.map(|n| (n, text.as_bytes())));
+        for jar_bytes in [bytes.clone(), arbitrary, textual] {
             if let Ok(s) = score(Some(&jar_bytes), None) {
                 prop_assert!((0.0..=1.0).contains(&s));
             }
@@ -94,7 +98,8 @@ proptest! {
 
     #[test]
     fn arbitrary_and_damaged_tokenizers_give_an_error_or_a_result(
-        bytes in any::<Vec<u8>>(), changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)
+        bytes in any::<Vec<u8>>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
         let dir = tempfile::tempdir()?;
         let path = dir.path().join("tokenizer.json");

@@ -121,7 +121,11 @@ proptest! {
     }
 
     #[test]
-    fn any_text_and_any_file_is_read_without_a_panic(hyps in prop::collection::vec(".*", 1..4), reference in ".*", bytes in any::<Vec<u8>>()) {
+    fn any_text_and_any_file_is_read_without_a_panic(
+        hyps in prop::collection::vec(".*", 1..4),
+        reference in ".*",
+        bytes in any::<Vec<u8>>(),
+    ) {
         let refs: Vec<Vec<String>> = hyps.iter().map(|_| vec![reference.clone()]).collect();
         let mut sum = Counts::default();
         counts(&hyps, &refs, Algorithm::Tercom).unwrap().into_iter().for_each(|c| sum += c);

@@ -11,12 +11,15 @@ fn entry() -> Value {
     json!({
         "category": "Food",
         "modifiedtripleset": [{"subject": "Ajoblanco", "property": "country", "object": "Spain"}],
-        "lexicalisations": [{"comment": "good", "lex": "Ajoblanco is from Spain."}, {"comment": "toFix", "lex": "x"}],
+        "lexicalisations": [
+            {"comment": "good", "lex": "Ajoblanco is from Spain."},
+            {"comment": "toFix", "lex": "x"},
+        ],
     })
 }
 
 fn bytes(text: &[u8]) -> Result<Part, Error> {
-    webnlg::parse(Path::new("x.json"), text, Malformed::Refuse)
+    webnlg::json::parse(Path::new("x.json"), text, Malformed::Refuse)
 }
 
 fn file(bodies: &[Value]) -> String {
@@ -67,7 +70,7 @@ fn official_files_have_the_documented_sizes_and_categories() {
     assert!(all().all(|e| (1..=7).contains(&size(e))));
     assert_eq!(data.train.last().unwrap().position, 6_940);
     assert_eq!(
-        webnlg::load_file(&dir.join("test.json"), Malformed::Refuse)
+        webnlg::json::load(&dir.join("test.json"), Malformed::Refuse)
             .unwrap()
             .examples,
         data.test
@@ -161,7 +164,8 @@ fn skipped_entries_are_counted_and_listed_but_a_broken_file_stays_an_error() {
     let mut bad = entry();
     bad["category"] = Value::Null;
     let text = file(&[entry(), bad, entry()]);
-    let read = |text: &str| webnlg::parse(Path::new("x.json"), text.as_bytes(), Malformed::Skip);
+    let read =
+        |text: &str| webnlg::json::parse(Path::new("x.json"), text.as_bytes(), Malformed::Skip);
     let part = read(&text).unwrap();
     assert_eq!(
         part.malformed,
@@ -211,13 +215,16 @@ fn missing_and_broken_files_are_named() {
 
 proptest! {
     #[test]
-    fn arbitrary_bytes_give_an_error_or_a_result(text in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn arbitrary_bytes_give_an_error_or_a_result(
+        text in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
         let _ = bytes(&text);
     }
 
     #[test]
     fn a_valid_file_with_bytes_changed_gives_an_error_or_a_result(
-        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), cut in any::<prop::sample::Index>()
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in any::<prop::sample::Index>(),
     ) {
         let mut text = file(&[entry(), entry()]).into_bytes();
         for (at, byte) in changes {

@@ -4,7 +4,8 @@
 
 mod common;
 
-use inducer_datasets::{Error, Malformed, Part, webnlg, webnlg_xml};
+use inducer_datasets::webnlg::{self, xml};
+use inducer_datasets::{Error, Malformed, Part};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -84,7 +85,7 @@ fn file(entries: &[String]) -> String {
 }
 
 fn parse(text: &str, malformed: Malformed) -> Result<Part, Error> {
-    webnlg_xml::parse("x.xml".as_ref(), text.as_bytes(), malformed)
+    xml::parse("x.xml".as_ref(), text.as_bytes(), malformed)
 }
 
 #[test]
@@ -152,15 +153,18 @@ fn character_references_sections_and_marks_are_read() {
 
 proptest! {
     #[test]
-    fn arbitrary_bytes_give_an_error_or_a_result(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _ = webnlg_xml::parse("x".as_ref(), &bytes, Malformed::Skip);
+    fn arbitrary_bytes_give_an_error_or_a_result(
+        bytes in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
+        let _ = xml::parse("x".as_ref(), &bytes, Malformed::Skip);
     }
 
     #[test]
     fn arbitrary_markup_gives_an_error_or_a_result(
         parts in prop::collection::vec(prop::sample::select(vec![
-            "<entry category='A'>", "<entry>", "</entry>", "<mtriple>", "</mtriple>", "a | b | c", "<lex comment='good'>",
-            "</lex>", "&", "&#0;", "&lt;", "<![CDATA[", "]]>", "<!--", "-->", "<?", "\n", "é",
+            "<entry category='A'>", "<entry>", "</entry>", "<mtriple>", "</mtriple>", "a | b | c",
+            "<lex comment='good'>", "</lex>", "&", "&#0;", "&lt;", "<![CDATA[", "]]>", "<!--",
+            "-->", "<?", "\n", "é",
         ]), 0..24)
     ) {
         let _ = parse(&parts.concat(), Malformed::Skip);
@@ -168,15 +172,17 @@ proptest! {
 
     #[test]
     fn a_damaged_file_gives_an_error_or_a_result(
-        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6), cut in any::<prop::sample::Index>()
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        cut in any::<prop::sample::Index>(),
     ) {
-        let mut text = file(&[entry("Food", "a | b | c", "t"), entry("Food", "a | b | c", "u")]).into_bytes();
+        let entries = ["t", "u"].map(|text| entry("Food", "a | b | c", text));
+        let mut text = file(&entries).into_bytes();
         for (at, byte) in changes {
             let i = at.index(text.len());
             text[i] = byte;
         }
-        let _ = webnlg_xml::parse("x".as_ref(), &text, Malformed::Refuse);
+        let _ = xml::parse("x".as_ref(), &text, Malformed::Refuse);
         text.truncate(cut.index(text.len()));
-        let _ = webnlg_xml::parse("x".as_ref(), &text, Malformed::Refuse);
+        let _ = xml::parse("x".as_ref(), &text, Malformed::Refuse);
     }
 }

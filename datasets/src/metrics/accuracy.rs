@@ -4,7 +4,8 @@
 //! accuracy = #{i : predicted_i = expected_i} / n
 //! ```
 
-use crate::{Error, Result};
+use super::{paired, total};
+use crate::Result;
 
 /// Accuracy and what it is made of.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -74,11 +75,7 @@ impl Accuracy {
 /// assert_eq!(accuracy(&[0, 2, 1, 1], &[0, 2, 2, 1]).unwrap().score, 0.75);
 /// ```
 pub fn accuracy<T: PartialEq>(predicted: &[T], expected: &[T]) -> Result<Accuracy> {
-    let mut sum = Counts::default();
-    counts(predicted, expected)?
-        .into_iter()
-        .for_each(|c| sum += c);
-    Ok(sum.score())
+    Ok(total(counts(predicted, expected)?).score())
 }
 
 /// [`Counts`] of every prediction.
@@ -86,13 +83,7 @@ pub fn accuracy<T: PartialEq>(predicted: &[T], expected: &[T]) -> Result<Accurac
 /// # Errors
 /// The lists differ in length.
 pub fn counts<T: PartialEq>(predicted: &[T], expected: &[T]) -> Result<Vec<Counts>> {
-    if predicted.len() != expected.len() {
-        return Err(Error::Unpaired {
-            hypotheses: predicted.len(),
-            references: expected.len(),
-        });
-    }
-    let pairs = predicted.iter().zip(expected);
+    let pairs = paired(predicted, expected)?;
     Ok(pairs.map(|(p, e)| Counts::of(p == e)).collect())
 }
 

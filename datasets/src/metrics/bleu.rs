@@ -14,9 +14,9 @@
 
 use std::collections::HashMap;
 
-use crate::metrics::tokenize::mteval_13a;
-use crate::metrics::words;
-use crate::{Error, Result};
+use super::tokenize::mteval_13a;
+use super::{paired, total, words};
+use crate::Result;
 
 /// BLEU and what it is made of.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -151,12 +151,6 @@ pub fn counts(
     references: &[Vec<String>],
     lowercase: bool,
 ) -> Result<Vec<Counts>> {
-    if hypotheses.len() != references.len() {
-        return Err(Error::Unpaired {
-            hypotheses: hypotheses.len(),
-            references: references.len(),
-        });
-    }
     let most = references.iter().map(Vec::len).max().unwrap_or(0);
     let one = |(h, r): (&String, &Vec<String>)| {
         let filled: Vec<&str> = r
@@ -167,7 +161,7 @@ pub fn counts(
             .collect();
         Counts::of(h, &filled, lowercase)
     };
-    Ok(hypotheses.iter().zip(references).map(one).collect())
+    Ok(paired(hypotheses, references)?.map(one).collect())
 }
 
 /// BLEU of a corpus; `references[i]` belong to `hypotheses[i]`.
@@ -188,11 +182,7 @@ pub fn corpus_bleu(
     references: &[Vec<String>],
     lowercase: bool,
 ) -> Result<Bleu> {
-    let mut sum = Counts::default();
-    counts(hypotheses, references, lowercase)?
-        .into_iter()
-        .for_each(|c| sum += c);
-    Ok(sum.score())
+    Ok(total(counts(hypotheses, references, lowercase)?).score())
 }
 
 /// BLEU of a corpus as sacrebleu computes it without smoothing: 13a's tokenization, Unicode's lower
@@ -203,7 +193,8 @@ pub fn corpus_bleu(
 ///
 /// ```
 /// use inducer_datasets::metrics::bleu::corpus_bleu_13a;
-/// let b = corpus_bleu_13a(&["A cat, a dog.".into()], &[vec!["a cat , a dog .".into()]], true).unwrap();
+/// let references = [vec!["a cat , a dog .".into()]];
+/// let b = corpus_bleu_13a(&["A cat, a dog.".into()], &references, true).unwrap();
 /// assert_eq!((b.score.round(), b.hypothesis_length), (100.0, 6));
 /// ```
 pub fn corpus_bleu_13a(
@@ -211,11 +202,7 @@ pub fn corpus_bleu_13a(
     references: &[Vec<String>],
     lowercase: bool,
 ) -> Result<Bleu> {
-    let mut sum = Counts::default();
-    counts_13a(hypotheses, references, lowercase)?
-        .into_iter()
-        .for_each(|c| sum += c);
-    Ok(sum.score())
+    Ok(total(counts_13a(hypotheses, references, lowercase)?).score())
 }
 
 /// [`Counts`] of every hypothesis after 13a's tokenization.
@@ -227,12 +214,6 @@ pub fn counts_13a(
     references: &[Vec<String>],
     lowercase: bool,
 ) -> Result<Vec<Counts>> {
-    if hypotheses.len() != references.len() {
-        return Err(Error::Unpaired {
-            hypotheses: hypotheses.len(),
-            references: references.len(),
-        });
-    }
     let prepare = |text: &String| {
         if lowercase {
             mteval_13a(&text.to_lowercase())
@@ -244,5 +225,5 @@ pub fn counts_13a(
         let r: Vec<String> = r.iter().map(prepare).collect();
         Counts::of(&prepare(h), &r, false)
     };
-    Ok(hypotheses.iter().zip(references).map(one).collect())
+    Ok(paired(hypotheses, references)?.map(one).collect())
 }

@@ -2,9 +2,12 @@
 //!
 //! ```text
 //! F1(a, g) = 2PR/(P + R),   P = |a ∩ g|/|a|,   R = |a ∩ g|/|g|     (bags of words)
-//! score(a) = max_g F1(a, g),                     one reference
-//!          = 1/n Σ_i max_{g ≠ i} F1(a, g),       n references: each is left out in turn, as a human's answer would be
+//! score(a) = max_g F1(a, g)                      of one reference
+//!          = 1/n Σ_i max_{g ≠ i} F1(a, g)        of n references
 //! ```
+//!
+//! Of several references each is left out in turn, since a human's answer is scored against the
+//! others.
 //!
 //! Texts are lower-cased, stripped of ASCII punctuation, then of the words *a, an, the*, then of
 //! superfluous white space. Where a text is empty after that, F1 is 1 if both are and 0 otherwise.
@@ -16,7 +19,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::groups::by_group;
-use crate::{Error, Result};
+use super::{paired, total};
+use crate::Result;
 
 /// Scores of one question or the sum over several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -177,13 +181,7 @@ impl std::ops::AddAssign for Counts {
 /// # Errors
 /// The lists differ in length.
 pub fn counts(answers: &[String], references: &[Vec<String>]) -> Result<Vec<Counts>> {
-    if answers.len() != references.len() {
-        return Err(Error::Unpaired {
-            hypotheses: answers.len(),
-            references: references.len(),
-        });
-    }
-    let pairs = answers.iter().zip(references);
+    let pairs = paired(answers, references)?;
     Ok(pairs.map(|(a, r)| Counts::of(a, r)).collect())
 }
 
@@ -193,18 +191,10 @@ pub fn counts(answers: &[String], references: &[Vec<String>]) -> Result<Vec<Coun
 /// # Errors
 /// The lists differ in length.
 pub fn coqa(answers: &[String], references: &[Vec<String>], domains: &[String]) -> Result<Coqa> {
-    if !domains.is_empty() && domains.len() != answers.len() {
-        return Err(Error::Unpaired {
-            hypotheses: answers.len(),
-            references: domains.len(),
-        });
-    }
     let counts = counts(answers, references)?;
     if domains.is_empty() {
-        let mut overall = Counts::default();
-        counts.into_iter().for_each(|c| overall += c);
         return Ok(Coqa {
-            overall: overall.score(),
+            overall: total(counts).score(),
             domains: BTreeMap::new(),
         });
     }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use super::accuracy::{Accuracy, Counts};
 use super::groups::by_group;
+use super::paired;
 use crate::{Error, Example, Result, Task};
 
 /// Accuracy of a part and of each genre in it.
@@ -26,12 +27,6 @@ pub struct Glue {
 /// # Errors
 /// The lists differ in length; an example has no class.
 pub fn glue(predicted: &[u32], examples: &[Example]) -> Result<Glue> {
-    if predicted.len() != examples.len() {
-        return Err(Error::Unpaired {
-            hypotheses: predicted.len(),
-            references: examples.len(),
-        });
-    }
     let right = |(p, e): (&u32, &Example)| match e.class {
         Some(class) => Ok(Counts::of(*p == class)),
         None => Err(Error::Invalid(format!(
@@ -39,9 +34,7 @@ pub fn glue(predicted: &[u32], examples: &[Example]) -> Result<Glue> {
             e.position
         ))),
     };
-    let right: Vec<Counts> = predicted
-        .iter()
-        .zip(examples)
+    let right: Vec<Counts> = paired(predicted, examples)?
         .map(right)
         .collect::<Result<_>>()?;
     let genres: Vec<&str> = examples.iter().map(|e| e.category.as_str()).collect();

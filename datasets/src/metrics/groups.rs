@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
-use crate::{Error, Example, Result};
+use super::paired;
+use crate::{Example, Result};
 
 /// One figure by WebNLG's split of the test part and by category.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -38,9 +39,8 @@ pub fn by_group<C: Copy + Default + AddAssign, S>(
     groups: &[impl AsRef<str>],
     score: impl Fn(&C) -> S,
 ) -> Result<(S, BTreeMap<String, S>)> {
-    paired(counts.len(), groups.len())?;
     let (mut all, mut parts) = (C::default(), BTreeMap::<&str, C>::new());
-    for (count, group) in counts.iter().zip(groups) {
+    for (count, group) in paired(counts, groups)? {
         all += *count;
         *parts.entry(group.as_ref()).or_default() += *count;
     }
@@ -68,14 +68,4 @@ pub fn by_category<C: Copy + Default + AddAssign, S>(
         all,
         categories,
     })
-}
-
-fn paired(hypotheses: usize, references: usize) -> Result<()> {
-    match hypotheses == references {
-        true => Ok(()),
-        false => Err(Error::Unpaired {
-            hypotheses,
-            references,
-        }),
-    }
 }

@@ -11,6 +11,10 @@ pub mod ter;
 pub mod tokenize;
 pub mod webnlg;
 
+use std::ops::AddAssign;
+
+use crate::{Error, Result};
+
 pub use accuracy::{Accuracy, accuracy};
 pub use bleu::{Bleu, corpus_bleu};
 pub use coqa::{Coqa, coqa};
@@ -18,6 +22,30 @@ pub use glue::Glue;
 pub use meteor::{Meteor, corpus_meteor};
 pub use ter::{Ter, corpus_ter};
 pub use webnlg::WebNlg;
+
+/// What belongs together, pair by pair.
+///
+/// # Errors
+/// The lists differ in length.
+pub(crate) fn paired<'a, A, B>(
+    hypotheses: &'a [A],
+    references: &'a [B],
+) -> Result<impl Iterator<Item = (&'a A, &'a B)>> {
+    if hypotheses.len() != references.len() {
+        return Err(Error::Unpaired {
+            hypotheses: hypotheses.len(),
+            references: references.len(),
+        });
+    }
+    Ok(hypotheses.iter().zip(references))
+}
+
+/// The sum of what the examples add to a corpus.
+pub(crate) fn total<C: Default + AddAssign>(counts: impl IntoIterator<Item = C>) -> C {
+    let mut total = C::default();
+    counts.into_iter().for_each(|c| total += c);
+    total
+}
 
 /// Words between white space as Perl's and Java's `\s` see it on ASCII: space, tab, line feed,
 /// return, vertical tab, form feed.

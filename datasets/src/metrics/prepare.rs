@@ -5,7 +5,8 @@
 ///
 /// ```
 /// use inducer_datasets::metrics::prepare::webnlg_2017;
-/// assert_eq!(webnlg_2017("San Sebastián's  runway is 18L/36R."), "san sebastian ' s runway is 18l / 36r .");
+/// let prepared = webnlg_2017("San Sebastián's  runway is 18L/36R.");
+/// assert_eq!(prepared, "san sebastian ' s runway is 18l / 36r .");
 /// ```
 pub fn webnlg_2017(text: &str) -> String {
     let mut spaced = String::with_capacity(text.len() * 2);

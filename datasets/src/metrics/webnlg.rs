@@ -45,10 +45,14 @@ pub fn bleu_counts(output: &str, example: &Example) -> bleu::Counts {
 ///
 /// ```
 /// use inducer_datasets::metrics::meteor::Files;
-/// use inducer_datasets::{Malformed, metrics::webnlg, webnlg_xml};
-/// let xml = br#"<entry category="Food"><mtriple>Ajoblanco | country | Spain</mtriple><lex comment="good">Ajoblanco is from Spain.</lex></entry>"#;
-/// let examples = webnlg_xml::parse("x.xml".as_ref(), xml, Malformed::Refuse).unwrap().examples;
-/// let s = webnlg::scores(&["ajoblanco is from spain .".into()], &examples, &Files::default()).unwrap();
+/// use inducer_datasets::{Malformed, metrics::webnlg, webnlg::xml};
+/// let text = br#"<entry category="Food">
+///     <mtriple>Ajoblanco | country | Spain</mtriple>
+///     <lex comment="good">Ajoblanco is from Spain.</lex>
+/// </entry>"#;
+/// let examples = xml::parse("x.xml".as_ref(), text, Malformed::Refuse).unwrap().examples;
+/// let outputs = ["ajoblanco is from spain .".into()];
+/// let s = webnlg::scores(&outputs, &examples, &Files::default()).unwrap();
 /// assert!((s.bleu.all.score - 100.0).abs() < 1e-12);
 /// assert_eq!((s.ter.all.score, s.meteor.all.score), (0.0, 1.0));
 /// assert!(s.bleu.unseen.is_none() && s.bleu.categories.contains_key("Food"));

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::facts::{Fact, draw};
-use super::world::{CATEGORIES, Category, Place, Thing};
+use super::world::{CATEGORIES, Category, Occurrence, Property, Thing};
 use super::{generator, say, write_json};
 use crate::error::{Error, Result};
 
@@ -62,7 +62,8 @@ impl Default for CoqaConfig {
 /// use inducer_datasets::synthetic::{CoqaConfig, write_coqa};
 /// use inducer_datasets::{Input, Malformed, Task, directory};
 /// let dir = tempfile::tempdir().unwrap();
-/// write_coqa(dir.path(), CoqaConfig { train: 20, dev: 4, passage_words: 300, ..Default::default() }).unwrap();
+/// let config = CoqaConfig { train: 20, dev: 4, passage_words: 300, ..Default::default() };
+/// write_coqa(dir.path(), config).unwrap();
 /// let data = directory::load(Task::Coqa, dir.path(), Malformed::Refuse).unwrap();
 /// let Input::Conversation { passage, .. } = &data.test[0].input else { panic!() };
 /// assert!(passage.split(' ').count() >= 300);
@@ -161,17 +162,17 @@ fn in_a_sentence(answer: &str) -> String {
 /// One answer with its span, which begins at the first mention of what was asked about; −1 where
 /// there is none, as in the official files.
 fn answer(turn: usize, t: &Turn, text: &str, passage: &str) -> Value {
-    let place = t.evidence.as_deref().and_then(|e| {
+    let span = t.evidence.as_deref().and_then(|e| {
         let told = passage.find(&t.about).unwrap_or(0);
         let start = told + passage[told..].find(e)?;
         let start = passage[..start].chars().count();
         Some((start as i64, (start + e.chars().count()) as i64))
     });
-    let (start, end) = place.unwrap_or((-1, -1));
+    let (start, end) = span.unwrap_or((-1, -1));
     json!({
         "span_start": start,
         "span_end": end,
-        "span_text": place.and(t.evidence.as_deref()).unwrap_or("unknown"),
+        "span_text": span.and(t.evidence.as_deref()).unwrap_or("unknown"),
         "input_text": text,
         "turn_id": turn,
     })
@@ -179,7 +180,7 @@ fn answer(turn: usize, t: &Turn, text: &str, passage: &str) -> Value {
 
 /// Categories of the data, prose and test-only ones left out.
 fn seen() -> Vec<&'static Category> {
-    let seen = |c: &&Category| c.place == Place::Seen;
+    let seen = |c: &&Category| c.occurrence == Occurrence::Seen;
     CATEGORIES.iter().filter(seen).collect()
 }
 
@@ -249,7 +250,7 @@ impl Told {
 
 /// One turn; `again` when the turn before was about the same thing.
 fn turn(rng: &mut ChaCha12Rng, thing: &Told, fact: &Fact, again: bool) -> Turn {
-    let (words, name) = (fact.property.words, &fact.subject.name);
+    let (words, name) = (&fact.property.words(), &fact.subject.name);
     let about = name.clone();
     let of = |words: &str| match (again, fact.subject.pronoun()) {
         (false, _) => format!("the {words} of {name}"),
@@ -278,7 +279,7 @@ fn turn(rng: &mut ChaCha12Rng, thing: &Told, fact: &Fact, again: bool) -> Turn {
             }
         }
         2 if let Some(missing) = not_told(rng, thing) => Turn {
-            question: ask(rng, missing),
+            question: ask(rng, &missing),
             answer: "unknown".to_owned(),
             evidence: None,
             about,
@@ -293,9 +294,9 @@ fn turn(rng: &mut ChaCha12Rng, thing: &Told, fact: &Fact, again: bool) -> Turn {
 }
 
 /// A property of a thing's category that the passage does not tell.
-fn not_told(rng: &mut ChaCha12Rng, thing: &Told) -> Option<&'static str> {
-    let told = |words: &str| thing.own().any(|f| f.property.words == words);
-    let all = thing.category.properties.iter().map(|p| p.words);
-    let missing: Vec<&'static str> = all.filter(|w| !told(w)).collect();
-    missing.choose(rng).copied()
+fn not_told(rng: &mut ChaCha12Rng, thing: &Told) -> Option<String> {
+    let told = |words: &str| thing.own().any(|f| f.property.words() == words);
+    let all = thing.category.properties.iter().map(Property::words);
+    let missing: Vec<String> = all.filter(|w| !told(w)).collect();
+    missing.choose(rng).cloned()
 }

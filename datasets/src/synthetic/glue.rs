@@ -19,7 +19,7 @@ use rand_chacha::ChaCha12Rng;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Fact, draw};
-use super::world::{CATEGORIES, Category, Place, Property, Thing};
+use super::world::{CATEGORIES, Category, Occurrence, Property, Thing, Words, pick};
 use super::{generator, say, write_text};
 use crate::Task;
 use crate::error::{Error, Result};
@@ -85,76 +85,25 @@ pub fn write_sst2(dir: &Path, config: GlueConfig) -> Result<()> {
     Ok(())
 }
 
-type Words = &'static [&'static str];
+#[rustfmt::skip]
 const NOUNS: Words = &[
-    "film",
-    "plot",
-    "cast",
-    "story",
-    "script",
-    "ending",
-    "music",
-    "humour",
-    "camera work",
-    "dialogue",
-    "direction",
-    "love story",
-    "lead actor",
-    "opening",
-    "pace",
-    "drama",
+    "film", "plot", "cast", "story", "script", "ending", "music", "humour", "camera work",
+    "dialogue", "direction", "love story", "lead actor", "opening", "pace", "drama",
 ];
+#[rustfmt::skip]
 const GOOD: Words = &[
-    "charming",
-    "moving",
-    "funny",
-    "brilliant",
-    "gripping",
-    "clever",
-    "beautiful",
-    "honest",
-    "warm",
-    "fresh",
-    "lively",
-    "witty",
-    "tender",
-    "superb",
-    "elegant",
-    "inspired",
+    "charming", "moving", "funny", "brilliant", "gripping", "clever", "beautiful", "honest", "warm",
+    "fresh", "lively", "witty", "tender", "superb", "elegant", "inspired",
 ];
+#[rustfmt::skip]
 const BAD: Words = &[
-    "dull",
-    "clumsy",
-    "tedious",
-    "silly",
-    "hollow",
-    "stale",
-    "predictable",
-    "bland",
-    "pretentious",
-    "shallow",
-    "lifeless",
-    "awful",
-    "tired",
-    "messy",
-    "cold",
-    "forced",
+    "dull", "clumsy", "tedious", "silly", "hollow", "stale", "predictable", "bland", "pretentious",
+    "shallow", "lifeless", "awful", "tired", "messy", "cold", "forced",
 ];
-const VERY: Words = &[
-    "",
-    "",
-    "very ",
-    "quite ",
-    "truly ",
-    "utterly ",
-    "surprisingly ",
-];
+#[rustfmt::skip]
+const VERY: Words = &["", "", "very ", "quite ", "truly ", "utterly ", "surprisingly "];
 const SAYS: Words = &["is", "feels", "remains", "turns out", "seems"];
 const TURNS: Words = &["not", "hardly", "never", "by no means"];
-
-fn pick(rng: &mut ChaCha12Rng, list: Words) -> &'static str {
-    list.choose(rng).copied().unwrap_or_default()
-}
 
 fn adjective(rng: &mut ChaCha12Rng, positive: bool) -> &'static str {
     pick(rng, if positive { GOOD } else { BAD })
@@ -207,14 +156,16 @@ fn judgement(rng: &mut ChaCha12Rng, positive: bool) -> String {
 /// ```
 pub fn write_mnli(dir: &Path, config: GlueConfig) -> Result<()> {
     std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
-    for (name, stream, count, place) in [
-        ("train.tsv", 30, config.train, Place::Seen),
-        ("dev_matched.tsv", 31, config.dev, Place::Seen),
-        ("dev_mismatched.tsv", 32, config.dev, Place::Unseen),
+    for (name, stream, count, occurrence) in [
+        ("train.tsv", 30, config.train, Occurrence::Seen),
+        ("dev_matched.tsv", 31, config.dev, Occurrence::Seen),
+        ("dev_mismatched.tsv", 32, config.dev, Occurrence::Unseen),
     ] {
         let mut rng = generator(config.seed, stream);
-        let genres: Vec<&'static Category> =
-            CATEGORIES.iter().filter(|c| c.place == place).collect();
+        let genres: Vec<&'static Category> = CATEGORIES
+            .iter()
+            .filter(|c| c.occurrence == occurrence)
+            .collect();
         let mut text = String::from(
             "index\tpromptID\tpairID\tgenre\tsentence1\tsentence2\tlabel1\tgold_label\n",
         );

@@ -31,7 +31,7 @@ pub use coqa::{CoqaConfig, write_coqa};
 use facts::{Fact, draw};
 pub use glue::{GlueConfig, write_mnli, write_sst2};
 pub use prose::pretraining_text;
-use world::{CATEGORIES, Category, Place};
+use world::{CATEGORIES, Category, Occurrence};
 
 /// Size and seed of the generated data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,15 +77,15 @@ const TRIPLES: [u32; 7] = [28, 22, 19, 15, 10, 4, 2];
 pub fn write(dir: &Path, config: SyntheticConfig) -> Result<()> {
     std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
     let unseen = config.test / 2;
-    let part = |stream, count, place| entries(config.seed, stream, count, place);
+    let part = |stream, count, occurrence| entries(config.seed, stream, count, occurrence);
     let test = [
-        part(2, config.test - unseen, Place::Seen),
-        part(3, unseen, Place::Unseen),
+        part(2, config.test - unseen, Occurrence::Seen),
+        part(3, unseen, Occurrence::Unseen),
     ]
     .concat();
     let files = [
-        ("train.json", part(0, config.train, Place::Seen)),
-        ("dev.json", part(1, config.dev, Place::Seen)),
+        ("train.json", part(0, config.train, Occurrence::Seen)),
+        ("dev.json", part(1, config.dev, Occurrence::Seen)),
         ("test.json", test),
     ];
     for (name, entries) in files {
@@ -114,10 +114,12 @@ fn generator(seed: u64, stream: u64) -> ChaCha12Rng {
     rng
 }
 
-fn entries(seed: u64, stream: u64, count: usize, place: Place) -> Vec<Value> {
+fn entries(seed: u64, stream: u64, count: usize, occurrence: Occurrence) -> Vec<Value> {
     let mut rng = generator(seed, stream);
-    let categories: Vec<&'static Category> =
-        CATEGORIES.iter().filter(|c| c.place == place).collect();
+    let categories: Vec<&'static Category> = CATEGORIES
+        .iter()
+        .filter(|c| c.occurrence == occurrence)
+        .collect();
     (0..count)
         .map(|i| {
             let category = categories[i % categories.len()];
@@ -161,9 +163,18 @@ fn as_json(
     index: usize,
 ) -> Value {
     let entity = |s: &str| s.replace(' ', "_");
-    let triple = |f: &Fact| json!({ "object": entity(&f.object.name), "property": f.property.name, "subject": entity(&f.subject.name) });
+    let triple = |f: &Fact| {
+        json!({
+            "object": entity(&f.object.name),
+            "property": f.property.name,
+            "subject": entity(&f.subject.name),
+        })
+    };
     let triples: Vec<Value> = facts.iter().map(triple).collect();
-    let lex = |(i, (comment, t)): (usize, (&str, &str))| json!({ "comment": comment, "lang": "", "lex": t, "xml_id": format!("Id{}", i + 1) });
+    let lex = |(i, (comment, text)): (usize, (&str, &str))| {
+        let id = format!("Id{}", i + 1);
+        json!({ "comment": comment, "lang": "", "lex": text, "xml_id": id })
+    };
     let mut marked: Vec<(&str, &str)> = texts.iter().map(|t| ("good", t.as_str())).collect();
     if rng.random_bool(0.02) {
         marked.push(("toFix", &facts[0].subject.name));

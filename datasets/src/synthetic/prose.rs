@@ -66,13 +66,13 @@ fn list(facts: &[Fact]) -> String {
     let about = &facts[0].subject;
     let own = facts.iter().filter(|f| f.subject == *about);
     let items: Vec<String> = own
-        .map(|f| format!("{} {}", f.property.words, f.object.name))
+        .map(|f| format!("{} {}", f.property.words(), f.object.name))
         .collect();
     format!("Facts about {}: {}.", about.name, items.join("; "))
 }
 
 fn question(f: &Fact) -> String {
-    let (words, name) = (f.property.words, &f.subject.name);
+    let (words, name) = (f.property.words(), &f.subject.name);
     format!(
         "What is the {words} of {name}? The {words} of {name} is {}.",
         f.object.name

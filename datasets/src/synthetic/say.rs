@@ -51,7 +51,8 @@ fn sentence(rng: &mut ChaCha12Rng, facts: &[Fact], again: bool) -> (String, usiz
         return (
             format!(
                 "The {} of {name} is {}.",
-                first.property.words, first.object.name
+                first.property.words(),
+                first.object.name
             ),
             1,
         );

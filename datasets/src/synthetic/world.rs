@@ -4,6 +4,11 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha12Rng;
 
+use Kind::*;
+use Occurrence::*;
+
+use crate::layout::split_camel;
+
 /// Kinds of things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -44,18 +49,23 @@ pub(super) struct Thing {
     female: bool,
 }
 
-/// A property: its name in triples, in words, what its object is, and how it is said after the
-/// subject.
+/// A property: its name in triples, what its object is, and how it is said after the subject.
 pub(super) struct Property {
     pub name: &'static str,
-    pub words: &'static str,
     pub object: Kind,
-    pub phrases: &'static [&'static str],
+    pub phrases: Words,
+}
+
+impl Property {
+    /// The name in words: `founding year` for `foundingYear`.
+    pub fn words(&self) -> String {
+        split_camel(self.name)
+    }
 }
 
 /// Where a category is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Occurrence {
     /// In every part of the data.
     Seen,
     /// In the test part only.
@@ -68,12 +78,13 @@ pub(super) enum Place {
 pub(super) struct Category {
     pub name: &'static str,
     pub noun: &'static str,
-    pub place: Place,
+    pub occurrence: Occurrence,
     pub kind: Kind,
     pub properties: &'static [Property],
 }
 
-type Words = &'static [&'static str];
+/// Words or phrases to choose from.
+pub(super) type Words = &'static [&'static str];
 const HEADS: Words = &[
     "Bel", "Dor", "Fan", "Gar", "Hol", "Kor", "Lam", "Mer", "Nor", "Pel", "Ran", "Sel", "Tor",
     "Ul", "Vik", "Wes",
@@ -90,7 +101,8 @@ const INGREDIENTS: Words = &[
 const GENRES: Words = &["jazz", "folk music", "rock music", "opera", "swing"];
 const COLOURS: Words = &["red", "green", "blue", "white", "black", "yellow"];
 
-fn pick(rng: &mut ChaCha12Rng, list: Words) -> &'static str {
+/// One of the list.
+pub(super) fn pick(rng: &mut ChaCha12Rng, list: Words) -> &'static str {
     list.choose(rng).copied().unwrap_or_default()
 }
 
@@ -177,37 +189,40 @@ impl Thing {
     }
 }
 
-const fn p(name: &'static str, words: &'static str, object: Kind, phrases: Words) -> Property {
+const fn p(name: &'static str, object: Kind, phrases: Words) -> Property {
     Property {
         name,
-        words,
         object,
         phrases,
     }
 }
 
-#[rustfmt::skip]
-mod properties {
-    use super::{Kind, Property, p};
-    pub const COUNTRY: Property = p("country", "country", Kind::Country, &["is in {}", "lies in {}", "belongs to {}"]);
-    pub const LOCATION: Property = p("location", "location", Kind::City, &["is located in {}", "stands in {}", "can be found in {}"]);
-    pub const FOUNDED: Property = p("foundingYear", "founding year", Kind::Year, &["was founded in {}", "was established in {}"]);
-    pub const FOUNDER: Property = p("founder", "founder", Kind::Person, &["was founded by {}", "was started by {}"]);
-    pub const LEADER: Property = p("leader", "leader", Kind::Person, &["is led by {}", "has {} as its leader"]);
-    pub const BUILT: Property = p("completionYear", "completion year", Kind::Year, &["was completed in {}", "was finished in {}"]);
-    pub const MADE_OF: Property = p("material", "material", Kind::Material, &["is made of {}", "is built of {}"]);
-    pub const LENGTH: Property = p("length", "length", Kind::Metres, &["is {} long", "has a length of {}"]);
-    pub const HEIGHT: Property = p("height", "height", Kind::Metres, &["is {} high", "has a height of {}"]);
-    pub const POPULATION: Property = p("population", "population", Kind::Number, &["has {} inhabitants", "has a population of {}"]);
-    pub const LANGUAGE: Property = p("language", "language", Kind::Language, &["uses the {} language", "speaks {}"]);
-    pub const WRITTEN: Property = p("language", "language", Kind::Language, &["is in the {} language", "was written in {}"]);
-    pub const BIRTHPLACE: Property = p("birthPlace", "birth place", Kind::City, &["was born in {}", "comes from {}"]);
-    pub const BIRTHYEAR: Property = p("birthYear", "birth year", Kind::Year, &["was born in the year {}", "has been alive since {}"]);
-    pub const OWNER: Property = p("owner", "owner", Kind::Person, &["is owned by {}", "belongs to {}"]);
-    pub const COLOUR: Property = p("colour", "colour", Kind::Colour, &["is {}", "is painted {}"]);
-    pub const DESIGNER: Property = p("designer", "designer", Kind::Person, &["was designed by {}", "was drawn by {}"]);
+/// Properties that several categories have.
+macro_rules! properties {
+    ($($id:ident = $name:literal, $object:ident, $phrases:expr;)*) => {
+        $(const $id: Property = p($name, $object, &$phrases);)*
+    };
 }
-use properties::*;
+
+properties! {
+    COUNTRY = "country", Country, ["is in {}", "lies in {}", "belongs to {}"];
+    LOCATION = "location", City, ["is located in {}", "stands in {}", "can be found in {}"];
+    FOUNDED = "foundingYear", Year, ["was founded in {}", "was established in {}"];
+    FOUNDER = "founder", Person, ["was founded by {}", "was started by {}"];
+    LEADER = "leader", Person, ["is led by {}", "has {} as its leader"];
+    BUILT = "completionYear", Year, ["was completed in {}", "was finished in {}"];
+    MADE_OF = "material", Material, ["is made of {}", "is built of {}"];
+    LENGTH = "length", Metres, ["is {} long", "has a length of {}"];
+    HEIGHT = "height", Metres, ["is {} high", "has a height of {}"];
+    POPULATION = "population", Number, ["has {} inhabitants", "has a population of {}"];
+    LANGUAGE = "language", Language, ["uses the {} language", "speaks {}"];
+    WRITTEN = "language", Language, ["is in the {} language", "was written in {}"];
+    BIRTHPLACE = "birthPlace", City, ["was born in {}", "comes from {}"];
+    BIRTHYEAR = "birthYear", Year, ["was born in the year {}", "has been alive since {}"];
+    OWNER = "owner", Person, ["is owned by {}", "belongs to {}"];
+    COLOUR = "colour", Colour, ["is {}", "is painted {}"];
+    DESIGNER = "designer", Person, ["was designed by {}", "was drawn by {}"];
+}
 
 const OF_CITY: [Property; 4] = [COUNTRY, POPULATION, LEADER, LANGUAGE];
 const OF_PERSON: [Property; 2] = [BIRTHPLACE, BIRTHYEAR];
@@ -224,14 +239,14 @@ pub(super) fn about(kind: Kind) -> &'static [Property] {
 const fn c(
     name: &'static str,
     noun: &'static str,
-    place: Place,
+    occurrence: Occurrence,
     kind: Kind,
     properties: &'static [Property],
 ) -> Category {
     Category {
         name,
         noun,
-        place,
+        occurrence,
         kind,
         properties,
     }
@@ -240,55 +255,55 @@ const fn c(
 /// All categories.
 #[rustfmt::skip]
 pub(super) static CATEGORIES: [Category; 15] = [
-    c("City", "city", Place::Seen, Kind::City, &[COUNTRY, POPULATION, LEADER, LANGUAGE, FOUNDED,
-        p("river", "river", Kind::River, &["stands on the river {}", "is crossed by the river {}"])]),
-    c("Building", "building", Place::Seen, Kind::House, &[LOCATION, BUILT, MADE_OF, OWNER,
-        p("architect", "architect", Kind::Person, &["was designed by {}", "was drawn by {}"]),
-        p("floorCount", "floor count", Kind::Count, &["has {} floors", "counts {} floors"])]),
-    c("Ship", "ship", Place::Seen, Kind::Ship, &[LENGTH, OWNER, COLOUR,
-        p("homePort", "home port", Kind::City, &["sails from {}", "has its home port in {}"]),
-        p("captain", "captain", Kind::Person, &["is commanded by {}", "has {} as its captain"]),
-        p("launchYear", "launch year", Kind::Year, &["was launched in {}", "first sailed in {}"])]),
-    c("Food", "dish", Place::Seen, Kind::Dish, &[
-        p("country", "country", Kind::Country, &["is from {}", "comes from {}"]),
-        p("ingredient", "ingredient", Kind::Ingredient, &["contains {}", "is made with {}"]),
-        p("creator", "creator", Kind::Person, &["was created by {}", "was invented by {}"]),
-        p("region", "region", Kind::City, &["is eaten in {}", "is popular in {}"])]),
-    c("WrittenWork", "book", Place::Seen, Kind::Book, &[WRITTEN,
-        p("author", "author", Kind::Person, &["was written by {}", "is the work of {}"]),
-        p("publicationYear", "publication year", Kind::Year, &["was published in {}", "appeared in {}"]),
-        p("pageCount", "page count", Kind::Number, &["has {} pages", "runs to {} pages"]),
-        p("setting", "setting", Kind::City, &["is set in {}", "takes place in {}"])]),
-    c("University", "university", Place::Seen, Kind::School, &[LOCATION, FOUNDED, FOUNDER, LEADER,
-        p("studentCount", "student count", Kind::Number, &["has {} students", "teaches {} students"])]),
-    c("Bridge", "bridge", Place::Seen, Kind::Bridge, &[LOCATION, LENGTH, MADE_OF, BUILT,
-        p("river", "river", Kind::River, &["crosses the river {}", "spans the river {}"])]),
-    c("SportsTeam", "club", Place::Seen, Kind::Club, &[FOUNDED, FOUNDER, OWNER,
-        p("ground", "ground", Kind::City, &["plays in {}", "has its ground in {}"]),
-        p("coach", "coach", Kind::Person, &["is coached by {}", "is trained by {}"]),
-        p("shirtColour", "shirt colour", Kind::Colour, &["plays in {} shirts", "wears {} shirts"])]),
-    c("Person", "person", Place::Seen, Kind::Person, &[BIRTHPLACE, BIRTHYEAR,
-        p("employer", "employer", Kind::School, &["works at the {}", "is employed by the {}"]),
-        p("residence", "residence", Kind::City, &["lives in {}", "resides in {}"]),
-        p("notableWork", "notable work", Kind::Book, &["wrote {}", "is known for {}"])]),
-    c("Festival", "festival", Place::Seen, Kind::Festival, &[FOUNDED, FOUNDER,
-        p("location", "location", Kind::City, &["takes place in {}", "is held in {}"]),
-        p("visitorCount", "visitor count", Kind::Number, &["draws {} visitors", "has {} visitors"])]),
-    c("CelestialBody", "moon", Place::Unseen, Kind::Moon, &[COLOUR,
-        p("discoverer", "discoverer", Kind::Person, &["was discovered by {}", "was first seen by {}"]),
-        p("discoveryYear", "discovery year", Kind::Year, &["was discovered in {}", "was first seen in {}"]),
-        p("orbitalPeriod", "orbital period", Kind::Days, &["has an orbital period of {}", "orbits in {}"])]),
-    c("Artist", "band", Place::Unseen, Kind::Band, &[FOUNDED, FOUNDER,
-        p("genre", "genre", Kind::Genre, &["plays {}", "is known for {}"]),
-        p("singer", "singer", Kind::Person, &["has {} as its singer", "is fronted by {}"]),
-        p("hometown", "hometown", Kind::City, &["comes from {}", "was formed in {}"])]),
-    c("MeanOfTransportation", "engine", Place::Unseen, Kind::Engine, &[LENGTH, COLOUR, DESIGNER,
-        p("productionYear", "production year", Kind::Year, &["was built in {}", "went into production in {}"]),
-        p("assemblyPlace", "assembly place", Kind::City, &["is assembled in {}", "is put together in {}"])]),
-    c("Mountain", "mountain", Place::Prose, Kind::Mountain, &[COUNTRY, HEIGHT,
-        p("firstAscent", "first ascent", Kind::Year, &["was first climbed in {}"]),
-        p("firstClimber", "first climber", Kind::Person, &["was first climbed by {}"])]),
-    c("Company", "company", Place::Prose, Kind::Company, &[FOUNDED, FOUNDER, OWNER, LEADER,
-        p("headquarters", "headquarters", Kind::City, &["has its headquarters in {}", "is based in {}"]),
-        p("employeeCount", "employee count", Kind::Number, &["employs {} people", "has {} employees"])]),
+    c("City", "city", Seen, City, &[COUNTRY, POPULATION, LEADER, LANGUAGE, FOUNDED,
+        p("river", River, &["stands on the river {}", "is crossed by the river {}"])]),
+    c("Building", "building", Seen, House, &[LOCATION, BUILT, MADE_OF, OWNER,
+        p("architect", Person, &["was designed by {}", "was drawn by {}"]),
+        p("floorCount", Count, &["has {} floors", "counts {} floors"])]),
+    c("Ship", "ship", Seen, Ship, &[LENGTH, OWNER, COLOUR,
+        p("homePort", City, &["sails from {}", "has its home port in {}"]),
+        p("captain", Person, &["is commanded by {}", "has {} as its captain"]),
+        p("launchYear", Year, &["was launched in {}", "first sailed in {}"])]),
+    c("Food", "dish", Seen, Dish, &[
+        p("country", Country, &["is from {}", "comes from {}"]),
+        p("ingredient", Ingredient, &["contains {}", "is made with {}"]),
+        p("creator", Person, &["was created by {}", "was invented by {}"]),
+        p("region", City, &["is eaten in {}", "is popular in {}"])]),
+    c("WrittenWork", "book", Seen, Book, &[WRITTEN,
+        p("author", Person, &["was written by {}", "is the work of {}"]),
+        p("publicationYear", Year, &["was published in {}", "appeared in {}"]),
+        p("pageCount", Number, &["has {} pages", "runs to {} pages"]),
+        p("setting", City, &["is set in {}", "takes place in {}"])]),
+    c("University", "university", Seen, School, &[LOCATION, FOUNDED, FOUNDER, LEADER,
+        p("studentCount", Number, &["has {} students", "teaches {} students"])]),
+    c("Bridge", "bridge", Seen, Bridge, &[LOCATION, LENGTH, MADE_OF, BUILT,
+        p("river", River, &["crosses the river {}", "spans the river {}"])]),
+    c("SportsTeam", "club", Seen, Club, &[FOUNDED, FOUNDER, OWNER,
+        p("ground", City, &["plays in {}", "has its ground in {}"]),
+        p("coach", Person, &["is coached by {}", "is trained by {}"]),
+        p("shirtColour", Colour, &["plays in {} shirts", "wears {} shirts"])]),
+    c("Person", "person", Seen, Person, &[BIRTHPLACE, BIRTHYEAR,
+        p("employer", School, &["works at the {}", "is employed by the {}"]),
+        p("residence", City, &["lives in {}", "resides in {}"]),
+        p("notableWork", Book, &["wrote {}", "is known for {}"])]),
+    c("Festival", "festival", Seen, Festival, &[FOUNDED, FOUNDER,
+        p("location", City, &["takes place in {}", "is held in {}"]),
+        p("visitorCount", Number, &["draws {} visitors", "has {} visitors"])]),
+    c("CelestialBody", "moon", Unseen, Moon, &[COLOUR,
+        p("discoverer", Person, &["was discovered by {}", "was first seen by {}"]),
+        p("discoveryYear", Year, &["was discovered in {}", "was first seen in {}"]),
+        p("orbitalPeriod", Days, &["has an orbital period of {}", "orbits in {}"])]),
+    c("Artist", "band", Unseen, Band, &[FOUNDED, FOUNDER,
+        p("genre", Genre, &["plays {}", "is known for {}"]),
+        p("singer", Person, &["has {} as its singer", "is fronted by {}"]),
+        p("hometown", City, &["comes from {}", "was formed in {}"])]),
+    c("MeanOfTransportation", "engine", Unseen, Engine, &[LENGTH, COLOUR, DESIGNER,
+        p("productionYear", Year, &["was built in {}", "went into production in {}"]),
+        p("assemblyPlace", City, &["is assembled in {}", "is put together in {}"])]),
+    c("Mountain", "mountain", Prose, Mountain, &[COUNTRY, HEIGHT,
+        p("firstAscent", Year, &["was first climbed in {}"]),
+        p("firstClimber", Person, &["was first climbed by {}"])]),
+    c("Company", "company", Prose, Company, &[FOUNDED, FOUNDER, OWNER, LEADER,
+        p("headquarters", City, &["has its headquarters in {}", "is based in {}"]),
+        p("employeeCount", Number, &["employs {} people", "has {} employees"])]),
 ];

@@ -22,7 +22,8 @@ use align::Match;
 use resources::{Jar, Paraphrases};
 use rust_stemmers::{Algorithm, Stemmer};
 
-use crate::{Error, Result};
+use super::{paired, total};
+use crate::Result;
 
 /// Where the user keeps METEOR's resources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -229,25 +230,19 @@ impl Scorer {
             self.single(h, r, 2, &mut all, |a, b| {
                 a != b && !self.synsets[a].is_disjoint(&self.synsets[b])
             });
-            let stage = 3;
-            all.extend(
-                self.phrases(r, h)
-                    .into_iter()
-                    .map(|(reference, hypothesis)| Match {
-                        reference,
-                        hypothesis,
-                        stage,
-                    }),
-            );
-            all.extend(
-                self.phrases(h, r)
-                    .into_iter()
-                    .map(|(hypothesis, reference)| Match {
-                        reference,
-                        hypothesis,
-                        stage,
-                    }),
-            );
+            let mut phrase = |reference, hypothesis| {
+                all.push(Match {
+                    reference,
+                    hypothesis,
+                    stage: 3,
+                });
+            };
+            self.phrases(r, h)
+                .into_iter()
+                .for_each(|(r, h)| phrase(r, h));
+            self.phrases(h, r)
+                .into_iter()
+                .for_each(|(h, r)| phrase(r, h));
         }
         let (matches, chunks) = align::resolve(&all, h.len(), r.len());
         let function =
@@ -279,12 +274,6 @@ pub fn counts(
     references: &[Vec<String>],
     files: &Files,
 ) -> Result<(Vec<Counts>, Vec<&'static str>)> {
-    if hypotheses.len() != references.len() {
-        return Err(Error::Unpaired {
-            hypotheses: hypotheses.len(),
-            references: references.len(),
-        });
-    }
     let jar = files
         .jar
         .as_deref()
@@ -331,7 +320,7 @@ pub fn counts(
         }
         best.map(|(_, counts)| counts).unwrap_or_default()
     };
-    let all = hypotheses.iter().zip(&references).map(best).collect();
+    let all = paired(&hypotheses, &references)?.map(best).collect();
     Ok((all, matchers.collect()))
 }
 
@@ -342,7 +331,8 @@ pub fn counts(
 ///
 /// ```
 /// use inducer_datasets::metrics::meteor::{Files, corpus_meteor};
-/// let m = corpus_meteor(&["The cat sat.".into()], &[vec!["the cat sat .".into()]], &Files::default()).unwrap();
+/// let references = [vec!["the cat sat .".into()]];
+/// let m = corpus_meteor(&["The cat sat.".into()], &references, &Files::default()).unwrap();
 /// assert_eq!((m.score, m.matchers), (1.0, vec!["exact", "stem"]));
 /// ```
 pub fn corpus_meteor(
@@ -351,10 +341,8 @@ pub fn corpus_meteor(
     files: &Files,
 ) -> Result<Meteor> {
     let (all, matchers) = counts(hypotheses, references, files)?;
-    let mut sum = Counts::default();
-    all.into_iter().for_each(|c| sum += c);
     Ok(Meteor {
         matchers,
-        ..sum.score()
+        ..total(all).score()
     })
 }

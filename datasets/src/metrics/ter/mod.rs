@@ -2,7 +2,8 @@
 //! does.
 //!
 //! ```text
-//! TER = Σ_i min_r edits(h_i, r) / Σ_i mean_r |r|,   edits = shifts + insertions + deletions + substitutions
+//! TER = Σ_i min_r edits(h_i, r) / Σ_i mean_r |r|
+//! edits = shifts + insertions + deletions + substitutions
 //! ```
 //!
 //! Shifts are found greedily: [`Algorithm::Tercom`] tries the moves of matching runs of at most 10
@@ -27,7 +28,8 @@ pub mod trans;
 
 use std::collections::HashMap;
 
-use crate::{Error, Result};
+use super::{paired, total};
+use crate::Result;
 
 /// Whose search for shifts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -96,15 +98,15 @@ struct Alignment {
 
 /// Where each word of the reference stands in the hypothesis (−1: before its start), and which
 /// words are wrong.
-struct Places {
+struct AlignedPositions {
     of_reference: Vec<isize>,
     wrong_hypothesis: Vec<bool>,
     wrong_reference: Vec<bool>,
 }
 
 impl Alignment {
-    fn places(&self) -> Places {
-        let mut places = Places {
+    fn aligned(&self) -> AlignedPositions {
+        let mut aligned = AlignedPositions {
             of_reference: Vec::new(),
             wrong_hypothesis: Vec::new(),
             wrong_reference: Vec::new(),
@@ -114,14 +116,14 @@ impl Alignment {
             let wrong = *op != Op::Match;
             if *op != Op::Delete {
                 at += 1;
-                places.wrong_hypothesis.push(wrong);
+                aligned.wrong_hypothesis.push(wrong);
             }
             if *op != Op::Insert {
-                places.of_reference.push(at);
-                places.wrong_reference.push(wrong);
+                aligned.of_reference.push(at);
+                aligned.wrong_reference.push(wrong);
             }
         }
-        places
+        aligned
     }
 
     fn counts(&self, shifts: usize) -> Counts {
@@ -214,15 +216,7 @@ pub fn counts(
     references: &[Vec<String>],
     algorithm: Algorithm,
 ) -> Result<Vec<Counts>> {
-    if hypotheses.len() != references.len() {
-        return Err(Error::Unpaired {
-            hypotheses: hypotheses.len(),
-            references: references.len(),
-        });
-    }
-    Ok(hypotheses
-        .iter()
-        .zip(references)
+    Ok(paired(hypotheses, references)?
         .map(|(h, r)| Counts::of(h, r, algorithm))
         .collect())
 }
@@ -236,9 +230,5 @@ pub fn corpus_ter(
     references: &[Vec<String>],
     algorithm: Algorithm,
 ) -> Result<Ter> {
-    let mut sum = Counts::default();
-    counts(hypotheses, references, algorithm)?
-        .into_iter()
-        .for_each(|c| sum += c);
-    Ok(sum.score())
+    Ok(total(counts(hypotheses, references, algorithm)?).score())
 }

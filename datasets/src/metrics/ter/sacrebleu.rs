@@ -85,14 +85,14 @@ type Rank = (isize, usize, isize, isize);
 /// earliest place.
 fn best_shift(words: &[u32], reference: &[u32], tried: &mut usize) -> Option<(isize, Vec<u32>)> {
     let now = align(words, reference);
-    let places = now.places();
+    let aligned = now.aligned();
     let mut best: Option<(Rank, Vec<u32>)> = None;
     for (start, target, length) in matching_runs(words, reference) {
         let inside =
-            (start as isize..(start + length) as isize).contains(&places.of_reference[target]);
+            (start as isize..(start + length) as isize).contains(&aligned.of_reference[target]);
         if inside
-            || !places.wrong_hypothesis[start..start + length].contains(&true)
-            || !places.wrong_reference[target..target + length].contains(&true)
+            || !aligned.wrong_hypothesis[start..start + length].contains(&true)
+            || !aligned.wrong_reference[target..target + length].contains(&true)
         {
             continue;
         }
@@ -101,7 +101,7 @@ fn best_shift(words: &[u32], reference: &[u32], tried: &mut usize) -> Option<(is
             // behind the word before `r`
             let to = match r.checked_sub(1) {
                 None => 0,
-                Some(r) => (places.of_reference[r] + 1) as usize,
+                Some(r) => (aligned.of_reference[r] + 1) as usize,
             };
             if previous == Some(to) {
                 continue;

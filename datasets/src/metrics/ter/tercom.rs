@@ -1,6 +1,6 @@
 //! tercom 0.7.25's search: the same moves in the same order, so that ties fall the same way.
 
-use super::{Alignment, Counts, Op, Places};
+use super::{AlignedPositions, Alignment, Counts, Op};
 
 const MOST_WORDS: usize = 10;
 const FARTHEST: isize = 50;
@@ -115,7 +115,7 @@ struct Shift {
 
 /// The words after the best shift and their alignment; none where no shift pays for itself.
 fn best_shift(words: &[u32], reference: &[u32], now: &Alignment) -> Option<(Vec<u32>, Alignment)> {
-    let by_length = candidates(words, reference, &now.places());
+    let by_length = candidates(words, reference, &now.aligned());
     let mut best: Option<(Vec<u32>, Alignment)> = None;
     let total = |best: &Option<(Vec<u32>, Alignment)>| match best {
         Some((_, a)) => a.edits + 1,
@@ -142,12 +142,12 @@ fn best_shift(words: &[u32], reference: &[u32], now: &Alignment) -> Option<(Vec<
 }
 
 /// Every shift worth a trial, by the run's length − 1, in tercom's order.
-fn candidates(words: &[u32], reference: &[u32], places: &Places) -> Vec<Vec<Shift>> {
+fn candidates(words: &[u32], reference: &[u32], aligned: &AlignedPositions) -> Vec<Vec<Shift>> {
     let mut by_length: Vec<Vec<Shift>> = (0..MOST_WORDS).map(|_| Vec::new()).collect();
     for start in 0..words.len() {
         let from = start as isize;
         let reachable = |r: usize| {
-            let at = places.of_reference[r];
+            let at = aligned.of_reference[r];
             reference[r] == words[start]
                 && at != from
                 && at - from <= FARTHEST
@@ -167,19 +167,19 @@ fn candidates(words: &[u32], reference: &[u32], places: &Places) -> Vec<Vec<Shif
             if targets.peek().is_none() {
                 break;
             }
-            if !places.wrong_hypothesis[start..=end].contains(&true) {
+            if !aligned.wrong_hypothesis[start..=end].contains(&true) {
                 continue;
             }
             let mut any = false;
             for target in targets {
-                let at = places.of_reference[target];
+                let at = aligned.of_reference[target];
                 let inside = (from..=end as isize).contains(&at);
                 if inside || (at - from).abs() > FARTHEST {
                     continue;
                 }
                 any = true;
-                if places.wrong_reference[target..target + run.len()].contains(&true) {
-                    destinations(start, end, target, places, &mut by_length[end - start]);
+                if aligned.wrong_reference[target..target + run.len()].contains(&true) {
+                    destinations(start, end, target, aligned, &mut by_length[end - start]);
                 }
             }
             if !any {
@@ -190,15 +190,21 @@ fn candidates(words: &[u32], reference: &[u32], places: &Places) -> Vec<Vec<Shif
     by_length
 }
 
-/// The places next to the words that the run matches, and the one before its first.
-fn destinations(start: usize, end: usize, target: usize, places: &Places, out: &mut Vec<Shift>) {
+/// The positions next to the words that the run matches, and the one before its first.
+fn destinations(
+    start: usize,
+    end: usize,
+    target: usize,
+    aligned: &AlignedPositions,
+    out: &mut Vec<Shift>,
+) {
     if target == 0 {
         out.push(Shift { start, end, to: -1 });
     } else {
-        push_if_new(start, end, target - 1, target, places, out);
+        push_if_new(start, end, target - 1, target, aligned, out);
     }
     for r in target..=target + (end - start) {
-        push_if_new(start, end, r, target, places, out);
+        push_if_new(start, end, r, target, aligned, out);
     }
 }
 
@@ -207,11 +213,11 @@ fn push_if_new(
     end: usize,
     r: usize,
     target: usize,
-    places: &Places,
+    aligned: &AlignedPositions,
     out: &mut Vec<Shift>,
 ) {
-    let to = places.of_reference[r];
-    if to != start as isize && (r == target || to != places.of_reference[target]) {
+    let to = aligned.of_reference[r];
+    if to != start as isize && (r == target || to != aligned.of_reference[target]) {
         out.push(Shift { start, end, to });
     }
 }

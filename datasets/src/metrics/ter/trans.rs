@@ -22,7 +22,8 @@ pub fn load(path: &Path) -> Result<Segments> {
 /// A line is not UTF-8 or does not end with an id in parentheses.
 ///
 /// ```
-/// let s = inducer_datasets::metrics::ter::trans::parse("x".as_ref(), b"a b (id1)\n c (d) (id1)\n").unwrap();
+/// use inducer_datasets::metrics::ter::trans;
+/// let s = trans::parse("x".as_ref(), b"a b (id1)\n c (d) (id1)\n").unwrap();
 /// assert_eq!(s, [("id1".to_string(), vec!["a b".to_string(), "c (d)".to_string()])]);
 /// ```
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<Segments> {

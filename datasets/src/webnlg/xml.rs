@@ -1,27 +1,29 @@
-//! WebNLG 2017 in the challenge's original XML.
+//! WebNLG in the challenge's original XML.
 //!
 //! ```text
 //! <benchmark><entries>
 //!   <entry category="Airport" eid="Id1" size="1">
 //!     <originaltripleset><otriple>…</otriple></originaltripleset>
-//!     <modifiedtripleset><mtriple>Aarhus | leaderName | Jacob_Bundsgaard</mtriple></modifiedtripleset>
+//!     <modifiedtripleset>
+//!       <mtriple>Aarhus | leaderName | Jacob_Bundsgaard</mtriple>
+//!     </modifiedtripleset>
 //!     <lex comment="good" lid="Id1">The leader of Aarhus is Jacob Bundsgaard.</lex>
 //!   </entry> …
 //! </entries></benchmark>
 //! ```
 //!
-//! The same rules as for the JSON files made from it ([`crate::webnlg`]): modified triples only,
-//! texts whose comment is `good`, entries known by their position in the part. A part is one file
-//! or a directory of files (one for each category and size in the official release), read in the
-//! order of their paths.
+//! A part is one file or a directory of files (one for each category and size in the official
+//! release), read in the order of their paths.
 
 use std::path::{Path, PathBuf};
 
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
+use serde_json::Value;
 
+use super::{SEEN_CATEGORIES, set_aside};
+use crate::entries::Entry;
 use crate::error::read;
-use crate::webnlg::{SEEN_CATEGORIES, set_aside};
 use crate::{Error, Example, Input, Malformed, Part, Result, Triple};
 
 /// The XML files of a part of a directory: `{part}.xml`, or all below `{part}/`; none where there
@@ -68,14 +70,17 @@ pub fn load(files: &[PathBuf], malformed: Malformed) -> Result<Part> {
 /// As [`load`]; arbitrary bytes give an error or a result, never a panic.
 ///
 /// ```
-/// use inducer_datasets::{Malformed, webnlg_xml};
-/// let xml = br#"<benchmark><entries><entry category="Food" eid="Id1" size="1">
+/// use inducer_datasets::{Malformed, webnlg::xml};
+/// let text = br#"<benchmark><entries><entry category="Food" eid="Id1" size="1">
 ///     <modifiedtripleset><mtriple>Ajoblanco | country | Spain</mtriple></modifiedtripleset>
-///     <lex comment="good" lid="Id1">Ajoblanco is from Spain &amp; tasty.</lex></entry></entries></benchmark>"#;
-/// let part = webnlg_xml::parse("x.xml".as_ref(), xml, Malformed::Refuse).unwrap();
+///     <lex comment="good" lid="Id1">Ajoblanco is from Spain &amp; tasty.</lex>
+/// </entry></entries></benchmark>"#;
+/// let part = xml::parse("x.xml".as_ref(), text, Malformed::Refuse).unwrap();
 /// assert_eq!(part.examples[0].references, ["Ajoblanco is from Spain & tasty."]);
-/// let e = webnlg_xml::parse("x.xml".as_ref(), b"<benchmark>\n<entry eid='1'></entry></benchmark>", Malformed::Refuse).unwrap_err();
-/// assert_eq!(e.to_string(), "x.xml:2: entry 1: field `category`: expected a text that is not empty, found nothing");
+/// let bad = b"<benchmark>\n<entry eid='1'></entry></benchmark>";
+/// let e = xml::parse("x.xml".as_ref(), bad, Malformed::Refuse).unwrap_err();
+/// let message = "expected a text that is not empty, found nothing";
+/// assert_eq!(e.to_string(), format!("x.xml:2: entry 1: field `category`: {message}"));
 /// ```
 pub fn parse(path: &Path, bytes: &[u8], malformed: Malformed) -> Result<Part> {
     let mut part = Part::default();
@@ -237,44 +242,31 @@ impl<'a> File<'a> {
 
 impl Raw {
     fn example(self, path: &Path, position: usize) -> Result<Example> {
-        let wrong = |field: String, expected, found: String| Error::Field {
-            path: path.to_owned(),
-            line: self.line,
-            entry: position,
-            field,
-            expected,
-            found,
+        let (line, text) = (self.line, "");
+        let entry = Entry {
+            path,
+            line,
+            position,
+            text,
         };
-        let category = said(self.category);
-        let category = category
-            .map_err(|found| wrong("category".into(), "a text that is not empty", found))?;
+        let full_text = |field: &str, text: Option<String>| match text {
+            Some(text) if !text.trim().is_empty() => Ok(text),
+            other => Err(entry.wrong(field, "a text that is not empty", &other.into())),
+        };
+        let category = full_text("category", self.category)?;
         if self.triples.is_empty() {
-            let (expected, found) = ("at least one triple", "nothing".into());
-            return Err(wrong("modifiedtripleset".into(), expected, found));
+            return Err(entry.wrong("modifiedtripleset", "at least one triple", &Value::Null));
         }
         let triple = |(i, text): (usize, &String)| {
-            let found = || {
-                wrong(
-                    format!("mtriple[{i}]"),
-                    "subject | property | object",
-                    format!("{text:?}"),
-                )
-            };
-            triple(text).ok_or_else(found)
+            let (field, expected) = (format!("mtriple[{i}]"), "subject | property | object");
+            triple(text).ok_or_else(|| entry.differs(&field, expected, format!("{text:?}")))
         };
-        let triples = self
-            .triples
-            .iter()
-            .enumerate()
-            .map(triple)
-            .collect::<Result<_>>()?;
+        let triples = self.triples.iter().enumerate().map(triple);
+        let triples = triples.collect::<Result<_>>()?;
         let mut references = Vec::new();
         for (i, (comment, text)) in self.texts.into_iter().enumerate() {
-            let expected = "a text that is not empty";
-            let comment = said(comment)
-                .map_err(|found| wrong(format!("lex[{i}].comment"), expected, found))?;
-            let text =
-                said(Some(text)).map_err(|found| wrong(format!("lex[{i}]"), expected, found))?;
+            let comment = full_text(&format!("lex[{i}].comment"), comment)?;
+            let text = full_text(&format!("lex[{i}]"), Some(text))?;
             if comment == "good" {
                 references.push(text);
             }
@@ -287,15 +279,6 @@ impl Raw {
             references,
             class: None,
         })
-    }
-}
-
-/// A text that says something, or what it is instead.
-fn said(text: Option<String>) -> std::result::Result<String, String> {
-    match text {
-        None => Err("nothing".into()),
-        Some(text) if text.trim().is_empty() => Err("an empty text".into()),
-        Some(text) => Ok(text),
     }
 }
 
