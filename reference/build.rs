@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-const ADVICE: &str = "libopenblas not found: install libopenblas-dev (Debian/Ubuntu), openblas-devel (Fedora) \
-                      or openblas (brew install openblas), or run `make setup`";
+const ADVICE: &str = "libopenblas not found: install libopenblas-dev (Debian/Ubuntu), \
+                      openblas-devel (Fedora) or openblas (brew install openblas), \
+                      or run `make setup`";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

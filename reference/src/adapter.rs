@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! (1)            h ← h + φ(h W_1 + b_1) W_2 + b_2           φ = ReLU
-//! with its norm  y ← y + φ(LN(y) W_1 + b_1) W_2 + b_2       (Adapter-108: y the attention sub-layer's output, after W^o)
+//! with its norm  y ← y + φ(LN(y) W_1 + b_1) W_2 + b_2       (Adapter-108)
 //! parallel       FFN(x) + s · (φ(x W_1 + b_1) W_2 + b_2)    (MAM)
 //! ```
+//!
+//! y is the output of the attention sub-layer, after W^o.
 //!
 //! Departure from the paper: the paper leaves φ and the LayerNorm open; both are the authors'
 //! code's.

@@ -100,7 +100,8 @@ pub fn log_sum_exp<T: Real>(shifts: &[Option<T>], weights: &ArrayRef2<T>) -> Vec
 /// use inducer_reference::visible::Visible;
 /// use ndarray::array;
 /// // Two keys at the same place: the mean of their values, and LSE = log(e^0 + e^0).
-/// let attended = attend(&array![[0.0]], &array![[1.0], [1.0]], &array![[2.0], [4.0]], &Visible::all(1, 2));
+/// let (q, k, v) = (array![[0.0]], array![[1.0], [1.0]], array![[2.0], [4.0]]);
+/// let attended = attend(&q, &k, &v, &Visible::all(1, 2));
 /// assert_eq!(attended.f, array![[3.0]]);
 /// assert_eq!(attended.lse, vec![Some(2.0_f64.ln())]);
 /// ```

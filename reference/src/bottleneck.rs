@@ -1,13 +1,14 @@
 //! The bottleneck networks MLP_k and MLP_v of one head (Eq. 11 and the text below it).
 //!
 //! ```text
-//! MLP_k^(h)(q) = tanh(q A^(h) + a^(h)) C^(h) + c^(h)          A ∈ R^{p×r_k}, C ∈ R^{r_k×p}
-//! MLP_v^(h)(q) = tanh(q W_1^(h) + b_1^(h)) W_2^(h) (+ b_2)    W_1 ∈ R^{p×r_v}, W_2 ∈ R^{r_v×p} or R^{r_v×d}
+//! MLP_k^(h)(q) = tanh(q A^(h) + a^(h)) C^(h) + c^(h)
+//! MLP_v^(h)(q) = tanh(q W_1^(h) + b_1^(h)) W_2^(h) (+ b_2)
 //! ```
 //!
-//! With extended values b_2 ∈ R^d is shared by the heads and added once per layer, unweighted by λ:
-//! it is not part of this struct then ([`extended`](crate::extended) adds it). In the Adaptive
-//! variant each head has its own b_2^(h) ∈ R^p.
+//! A ∈ R^{p×r_k}, C ∈ R^{r_k×p}, W_1 ∈ R^{p×r_v}, and W_2 ∈ R^{r_v×p} or, extended, R^{r_v×d}. With
+//! extended values b_2 ∈ R^d is shared by the heads and added once per layer, unweighted by λ: it
+//! is not part of this struct then ([`extended`](crate::extended) adds it). In the Adaptive variant
+//! each head has its own b_2^(h) ∈ R^p.
 //!
 //! Checked by `eq05_key_is_the_query_plus_its_bottleneck` and through every model test.
 
@@ -45,7 +46,10 @@ impl<T: Real> Bottleneck<T> {
     /// use inducer_reference::bottleneck::Bottleneck;
     /// use ndarray::array;
     /// let mlp = Bottleneck {
-    ///     down: array![[1.0]], down_bias: array![-2.0], up: array![[3.0]], up_bias: Some(array![0.5]),
+    ///     down: array![[1.0]],
+    ///     down_bias: array![-2.0],
+    ///     up: array![[3.0]],
+    ///     up_bias: Some(array![0.5]),
     /// };
     /// assert_eq!(mlp.forward(&array![[2.0_f64]]), array![[0.5]]); // tanh(2·1 − 2)·3 + 0.5
     /// ```

@@ -39,8 +39,9 @@ pub fn squared_distances<T: Real>(q: &ArrayRef2<T>, p: &ArrayRef2<T>) -> Array1<
 ///
 /// ```
 /// use inducer_reference::distance::gate_at_distance;
-/// // norms 1, p = 1, LSE = 1: at distance 0 the score is 1, so the gate is 1/2; farther away it is less
+/// // norms 1, p = 1, LSE = 1: at distance 0 the score is 1, so the gate is 1/2
 /// assert_eq!(gate_at_distance(1.0, 1.0, 0.0, 1, 1.0), 0.5);
+/// // farther away the gate is smaller
 /// assert!(gate_at_distance(1.0, 1.0, 2.0, 1, 1.0) < 0.5);
 /// ```
 pub fn gate_at_distance<T: Real>(query: T, point: T, distance: T, p: usize, lse: T) -> T {

@@ -4,7 +4,8 @@
 //! (9)   f^(h)(q) := softmax(q K^(h)ᵀ/√p) V^(h) W^{o(h)} ∈ R^d
 //!       output_i = Σ_h [f^(h)(q_i^(h)) + λ_i^(h) MLP_v^(h)(q_i^(h))] + b^o
 //! (11)  MLP_v^(h)(q) = tanh(q W_1^(h) + b_1^(h)) W_2^(h) + b_2
-//!       Σ_h λ^(h) tanh(q^(h) W_1^(h) + b_1^(h)) W_2^(h) + b_2 = [λ^(1) u^(1), …, λ^(H) u^(H)] [W_2^(1); …; W_2^(H)] + b_2
+//!       Σ_h λ^(h) tanh(q^(h) W_1^(h) + b_1^(h)) W_2^(h) + b_2
+//!         = [λ^(1) u^(1), …, λ^(H) u^(H)] [W_2^(1); …; W_2^(H)] + b_2
 //! ```
 //!
 //! Departure from the paper: b_2 is shared by all heads and added once, unweighted by λ, like b^o

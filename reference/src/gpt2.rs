@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! x ← (wte ++ added)[token] + (wte ++ added)[segment] + wpe[position]
-//! L times:  x ← x + attention(LN_1(x));   x ← x + FFN(LN_2(x)) + s · Adapter(LN_2(x))          pre-norm
-//! logits = LN_f(x) · [wte; added]ᵀ                                                              tied head
+//! L times, pre-norm:
+//!     x ← x + attention(LN_1(x))
+//!     x ← x + FFN(LN_2(x)) + s · Adapter(LN_2(x))
+//! logits = LN_f(x) · [wte; added]ᵀ        (tied head)
 //! ```
 //!
-//! One row at a time, without dropout. Token and segment ids from `vocab_size` on index the
+//! One sequence at a time, without dropout. Token and segment ids from `vocab_size` on index the
 //! adapter's trained task embeddings (`transformer.wte.added`). With an attention mask, positions
 //! count from the first real token (Hugging Face's rule), and masked keys are invisible; a row of a
 //! masked query is computed but means nothing. A prefix with `offset_positions` moves the text's

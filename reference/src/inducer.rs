@@ -4,7 +4,8 @@
 //! (5)  P_k,i = q_i + MLP_k(q_i)
 //! (6)  P_v,i = f(q_i) + MLP_v(q_i)
 //! (7)  f̃(q_i) = NW(q_i; [P_k,i; K], [P_v,i; V]) = λ_i P_v,i + (1 − λ_i) f(q_i)
-//!      λ_i = κ(q_i, P_k,i) / (κ(q_i, P_k,i) + Σ_{j∈V(i)} κ(q_i, k_j)) = σ(s_i − LSE_i),   s_i = ⟨q_i, P_k,i⟩/√p
+//!      λ_i = κ(q_i, P_k,i) / (κ(q_i, P_k,i) + Σ_{j∈V(i)} κ(q_i, k_j)) = σ(s_i − LSE_i)
+//!      s_i = ⟨q_i, P_k,i⟩/√p
 //! (8)  f̃(q_i) = f(q_i) + λ_i MLP_v(q_i)
 //! ```
 //!
@@ -49,7 +50,9 @@ pub fn value<F: Field>(f: &ArrayRef2<F>, mlp_v: &ArrayRef2<F>) -> Array2<F> {
 /// use inducer_reference::inducer::augmented_estimate;
 /// use ndarray::array;
 /// // weights 2 (own), 1, 1 with values 10 (own), 2, 4: (20 + 2 + 4)/4
-/// let f = augmented_estimate(&array![2.0], &array![[1.0, 1.0]], &array![[10.0]], &array![[2.0], [4.0]]);
+/// let (own_weight, weights) = (array![2.0], array![[1.0, 1.0]]);
+/// let (own_value, values) = (array![[10.0]], array![[2.0], [4.0]]);
+/// let f = augmented_estimate(&own_weight, &weights, &own_value, &values);
 /// assert_eq!(f, array![[6.5]]);
 /// ```
 pub fn augmented_estimate<F: Field>(

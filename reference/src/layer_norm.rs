@@ -1,8 +1,10 @@
 //! Layer normalisation of a backbone.
 //!
 //! ```text
-//! LN(x) = (x − mean(x)) / √(var(x) + ε) · γ + β      var: the mean of squared deviations, over the d coordinates
+//! LN(x) = (x − mean(x)) / √(var(x) + ε) · γ + β
 //! ```
+//!
+//! Mean and variance, the mean of squared deviations, are over the d coordinates.
 //!
 //! Checked by `layer_norm_output_has_mean_beta_and_variance_gamma_squared`.
 
@@ -30,7 +32,8 @@ impl<T: Real> LayerNorm<T> {
     /// use inducer_reference::layer_norm::LayerNorm;
     /// use ndarray::array;
     /// let norm = LayerNorm { weight: array![2.0, 2.0], bias: array![1.0, 1.0], epsilon: 0.0 };
-    /// assert_eq!(norm.forward(&array![[3.0, 7.0]]), array![[-1.0, 3.0]]); // (3 − 5)/2 · 2 + 1, (7 − 5)/2 · 2 + 1
+    /// // mean 5, deviation 2: (3 − 5)/2 · 2 + 1 and (7 − 5)/2 · 2 + 1
+    /// assert_eq!(norm.forward(&array![[3.0, 7.0]]), array![[-1.0, 3.0]]);
     /// ```
     pub fn forward(&self, x: &ArrayRef2<T>) -> Array2<T> {
         let d = T::from_usize(x.ncols());

@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! x = LN(word[token] + position[padding_idx + 1 + i] + type[segment])
-//! L times:  y = LN(heads W^o + b^o + Σ_h λ MLP_v + b_2 + x);   x = LN(FFN(y) + s · Adapter(y) + y)      post-norm
-//! logits = tanh(x_0 W_dense + b) W_out + b                                                             on <s>
+//! L times, post-norm:
+//!     y = LN(heads W^o + b^o + Σ_h λ MLP_v + b_2 + x)
+//!     x = LN(FFN(y) + s · Adapter(y) + y)
+//! logits = tanh(x_0 W_dense + b) W_out + b        (x_0 at <s>)
 //! ```
 //!
-//! One row at a time, without dropout. Positions count tokens other than padding; a padding token
-//! has position `padding_idx`. Keys that the attention mask hides are invisible in λ's denominator
-//! too: the authors' code takes λ before it adds the padding mask, so that there a sentence's
-//! output depends on how far it was padded; Equation (7) sums over visible keys.
+//! One sequence at a time, without dropout. Positions count tokens other than padding; a padding
+//! token has position `padding_idx`. Keys that the attention mask hides are invisible in λ's
+//! denominator too: the authors' code takes λ before it adds the padding mask, so that there a
+//! sentence's output depends on how far it was padded; Equation (7) sums over visible keys.
 //!
 //! Checked by `roberta_logits_match_transformers` (golden numbers) and
 //! `roberta_padding_changes_no_output_under_any_method`.

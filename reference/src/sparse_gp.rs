@@ -96,7 +96,12 @@ impl GaussianProcess<'_> {
     /// use inducer_reference::sparse_gp::{GaussianProcess, Prediction};
     /// use ndarray::array;
     /// // κ = 1 everywhere, one observation 4 with noise 1: mean 4/2, variance 1 − 1/2 + 1
-    /// let gp = GaussianProcess { covariance: &|_, _| 1.0, noise: 1.0, inputs: array![[0.0]], targets: array![4.0] };
+    /// let gp = GaussianProcess {
+    ///     covariance: &|_, _| 1.0,
+    ///     noise: 1.0,
+    ///     inputs: array![[0.0]],
+    ///     targets: array![4.0],
+    /// };
     /// let at = gp.predict(&array![9.0])?;
     /// assert!((at.mean - 2.0).abs() < 1e-15 && (at.variance - 1.5).abs() < 1e-15);
     /// # Ok::<(), inducer_reference::Error>(())

@@ -2,9 +2,12 @@
 //! Appendix C).
 //!
 //! ```text
-//! κ(q, k) = exp(⟨q, k⟩/√p) is a positive definite kernel: for any points x_1 … x_n and any c,
-//! Σ_ij c_i c_j κ(x_i, x_j) = Σ_t 1/(t! p^{t/2}) Σ_ij c_i c_j ⟨x_i, x_j⟩^t ≥ 0        (a sum of squares for each t)
+//! κ(q, k) = exp(⟨q, k⟩/√p)
+//! Σ_ij c_i c_j κ(x_i, x_j) = Σ_t 1/(t! p^{t/2}) Σ_ij c_i c_j ⟨x_i, x_j⟩^t ≥ 0
 //! ```
+//!
+//! This holds for any points x_1 … x_n and any c, since there is a sum of squares for each t: κ is
+//! a positive definite kernel.
 //!
 //! The eigenvalues come from LAPACK (`eigh`), whose backward error decides what "not negative" can
 //! mean in floating point.

@@ -2,7 +2,8 @@
 //! duals against calculus.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-#![allow(clippy::approx_constant, clippy::type_complexity)] // the table holds e, ln 2 and √2 as computed elsewhere
+// the table holds e, ln 2 and √2 as computed elsewhere
+#![allow(clippy::approx_constant, clippy::type_complexity)]
 
 use inducer_reference::{DoubleDouble, Dual, Real};
 use num_traits::Zero;

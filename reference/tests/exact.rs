@@ -109,7 +109,8 @@ fn exact_eq07_equals_eq08_for_every_kernel() {
         let f = estimate(&weights, &values);
         let own_value = value(&f, &mlp_v);
         let lambda = if broken {
-            &own / &row_sums(&weights) // λ from n points: the inducer missing from its own denominator
+            // λ from n points: the inducer is missing from its own denominator
+            &own / &row_sums(&weights)
         } else {
             lambda_by_definition(&own, &row_sums(&weights))
         };

@@ -25,6 +25,12 @@ fn small() -> Gpt2Config {
     Gpt2Config::new(11, 16, 8, 2, 2)
 }
 
+/// The parallel adapter of MAM, without `scale`.
+fn parallel_adapter(bottleneck: usize) -> Value {
+    json!({"kind": "adapter", "placement": "parallel", "bottleneck": bottleneck,
+           "layer_norm": false})
+}
+
 fn bytes_of(tensor: &ArrayD<f64>, dtype: Dtype) -> Vec<u8> {
     let bytes = |x: &f64| match dtype {
         Dtype::F16 => f16::from_f64(*x).to_le_bytes().to_vec(),
@@ -286,7 +292,8 @@ fn files_unsupported_configurations_are_errors_that_name_the_field() {
     assert!(with("n_layer", json!("two")).contains("config.json"));
     assert!(with("n_layer", json!(3)).contains("h.2."));
     let mut other = config();
-    other["some_other_field"] = json!(1); // Hugging Face's files hold many that do not change the function
+    // Hugging Face's files hold many fields that do not change the function
+    other["some_other_field"] = json!(1);
     assert!(Gpt2::<f64>::load(directory(&other, &exact_tensors(), Dtype::F32).path()).is_ok());
 }
 
@@ -381,12 +388,7 @@ fn files_wrong_adapters_are_errors_that_name_file_and_field_or_tensor() {
             json!({"targets": ["o"], "rank": 1, "alpha": 1.0}),
             "`o`",
         ),
-        (
-            "",
-            "ffn",
-            json!({"kind": "adapter", "placement": "parallel", "bottleneck": 0, "layer_norm": false}),
-            "ffn.bottleneck",
-        ),
+        ("", "ffn", parallel_adapter(0), "ffn.bottleneck"),
         (
             "",
             "ffn",
@@ -428,15 +430,19 @@ fn files_wrong_adapters_are_errors_that_name_file_and_field_or_tensor() {
 
 #[test]
 fn files_the_documented_example_is_read_as_documented() {
-    let text = r#"{ "peft_type": "INDUCER", "task_type": "CAUSAL_LM", "base_model_name_or_path": "gpt2",
-      "attention": { "kind": "inducer", "variant": "inducer", "key_bottleneck": 10, "value_bottleneck": 15 },
+    let text = r#"{
+      "peft_type": "INDUCER", "task_type": "CAUSAL_LM", "base_model_name_or_path": "gpt2",
+      "attention": { "kind": "inducer", "variant": "inducer",
+                     "key_bottleneck": 10, "value_bottleneck": 15 },
       "lora": { "targets": ["q"], "rank": 24, "alpha": 32.0, "dropout": 0.1, "bias": true },
-      "ffn": { "kind": "adapter", "placement": "parallel", "bottleneck": 42, "layer_norm": false, "scale": 1.0 } }"#;
+      "ffn": { "kind": "adapter", "placement": "parallel", "bottleneck": 42,
+               "layer_norm": false, "scale": 1.0 } }"#;
     let config: AdapterConfig = serde_json::from_str(text).unwrap();
     config.validate("example").unwrap();
     let back: Value = serde_json::to_value(&config).unwrap();
     assert_eq!(back, serde_json::from_str::<Value>(text).unwrap());
-    let prefix = r#"{"peft_type": "INDUCER", "attention": {"kind": "prefix", "length": 5, "reparametrisation": {"width": 512}}}"#;
+    let prefix = r#"{"peft_type": "INDUCER", "attention": {
+      "kind": "prefix", "length": 5, "reparametrisation": {"width": 512}}}"#;
     let config: AdapterConfig = serde_json::from_str(prefix).unwrap();
     let expected = inducer_reference::AttentionConfig::Prefix {
         length: 5,
@@ -446,8 +452,8 @@ fn files_the_documented_example_is_read_as_documented() {
         ),
     };
     assert_eq!(config.attention, Some(expected));
-    let ffn = r#"{"peft_type": "INDUCER", "ffn": {"kind": "adapter", "placement": "parallel", "bottleneck": 2, "layer_norm": false}}"#;
-    let config: AdapterConfig = serde_json::from_str(ffn).unwrap();
+    let ffn = json!({"peft_type": "INDUCER", "ffn": parallel_adapter(2)});
+    let config: AdapterConfig = serde_json::from_value(ffn).unwrap();
     assert_eq!(serde_json::to_value(&config).unwrap()["ffn"]["scale"], 1.0);
 }
 
@@ -456,7 +462,12 @@ fn files_the_documented_example_is_read_as_documented() {
 fn files_loras_factor_is_alpha_over_rank() {
     let model = random_backbone::<f64>(&small(), 50);
     let dir = tempfile::tempdir().unwrap();
-    let config = |rank: usize, alpha: f64| json!({"peft_type": "INDUCER", "lora": {"targets": ["q"], "rank": rank, "alpha": alpha, "dropout": 0.0, "bias": true}});
+    let config = |rank: usize, alpha: f64| {
+        let lora = json!({
+            "targets": ["q"], "rank": rank, "alpha": alpha, "dropout": 0.0, "bias": true,
+        });
+        json!({"peft_type": "INDUCER", "lora": lora})
+    };
     let narrow: AdapterConfig = serde_json::from_value(config(2, 3.0)).unwrap();
     let tensors = random_adapter::<f64>(&narrow, &small(), 0, 51).tensors;
     let mut padded = tensors.clone();
@@ -573,13 +584,15 @@ fn files_a_real_backbone_made_by_other_software_predicts_its_language() {
 #[test]
 fn files_a_field_that_is_left_out_has_transformers_default() {
     let gpt2: Gpt2Config = serde_json::from_value(json!({
-        "model_type": "gpt2", "vocab_size": 12, "n_positions": 8, "n_embd": 4, "n_layer": 1, "n_head": 2
+        "model_type": "gpt2", "vocab_size": 12, "n_positions": 8, "n_embd": 4, "n_layer": 1,
+        "n_head": 2,
     }))
     .unwrap();
     assert_eq!(gpt2.layer_norm_epsilon, 1e-5);
     let sizes = json!({
-        "model_type": "roberta", "vocab_size": 12, "max_position_embeddings": 10, "hidden_size": 4, "num_hidden_layers": 1,
-        "num_attention_heads": 2, "intermediate_size": 6
+        "model_type": "roberta", "vocab_size": 12, "max_position_embeddings": 10,
+        "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 6,
     });
     let roberta: RobertaConfig = serde_json::from_value(sizes.clone()).unwrap();
     assert_eq!((roberta.type_vocab_size, roberta.pad_token_id), (2, 1));

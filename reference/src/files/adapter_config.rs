@@ -18,10 +18,12 @@ use std::path::Path;
 /// use inducer_reference::AdapterConfig;
 /// let config: AdapterConfig = serde_json::from_str(r#"{
 ///     "peft_type": "INDUCER", "task_type": "CAUSAL_LM", "base_model_name_or_path": "gpt2",
-///     "attention": {"kind": "inducer", "variant": "inducer", "key_bottleneck": 10, "value_bottleneck": 15}
+///     "attention": {"kind": "inducer", "variant": "inducer",
+///                   "key_bottleneck": 10, "value_bottleneck": 15}
 /// }"#).unwrap();
 /// assert!(config.validate("here").is_ok());
-/// assert!(serde_json::from_str::<AdapterConfig>(r#"{"peft_type": "INDUCER", "atention": {}}"#).is_err());
+/// let misspelt = r#"{"peft_type": "INDUCER", "atention": {}}"#;
+/// assert!(serde_json::from_str::<AdapterConfig>(misspelt).is_err());
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

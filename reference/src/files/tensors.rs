@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! 8 bytes: length N of the header, little-endian | N bytes of JSON | data
-//! header: {"name": {"dtype": "F32", "shape": [..], "data_offsets": [begin, end]}, …, "__metadata__": {..}}
+//! header: {"name": {"dtype": "F32", "shape": [..], "data_offsets": [begin, end]}, …,
+//!          "__metadata__": {..}}
 //! ```
 //!
 //! The header's `data_offsets` count from the first byte after the header. Values are row-major and
