@@ -4,7 +4,7 @@ use crate::cli::ReportArgs;
 use crate::compute;
 use crate::paper::WHOLE;
 use crate::plan::{Part, Plan, Planned};
-use crate::run::{self, RunResult};
+use crate::run::{self, RunResult, Scores};
 use crate::study::{
     BackboneSource, ClaimLine, DataSource, Ledger, Long, PartCount, Provenance, Row, Run, SCHEMA,
     Sample, Settings, Study,
@@ -34,8 +34,10 @@ const LEDGER_CASES: usize = 4;
 pub fn study(plan: &Plan, args: &ReportArgs, threads: usize, started: SystemTime) -> Result<Study> {
     let task = plan.main.prepared.task;
     let done = done(&plan.main)?;
-    let matchers = done.iter().rev().find_map(|d| d.result.meteor.as_ref());
-    let matchers = matchers.map(|(_, ran)| ran.as_slice());
+    let matchers = done.iter().rev().find_map(|d| match &d.result.scores {
+        Scores::WebNlg { meteor, .. } => meteor.as_ref().map(|(_, ran)| ran.as_slice()),
+        _ => None,
+    });
     let long = plan.long.as_ref().map(|part| -> Result<Long> {
         Ok(Long {
             settings: settings(part, plan)?,
@@ -56,7 +58,7 @@ pub fn study(plan: &Plan, args: &ReportArgs, threads: usize, started: SystemTime
         .collect();
     Ok(Study {
         schema: SCHEMA,
-        task: task.name().into(),
+        task,
         provenance: Provenance {
             version: env!("CARGO_PKG_VERSION").into(),
             command: command.join(" "),
@@ -165,34 +167,22 @@ fn rows(part: &Part, plan: &Plan, done: &[Done<'_>]) -> Result<Vec<Row>> {
 }
 
 fn one(done: &Done<'_>) -> Result<Run> {
-    let (planned, result) = (done.planned, &done.result);
+    let (planned, result) = (done.planned, done.result.clone());
     let curves = run::curves(&planned.dir)?;
-    let rate = match result.train_seconds > 0.0 {
-        true => result.tokens as f64 / result.train_seconds,
-        false => 0.0,
-    };
+    let (tokens, seconds) = (result.training.tokens, result.training.train_seconds);
     Ok(Run {
         seed: planned.seed,
-        bleu: result.bleu,
-        meteor: result.meteor.as_ref().map(|m| m.0),
-        ter: result.ter,
-        coqa: result
-            .coqa
-            .as_ref()
-            .map(|c| [c.overall.exact_match, c.overall.f1]),
-        accuracy: result.accuracy.as_ref().map(|a| 100.0 * a.score),
-        validation_loss: result.last_validation_loss,
-        best_validation_loss: result.validation_loss,
-        best_step: result.best_step,
+        scores: result.scores,
+        training: result.training,
+        tokens_per_second: if seconds > 0.0 {
+            tokens as f64 / seconds
+        } else {
+            0.0
+        },
         train_curve: curves.train,
         validation_curve: curves.validation,
-        seconds: result.train_seconds,
-        tokens: result.tokens,
-        tokens_per_second: rate,
-        gates: result.gates.clone(),
-        by_position: result.by_position.clone(),
-        by_length: result.by_length.clone(),
         drift_curve: curves.drift,
+        mechanism: result.mechanism,
         peak_bytes: result.peak_bytes,
         directory: planned.dir.display().to_string(),
         configuration: serde_json::to_value(&planned.config)?,

@@ -60,10 +60,10 @@ impl Comparison {
     /// Compares two studies; of different tasks only the validation loss is comparable, and even it
     /// only in name.
     pub fn of(a: &Study, b: &Study, files: [&PathBuf; 2]) -> Self {
-        let measures: Vec<Measure> = Measure::main(&a.task)
+        let measures: Vec<Measure> = Measure::main(a.task)
             .iter()
             .copied()
-            .filter(|m| Measure::main(&b.task).contains(m))
+            .filter(|m| Measure::main(b.task).contains(m))
             .collect();
         let mut methods: Vec<&Row> = a.rows.iter().collect();
         methods.extend(b.rows.iter().filter(|r| a.row(&r.method).is_none()));
@@ -228,7 +228,7 @@ mod tests {
         b.rows.retain(|r| r.method != "gating");
         b.provenance.settings.steps += 1;
         for run in b.rows.iter_mut().flat_map(|r| &mut r.runs) {
-            run.best_validation_loss += 1.0;
+            run.training.validation_loss += 1.0;
         }
         let files = [&PathBuf::from("a.json"), &PathBuf::from("b.json")];
         let found = Comparison::of(&a, &b, files);

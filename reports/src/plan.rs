@@ -281,7 +281,7 @@ fn part(
                 dir: place(&args.out, prefix, name, *seed),
                 config: RunConfig {
                     version: env!("CARGO_PKG_VERSION").into(),
-                    task: source.task.name().into(),
+                    task: source.task,
                     data: source.dir.clone(),
                     data_fingerprint: prepared.splits.fingerprint.clone(),
                     backbone: common.backbone.clone(),

@@ -4,11 +4,16 @@
 //! intervals and verdicts are not stored: they follow from the runs ([`crate::stats`]). All numbers
 //! must be finite, because JSON has no others.
 
-use crate::run::read_json;
+use crate::run::{Curve, read_json, record};
 use anyhow::{Result, ensure};
+use inducer_datasets::Task;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
+
+pub use crate::run::record::{
+    Bleu, LayerGates, LengthBin, Mechanism, PositionGates, Scores, TrainingSummary,
+};
 
 /// Version of the layout of `report.json`; [`Study::read`] also reads the ones before.
 pub const SCHEMA: u32 = 2;
@@ -19,9 +24,9 @@ pub const SCHEMA: u32 = 2;
 pub struct Study {
     /// Version of this layout ([`SCHEMA`]).
     pub schema: u32,
-    /// The task: `webnlg`, `coqa`, `mnli` or `sst2`.
+    /// The task; reports of the first layout were all on WebNLG.
     #[serde(default = "webnlg")]
-    pub task: String,
+    pub task: Task,
     /// Where the numbers come from.
     pub provenance: Provenance,
     /// One row a method, in the order of the tables.
@@ -36,8 +41,8 @@ pub struct Study {
     pub ledger: Option<Ledger>,
 }
 
-fn webnlg() -> String {
-    "webnlg".into()
+fn webnlg() -> Task {
+    Task::WebNlg
 }
 
 /// Runs on conversational questions over passages of many lengths.
@@ -217,54 +222,30 @@ pub struct Row {
     pub p_value: Option<f64>,
 }
 
-/// One finished run.
+/// One finished run: what [`RunResult`] says of it, and its way there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
     /// Seed.
     pub seed: u64,
-    /// BLEU on the test part.
-    #[serde(default)]
-    pub bleu: Bleu,
-    /// METEOR on all of it, 0 to 1.
-    #[serde(default)]
-    pub meteor: Option<f64>,
-    /// TER on all of it, 0 is perfect.
-    #[serde(default)]
-    pub ter: Option<f64>,
-    /// CoQA's exact match and F1, 0 to 100.
-    #[serde(default)]
-    pub coqa: Option<[f64; 2]>,
-    /// Accuracy, per cent.
-    #[serde(default)]
-    pub accuracy: Option<f64>,
-    /// Validation loss after the last step, nats a token.
-    pub validation_loss: f64,
-    /// Lowest validation loss.
-    pub best_validation_loss: f64,
-    /// Its step.
-    pub best_step: usize,
-    /// Training loss by step.
-    pub train_curve: Vec<(usize, f64)>,
-    /// Validation loss by step.
-    pub validation_curve: Vec<(usize, f64)>,
-    /// Seconds of training.
-    pub seconds: f64,
-    /// Tokens seen in training.
-    pub tokens: u64,
+    /// Scores on the test part.
+    #[serde(flatten, with = "record::in_report")]
+    pub scores: Scores,
+    /// Losses, steps, times.
+    #[serde(flatten, with = "record::TrainingInReport")]
+    pub training: TrainingSummary,
     /// Tokens a second in training.
     pub tokens_per_second: f64,
-    /// λ of inducers, μ of prefixes, by layer; empty for other methods.
-    pub gates: Vec<LayerGates>,
-    /// The same by position of the query.
-    #[serde(default)]
-    pub by_position: Vec<PositionGates>,
-    /// Score and mechanism by length of the input.
-    #[serde(default)]
-    pub by_length: Vec<LengthBin>,
+    /// Training loss by step.
+    pub train_curve: Curve,
+    /// Validation loss by step.
+    pub validation_curve: Curve,
     /// KL(frozen ‖ tuned) of the next token by step, nats.
     #[serde(default)]
-    pub drift_curve: Vec<(usize, f64)>,
+    pub drift_curve: Curve,
+    /// λ of inducers, μ of prefixes, and what goes with the length of an input.
+    #[serde(flatten)]
+    pub mechanism: Mechanism,
     /// Most bytes that the run held at once; none where it was not counted.
     #[serde(default)]
     pub peak_bytes: Option<u64>,
@@ -272,90 +253,6 @@ pub struct Run {
     pub directory: String,
     /// Its full configuration.
     pub configuration: Value,
-}
-
-/// BLEU, 0 to 100; absent where the test part has no such entry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Bleu {
-    /// Categories that occur in training.
-    pub seen: Option<f64>,
-    /// Categories that do not.
-    pub unseen: Option<f64>,
-    /// All.
-    pub all: Option<f64>,
-}
-
-impl Bleu {
-    /// "BLEU seen 59.80, unseen –, all 46.10".
-    pub fn words(&self) -> String {
-        let figure = |x: Option<f64>| x.map_or("–".into(), |x| format!("{x:.2}"));
-        let [seen, unseen, all] = [self.seen, self.unseen, self.all].map(figure);
-        format!("BLEU seen {seen}, unseen {unseen}, all {all}")
-    }
-}
-
-/// λ (or μ) of one layer over validation tokens and heads.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LayerGates {
-    /// Layer, from 0.
-    pub layer: usize,
-    /// Mean.
-    pub mean: f64,
-    /// 5, 25, 50, 75 and 95 per cent quantiles.
-    pub quantiles: [f64; 5],
-    /// Shares of 20 equal bins over [0, 1].
-    pub histogram: Vec<f64>,
-    /// Mean of each head.
-    pub heads: Vec<f64>,
-    /// 5, 25, 50, 75 and 95 per cent quantiles of the distance from a query to the nearest added
-    /// key, in bandwidths p^{1/4} of the kernel.
-    #[serde(default)]
-    pub distance: Option<[f64; 5]>,
-    /// Share of queries whose added tokens together get less than a hundredth of the weight.
-    #[serde(default)]
-    pub unreached: Option<f64>,
-}
-
-/// λ (or μ) of the queries in a span of positions, over layers and heads.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PositionGates {
-    /// First position, from 0.
-    pub from: usize,
-    /// Last position.
-    pub to: usize,
-    /// Queries, layers and heads counted.
-    pub queries: usize,
-    /// Mean.
-    pub gate: f64,
-    /// Share below a hundredth.
-    pub unreached: f64,
-    /// Median distance to the nearest added key, in bandwidths.
-    pub distance: f64,
-}
-
-/// What a run did with the test inputs of similar length.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LengthBin {
-    /// Tokens of the shortest input.
-    pub from: usize,
-    /// Tokens of the longest input.
-    pub to: usize,
-    /// Inputs.
-    pub entries: usize,
-    /// The task's first score on them.
-    pub score: Option<f64>,
-    /// Loss of the first reference, nats a token.
-    pub loss: f64,
-    /// Mean of λ or μ over layers, heads and positions.
-    pub gate: Option<f64>,
-    /// Share of queries below a hundredth.
-    pub unreached: Option<f64>,
-    /// Median distance to the nearest added key, in bandwidths.
-    pub distance: Option<f64>,
 }
 
 /// A test input with every method's text.
@@ -418,19 +315,5 @@ impl Row {
     /// The run of a seed.
     pub fn run(&self, seed: u64) -> Option<&Run> {
         self.runs.iter().find(|r| r.seed == seed)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unknown_field_is_refused() {
-        let good = r#"{"seen": 1.5, "unseen": null, "all": 2.5}"#;
-        let bad = r#"{"seen": 1.5, "unseen": null, "all": 2.5, "al": 2.5}"#;
-        assert!(serde_json::from_str::<Bleu>(good).is_ok());
-        let message = serde_json::from_str::<Bleu>(bad).unwrap_err().to_string();
-        assert!(message.contains("`al`"), "{message}");
     }
 }

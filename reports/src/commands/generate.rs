@@ -20,8 +20,6 @@ pub struct Generated {
     pub examples: Vec<Example>,
     /// The texts, or the classes' names.
     pub texts: Vec<String>,
-    /// The classes of a classification task.
-    pub predicted: Vec<u32>,
 }
 
 /// Loads everything and decodes.
@@ -59,7 +57,6 @@ pub fn decode(
         .unwrap_or(prepared.longest_target().max(40));
     let bar = progress::bar(examples.len() as u64, "decoding");
     let pool = compute::pool(compute::threads(compute))?;
-    let mut predicted = Vec::new();
     let texts = match prepared.task.generates() {
         true => pool.install(|| {
             run::texts(&model, &prepared, &examples, max_new, &mut |n| {
@@ -67,13 +64,12 @@ pub fn decode(
             })
         })?,
         false => {
-            predicted = pool.install(|| run::classes(&model, &prepared, &examples))?;
+            let predicted = pool.install(|| run::classes(&model, &prepared, &examples))?;
             run::named(prepared.task, &predicted)
         }
     };
     bar.finish_and_clear();
     Ok(Generated {
-        predicted,
         prepared,
         model,
         examples,

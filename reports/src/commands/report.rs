@@ -98,10 +98,10 @@ fn one(
         "{:<14} seed {}: validation loss {:.3}, {} ({:.0} s + {:.0} s)",
         planned.name(),
         planned.seed,
-        result.validation_loss,
-        result.words(),
-        result.train_seconds,
-        result.decode_seconds
+        result.training.validation_loss,
+        result.scores.words(),
+        result.training.train_seconds,
+        result.training.decode_seconds
     );
     if bar.is_hidden() {
         eprintln!("{line}");

@@ -191,7 +191,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     }
     let config = RunConfig {
         version: env!("CARGO_PKG_VERSION").into(),
-        task: prepared.task.name().into(),
+        task: prepared.task,
         data: args.inputs.data.clone(),
         data_fingerprint: prepared.splits.fingerprint.clone(),
         backbone: args.inputs.backbone.clone(),
@@ -222,14 +222,15 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     if args.json {
         println!("{}", serde_json::to_string_pretty(&result)?);
     } else {
+        let training = &result.training;
         println!(
             "{}: {name}, {} steps, validation loss {:.4}; {} ({:.0} s training, {:.0} s decoding)",
             args.out.display(),
-            result.steps,
-            result.validation_loss,
-            result.words(),
-            result.train_seconds,
-            result.decode_seconds
+            training.steps,
+            training.validation_loss,
+            result.scores.words(),
+            training.train_seconds,
+            training.decode_seconds
         );
     }
     Ok(())

@@ -65,7 +65,7 @@ pub fn study() -> Study {
     }
     Study {
         schema: SCHEMA,
-        task: "webnlg".into(),
+        task: inducer_datasets::Task::WebNlg,
         provenance: provenance(),
         rows,
         samples: samples(),
@@ -166,36 +166,43 @@ fn run(
     };
     Run {
         seed,
-        bleu: Bleu {
-            seen: Some(seen),
-            unseen: Some(unseen),
-            all: Some(0.55 * seen + 0.45 * unseen),
+        scores: Scores::WebNlg {
+            bleu: Bleu {
+                seen: Some(seen),
+                unseen: Some(unseen),
+                all: Some(0.55 * seen + 0.45 * unseen),
+            },
+            meteor: Some((0.004 * seen + 0.15, Vec::new())),
+            ter: Some(1.0 - 0.01 * seen),
+            scores: None,
         },
-        meteor: Some(0.004 * seen + 0.15),
-        ter: Some(1.0 - 0.01 * seen),
-        coqa: None,
-        accuracy: None,
-        validation_loss: validation_curve[validation_curve.len() - 1].1,
-        best_validation_loss: best.1,
-        best_step: best.0,
+        training: TrainingSummary {
+            validation_loss: best.1,
+            best_step: best.0,
+            last_validation_loss: validation_curve[validation_curve.len() - 1].1,
+            steps: 0,
+            tokens: if trained { 258_420 } else { 0 },
+            train_seconds: if trained {
+                61.0 + 4.0 * noise.next()
+            } else {
+                0.0
+            },
+            decode_seconds: 0.0,
+        },
         train_curve,
         validation_curve,
-        seconds: if trained {
-            61.0 + 4.0 * noise.next()
-        } else {
-            0.0
-        },
-        tokens: if trained { 258_420 } else { 0 },
         tokens_per_second: if trained {
             4200.0 + 100.0 * noise.next()
         } else {
             0.0
         },
-        gates: gate.map_or(Vec::new(), |g| {
-            (0..4).map(|layer| gates(layer, g, noise)).collect()
-        }),
-        by_position: gate.map_or(Vec::new(), |g| (0..3).map(|i| position(i, g)).collect()),
-        by_length: (0..4).map(|i| length(i, seen, gate, noise)).collect(),
+        mechanism: Mechanism {
+            gates: gate.map_or(Vec::new(), |g| {
+                (0..4).map(|layer| gates(layer, g, noise)).collect()
+            }),
+            by_position: gate.map_or(Vec::new(), |g| (0..3).map(|i| position(i, g)).collect()),
+            by_length: (0..4).map(|i| length(i, seen, gate, noise)).collect(),
+        },
         drift_curve: steps
             .iter()
             .filter(|_| trained)

@@ -6,6 +6,7 @@ use super::words::{NOTHING, count, first_upper, fixed, interval, list, signed, s
 use crate::page::measure::Measure;
 use crate::stats::{Summary, paired};
 use crate::study::{LengthBin, Row, Study};
+use inducer_datasets::Task;
 
 /// What a bin is.
 pub const KEY: &str = "Test inputs in quartiles of their length in tokens, each at the middle of \
@@ -22,14 +23,14 @@ pub const NOT_MEASURED: &str = "Score by length was not measured in these runs."
 pub fn parts(study: &Study) -> Vec<(String, Lengths<'_>)> {
     let own = Lengths {
         id: "lengths",
-        task: &study.task,
+        task: study.task,
         rows: &study.rows,
     };
     let mut out = vec![(first_upper(&study.provenance.data.name), own)];
     out.extend(study.long.iter().map(|long| {
         let long_inputs = Lengths {
             id: "long",
-            task: "coqa",
+            task: Task::Coqa,
             rows: &long.rows,
         };
         (first_upper(&long.data.name), long_inputs)
@@ -43,7 +44,7 @@ pub struct Lengths<'a> {
     /// Unique in the page.
     pub id: &'static str,
     /// The task.
-    pub task: &'a str,
+    pub task: Task,
     /// Methods.
     pub rows: &'a [Row],
 }
@@ -62,7 +63,7 @@ impl Lengths<'_> {
             .runs
             .iter()
             .map(|r| {
-                let bins = r.by_length.iter();
+                let bins = r.mechanism.by_length.iter();
                 bins.filter_map(|b| Some((middle(b), of(b)?))).collect()
             })
             .collect();
@@ -91,9 +92,9 @@ impl Lengths<'_> {
             .rows
             .iter()
             .flat_map(|r| &r.runs)
-            .find(|r| !r.by_length.is_empty());
+            .find(|r| !r.mechanism.by_length.is_empty());
         run.map_or(Vec::new(), |r| {
-            let bins = r.by_length.iter();
+            let bins = r.mechanism.by_length.iter();
             bins.map(|b| (b.from, b.to, b.entries)).collect()
         })
     }
@@ -104,7 +105,7 @@ impl Lengths<'_> {
         bin: usize,
         of: impl Fn(&LengthBin) -> Option<f64>,
     ) -> Vec<(u64, f64)> {
-        let value = |r: &crate::study::Run| Some((r.seed, of(r.by_length.get(bin)?)?));
+        let value = |r: &crate::study::Run| Some((r.seed, of(r.mechanism.by_length.get(bin)?)?));
         row.runs.iter().filter_map(value).collect()
     }
 
@@ -266,7 +267,7 @@ mod tests {
     fn of(rows: &[Row]) -> Lengths<'_> {
         Lengths {
             id: "lengths",
-            task: "webnlg",
+            task: Task::WebNlg,
             rows,
         }
     }
@@ -277,7 +278,7 @@ mod tests {
         let set = |study: &mut crate::study::Study, method: &str, scores: [f64; 4]| {
             let row = study.rows.iter_mut().find(|r| r.method == method).unwrap();
             for run in &mut row.runs {
-                for (bin, score) in run.by_length.iter_mut().zip(scores) {
+                for (bin, score) in run.mechanism.by_length.iter_mut().zip(scores) {
                     bin.score = Some(score + 0.01 * run.seed as f64);
                 }
             }
@@ -301,7 +302,7 @@ mod tests {
     fn without_bins_nothing_is_said_or_drawn() {
         let mut study = fixture::study();
         for run in study.rows.iter_mut().flat_map(|r| &mut r.runs) {
-            run.by_length.clear();
+            run.mechanism.by_length.clear();
         }
         let lengths = of(&study.rows);
         assert!(lengths.sentence().is_none() && lengths.reached().is_none());

@@ -155,7 +155,11 @@ mod tests {
                 Measure::Ter => run["ter"].as_f64().unwrap(),
                 other => panic!("{other:?} is no measure of WebNLG's"),
             };
-            for (m, cell) in Measure::main("webnlg").iter().copied().zip(&cells[2..]) {
+            for (m, cell) in Measure::main(inducer_datasets::Task::WebNlg)
+                .iter()
+                .copied()
+                .zip(&cells[2..])
+            {
                 let x: Vec<f64> = row["runs"]
                     .as_array()
                     .unwrap()

@@ -24,7 +24,13 @@ pub fn positions(study: &Study) -> String {
         let runs: Vec<Series> = row
             .runs
             .iter()
-            .map(|r| r.by_position.iter().map(|p| (middle(p), p.gate)).collect())
+            .map(|r| {
+                r.mechanism
+                    .by_position
+                    .iter()
+                    .map(|p| (middle(p), p.gate))
+                    .collect()
+            })
             .collect();
         Line::of(&row.method, &row.title, &runs)
     };
@@ -56,14 +62,14 @@ pub fn position_table(study: &Study) -> Table {
     let mut table = Table::new(caption, columns);
     for row in &study.rows {
         let mut spans: Vec<(usize, usize)> = Vec::new();
-        for p in row.runs.iter().flat_map(|r| &r.by_position) {
+        for p in row.runs.iter().flat_map(|r| &r.mechanism.by_position) {
             if !spans.contains(&(p.from, p.to)) {
                 spans.push((p.from, p.to));
             }
         }
         for (from, to) in spans {
             let of = |value: fn(&PositionGates) -> f64| {
-                let all = row.runs.iter().flat_map(|r| &r.by_position);
+                let all = row.runs.iter().flat_map(|r| &r.mechanism.by_position);
                 let here: Vec<f64> = all.filter(|p| p.from == from).map(value).collect();
                 Summary::of(&here)
             };
@@ -94,13 +100,13 @@ pub fn distances(study: &Study) -> Table {
         let mut layers: Vec<usize> = row
             .runs
             .iter()
-            .flat_map(|r| &r.gates)
+            .flat_map(|r| &r.mechanism.gates)
             .map(|g| g.layer)
             .collect();
         layers.sort_unstable();
         layers.dedup();
         for layer in layers {
-            let all = || row.runs.iter().flat_map(|r| &r.gates);
+            let all = || row.runs.iter().flat_map(|r| &r.mechanism.gates);
             let here: Vec<&LayerGates> = all().filter(|g| g.layer == layer).collect();
             let mean = |of: &dyn Fn(&LayerGates) -> Option<f64>| {
                 let values: Vec<f64> = here.iter().filter_map(|g| of(g)).collect();
@@ -144,7 +150,7 @@ mod tests {
             .rows
             .iter_mut()
             .flat_map(|r| &mut r.runs)
-            .flat_map(|r| &mut r.gates)
+            .flat_map(|r| &mut r.mechanism.gates)
         {
             g.distance = None;
             g.unreached = None;

@@ -37,7 +37,7 @@ pub fn effort(study: &Study) -> Table {
             count(row.trained as u64).into(),
             count(row.stored as u64).into(),
             row.learning_rate.map_or(NOTHING.into(), rate).into(),
-            spread(of(|r| r.seconds).as_ref(), 1).into(),
+            spread(of(|r| r.training.train_seconds).as_ref(), 1).into(),
             spread(of(|r| r.tokens_per_second).as_ref(), 0).into(),
             spread(
                 of(|r| r.peak_bytes.map_or(0.0, |b| b as f64 / 1e6)).as_ref(),
@@ -71,7 +71,7 @@ fn adapter(row: &Row) -> String {
 
 /// Every run.
 pub fn runs(study: &Study) -> Table {
-    let scores: Vec<Measure> = Measure::main(&study.task)
+    let scores: Vec<Measure> = Measure::main(study.task)
         .iter()
         .copied()
         .filter(|m| *m != Measure::Loss)
@@ -98,11 +98,11 @@ pub fn runs(study: &Study) -> Table {
             cells.push(score.unwrap_or(NOTHING.into()).into());
         }
         cells.extend([
-            fixed(r.best_validation_loss, 4).into(),
-            count(r.best_step as u64).into(),
-            fixed(r.validation_loss, 4).into(),
-            count(r.tokens).into(),
-            fixed(r.seconds, 1).into(),
+            fixed(r.training.validation_loss, 4).into(),
+            count(r.training.best_step as u64).into(),
+            fixed(r.training.last_validation_loss, 4).into(),
+            count(r.training.tokens).into(),
+            fixed(r.training.train_seconds, 1).into(),
             r.directory.as_str().into(),
         ]);
         table.rows.push(cells);

@@ -19,7 +19,7 @@ pub const MARKS: &str = "Mean ± sample standard deviation over seeds. Bold: bes
 
 /// The main table, shaped as the paper's Tables 1 and 3.
 pub fn main(study: &Study) -> Table {
-    let measures = Measure::main(&study.task);
+    let measures = Measure::main(study.task);
     let mut columns = vec![Column::words("Method"), Column::number("Trained, %")];
     for m in measures {
         columns.push(Column::number(m.title()).under(m.group()));
@@ -62,7 +62,7 @@ pub fn beside_paper(study: &Study) -> Option<Table> {
 
 /// The measures of the main table that the paper prints.
 fn printed(study: &Study) -> Vec<Measure> {
-    let all = Measure::main(&study.task).iter().copied();
+    let all = Measure::main(study.task).iter().copied();
     all.filter(|m| m.paper(WHOLE).is_some()).collect()
 }
 

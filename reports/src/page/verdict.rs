@@ -8,7 +8,7 @@ use crate::study::{Row, Study};
 
 /// The measure that verdicts are about.
 pub fn measure(study: &Study) -> Measure {
-    Measure::first(&study.task)
+    Measure::first(study.task)
 }
 
 /// How a verdict is reached.

@@ -16,7 +16,7 @@ pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
     );
     let title = Method::named(&config.method).map_or(config.method.clone(), |m| m.title().into());
     let base = &config.adapter.base_model_name_or_path;
-    let t = &config.train;
+    let (t, found) = (&config.train, &result.training);
     let share = |n: usize| {
         let percent = 100.0 * n as f64 / all as f64;
         format!("{n} ({percent:.2} % of the backbone's {all})")
@@ -54,14 +54,14 @@ pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
         "Result",
         ["measure", "value"],
         [
-            ("score on the test part", result.words()),
+            ("score on the test part", result.scores.words()),
             (
                 "validation loss",
-                format!("{:.4} at step {}", result.validation_loss, result.best_step),
+                format!("{:.4} at step {}", found.validation_loss, found.best_step),
             ),
             (
                 "validation loss after the last step",
-                format!("{:.4}", result.last_validation_loss),
+                format!("{:.4}", found.last_validation_loss),
             ),
         ]
         .map(|(a, b)| (a.to_string(), b))

@@ -3,8 +3,8 @@
 //! input.
 
 use super::prepared::in_batches;
+use super::record::{LayerGates, LengthBin, Mechanism, PositionGates};
 use super::{Prepared, headline};
-use crate::study::{LayerGates, LengthBin, PositionGates};
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use inducer_datasets::batches::pack;
@@ -20,16 +20,6 @@ const OBSERVED: usize = 16;
 
 /// A query whose added tokens together get less weight than this is not reached by them.
 pub const REACHED: f64 = 0.01;
-
-/// What [`measure`] finds.
-pub struct Mechanism {
-    /// By layer.
-    pub gates: Vec<LayerGates>,
-    /// By position of the query.
-    pub by_position: Vec<PositionGates>,
-    /// By length of the input.
-    pub by_length: Vec<LengthBin>,
-}
 
 /// Weight and distance of some queries.
 #[derive(Clone, Default)]

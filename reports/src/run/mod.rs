@@ -7,22 +7,22 @@
 mod card;
 mod mechanism;
 mod prepared;
+pub mod record;
 mod scores;
 
 pub use mechanism::REACHED;
 pub use prepared::{Prepared, TaskData};
-pub use scores::{class_named, classes, coqa_scores, glue_scores, headline, named, scores, texts};
+pub use record::{RunResult, Scores, TrainingSummary};
+pub use scores::{class_named, classes, coqa_scores, glue_scores, headline, named, texts};
 
 use crate::cli::Precision;
 use crate::compute;
 use crate::memory::Memory;
-use crate::study::{Bleu, LayerGates, LengthBin, PositionGates};
 use anyhow::{Context, Result, ensure};
 use candle_core::Device;
 use inducer_datasets::batches::pack;
 use inducer_datasets::files::write_atomic;
 use inducer_datasets::fingerprint;
-use inducer_datasets::metrics::{Accuracy, Coqa, webnlg};
 use inducer_datasets::{Encoded, Example, Surface, Task};
 use inducer_gpu::probe::Frozen;
 use inducer_gpu::train::{Event, TrainConfig, train};
@@ -37,7 +37,7 @@ pub struct RunConfig {
     /// Version of this program.
     pub version: String,
     /// Task.
-    pub task: String,
+    pub task: Task,
     /// Data directory.
     pub data: PathBuf,
     /// SHA-256 of the data files.
@@ -67,72 +67,6 @@ pub struct RunConfig {
     /// Scalar type of the computation.
     #[serde(default)]
     pub dtype: Precision,
-}
-
-/// What a run found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RunResult {
-    /// BLEU.
-    pub bleu: Bleu,
-    /// METEOR, 0 to 1, and the matchers that ran.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub meteor: Option<(f64, Vec<String>)>,
-    /// TER, 0 is perfect.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ter: Option<f64>,
-    /// CoQA's exact match and F1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub coqa: Option<Coqa>,
-    /// Accuracy on the test part of a classification task.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub accuracy: Option<Accuracy>,
-    /// Validation loss of the adapter that was scored.
-    pub validation_loss: f64,
-    /// Its step.
-    pub best_step: usize,
-    /// Validation loss after the last step.
-    pub last_validation_loss: f64,
-    /// Steps done.
-    pub steps: usize,
-    /// Tokens seen.
-    pub tokens: u64,
-    /// Seconds of training.
-    pub train_seconds: f64,
-    /// Seconds of decoding.
-    pub decode_seconds: f64,
-    /// Gates by layer.
-    pub gates: Vec<LayerGates>,
-    /// Gates by position.
-    #[serde(default)]
-    pub by_position: Vec<PositionGates>,
-    /// Score and gates by length of the input.
-    #[serde(default)]
-    pub by_length: Vec<LengthBin>,
-    /// Most bytes held at once; none where they were not counted, or the run was stopped in
-    /// between.
-    #[serde(default)]
-    pub peak_bytes: Option<u64>,
-}
-
-impl RunResult {
-    /// Its score in words: `BLEU seen 59.80, unseen –, all 46.10`, `exact match 1.2, F1 3.4`,
-    /// `accuracy 83.0 % (332 of 400)`.
-    pub fn words(&self) -> String {
-        match (&self.coqa, &self.accuracy) {
-            (Some(c), _) => format!(
-                "exact match {:.1}, F1 {:.1}",
-                c.overall.exact_match, c.overall.f1
-            ),
-            (None, Some(a)) => format!(
-                "accuracy {:.1} % ({} of {})",
-                100.0 * a.score,
-                a.correct,
-                a.total
-            ),
-            (None, None) => self.bleu.words(),
-        }
-    }
 }
 
 /// Validation rows on which the drift from the frozen model is measured.
@@ -378,42 +312,21 @@ pub fn execute(
         named(prepared.task, &predicted)
     };
     let decode_seconds = start.elapsed().as_secs_f64();
-    let found = mechanism::measure(&model, prepared, &examples, &outputs)?;
-    let mut result = RunResult {
-        bleu: Bleu::default(),
-        meteor: None,
-        ter: None,
-        coqa: None,
-        accuracy: None,
-        validation_loss: best_loss,
-        best_step,
-        last_validation_loss: summary.validation_loss,
-        steps: summary.steps,
-        tokens: summary.tokens,
-        train_seconds: summary.seconds,
-        decode_seconds,
-        gates: found.gates,
-        by_position: found.by_position,
-        by_length: found.by_length,
+    let files = crate::commands::score::resources(&Default::default());
+    let result = RunResult {
+        scores: Scores::of(prepared.task, &outputs, &examples, &files)?,
+        training: TrainingSummary {
+            validation_loss: best_loss,
+            best_step,
+            last_validation_loss: summary.validation_loss,
+            steps: summary.steps,
+            tokens: summary.tokens,
+            train_seconds: summary.seconds,
+            decode_seconds,
+        },
+        mechanism: mechanism::measure(&model, prepared, &examples, &outputs)?,
         peak_bytes,
     };
-    match prepared.task {
-        Task::WebNlg => {
-            let files = crate::commands::score::resources(&Default::default());
-            let all = webnlg::scores(&outputs, &examples, &files)?;
-            let matchers = all.meteor.all.matchers;
-            result.bleu = scores(&outputs, &examples);
-            result.ter = Some(all.ter.all.score);
-            result.meteor = Some((
-                all.meteor.all.score,
-                matchers.into_iter().map(String::from).collect(),
-            ));
-        }
-        Task::Coqa => result.coqa = Some(coqa_scores(&outputs, &examples)?),
-        Task::Mnli | Task::Sst2 => {
-            result.accuracy = Some(scores::accuracy(prepared.task, &outputs, &examples)?)
-        }
-    }
     let mut lines = outputs.join("\n");
     lines.push('\n');
     write_atomic(&dir.join("outputs.txt"), lines.as_bytes())?;

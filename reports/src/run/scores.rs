@@ -1,13 +1,12 @@
 //! What a model says of examples, and how that is scored.
 
 use super::Prepared;
-use crate::study::Bleu;
 use anyhow::Result;
 use inducer_datasets::batches::{pack, sorted_batches};
 use inducer_datasets::metrics::bleu::Counts;
 use inducer_datasets::metrics::glue::{Glue, glue};
 use inducer_datasets::metrics::webnlg::bleu_counts;
-use inducer_datasets::metrics::{Accuracy, Coqa, coqa};
+use inducer_datasets::metrics::{Coqa, coqa};
 use inducer_datasets::{Encoded, Example, Task};
 use inducer_gpu::Model;
 use inducer_gpu::generate::{Decoding, Prompt, greedy};
@@ -31,14 +30,6 @@ pub fn classes(model: &Model, prepared: &Prepared, examples: &[Example]) -> Resu
         }
     }
     Ok(out)
-}
-
-/// Accuracy of a classification, over all rows and for each genre.
-///
-/// # Errors
-/// An example whose class is not known.
-pub fn glue_scores(predicted: &[u32], examples: &[Example]) -> Result<Glue> {
-    Ok(glue(predicted, examples)?)
 }
 
 /// The lines of `outputs.txt`: texts, or the classes' names.
@@ -87,25 +78,6 @@ pub fn texts(
         .collect())
 }
 
-/// BLEU of texts against the examples' first three references, as the 2017 challenge computed it.
-pub fn scores(texts: &[String], examples: &[Example]) -> Bleu {
-    let mut sums = [Counts::default(); 3];
-    let mut any = [false; 3];
-    for (text, e) in texts.iter().zip(examples) {
-        let counts = bleu_counts(text, e);
-        for i in [if e.seen { 0 } else { 1 }, 2] {
-            sums[i] += counts;
-            any[i] = true;
-        }
-    }
-    let score = |i: usize| any[i].then(|| sums[i].score().score);
-    Bleu {
-        seen: score(0),
-        unseen: score(1),
-        all: score(2),
-    }
-}
-
 /// CoQA's exact match and F1 of answers, over all questions and for each domain.
 ///
 /// # Errors
@@ -122,13 +94,13 @@ pub fn class_named(task: Task, name: &str) -> u32 {
     class.map_or(u32::MAX, |c| c as u32)
 }
 
-/// Accuracy of classes by name.
+/// Accuracy of classes by name, over all rows and for each genre.
 ///
 /// # Errors
 /// An example whose class is not known.
-pub fn accuracy(task: Task, names: &[String], examples: &[Example]) -> Result<Accuracy> {
+pub fn glue_scores(task: Task, names: &[String], examples: &[Example]) -> Result<Glue> {
     let predicted: Vec<u32> = names.iter().map(|n| class_named(task, n)).collect();
-    Ok(glue_scores(&predicted, examples)?.overall)
+    Ok(glue(&predicted, examples)?)
 }
 
 /// The score that stands first for a task, 0 to 100: BLEU on all, CoQA's F1, accuracy. None without
@@ -141,8 +113,15 @@ pub fn headline(task: Task, outputs: &[String], examples: &[Example]) -> Result<
         return Ok(None);
     }
     Ok(match task {
-        Task::WebNlg => scores(outputs, examples).all,
+        Task::WebNlg => {
+            let mut sum = Counts::default();
+            let pairs = outputs.iter().zip(examples);
+            pairs.for_each(|(text, e)| sum += bleu_counts(text, e));
+            Some(sum.score().score)
+        }
         Task::Coqa => Some(coqa_scores(outputs, examples)?.overall.f1),
-        Task::Mnli | Task::Sst2 => Some(100.0 * accuracy(task, outputs, examples)?.score),
+        Task::Mnli | Task::Sst2 => {
+            Some(100.0 * glue_scores(task, outputs, examples)?.overall.score)
+        }
     })
 }
