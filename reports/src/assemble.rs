@@ -352,7 +352,7 @@ fn comparable(plan: &Plan, args: &ReportArgs, matchers: Option<&[String]>) -> Ve
 }
 
 fn backbone_words(backbone: &BackboneConfig) -> String {
-    let count = crate::page::words::count(shapes::of_backbone(backbone.describe()) as u64);
+    let count = crate::document::format::count(shapes::of_backbone(backbone.describe()));
     match backbone {
         BackboneConfig::Gpt2(b) => {
             let small = Gpt2Config::small();

@@ -53,13 +53,19 @@ impl Summary {
     }
 }
 
+/// `b − a` over the seeds that both have.
+pub fn differences(a: &[(u64, f64)], b: &[(u64, f64)]) -> Vec<(u64, f64)> {
+    let difference = |(seed, y): &(u64, f64)| {
+        let x = a.iter().find(|x| x.0 == *seed)?.1;
+        Some((*seed, y - x))
+    };
+    b.iter().filter_map(difference).collect()
+}
+
 /// Summary of `b − a` over the seeds that both have.
 pub fn paired(a: &[(u64, f64)], b: &[(u64, f64)]) -> Option<Summary> {
-    let differences: Vec<f64> = b
-        .iter()
-        .filter_map(|(seed, y)| a.iter().find(|(s, _)| s == seed).map(|(_, x)| y - x))
-        .collect();
-    Summary::of(&differences)
+    let values: Vec<f64> = differences(a, b).iter().map(|d| d.1).collect();
+    Summary::of(&values)
 }
 
 /// What the seeds say about an expected rise.

@@ -5,9 +5,10 @@
 
 use crate::cli::ReportArgs;
 use crate::plan::{Part, Plan, Planned, plan};
+use crate::report::{self, compare};
 use crate::run::{self, RunResult};
 use crate::study::Study;
-use crate::{assemble, compare, compute, page};
+use crate::{assemble, compute};
 use anyhow::{Context, Result, anyhow, ensure};
 use candle_core::Device;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
@@ -121,8 +122,8 @@ pub fn write(study: &Study, out: &Path) -> Result<()> {
         out,
         [
             ("report.json", json),
-            ("report.md", page::markdown::render(study)),
-            ("report.html", page::html::render(study)),
+            ("report.md", report::markdown(study)),
+            ("report.html", report::html(study)),
         ],
     )
 }

@@ -1,7 +1,8 @@
 //! `inducer verify`: the claims ledger, outside of cargo.
 
 use crate::cli::{DeviceName, VerifyArgs};
-use crate::{compute, page};
+use crate::compute;
+use crate::report::claims_page;
 use anyhow::{Context, Result, ensure};
 use inducer_datasets::files::write_atomic;
 use inducer_verify::{Cuda, Ledger, Options, render, report};
@@ -27,7 +28,7 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
         print!("{}", render::text(&found));
     }
     if let Some(file) = &args.html {
-        let page = page::ledger::render(&found, &Ledger::read()?);
+        let page = claims_page::render(&found, &Ledger::read()?);
         write_atomic(file, page.as_bytes())
             .with_context(|| format!("{}: cannot be written", file.display()))?;
         eprintln!("{}: open it in a browser", file.display());

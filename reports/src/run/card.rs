@@ -2,7 +2,7 @@
 //! what it scored.
 
 use super::{RunConfig, RunResult};
-use crate::page::table::Table;
+use crate::document::{markdown, table::Table};
 use inducer_gpu::{Method, Model, shapes};
 
 /// Markdown with the front matter that the Hugging Face hub reads. Both `adapter/` (the last step)
@@ -46,9 +46,7 @@ pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
             ("data, SHA-256", config.data_fingerprint.clone()),
             ("backbone, SHA-256", config.backbone_fingerprint.clone()),
             ("program", format!("inducer {}", config.version)),
-        ]
-        .map(|(a, b)| (a.to_string(), b))
-        .to_vec(),
+        ],
     );
     let scores = Table::pairs(
         "Result",
@@ -63,9 +61,7 @@ pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
                 "validation loss after the last step",
                 format!("{:.4}", found.last_validation_loss),
             ),
-        ]
-        .map(|(a, b)| (a.to_string(), b))
-        .to_vec(),
+        ],
     );
     let json = serde_json::to_string_pretty(&config.adapter).unwrap_or_default();
     format!(
@@ -84,7 +80,7 @@ best's.\n\n\
         share(trained),
         share(stored),
         config.task,
-        scores.markdown(),
-        settings.markdown(),
+        markdown::table(&scores),
+        markdown::table(&settings),
     )
 }

@@ -1,4 +1,4 @@
-//! Colours for light and dark, and the signs that tell methods apart without them.
+//! Colours for light and dark.
 //!
 //! Contrast is WCAG's: (L₁ + 0.05)/(L₂ + 0.05) with L the relative luminance. Text has at least 4.5
 //! on every ground, lines and dots at least 3 (`every_colour_has_enough_contrast_in_both_schemes`).
@@ -23,84 +23,59 @@ pub const INKS: [Colour; 3] = [
 /// Rules and grid lines, which carry no information.
 pub const RULES: [Colour; 2] = [("rule", 0xdad6cd, 0x343a41), ("grid", 0xe9e6df, 0x272c32)];
 
-/// One colour a method; the last ones are for methods that this file does not know.
+/// One colour a method, the last for methods that this file does not know: name of the method,
+/// value in the light and the dark scheme. `--s0` is the first one's name in the style.
 #[rustfmt::skip]
 pub const SERIES: [Colour; 14] = [
-    ("s0", 0x6b7280, 0x9aa3af), // none
-    ("s1", 0x2f3640, 0xd7dade), // full
-    ("s2", 0x946200, 0xe0b04a), // prefix
-    ("s3", 0x0f7a63, 0x4cc9a4), // adaptive
-    ("s4", 0x1f6fb2, 0x6cb6ff), // extension
-    ("s5", 0xc0390b, 0xff8f5e), // gating
-    ("s6", 0x5b3fc4, 0xb3a1ff), // inducer
-    ("s7", 0x97268f, 0xec8fe6), // inducer-lora
-    ("s8", 0x4d7211, 0xa8cf5a), // adapter
-    ("s9", 0x0b6f8a, 0x58c7e0), // lora
-    ("s10", 0xb3245f, 0xff86b0), // mam-adapter
-    ("s11", 0x7a3a1d, 0xd9a07e), // mam-inducer
-    ("s12", 0x57534e, 0xb8b2aa), // bitfit
-    ("s13", 0x3d5a3d, 0x9dc49d), // others
+    ("none",         0x6b7280, 0x9aa3af),
+    ("full",         0x2f3640, 0xd7dade),
+    ("prefix",       0x946200, 0xe0b04a),
+    ("adaptive",     0x0f7a63, 0x4cc9a4),
+    ("extension",    0x1f6fb2, 0x6cb6ff),
+    ("gating",       0xc0390b, 0xff8f5e),
+    ("inducer",      0x5b3fc4, 0xb3a1ff),
+    ("inducer-lora", 0x97268f, 0xec8fe6),
+    ("adapter",      0x4d7211, 0xa8cf5a),
+    ("lora",         0x0b6f8a, 0x58c7e0),
+    ("mam-adapter",  0xb3245f, 0xff86b0),
+    ("mam-inducer",  0x7a3a1d, 0xd9a07e),
+    ("bitfit",       0x57534e, 0xb8b2aa),
+    ("others",       0x3d5a3d, 0x9dc49d),
 ];
 
-const KNOWN: [&str; 13] = [
-    "none",
-    "full",
-    "prefix",
-    "adaptive",
-    "extension",
-    "gating",
-    "inducer",
-    "inducer-lora",
-    "adapter",
-    "lora",
-    "mam-adapter",
-    "mam-inducer",
-    "bitfit",
-];
-
-/// Dash patterns of lines; with [`super::svg::SHAPES`] no two known methods share both.
-const DASHES: [&str; 4] = ["", "7 3", "2 3", "9 3 2 3"];
-
-/// The place of a method in [`SERIES`].
+/// The index of a method's colour in [`SERIES`].
 pub fn series(method: &str) -> usize {
-    KNOWN
-        .iter()
-        .position(|m| *m == method)
-        .unwrap_or(KNOWN.len())
-}
-
-/// The dash pattern of a method's line.
-pub fn dash(series: usize) -> &'static str {
-    {
-        let n = super::svg::SHAPES.len();
-        DASHES[(series / n + series % n) % DASHES.len()]
-    }
+    let found = SERIES.iter().position(|colour| colour.0 == method);
+    found.unwrap_or(SERIES.len() - 1)
 }
 
 /// The custom properties of one scheme.
 fn properties(dark: bool) -> String {
-    let all = GROUNDS.iter().chain(&INKS).chain(&RULES).chain(&SERIES);
-    all.map(|(name, light, night)| format!("--{name}:#{:06x};", if dark { night } else { light }))
-        .collect()
+    let named = GROUNDS.iter().chain(&INKS).chain(&RULES);
+    let named = named.map(|(name, light, night)| (name.to_string(), light, night));
+    let series = SERIES.iter().enumerate();
+    let series = series.map(|(i, (_, light, night))| (format!("s{i}"), light, night));
+    let value = |(name, light, night): (String, &u32, &u32)| {
+        format!("--{name}:#{:06x};", if dark { night } else { light })
+    };
+    named.chain(series).map(value).collect()
 }
 
 /// CSS: the colours of both schemes (paper is always light) and one class a series.
 pub fn css() -> String {
-    let classes: String = (0..SERIES.len())
-        .map(|i| format!(".s{i}{{--c:var(--s{i})}}"))
-        .collect();
+    let classes = (0..SERIES.len()).map(|i| format!(".s{i}{{--c:var(--s{i})}}"));
     format!(
         ":root{{color-scheme:light dark;{}}}\n@media screen and \
-         (prefers-color-scheme:dark){{:root{{{}}}}}\n{classes}\n",
+         (prefers-color-scheme:dark){{:root{{{}}}}}\n{}\n",
         properties(false),
-        properties(true)
+        properties(true),
+        classes.collect::<String>()
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashSet;
 
     fn luminance(rgb: u32) -> f64 {
         let linear = |shift: u32| {
@@ -141,13 +116,8 @@ mod tests {
     }
 
     #[test]
-    fn no_two_known_methods_share_shape_and_dash() {
-        let signs: HashSet<(usize, &str)> = KNOWN
-            .iter()
-            .map(|m| series(m))
-            .map(|s| (s % super::super::svg::SHAPES.len(), dash(s)))
-            .collect();
-        assert_eq!(signs.len(), KNOWN.len());
-        assert_eq!(series("an unknown method"), 13);
+    fn a_method_that_is_not_known_has_the_last_colour() {
+        assert_eq!(series("inducer"), 6);
+        assert_eq!(series("an unknown method"), SERIES.len() - 1);
     }
 }

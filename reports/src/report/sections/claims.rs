@@ -1,19 +1,33 @@
 //! What the claims ledger said when the report was made.
 
-use super::table::{Cell, Column, Table};
-use super::words::{NOTHING, count};
-use crate::study::{ClaimLine, Ledger, Study};
+use crate::document::format::count;
+use crate::document::table::Table;
+use crate::document::{Block, Section};
+use crate::study::{Ledger, Study};
+use inducer_verify::render::number;
+
+/// The section.
+pub fn section(study: &Study) -> Section {
+    let mut blocks = vec![Block::body(sentence(study))];
+    if let Some(ledger) = &study.ledger {
+        blocks.push(Block::details(
+            "Every claim",
+            vec![Block::Table(table(ledger))],
+        ));
+    }
+    Section::new("claims", "Claims", "What has been verified", blocks)
+}
 
 /// One sentence, and what was not run.
-pub fn sentence(study: &Study) -> String {
+fn sentence(study: &Study) -> String {
     let Some(ledger) = &study.ledger else {
         return "The claims ledger was not run with this report: `inducer verify` runs it.".into();
     };
-    let of = |verdict: &str| {
+    let with = |verdict: &str| {
         let lines = ledger.claims.iter();
         lines.filter(|c| c.verdict() == verdict).count()
     };
-    let (passed, failed, not_run) = (of("passed"), of("failed"), of("not run"));
+    let (passed, failed, not_run) = (with("passed"), with("failed"), with("not run"));
     let cases: usize = ledger.claims.iter().map(|c| c.cases).sum();
     let failures = match failed {
         0 => "none failed".to_string(),
@@ -24,53 +38,34 @@ pub fn sentence(study: &Study) -> String {
          run here, {failures}, {not_run} were not run; {} random cases in all, every claim with a \
          negative control that has to fail. From {}.",
         ledger.claims.len(),
-        count(cases as u64),
+        count(cases),
         ledger.command
     )
 }
 
 /// All claims.
-pub fn table(ledger: &Ledger) -> Table {
-    let columns = vec![
-        Column::words("Claim"),
-        Column::words("Statement"),
-        Column::words("Place"),
-        Column::words("Verdict"),
-        Column::number("passed").under("Engines"),
-        Column::number("failed").under("Engines"),
-        Column::number("not run").under("Engines"),
-        Column::number("Cases"),
-        Column::number("Worst error / bound"),
-    ];
-    let mut table = Table::new("The claims ledger", columns);
-    table.rows = ledger.claims.iter().map(line).collect();
-    table
-}
-
-fn line(c: &ClaimLine) -> Vec<Cell> {
-    vec![
-        c.id.as_str().into(),
-        c.statement.as_str().into(),
-        c.place.as_str().into(),
-        c.verdict().into(),
-        c.passed.to_string().into(),
-        c.failed.to_string().into(),
-        c.not_run.to_string().into(),
-        count(c.cases as u64).into(),
-        c.worst
-            .map_or(NOTHING.into(), |w| format!("{w:.1e}"))
-            .into(),
-    ]
+fn table(ledger: &Ledger) -> Table {
+    Table::of("The claims ledger", &ledger.claims)
+        .text("Claim", |c| c.id.clone())
+        .text("Statement", |c| c.statement.clone())
+        .text("Place", |c| c.place.clone())
+        .text("Verdict", |c| c.verdict())
+        .under("Engines", "passed", |c| c.passed.to_string())
+        .under("Engines", "failed", |c| c.failed.to_string())
+        .under("Engines", "not run", |c| c.not_run.to_string())
+        .number("Cases", |c| count(c.cases))
+        .number("Worst error / bound", |c| number(c.worst))
+        .finish()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture;
     use super::*;
+    use crate::report::testing;
 
     #[test]
     fn a_failed_claim_is_said_first_and_one_not_run_is_never_passed() {
-        let mut study = fixture::study();
+        let mut study = testing::study();
         let said = sentence(&study);
         assert!(
             said.contains("1 passed") && said.contains("none failed"),

@@ -1,6 +1,36 @@
 //! Drawing: an SVG picture with a title and a description, scales, ticks, and signs.
 
-use super::words;
+use crate::document::html::escape;
+
+/// The width of a picture: for screens and paper, or for phones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// 760 units.
+    Wide,
+    /// 340 units.
+    Narrow,
+}
+
+impl Width {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::Wide, Self::Narrow];
+
+    /// In units, which are pixels where there is room.
+    pub fn units(self) -> f64 {
+        match self {
+            Self::Wide => 760.0,
+            Self::Narrow => 340.0,
+        }
+    }
+
+    /// The class in the page's style.
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::Wide => "wide",
+            Self::Narrow => "narrow",
+        }
+    }
+}
 
 /// A picture that is being drawn.
 pub struct Svg {
@@ -25,7 +55,7 @@ pub enum Shape {
 }
 
 /// The signs, by series.
-pub const SHAPES: [Shape; 5] = [
+const SHAPES: [Shape; 5] = [
     Shape::Circle,
     Shape::Square,
     Shape::Up,
@@ -33,14 +63,28 @@ pub const SHAPES: [Shape; 5] = [
     Shape::Down,
 ];
 
-/// Where a text is held.
+impl Shape {
+    /// The sign of a series ([`crate::document::palette::series`]).
+    pub fn of(series: usize) -> Self {
+        SHAPES[series % SHAPES.len()]
+    }
+}
+
+/// The dash pattern of a series' line; no two known methods share it and the sign.
+pub fn dash(series: usize) -> &'static str {
+    const DASHES: [&str; 4] = ["", "7 3", "2 3", "9 3 2 3"];
+    let n = SHAPES.len();
+    DASHES[(series / n + series % n) % DASHES.len()]
+}
+
+/// Which point of a text lies at the given position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Anchor {
-    /// At its start.
+    /// Its start.
     Start,
-    /// At its middle.
+    /// Its middle.
     Middle,
-    /// At its end.
+    /// Its end.
     End,
 }
 
@@ -87,7 +131,7 @@ impl Svg {
             Anchor::Middle => "middle",
             Anchor::End => "end",
         };
-        let text = words::html(text);
+        let text = escape(text);
         self.body += &format!(
             "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" \
              text-anchor=\"{anchor}\">{text}</text>\n"
@@ -116,10 +160,8 @@ impl Svg {
 
     /// Opens a group whose parts share a text on hover.
     pub fn open(&mut self, class: &str, hover: &str) {
-        self.body += &format!(
-            "<g class=\"{class}\"><title>{}</title>\n",
-            words::html(hover)
-        );
+        let hover = escape(hover);
+        self.body += &format!("<g class=\"{class}\"><title>{hover}</title>\n");
     }
 
     /// Closes the group.
@@ -127,18 +169,31 @@ impl Svg {
         self.body += "</g>\n";
     }
 
+    /// A picture for each width; `id` is unique in the page.
+    pub fn in_both_widths(
+        id: &str,
+        title: &str,
+        description: &str,
+        draw: impl Fn(Width) -> Self,
+    ) -> String {
+        let picture = |width: &Width| {
+            let (id, size) = (format!("{id}-{}", width.class()), width.class());
+            draw(*width).finish(&id, size, title, description)
+        };
+        Width::BOTH.iter().map(picture).collect()
+    }
+
     /// The picture; `id` is unique in the page, `size` is a class of the page's style.
     pub fn finish(self, id: &str, size: &str, title: &str, description: &str) -> String {
-        let Self {
-            width,
-            height,
-            body,
-        } = self;
-        let (title, description) = (words::html(title), words::html(description));
         format!(
-            "<svg class=\"{size}\" viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\" \
-             aria-labelledby=\"{id}-t {id}-d\"><title id=\"{id}-t\">{title}</title><desc \
-             id=\"{id}-d\">{description}</desc>\n{body}</svg>\n"
+            "<svg class=\"{size}\" viewBox=\"0 0 {:.0} {:.0}\" role=\"img\" \
+             aria-labelledby=\"{id}-t {id}-d\"><title id=\"{id}-t\">{}</title>\
+             <desc id=\"{id}-d\">{}</desc>\n{}</svg>\n",
+            self.width,
+            self.height,
+            escape(title),
+            escape(description),
+            self.body
         )
     }
 }
@@ -152,17 +207,17 @@ pub fn polyline(points: &[[f64; 2]]) -> String {
     d.trim_end().into()
 }
 
-/// A linear map from values to places.
+/// A linear map from values to positions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scale {
     /// Values.
     pub domain: [f64; 2],
-    /// Places.
+    /// Positions.
     pub range: [f64; 2],
 }
 
 impl Scale {
-    /// The place of a value.
+    /// The position of a value.
     pub fn at(&self, x: f64) -> f64 {
         let [a, b] = self.domain;
         let [u, v] = self.range;
@@ -170,8 +225,8 @@ impl Scale {
         u + (v - u) * (x - a) / width
     }
 
-    /// As [`Scale::at`], held inside the domain.
-    pub fn held(&self, x: f64) -> f64 {
+    /// As [`Scale::at`], of the nearest value inside the domain.
+    pub fn clamped(&self, x: f64) -> f64 {
         self.at(x.clamp(self.domain[0], self.domain[1].max(self.domain[0])))
     }
 
@@ -211,6 +266,7 @@ pub fn hull(values: impl IntoIterator<Item = f64>) -> Option<[f64; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::palette::SERIES;
 
     fn scale(a: f64, b: f64) -> Scale {
         Scale {
@@ -220,13 +276,13 @@ mod tests {
     }
 
     #[test]
-    fn a_scale_is_linear_and_holds_what_lies_outside() {
+    fn a_scale_is_linear_and_clamps_what_lies_outside() {
         let s = scale(2.0, 4.0);
         assert_eq!(
             [s.at(2.0), s.at(3.0), s.at(4.0), s.at(5.0)],
             [0.0, 50.0, 100.0, 150.0]
         );
-        assert_eq!([s.held(1.0), s.held(5.0)], [0.0, 100.0]);
+        assert_eq!([s.clamped(1.0), s.clamped(5.0)], [0.0, 100.0]);
         assert_eq!(scale(1.0, 1.0).at(1.0), 0.0);
     }
 
@@ -257,5 +313,14 @@ mod tests {
         svg.text("t", [0.0, 0.0], Anchor::Start, "a<b");
         let out = svg.finish("x", "wide", "t&t", "d");
         assert!(out.contains("a&lt;b") && out.contains("t&amp;t") && !out.contains("a<b"));
+    }
+
+    #[test]
+    fn no_two_known_methods_share_shape_and_dash() {
+        let known = SERIES.len() - 1;
+        for (a, b) in (0..known).flat_map(|a| (0..known).map(move |b| (a, b))) {
+            let same = Shape::of(a) == Shape::of(b) && dash(a) == dash(b);
+            assert_eq!(same, a == b, "{} and {}", SERIES[a].0, SERIES[b].0);
+        }
     }
 }

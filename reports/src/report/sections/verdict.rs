@@ -1,46 +1,65 @@
 //! What the study says about the paper's claims, in sentences that come from the runs alone.
 
-use super::measure::Measure;
-use super::words::{fixed, interval, list, signed};
+use crate::document::format::{fixed, list, signed, signed_interval};
+use crate::document::{Block, ListStyle, Role, Section, Span, Text};
+use crate::page::measure::Measure;
 use crate::paper::{self, ABLATIONS, STEPS, Step, WHOLE};
 use crate::stats::{Summary, Verdict, excludes_zero};
 use crate::study::{Row, Study};
+
+/// How a verdict is reached.
+const METHOD: &str = "Differences are taken seed by seed and averaged; their 95 % intervals are \
+ Student's t, each for its step alone. A step appears when its interval lies above zero, does not \
+ appear when it lies below, and is within the spread over seeds when it holds zero.";
+
+/// The section.
+pub fn section(study: &Study) -> Section {
+    let step = |m: &Measured| {
+        let verdict = Span::Bold(m.verdict.words().into());
+        let sentence = Span::Plain(format!(" {}", step_sentence(study, m)));
+        Text(vec![verdict, sentence])
+    };
+    Section {
+        id: "verdict",
+        name: None,
+        heading: "What the ablation shows",
+        blocks: vec![
+            Block::Paragraph(Role::Lead, lead(study).into()),
+            Block::body(summary(study).join(" ")),
+            Block::heading("The paper's order, step by step"),
+            Block::List(ListStyle::Steps, steps(study).iter().map(step).collect()),
+            Block::note(METHOD),
+        ],
+    }
+}
 
 /// The measure that verdicts are about.
 pub fn measure(study: &Study) -> Measure {
     Measure::first(study.task)
 }
 
-/// How a verdict is reached.
-pub const METHOD: &str = "Differences are taken seed by seed and averaged; their 95 % intervals \
- are Student's t, each for its step alone. A step appears when its interval lies above zero, does \
- not appear when it lies below, and is within the spread over seeds when it holds zero.";
-
 /// One step of the paper's order, measured here.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Measured {
+struct Measured {
     /// The step.
-    pub step: Step,
+    step: Step,
     /// `upper − lower` here.
-    pub difference: Option<Summary>,
+    difference: Option<Summary>,
     /// Whether it appears.
-    pub verdict: Verdict,
+    verdict: Verdict,
 }
 
 /// The steps of the paper's order, in its order.
-pub fn steps(study: &Study) -> Vec<Measured> {
-    STEPS
-        .iter()
-        .map(|step| {
-            let difference = between(study, step.lower, step.upper);
-            let verdict = Verdict::of(difference.as_ref());
-            Measured {
-                step: *step,
-                difference,
-                verdict,
-            }
-        })
-        .collect()
+fn steps(study: &Study) -> Vec<Measured> {
+    let measured = |step: &Step| {
+        let difference = between(study, step.lower, step.upper);
+        Measured {
+            step: *step,
+            difference,
+            verdict: Verdict::of(difference.as_ref()),
+        }
+    };
+    STEPS.iter().map(measured).collect()
 }
 
 fn between(study: &Study, a: &str, b: &str) -> Option<Summary> {
@@ -55,62 +74,57 @@ pub fn title(study: &Study, method: &str) -> String {
 }
 
 /// A difference with its interval: `+0.71 BLEU (95 % interval +0.30 to +1.12, 3 seeds)`.
-pub fn difference_words(d: &Summary, measure: Measure) -> String {
+fn with_interval(d: Summary, measure: Measure) -> String {
     let (value, unit) = (signed(d.mean, measure.digits()), measure.unit());
-    match interval(d, measure.digits()) {
+    match signed_interval(Some(d), measure.digits()) {
         Some(i) => format!("{value} {unit} (95 % interval {i}, {} seeds)", d.n),
         None => format!("{value} {unit} (one seed, no interval)"),
     }
 }
 
 /// The sentence of a step, but for its verdict.
-pub fn step_words(study: &Study, m: &Measured) -> String {
+fn step_sentence(study: &Study, m: &Measured) -> String {
     let (lower, upper) = (title(study, m.step.lower), title(study, m.step.upper));
-    let change = m.step.change;
-    let here = match &m.difference {
-        Some(d) => difference_words(d, measure(study)),
-        None => "no common seed".into(),
-    };
-    let measure = measure(study);
+    let (measure, change) = (measure(study), m.step.change);
+    let here = m.difference.map(|d| with_interval(d, measure));
+    let here = here.unwrap_or("no common seed".into());
     let paper = measure.paper_difference(m.step.lower, m.step.upper);
     let paper = paper.map_or(String::new(), |p| {
-        format!(
-            "; in the paper {} {}",
-            signed(p, measure.paper_digits()),
-            measure.unit()
-        )
+        let p = signed(p, measure.paper_digits());
+        format!("; in the paper {p} {}", measure.unit())
     });
     format!("{lower} → {upper}: {here}{paper}. What changes: {change}.")
 }
 
 /// The first sentence: which ablation costs most, and how much.
-pub fn lead(study: &Study) -> String {
-    let whole = title(study, WHOLE);
-    let Some(score) = study.row(WHOLE).and_then(|r| measure(study).summary(r)) else {
+fn lead(study: &Study) -> String {
+    let (whole, measure) = (title(study, WHOLE), measure(study));
+    let Some(score) = study.row(WHOLE).and_then(|r| measure.summary(r)) else {
         return format!(
             "No run of {whole} has a score here, so what an ablation costs cannot be said."
         );
     };
-    let costs = costs(study);
-    let Some((method, taken, d)) = costs.first() else {
+    let Some((method, taken, d)) = costs(study).into_iter().next() else {
         return format!("No ablation shares a seed with {whole} here, so none can be compared.");
     };
-    let name = title(study, method);
-    let unit = measure(study).unit();
-    let at = format!("{whole} scores {} {unit}.", fixed(score.mean, 2));
+    let (name, difference) = (title(study, method), with_interval(d, measure));
+    let score = format!(
+        "{whole} scores {} {}.",
+        fixed(score.mean, 2),
+        measure.unit()
+    );
     if d.mean >= 0.0 {
         return format!(
-            "{at} No ablation scores below it: the lowest, {name}, differs by {}.",
-            difference_words(d, measure(study))
+            "{score} No ablation scores below it: the lowest, {name}, differs by {difference}."
         );
     }
-    let doubt = match (d.interval, excludes_zero(d)) {
+    let doubt = match (d.interval, excludes_zero(&d)) {
         (Some(_), false) => " That is within the spread over seeds.",
         _ => "",
     };
     format!(
-        "{at} The ablation that hurts most is {name}, which takes away {taken}: {}.{doubt}",
-        difference_words(d, measure(study))
+        "{score} The ablation that hurts most is {name}, which takes away {taken}: \
+         {difference}.{doubt}"
     )
 }
 
@@ -125,12 +139,12 @@ fn costs(study: &Study) -> Vec<(&'static str, &'static str, Summary)> {
 }
 
 /// The other ablations in one sentence.
-fn others_words(study: &Study) -> Option<String> {
+fn other_ablations(study: &Study) -> Option<String> {
     let rest: Vec<String> = costs(study)
-        .iter()
+        .into_iter()
         .skip(1)
         .map(|(m, _, d)| {
-            let range = interval(d, 2).map_or(String::new(), |i| format!(" ({i})"));
+            let range = signed_interval(Some(d), 2).map_or(String::new(), |i| format!(" ({i})"));
             format!("{} {}{range}", title(study, m), signed(d.mean, 2))
         })
         .collect();
@@ -138,20 +152,18 @@ fn others_words(study: &Study) -> Option<String> {
     (!rest.is_empty()).then(|| format!("The others, against {whole}: {}.", list(&rest)))
 }
 
-/// The sentences after the lead: the other ablations, the order as a whole, and the two ends of the
-/// scale.
-pub fn summary(study: &Study) -> Vec<String> {
-    let mut out: Vec<String> = others_words(study).into_iter().collect();
-    out.push(order_words(&steps(study)));
-    out.extend(ends_words(study));
-    out.extend(missing_words(study));
-    out
+/// The sentences after the lead: the other ablations, the order as a whole, the two ends of the
+/// scale, and what is missing.
+fn summary(study: &Study) -> Vec<String> {
+    let order = Some(order(&steps(study)));
+    let all = [other_ablations(study), order, ends(study), missing(study)];
+    all.into_iter().flatten().collect()
 }
 
-fn order_words(steps: &[Measured]) -> String {
-    let of = |v: Verdict| steps.iter().filter(|m| m.verdict == v).count();
+fn order(steps: &[Measured]) -> String {
+    let with = |v: Verdict| steps.iter().filter(|m| m.verdict == v).count();
     let all = steps.len();
-    if of(Verdict::Appears) == all {
+    if with(Verdict::Appears) == all {
         return format!(
             "The paper's order appears here in full: each of its {all} steps has an interval above \
              zero."
@@ -165,27 +177,22 @@ fn order_words(steps: &[Measured]) -> String {
         Verdict::NotMeasured,
     ]
     .into_iter()
-    .filter(|v| of(*v) > 0)
+    .filter(|v| with(*v) > 0)
     .map(|v| {
-        let n = of(v);
+        let n = with(v);
+        let verb = |one, many| if n == 1 { one } else { many };
         match v {
-            Verdict::Appears => format!("{n} appear{}", if n == 1 { "s" } else { "" }),
+            Verdict::Appears => format!("{n} {}", verb("appears", "appear")),
             Verdict::WithinSpread => {
-                format!(
-                    "{n} {} within the spread over seeds{}",
-                    is_are(n),
-                    against(steps)
-                )
+                let (are, against) = (verb("is", "are"), against(steps));
+                format!("{n} {are} within the spread over seeds{against}")
             }
-            Verdict::Reversed => format!(
-                "{n} {} not appear and {} reversed",
-                if n == 1 { "does" } else { "do" },
-                is_are(n)
-            ),
+            Verdict::Reversed => {
+                let (does, is) = (verb("does", "do"), verb("is", "are"));
+                format!("{n} {does} not appear and {is} reversed")
+            }
             Verdict::OneSeed => format!("{n} cannot be judged from one seed"),
-            Verdict::NotMeasured => {
-                format!("{n} {} not measured", if n == 1 { "was" } else { "were" })
-            }
+            Verdict::NotMeasured => format!("{n} {} not measured", verb("was", "were")),
         }
     })
     .collect();
@@ -206,22 +213,18 @@ fn against(steps: &[Measured]) -> String {
     }
 }
 
-fn is_are(n: usize) -> &'static str {
-    if n == 1 { "is" } else { "are" }
-}
-
-fn ends_words(study: &Study) -> Option<String> {
-    let at = |m: &str| study.row(m).and_then(|r| measure(study).summary(r));
-    let (low, high) = (at("none")?, at("full")?);
+fn ends(study: &Study) -> Option<String> {
+    let measure = measure(study);
+    let mean = |method| Some(fixed(measure.summary(study.row(method)?)?.mean, 2));
     Some(format!(
         "The scale runs from {} {} for the untuned backbone to {} for full fine-tuning.",
-        fixed(low.mean, 2),
-        measure(study).unit(),
-        fixed(high.mean, 2)
+        mean("none")?,
+        measure.unit(),
+        mean("full")?
     ))
 }
 
-fn missing_words(study: &Study) -> Option<String> {
+fn missing(study: &Study) -> Option<String> {
     let gap = |row: &Row| {
         let seeds: Vec<String> = study.missing(row).iter().map(u64::to_string).collect();
         (!seeds.is_empty()).then(|| format!("{} (seed {})", row.title, list(&seeds)))
@@ -232,12 +235,12 @@ fn missing_words(study: &Study) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture;
     use super::*;
+    use crate::report::testing;
 
     #[test]
     fn the_lead_names_the_ablation_with_the_largest_loss() {
-        let study = fixture::study();
+        let study = testing::study();
         let lead = lead(&study);
         assert!(lead.contains("hurts most is Gating"), "{lead}");
         let d = between(&study, "inducer", "gating").unwrap();
@@ -246,7 +249,7 @@ mod tests {
 
     #[test]
     fn an_order_that_does_not_appear_is_said_to_be_absent() {
-        let mut study = fixture::study();
+        let mut study = testing::study();
         let gating = study.row("gating").unwrap().runs.clone();
         let inducer = study.row("inducer").unwrap().runs.clone();
         for row in &mut study.rows {
@@ -259,14 +262,14 @@ mod tests {
         let last = &steps(&study)[4];
         assert_eq!(last.verdict, Verdict::Reversed);
         assert_eq!(last.verdict.words(), "does not appear");
-        assert!(step_words(&study, last).contains("BLEU (95 % interval −"));
+        assert!(step_sentence(&study, last).contains("BLEU (95 % interval −"));
         assert!(summary(&study)[1].contains("does not appear here in full"));
         assert!(summary(&study)[1].contains("reversed"));
     }
 
     #[test]
     fn methods_and_seeds_that_are_absent_are_named() {
-        let mut study = fixture::study();
+        let mut study = testing::study();
         study.rows.retain(|r| r.method != "extension");
         study.rows[2].runs.pop();
         let steps = steps(&study);
@@ -281,7 +284,7 @@ mod tests {
 
     #[test]
     fn one_seed_gives_no_verdict() {
-        let mut study = fixture::study();
+        let mut study = testing::study();
         for row in &mut study.rows {
             row.runs.truncate(1);
         }

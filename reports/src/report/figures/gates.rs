@@ -1,16 +1,16 @@
 //! λ and μ by layer: for each method a small picture, for each layer a histogram and the quantiles
 //! below it.
 
-use super::palette;
 use super::svg::{Anchor, Scale, Svg};
-use super::words::{self, fixed};
-use crate::study::{LayerGates, Row, Study};
+use crate::document::format::fixed;
+use crate::document::html::escape;
+use crate::document::palette;
+use crate::study::{LayerGates, Row};
 
-/// What the signs mean.
-pub const KEY: &str = "One panel a method, one strip a layer (the first on top), from 0 to 1. \
+/// What the signs are.
+pub const SIGNS: &str = "One panel a method, one strip a layer (the first on top), from 0 to 1. \
  Bars: share of queries and heads. Below them: 5 to 95 % thin, 25 to 75 % thick, the median as a \
- gap (a stroke where the box is narrow). λ is the weight of the inducer's own token, μ that of all \
- prefix tokens together.";
+ gap (a stroke where the box is narrow).";
 
 const WIDTH: f64 = 230.0;
 const LEFT: f64 = 30.0;
@@ -55,20 +55,15 @@ fn numbers(g: &mut LayerGates) -> impl Iterator<Item = &mut f64> {
 }
 
 /// A panel for each method that has gates; empty when none has.
-pub fn draw(study: &Study) -> String {
-    let panels: String = study
-        .rows
-        .iter()
-        .enumerate()
-        .filter_map(|(i, r)| panel(r, i))
-        .collect();
+pub fn draw(rows: &[Row]) -> String {
+    let panels: String = rows.iter().enumerate().filter_map(panel).collect();
     if panels.is_empty() {
         return String::new();
     }
     format!("<div class=\"panels\">\n{panels}</div>\n")
 }
 
-fn panel(row: &Row, index: usize) -> Option<String> {
+fn panel((index, row): (usize, &Row)) -> Option<String> {
     let gates = over_seeds(row);
     if gates.is_empty() {
         return None;
@@ -82,12 +77,8 @@ fn panel(row: &Row, index: usize) -> Option<String> {
     for t in [0.0, 0.25, 0.5, 0.75, 1.0] {
         svg.line("grid", [x.at(t), 4.0], [x.at(t), bottom]);
         if t != 0.25 && t != 0.75 {
-            svg.text(
-                "tick",
-                [x.at(t), bottom + 16.0],
-                Anchor::Middle,
-                &t.to_string(),
-            );
+            let label = [x.at(t), bottom + 16.0];
+            svg.text("tick", label, Anchor::Middle, &t.to_string());
         }
     }
     let series = palette::series(&row.method);
@@ -101,27 +92,19 @@ fn panel(row: &Row, index: usize) -> Option<String> {
     };
     let title = format!("{symbol} by layer: {}", row.title);
     let layers: Vec<String> = gates.iter().map(hover).collect();
-    let picture = svg.finish(
-        &format!("gates-{index}"),
-        "panel",
-        &title,
-        &layers.join(". "),
-    );
+    let id = format!("gates-{index}");
+    let picture = svg.finish(&id, "panel", &title, &layers.join(". "));
+    let heading = escape(&row.title);
     Some(format!(
-        "<div><p class=\"panel-title\">{} <i>{symbol}</i></p>\n{picture}</div>\n",
-        words::html(&row.title)
+        "<div><p class=\"panel-title\">{heading} <i>{symbol}</i></p>\n{picture}</div>\n"
     ))
 }
 
 fn strip(svg: &mut Svg, x: &Scale, top: f64, g: &LayerGates, series: usize) {
     svg.open(&format!("s{series}"), &hover(g));
     svg.rect("clear", [0.0, top], [WIDTH, PITCH]);
-    svg.text(
-        "tick",
-        [LEFT - 8.0, top + 24.0],
-        Anchor::End,
-        &(g.layer + 1).to_string(),
-    );
+    let layer = (g.layer + 1).to_string();
+    svg.text("tick", [LEFT - 8.0, top + 24.0], Anchor::End, &layer);
     let tallest = g.histogram.iter().copied().fold(0.0, f64::max);
     let bins = g.histogram.len().max(1) as f64;
     for (i, share) in g.histogram.iter().enumerate() {
@@ -136,7 +119,7 @@ fn strip(svg: &mut Svg, x: &Scale, top: f64, g: &LayerGates, series: usize) {
         }
     }
     let y = top + 26.0;
-    let [q05, q25, q50, q75, q95] = g.quantiles.map(|q| x.held(q));
+    let [q05, q25, q50, q75, q95] = g.quantiles.map(|q| x.clamped(q));
     svg.line("range", [q05, y], [q95, y]);
     svg.line("box", [q25, y], [q75, y]);
     // In a narrow box a gap would leave nothing to see.
@@ -158,12 +141,12 @@ fn hover(g: &LayerGates) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture;
     use super::*;
+    use crate::report::testing;
 
     #[test]
     fn gates_are_averaged_over_runs_layer_by_layer() {
-        let study = fixture::study();
+        let study = testing::study();
         let row = study.row("inducer").unwrap();
         let mean = over_seeds(row);
         assert_eq!(mean.len(), 4);
@@ -179,22 +162,22 @@ mod tests {
 
     #[test]
     fn a_prefix_has_the_gate_mu_whatever_its_method_is_called() {
-        let mut study = fixture::study();
+        let mut study = testing::study();
         let row = study
             .rows
             .iter_mut()
             .find(|r| r.method == "prefix")
             .unwrap();
         (row.method, row.title) = ("mam-adapter".into(), "MAM adapter".into());
-        let panels = draw(&study);
+        let panels = draw(&study.rows);
         assert!(panels.contains("μ by layer: MAM adapter"));
         assert!(panels.contains("λ by layer: Gating"));
     }
 
     #[test]
     fn only_methods_with_gates_have_a_panel() {
-        let study = fixture::study();
-        let panels = draw(&study);
+        let study = testing::study();
+        let panels = draw(&study.rows);
         assert_eq!(panels.matches("<svg").count(), 6);
         assert!(panels.contains("μ by layer: Prefix-tuning"));
         assert!(!panels.contains("Fine-tuning"));

@@ -40,7 +40,15 @@ const METHODS: [Invented; 8] = [
     ("extension", "Extension", [42.2, 29.4], 1.671, [41_900, 41_900], Some(1.25e-3), Some(0.14)),
     ("gating", "Gating", [24.7, 15.6], 2.244, [43_100, 43_100], Some(1.25e-3), Some(0.05)),
     ("inducer", "Inducer-tuning", [42.9, 29.8], 1.655, [43_100, 43_100], Some(1.25e-3), Some(0.22)),
-    ("inducer-lora", "Inducer + LoRA", [45.8, 31.0], 1.498, [42_700, 42_700], Some(1.25e-3), Some(0.27)),
+    (
+        "inducer-lora",
+        "Inducer + LoRA",
+        [45.8, 31.0],
+        1.498,
+        [42_700, 42_700],
+        Some(1.25e-3),
+        Some(0.27),
+    ),
 ];
 
 /// The order that a report shows.
@@ -210,7 +218,12 @@ fn run(
             .collect(),
         peak_bytes: trained.then_some(42_000_000),
         directory: format!("runs/{method}-seed{seed}"),
-        configuration: json!({"method": method, "seed": seed, "train": {"steps": 320, "clip": 1.0}, "device": "cpu"}),
+        configuration: json!({
+            "method": method,
+            "seed": seed,
+            "train": {"steps": 320, "clip": 1.0},
+            "device": "cpu",
+        }),
     }
 }
 
@@ -351,12 +364,9 @@ fn preview() {
     if let Ok(dir) = std::env::var("REPORT_PREVIEW") {
         let dir = std::path::Path::new(&dir);
         let study = study();
-        std::fs::write(dir.join("report.html"), super::html::render(&study)).unwrap();
-        std::fs::write(dir.join("report.md"), super::markdown::render(&study)).unwrap();
-        std::fs::write(
-            dir.join("report.json"),
-            serde_json::to_string_pretty(&study).unwrap(),
-        )
-        .unwrap();
+        let json = serde_json::to_string_pretty(&study).unwrap();
+        std::fs::write(dir.join("report.html"), super::html(&study)).unwrap();
+        std::fs::write(dir.join("report.md"), super::markdown(&study)).unwrap();
+        std::fs::write(dir.join("report.json"), json).unwrap();
     }
 }

@@ -1,18 +1,20 @@
 //! Two reports beside each other: the same methods' scores in both, and what differs in how they
 //! were made.
 
+use super::sections;
+use crate::document::format::{optional, or_dash, signed, spread};
+use crate::document::table::{Cell, Mark, Table};
+use crate::document::{self, Block, Document, Section};
 use crate::page::measure::Measure;
-use crate::page::table::{Cell, Column, Table};
-use crate::page::words::{NOTHING, fixed, signed, spread};
-use crate::page::{html, markdown, record};
 use crate::stats::Summary;
 use crate::study::{Row, Study};
+use inducer_datasets::significance;
 use serde::Serialize;
 use std::path::PathBuf;
 
 /// One method and measure in both reports.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Line {
+pub struct ScoreLine {
     /// Name on the command line.
     pub method: String,
     /// Name in tables.
@@ -51,7 +53,7 @@ pub struct Comparison {
     /// The two files.
     pub files: [String; 2],
     /// Scores; methods of the first report, then those that only the second has.
-    pub lines: Vec<Line>,
+    pub lines: Vec<ScoreLine>,
     /// Settings and sources that differ.
     pub settings: Vec<Setting>,
 }
@@ -60,130 +62,107 @@ impl Comparison {
     /// Compares two studies; of different tasks only the validation loss is comparable, and even it
     /// only in name.
     pub fn of(a: &Study, b: &Study, files: [&PathBuf; 2]) -> Self {
-        let measures: Vec<Measure> = Measure::main(a.task)
-            .iter()
-            .copied()
+        let measures = Measure::main(a.task).iter().copied();
+        let measures: Vec<Measure> = measures
             .filter(|m| Measure::main(b.task).contains(m))
             .collect();
-        let mut methods: Vec<&Row> = a.rows.iter().collect();
-        methods.extend(b.rows.iter().filter(|r| a.row(&r.method).is_none()));
-        let mut lines = Vec::new();
-        for row in methods {
-            for m in &measures {
-                lines.push(line(row, *m, a.row(&row.method), b.row(&row.method)));
-            }
-        }
+        let only_b = b.rows.iter().filter(|r| a.row(&r.method).is_none());
+        let lines = a.rows.iter().chain(only_b).flat_map(|row| {
+            let both = [a, b].map(|study| study.row(&row.method));
+            let lines = measures.iter().map(move |m| ScoreLine::of(row, *m, both));
+            lines.collect::<Vec<_>>()
+        });
         Self {
             files: files.map(|f| f.display().to_string()),
-            lines,
+            lines: lines.collect(),
             settings: settings(a, b),
         }
     }
 
     fn scores(&self) -> Table {
-        let columns = vec![
-            Column::words("Method"),
-            Column::words("Measure"),
-            Column::number("A"),
-            Column::number("B"),
-            Column::number("B − A"),
-            Column::number("p"),
-        ];
-        let mut table = Table::new(
+        let difference = |l: &&ScoreLine| {
+            let text = or_dash(l.difference.map(|d| signed(d, l.digits)));
+            Cell::marked_if(l.p_value.is_some_and(|p| p < 0.05), Mark::Strong, text)
+        };
+        Table::of(
             "Scores in both reports, mean ± deviation over seeds",
-            columns,
-        );
-        for l in &self.lines {
-            let significant = l.p_value.is_some_and(|p| p < 0.05);
-            let difference = l.difference.map_or(NOTHING.into(), |d| signed(d, l.digits));
-            table.rows.push(vec![
-                l.title.as_str().into(),
-                l.measure.as_str().into(),
-                l.cells[0].as_str().into(),
-                l.cells[1].as_str().into(),
-                Cell {
-                    text: difference,
-                    best: significant,
-                },
-                l.p_value.map_or(NOTHING.into(), |p| fixed(p, 3)).into(),
-            ]);
-        }
-        table
+            &self.lines,
+        )
+        .text("Method", |l| l.title.clone())
+        .text("Measure", |l| l.measure.clone())
+        .number("A", |l| l.cells[0].clone())
+        .number("B", |l| l.cells[1].clone())
+        .number("B − A", difference)
+        .number("p", |l| optional(l.p_value, 3))
+        .finish()
     }
 
-    fn differences(&self) -> Table {
-        let columns = ["What", "A", "B"].map(Column::words).to_vec();
-        let mut table = Table::new("Settings and sources that differ", columns);
-        for s in &self.settings {
-            table.rows.push(vec![
-                s.name.as_str().into(),
-                s.a.as_str().into(),
-                s.b.as_str().into(),
-            ]);
+    fn differences(&self) -> Vec<Block> {
+        if self.settings.is_empty() {
+            return vec![Block::body("Settings, data and backbone are the same.")];
         }
-        table
+        let table = Table::of("Settings and sources that differ", &self.settings)
+            .text("What", |s| s.name.clone())
+            .text("A", |s| s.a.clone())
+            .text("B", |s| s.b.clone())
+            .finish();
+        vec![
+            Block::body("These differ, so a difference of scores may be theirs:"),
+            Block::Table(table),
+        ]
     }
 
-    fn sections(&self) -> Vec<(String, Option<Table>)> {
-        let mut out = vec![
-            (
-                format!("A is {}, B is {}.", self.files[0], self.files[1]),
-                None,
-            ),
-            (KEY.to_string(), Some(self.scores())),
-        ];
-        match self.settings.is_empty() {
-            true => out.push(("Settings, data and backbone are the same.".into(), None)),
-            false => out.push((
-                "These differ, so a difference of scores may be theirs:".into(),
-                Some(self.differences()),
-            )),
+    fn document(&self) -> Document {
+        let scores = vec![Block::note(KEY), Block::Table(self.scores())];
+        let differences = self.differences();
+        Document {
+            title: "Two reports compared".into(),
+            kind: "Comparison",
+            what: format!("A is {}, B is {}.", self.files[0], self.files[1]),
+            skip: "Skip to the scores",
+            sections: vec![
+                Section::new("scores", "Scores", "Scores", scores),
+                Section::new("settings", "Settings", "Settings and sources", differences),
+            ],
+            foot: format!("inducer {}.", env!("CARGO_PKG_VERSION")).into(),
         }
-        out
     }
 
     /// As Markdown.
     pub fn markdown(&self) -> String {
-        markdown::plain(TITLE, &self.sections())
+        document::markdown::render(&self.document())
     }
 
     /// As one HTML file.
     pub fn html(&self) -> String {
-        html::plain(TITLE, &self.sections())
+        document::html::render(&self.document())
     }
 }
-
-const TITLE: &str = "Two reports compared";
 
 const KEY: &str = "p: Welch's t-test over seeds, two-sided, each for its line alone; a difference \
  with p < 0.05 is marked as in the report's tables. Runs of both reports need not share seeds' \
  data order, so nothing is paired.";
 
-fn line(row: &Row, m: Measure, a: Option<&Row>, b: Option<&Row>) -> Line {
-    let values = |r: Option<&Row>| -> Vec<f64> {
-        r.map_or(Vec::new(), |r| {
-            m.by_seed(r).into_iter().map(|x| x.1).collect()
-        })
-    };
-    let (x, y) = (values(a), values(b));
-    let (sx, sy) = (Summary::of(&x), Summary::of(&y));
-    let mean = |s: &Option<Summary>| s.as_ref().map(|s| s.mean);
-    Line {
-        method: row.method.clone(),
-        title: row.title.clone(),
-        measure: m.words().into(),
-        a: mean(&sx),
-        b: mean(&sy),
-        difference: mean(&sx).zip(mean(&sy)).map(|(x, y)| y - x),
-        p_value: inducer_datasets::significance::welch(&x, &y)
-            .ok()
-            .map(|t| t.p)
-            .filter(|p| p.is_finite()),
-        cells: [
-            spread(sx.as_ref(), m.digits()),
-            spread(sy.as_ref(), m.digits()),
-        ],
-        digits: m.digits(),
+impl ScoreLine {
+    fn of(row: &Row, m: Measure, both: [Option<&Row>; 2]) -> Self {
+        let values = both.map(|row| {
+            let by_seed = row.map(|r| m.by_seed(r)).unwrap_or_default();
+            by_seed.into_iter().map(|x| x.1).collect::<Vec<f64>>()
+        });
+        let summaries = [Summary::of(&values[0]), Summary::of(&values[1])];
+        let [a, b] = summaries.map(|s| s.map(|s| s.mean));
+        let welch = significance::welch(&values[0], &values[1]).ok();
+        Self {
+            method: row.method.clone(),
+            title: row.title.clone(),
+            measure: m.words().into(),
+            a,
+            b,
+            difference: a.zip(b).map(|(a, b)| b - a),
+            p_value: welch.map(|t| t.p).filter(|p| p.is_finite()),
+            cells: summaries.map(|s| spread(s, m.digits())),
+            digits: m.digits(),
+        }
     }
 }
 
@@ -191,7 +170,7 @@ fn line(row: &Row, m: Measure, a: Option<&Row>, b: Option<&Row>) -> Line {
 const ALWAYS: [&str; 2] = ["Command", "Time"];
 
 fn settings(a: &Study, b: &Study) -> Vec<Setting> {
-    let (x, y) = (record::sources(a), record::sources(b));
+    let (x, y) = (sections::sources(a), sections::sources(b));
     let rows = x.rows.iter().zip(&y.rows);
     rows.filter(|(a, b)| a[1].text != b[1].text && !ALWAYS.contains(&a[0].text.as_str()))
         .map(|(a, b)| Setting {
@@ -205,11 +184,11 @@ fn settings(a: &Study, b: &Study) -> Vec<Setting> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::page::fixture;
+    use crate::report::testing;
 
     #[test]
     fn a_report_beside_itself_differs_in_nothing() {
-        let study = fixture::study();
+        let study = testing::study();
         let files = [&PathBuf::from("a.json"), &PathBuf::from("b.json")];
         let found = Comparison::of(&study, &study, files);
         assert!(found.settings.is_empty());
@@ -224,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_method_that_only_one_has_is_there_without_a_difference() {
-        let (a, mut b) = (fixture::study(), fixture::study());
+        let (a, mut b) = (testing::study(), testing::study());
         b.rows.retain(|r| r.method != "gating");
         b.provenance.settings.steps += 1;
         for run in b.rows.iter_mut().flat_map(|r| &mut r.runs) {
@@ -232,10 +211,10 @@ mod tests {
         }
         let files = [&PathBuf::from("a.json"), &PathBuf::from("b.json")];
         let found = Comparison::of(&a, &b, files);
-        let of = |method: &str| -> Vec<&Line> {
+        let of = |method: &str| -> Vec<&ScoreLine> {
             found.lines.iter().filter(|l| l.method == method).collect()
         };
-        let alone = |l: &&Line| l.a.is_some() && l.b.is_none() && l.difference.is_none();
+        let alone = |l: &&ScoreLine| l.a.is_some() && l.b.is_none() && l.difference.is_none();
         assert!(of("gating").iter().all(alone));
         let inducer = of("inducer");
         let loss = inducer
