@@ -165,7 +165,9 @@ impl Page {
         } else {
             "left"
         };
-        let params = json!({"type": kind, "x": x, "y": y, "button": button, "buttons": buttons, "clickCount": 1});
+        let params = json!({
+            "type": kind, "x": x, "y": y, "button": button, "buttons": buttons, "clickCount": 1,
+        });
         self.call("Input.dispatchMouseEvent", params);
     }
 
