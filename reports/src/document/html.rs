@@ -106,16 +106,14 @@ impl Writer {
 
     fn block(&mut self, block: &Block) -> String {
         match block {
-            Block::Heading(level, heading) => {
-                format!("<h{level}>{}</h{level}>\n", escape(heading))
-            }
+            Block::Heading(level, heading) => element(&format!("h{level}"), "", &escape(heading)),
             Block::Paragraph(role, content) => {
                 let class = match role {
-                    Role::Lead => " class=\"lead\"",
+                    Role::Lead => "lead",
                     Role::Body => "",
-                    Role::Note => " class=\"note\"",
+                    Role::Note => "note",
                 };
-                format!("<p{class}>{}</p>\n", text(content))
+                element("p", class, &text(content))
             }
             Block::List(style, items) => list(*style, items),
             Block::Definitions(_, entries) => definitions(entries),
@@ -142,11 +140,11 @@ impl Writer {
             }
             Block::Group(layout, blocks) => {
                 let (tag, class) = match layout {
-                    Layout::Sample => ("article", " class=\"sample\""),
-                    Layout::Columns => ("div", " class=\"given\""),
+                    Layout::Sample => ("article", "sample"),
+                    Layout::Columns => ("div", "given"),
                     Layout::Column => ("div", ""),
                 };
-                format!("<{tag}{class}>{}</{tag}>\n", self.blocks(blocks))
+                element(tag, class, &self.blocks(blocks))
             }
         }
     }
@@ -193,25 +191,27 @@ fn span(span: &Span) -> String {
 
 fn list(style: ListStyle, items: &[Text]) -> String {
     let (tag, class) = match style {
-        ListStyle::Steps => ("ol", " class=\"steps\""),
+        ListStyle::Steps => ("ol", "steps"),
         ListStyle::Numbered => ("ol", ""),
-        ListStyle::Triples => ("ul", " class=\"triples\""),
+        ListStyle::Triples => ("ul", "triples"),
     };
-    let items: String = items
-        .iter()
-        .map(|item| format!("<li>{}</li>\n", text(item)))
-        .collect();
-    format!("<{tag}{class}>\n{items}</{tag}>\n")
+    let items = items.iter().map(|item| element("li", "", &text(item)));
+    element(tag, class, &items.collect::<String>())
 }
 
 fn definitions(entries: &[(String, Text)]) -> String {
     let entry = |(name, content): &(String, Text)| {
-        format!("<dt>{}</dt><dd>{}</dd>\n", escape(name), text(content))
+        element("dt", "", &escape(name)) + &element("dd", "", &text(content))
     };
-    format!(
-        "<dl>\n{}</dl>\n",
-        entries.iter().map(entry).collect::<String>()
-    )
+    element("dl", "", &entries.iter().map(entry).collect::<String>())
+}
+
+/// An element on a line of its own.
+fn element(tag: &str, class: &str, content: &str) -> String {
+    match class {
+        "" => format!("<{tag}>{content}</{tag}>\n"),
+        _ => format!("<{tag} class=\"{class}\">{content}</{tag}>\n"),
+    }
 }
 
 /// A table in a group (not a landmark: a report has dozens) that scrolls by itself when the page is

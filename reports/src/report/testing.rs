@@ -139,64 +139,19 @@ fn run(
         bleu[1] + jitter + 0.4 * noise.next() * f64::from(trained),
     ];
     let last = loss + 0.03 * jitter;
-    let steps: Vec<usize> = if trained {
-        (0..=8).map(|i| i * 40).collect()
-    } else {
-        vec![0]
-    };
-    let validation_curve: Vec<(usize, f64)> = steps
-        .iter()
-        .map(|s| {
-            (
-                *s,
-                last + (4.793 - last) * (-(*s as f64) / 60.0).exp()
-                    + 0.02 * noise.next() * f64::from(*s > 0),
-            )
-        })
-        .collect();
-    let best = validation_curve
-        .iter()
-        .copied()
-        .min_by(|a, b| a.1.total_cmp(&b.1))
-        .unwrap();
-    let train_curve = if trained {
-        (1..=320)
-            .step_by(10)
-            .map(|s| {
-                (
-                    s,
-                    last + 0.3 + 3.0 * (-(s as f64) / 50.0).exp() + 0.1 * noise.next(),
-                )
-            })
-            .collect()
-    } else {
-        Vec::new()
-    };
+    let steps: Vec<usize> = (0..=8).map(|i| i * 40).collect();
+    let steps = if trained { &steps[..] } else { &[0] };
+    let validation_curve = validation_curve(steps, last, noise);
+    let train_curve = (1..=320).step_by(10).filter(|_| trained).map(|s| {
+        let loss = last + 0.3 + 3.0 * (-(s as f64) / 50.0).exp();
+        (s, loss + 0.1 * noise.next())
+    });
+    let train_curve = train_curve.collect();
+    let drift = |s: &usize| (*s, 1e-4 + 0.8 * (1.0 - (-(*s as f64) / 80.0).exp()));
     Run {
         seed,
-        scores: Scores::WebNlg {
-            bleu: Bleu {
-                seen: Some(seen),
-                unseen: Some(unseen),
-                all: Some(0.55 * seen + 0.45 * unseen),
-            },
-            meteor: Some((0.004 * seen + 0.15, Vec::new())),
-            ter: Some(1.0 - 0.01 * seen),
-            scores: None,
-        },
-        training: TrainingSummary {
-            validation_loss: best.1,
-            best_step: best.0,
-            last_validation_loss: validation_curve[validation_curve.len() - 1].1,
-            steps: 0,
-            tokens: if trained { 258_420 } else { 0 },
-            train_seconds: if trained {
-                61.0 + 4.0 * noise.next()
-            } else {
-                0.0
-            },
-            decode_seconds: 0.0,
-        },
+        scores: scores(seen, unseen),
+        training: training(&validation_curve, trained, noise),
         train_curve,
         validation_curve,
         tokens_per_second: if trained {
@@ -211,11 +166,7 @@ fn run(
             by_position: gate.map_or(Vec::new(), |g| (0..3).map(|i| position(i, g)).collect()),
             by_length: (0..4).map(|i| length(i, seen, gate, noise)).collect(),
         },
-        drift_curve: steps
-            .iter()
-            .filter(|_| trained)
-            .map(|s| (*s, 1e-4 + 0.8 * (1.0 - (-(*s as f64) / 80.0).exp())))
-            .collect(),
+        drift_curve: steps.iter().filter(|_| trained).map(drift).collect(),
         peak_bytes: trained.then_some(42_000_000),
         directory: format!("runs/{method}-seed{seed}"),
         configuration: json!({
@@ -224,6 +175,44 @@ fn run(
             "train": {"steps": 320, "clip": 1.0},
             "device": "cpu",
         }),
+    }
+}
+
+fn validation_curve(steps: &[usize], last: f64, noise: &mut Noise) -> Vec<(usize, f64)> {
+    let mut loss = |s: usize| {
+        let fall = (4.793 - last) * (-(s as f64) / 60.0).exp();
+        last + fall + 0.02 * noise.next() * f64::from(s > 0)
+    };
+    steps.iter().map(|s| (*s, loss(*s))).collect()
+}
+
+fn scores(seen: f64, unseen: f64) -> Scores {
+    Scores::WebNlg {
+        bleu: Bleu {
+            seen: Some(seen),
+            unseen: Some(unseen),
+            all: Some(0.55 * seen + 0.45 * unseen),
+        },
+        meteor: Some((0.004 * seen + 0.15, Vec::new())),
+        ter: Some(1.0 - 0.01 * seen),
+        scores: None,
+    }
+}
+
+fn training(curve: &[(usize, f64)], trained: bool, noise: &mut Noise) -> TrainingSummary {
+    let best = curve.iter().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
+    TrainingSummary {
+        validation_loss: best.1,
+        best_step: best.0,
+        last_validation_loss: curve[curve.len() - 1].1,
+        steps: 0,
+        tokens: if trained { 258_420 } else { 0 },
+        train_seconds: if trained {
+            61.0 + 4.0 * noise.next()
+        } else {
+            0.0
+        },
+        decode_seconds: 0.0,
     }
 }
 
