@@ -6,9 +6,9 @@ use super::svg::{Anchor, SHAPES, Scale, Shape, Svg, hull};
 use super::tables::{changes, plain_interval};
 use super::verdict::{self, measure};
 use super::words::{first_upper, fixed, signed, spread};
-use crate::paper::WHOLE;
 use crate::stats::{Summary, paired};
 use crate::study::Study;
+use crate::study::paper::FULL_METHOD;
 
 /// The width of a picture: for screens and paper, or for phones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ pub fn ladder(study: &Study) -> String {
 /// The difference of each ablation and addition to the whole method, in both widths.
 pub fn costs(study: &Study) -> String {
     let measure = measure(study);
-    let whole = study.row(WHOLE).map(|r| measure.by_seed(r));
+    let whole = study.row(FULL_METHOD).map(|r| measure.by_seed(r));
     let lines = changes()
         .into_iter()
         .map(|(method, _)| {
@@ -110,7 +110,7 @@ pub fn costs(study: &Study) -> String {
                 value: summary.map_or("not measured".into(), |s| signed(s.mean, 2)),
                 dots,
                 summary,
-                paper: measure.paper_difference(WHOLE, method),
+                paper: measure.paper_difference(FULL_METHOD, method),
             }
         })
         .collect();

@@ -4,8 +4,8 @@ use super::measure::Measure;
 use super::table::{Cell, Column, Table};
 use super::verdict::{self, measure};
 use super::words::{NOTHING, count, first_upper, fixed, interval, list, signed, spread};
-use crate::paper::{ABLATIONS, ADDITIONS, WHOLE};
 use crate::stats::{Summary, excludes_zero};
+use crate::study::paper::{ABLATIONS, ADDITIONS, FULL_METHOD};
 use crate::study::{Row, Run, Study};
 
 /// What the marks of [`main`] mean.
@@ -63,7 +63,7 @@ pub fn beside_paper(study: &Study) -> Option<Table> {
 /// The measures of the main table that the paper prints.
 fn printed(study: &Study) -> Vec<Measure> {
     let all = Measure::main(study.task).iter().copied();
-    all.filter(|m| m.paper(WHOLE).is_some()).collect()
+    all.filter(|m| m.paper(FULL_METHOD).is_some()).collect()
 }
 
 /// The two ends of the scale, which are not compared.
@@ -74,7 +74,7 @@ fn is_end(method: &str) -> bool {
 fn score_cell(study: &Study, row: &Row, m: Measure) -> Cell {
     let summary = m.summary(row);
     let mut text = spread(summary.as_ref(), m.digits());
-    let whole = study.row(WHOLE).filter(|w| w.method != row.method);
+    let whole = study.row(FULL_METHOD).filter(|w| w.method != row.method);
     let difference = whole.and_then(|w| m.difference(w, row));
     if difference.is_some_and(|d| excludes_zero(&d)) {
         text += " †";
@@ -176,10 +176,10 @@ pub fn costs(study: &Study) -> Table {
         columns,
     );
     for (method, change) in changes() {
-        let (whole, row) = (study.row(WHOLE), study.row(method));
+        let (whole, row) = (study.row(FULL_METHOD), study.row(method));
         let of = |m: Measure| m.difference(whole?, row?);
         let (score, loss) = (of(first), of(Measure::Loss));
-        let paper = first.paper_difference(WHOLE, method);
+        let paper = first.paper_difference(FULL_METHOD, method);
         let mean = |d: &Option<Summary>, n| d.map_or(NOTHING.into(), |d| signed(d.mean, n));
         let range =
             |d: &Option<Summary>, n| d.and_then(|d| interval(&d, n)).unwrap_or(NOTHING.into());

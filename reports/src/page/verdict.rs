@@ -2,8 +2,8 @@
 
 use super::measure::Measure;
 use super::words::{fixed, interval, list, signed};
-use crate::paper::{self, ABLATIONS, STEPS, Step, WHOLE};
 use crate::stats::{Summary, Verdict, excludes_zero};
+use crate::study::paper::{self, ABLATIONS, FULL_METHOD, STEPS, Step};
 use crate::study::{Row, Study};
 
 /// The measure that verdicts are about.
@@ -85,8 +85,11 @@ pub fn step_words(study: &Study, m: &Measured) -> String {
 
 /// The first sentence: which ablation costs most, and how much.
 pub fn lead(study: &Study) -> String {
-    let whole = title(study, WHOLE);
-    let Some(score) = study.row(WHOLE).and_then(|r| measure(study).summary(r)) else {
+    let whole = title(study, FULL_METHOD);
+    let Some(score) = study
+        .row(FULL_METHOD)
+        .and_then(|r| measure(study).summary(r))
+    else {
         return format!(
             "No run of {whole} has a score here, so what an ablation costs cannot be said."
         );
@@ -118,7 +121,7 @@ pub fn lead(study: &Study) -> String {
 fn costs(study: &Study) -> Vec<(&'static str, &'static str, Summary)> {
     let mut costs: Vec<_> = ABLATIONS
         .iter()
-        .filter_map(|(m, taken)| between(study, WHOLE, m).map(|d| (*m, *taken, d)))
+        .filter_map(|(m, taken)| between(study, FULL_METHOD, m).map(|d| (*m, *taken, d)))
         .collect();
     costs.sort_by(|a, b| a.2.mean.total_cmp(&b.2.mean));
     costs
@@ -134,7 +137,7 @@ fn others_words(study: &Study) -> Option<String> {
             format!("{} {}{range}", title(study, m), signed(d.mean, 2))
         })
         .collect();
-    let whole = title(study, WHOLE);
+    let whole = title(study, FULL_METHOD);
     (!rest.is_empty()).then(|| format!("The others, against {whole}: {}.", list(&rest)))
 }
 
