@@ -1,16 +1,14 @@
 //! The command `inducer`: runs, studies and their report.
 
-pub mod assemble;
 pub mod bench;
 pub mod cli;
 pub mod commands;
 pub mod compute;
 pub mod document;
-pub mod embedded;
+pub mod files;
 pub mod memory;
 pub mod page;
-pub mod paper;
-pub mod plan;
+pub mod pretraining;
 pub mod progress;
 pub mod report;
 pub mod run;

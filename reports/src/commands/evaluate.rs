@@ -1,14 +1,38 @@
 //! `inducer evaluate`: a saved adapter's validation loss and its scores on the test part.
 
-use crate::cli::EvaluateArgs;
-use crate::commands::generate::decode;
-use crate::commands::score::resources;
+use super::generate::decode;
+use crate::cli::{Compute, Decode, Inputs, MeteorFiles};
 use crate::run::{Scores, TaskData};
 use anyhow::Result;
+use clap::Args;
 use inducer_datasets::metrics::{Accuracy, WebNlg, coqa};
 use inducer_datasets::{Splits, Task};
 use inducer_gpu::train::{Data, evaluate};
 use serde::Serialize;
+use std::path::PathBuf;
+
+/// `inducer evaluate`.
+#[derive(Args, Clone, Debug)]
+pub struct EvaluateArgs {
+    /// Inputs
+    #[command(flatten)]
+    pub inputs: Inputs,
+    /// Adapter directory
+    #[arg(long)]
+    pub adapter: PathBuf,
+    /// Print the scores as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// METEOR's resources
+    #[command(flatten)]
+    pub meteor: MeteorFiles,
+    /// Decoding
+    #[command(flatten)]
+    pub decode: Decode,
+    /// Compute
+    #[command(flatten)]
+    pub compute: Compute,
+}
 
 /// What is printed with `--json`.
 #[derive(Serialize)]
@@ -34,7 +58,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let Splits {
         malformed, notes, ..
     } = &generated.prepared.splits;
-    let (task, files) = (generated.prepared.task, resources(&args.meteor));
+    let (task, files) = (args.inputs.task, args.meteor.files());
     let found = Evaluation {
         task,
         validation_loss: evaluate(&generated.model, data.validation())?,

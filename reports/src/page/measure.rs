@@ -1,7 +1,7 @@
 //! What is measured of a run. A new score is a new variant.
 
-use crate::paper;
 use crate::stats::{Summary, paired};
+use crate::study::paper;
 use crate::study::{Row, Run, Scores};
 use inducer_datasets::Task;
 

@@ -1,7 +1,8 @@
 //! The model card of an adapter, `README.md` beside its two files: what it is, how it was trained,
 //! what it scored.
 
-use super::{RunConfig, RunResult};
+use super::config::RunConfig;
+use super::record::RunResult;
 use crate::document::{markdown, table::Table};
 use inducer_gpu::{Method, Model, shapes};
 

@@ -2,9 +2,9 @@
 //! far their keys lie from the queries, and how both go with position and with the length of the
 //! input.
 
-use super::prepared::in_batches;
+use super::prepared::{Prepared, in_batches};
 use super::record::{LayerGates, LengthBin, Mechanism, PositionGates};
-use super::{Prepared, headline};
+use super::scores::headline;
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use inducer_datasets::batches::pack;
@@ -177,7 +177,7 @@ pub fn measure(
             from: members.iter().map(|i| lengths[*i]).min().unwrap_or(0),
             to: members.iter().map(|i| lengths[*i]).max().unwrap_or(0),
             entries: members.len(),
-            score: headline(prepared.task, &texts, &those)?,
+            score: headline(prepared.source.task, &texts, &those)?,
             loss: evaluate(model, &in_batches(&here))?,
             gate: queries.mean_gate(),
             unreached: queries.unreached(),

@@ -102,10 +102,10 @@ impl Scores {
         Ok(match task {
             Task::WebNlg => webnlg::scores(outputs, examples, files)?.into(),
             Task::Coqa => Self::Coqa {
-                scores: super::coqa_scores(outputs, examples)?,
+                scores: super::scores::coqa_scores(outputs, examples)?,
             },
             Task::Mnli | Task::Sst2 => Self::Glue {
-                scores: super::glue_scores(task, outputs, examples)?,
+                scores: super::scores::glue_scores(task, outputs, examples)?,
             },
         })
     }

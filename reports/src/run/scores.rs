@@ -5,51 +5,19 @@ use anyhow::Result;
 use inducer_datasets::batches::{pack, sorted_batches};
 use inducer_datasets::metrics::bleu::Counts;
 use inducer_datasets::metrics::glue::{Glue, glue};
+use inducer_datasets::metrics::meteor::Files;
 use inducer_datasets::metrics::webnlg::bleu_counts;
 use inducer_datasets::metrics::{Coqa, coqa};
 use inducer_datasets::{Encoded, Example, Task};
 use inducer_gpu::Model;
 use inducer_gpu::generate::{Decoding, Prompt, greedy};
+use std::path::{Path, PathBuf};
 
-/// Classes of examples, in their order.
+/// What a model says of examples, a line of `outputs.txt` each: texts, or the classes' names.
 ///
 /// # Errors
 /// A row that does not fit the model.
-pub fn classes(model: &Model, prepared: &Prepared, examples: &[Example]) -> Result<Vec<u32>> {
-    let layout = prepared.layout()?;
-    let rows: Vec<Encoded> = examples
-        .iter()
-        .map(|e| layout.prompt(e))
-        .collect::<inducer_datasets::Result<_>>()?;
-    let lengths: Vec<usize> = rows.iter().map(|r| r.ids.len()).collect();
-    let mut out = vec![0; rows.len()];
-    for batch in sorted_batches(&lengths, 64) {
-        let packed = pack(&batch.iter().map(|i| &rows[*i]).collect::<Vec<_>>());
-        for (i, class) in batch.iter().zip(model.predict(&packed)?) {
-            out[*i] = class;
-        }
-    }
-    Ok(out)
-}
-
-/// The lines of `outputs.txt`: texts, or the classes' names.
-pub fn named(task: Task, classes: &[u32]) -> Vec<String> {
-    let names = task.classes();
-    classes
-        .iter()
-        .map(|c| {
-            names
-                .get(*c as usize)
-                .map_or_else(|| c.to_string(), |n| (*n).to_string())
-        })
-        .collect()
-}
-
-/// Texts for examples, in their order.
-///
-/// # Errors
-/// A prompt that does not fit the model.
-pub fn texts(
+pub fn outputs(
     model: &Model,
     prepared: &Prepared,
     examples: &[Example],
@@ -57,16 +25,14 @@ pub fn texts(
     on_done: &mut dyn FnMut(usize),
 ) -> Result<Vec<String>> {
     let layout = prepared.layout()?;
-    let mut prompts = Vec::new();
-    for e in examples {
-        let row = layout.prompt(e)?;
-        let next_segment = row.segments.as_ref().and_then(|s| s.last().copied());
-        prompts.push(Prompt {
-            ids: row.ids,
-            segments: row.segments,
-            next_segment,
-        });
+    let rows: Vec<Encoded> = examples
+        .iter()
+        .map(|e| layout.prompt(e))
+        .collect::<inducer_datasets::Result<_>>()?;
+    if !prepared.source.task.generates() {
+        return classes(model, &rows, prepared.source.task.classes());
     }
+    let prompts: Vec<Prompt> = rows.into_iter().map(prompt).collect();
     let decoding = Decoding {
         max_new,
         eos: layout.eos(),
@@ -76,6 +42,27 @@ pub fn texts(
         .iter()
         .map(|ids| layout.decode(ids).replace(['\n', '\r'], " "))
         .collect())
+}
+
+fn prompt(row: Encoded) -> Prompt {
+    Prompt {
+        next_segment: row.segments.as_ref().and_then(|s| s.last().copied()),
+        ids: row.ids,
+        segments: row.segments,
+    }
+}
+
+fn classes(model: &Model, rows: &[Encoded], names: &[&str]) -> Result<Vec<String>> {
+    let lengths: Vec<usize> = rows.iter().map(|r| r.ids.len()).collect();
+    let mut out = vec![String::new(); rows.len()];
+    for batch in sorted_batches(&lengths, 64) {
+        let packed = pack(&batch.iter().map(|i| &rows[*i]).collect::<Vec<_>>());
+        for (i, class) in batch.iter().zip(model.predict(&packed)?) {
+            let name = names.get(class as usize);
+            out[*i] = name.map_or_else(|| class.to_string(), ToString::to_string);
+        }
+    }
+    Ok(out)
 }
 
 /// CoQA's exact match and F1 of answers, over all questions and for each domain.
@@ -124,4 +111,18 @@ pub fn headline(task: Task, outputs: &[String], examples: &[Example]) -> Result<
             Some(100.0 * glue_scores(task, outputs, examples)?.overall.score)
         }
     })
+}
+
+/// METEOR's resources: the given files, else those that `METEOR_JAR` and `METEOR_PARAPHRASES` name.
+pub fn meteor_files(jar: Option<&Path>, paraphrases: Option<&Path>) -> Files {
+    let or = |given: Option<&Path>, name: &str| {
+        let named = || std::env::var_os(name).filter(|v| !v.is_empty());
+        given
+            .map(Path::to_path_buf)
+            .or_else(|| named().map(PathBuf::from))
+    };
+    Files {
+        jar: or(jar, "METEOR_JAR"),
+        paraphrases: or(paraphrases, "METEOR_PARAPHRASES"),
+    }
 }

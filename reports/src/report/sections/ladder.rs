@@ -8,9 +8,9 @@ use crate::document::format::{
 use crate::document::table::Table;
 use crate::document::{Block, Figure, Section};
 use crate::page::measure::Measure;
-use crate::paper::{ABLATIONS, ADDITIONS, WHOLE};
 use crate::report::figures::intervals::{Intervals, Lane};
 use crate::stats::{Summary, differences, paired};
+use crate::study::paper::{ABLATIONS, ADDITIONS, FULL_METHOD};
 use crate::study::{Row, Study};
 
 /// The section.
@@ -120,7 +120,7 @@ fn costs(study: &Study) -> Intervals {
             .map(|r| measure.by_seed(r))
             .unwrap_or_default()
     };
-    let whole = by_seed(WHOLE);
+    let whole = by_seed(FULL_METHOD);
     let lane = |(method, _): (&str, String)| {
         let row = by_seed(method);
         let summary = paired(&whole, &row);
@@ -130,7 +130,7 @@ fn costs(study: &Study) -> Intervals {
             value: summary.map_or("not measured".into(), |s| signed(s.mean, 2)),
             dots: differences(&whole, &row),
             summary,
-            paper: measure.paper_difference(WHOLE, method),
+            paper: measure.paper_difference(FULL_METHOD, method),
         }
     };
     let score = capitalised(measure.words());
@@ -147,14 +147,14 @@ fn costs(study: &Study) -> Intervals {
 /// What each ablation costs.
 fn costs_table(study: &Study) -> Table {
     let first = measure(study);
-    let of = |m: Measure, method| m.difference(study.row(WHOLE)?, study.row(method)?);
+    let of = |m: Measure, method| m.difference(study.row(FULL_METHOD)?, study.row(method)?);
     let (score, loss) = (
         |method| of(first, method),
         |method| of(Measure::Loss, method),
     );
     let mean = |d: Option<Summary>, n| or_dash(d.map(|d| signed(d.mean, n)));
     let paper = |method| {
-        let difference = first.paper_difference(WHOLE, method);
+        let difference = first.paper_difference(FULL_METHOD, method);
         or_dash(difference.map(|p| signed(p, first.paper_digits())))
     };
     let (unit, digits) = (first.unit(), first.digits());

@@ -6,8 +6,8 @@ use crate::document::format::{fixed, list, optional, spread};
 use crate::document::table::{Cell, Mark, Table};
 use crate::document::{Block, Section};
 use crate::page::measure::Measure;
-use crate::paper::WHOLE;
 use crate::stats::excludes_zero;
+use crate::study::paper::FULL_METHOD;
 use crate::study::{Row, Study};
 
 /// What the marks of [`methods`] mean.
@@ -43,7 +43,7 @@ pub fn methods(study: &Study) -> Table {
 fn beside_paper(study: &Study) -> Option<Table> {
     let mut table = by_method("Means here, and the paper's figures", &study.rows);
     for m in Measure::main(study.task) {
-        if m.paper(WHOLE).is_some() {
+        if m.paper(FULL_METHOD).is_some() {
             let digits = m.paper_digits();
             let here = |row: &Row| m.summary(row).map(|s| s.mean);
             table = table
@@ -64,7 +64,7 @@ fn is_end(method: &str) -> bool {
 fn score(study: &Study, row: &Row, m: Measure) -> Cell {
     let summary = m.summary(row);
     let mut text = spread(summary, m.digits());
-    let whole = study.row(WHOLE).filter(|w| w.method != row.method);
+    let whole = study.row(FULL_METHOD).filter(|w| w.method != row.method);
     let difference = whole.and_then(|w| m.difference(w, row));
     if difference.is_some_and(|d| excludes_zero(&d)) {
         text += " †";

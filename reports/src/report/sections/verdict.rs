@@ -3,8 +3,8 @@
 use crate::document::format::{fixed, list, signed, signed_interval};
 use crate::document::{Block, ListStyle, Role, Section, Span, Text};
 use crate::page::measure::Measure;
-use crate::paper::{self, ABLATIONS, STEPS, Step, WHOLE};
 use crate::stats::{Summary, Verdict, excludes_zero};
+use crate::study::paper::{self, ABLATIONS, FULL_METHOD, STEPS, Step};
 use crate::study::{Row, Study};
 
 /// How a verdict is reached.
@@ -98,8 +98,8 @@ fn step_sentence(study: &Study, m: &Measured) -> String {
 
 /// The first sentence: which ablation costs most, and how much.
 fn lead(study: &Study) -> String {
-    let (whole, measure) = (title(study, WHOLE), measure(study));
-    let Some(score) = study.row(WHOLE).and_then(|r| measure.summary(r)) else {
+    let (whole, measure) = (title(study, FULL_METHOD), measure(study));
+    let Some(score) = study.row(FULL_METHOD).and_then(|r| measure.summary(r)) else {
         return format!(
             "No run of {whole} has a score here, so what an ablation costs cannot be said."
         );
@@ -132,7 +132,7 @@ fn lead(study: &Study) -> String {
 fn costs(study: &Study) -> Vec<(&'static str, &'static str, Summary)> {
     let mut costs: Vec<_> = ABLATIONS
         .iter()
-        .filter_map(|(m, taken)| between(study, WHOLE, m).map(|d| (*m, *taken, d)))
+        .filter_map(|(m, taken)| between(study, FULL_METHOD, m).map(|d| (*m, *taken, d)))
         .collect();
     costs.sort_by(|a, b| a.2.mean.total_cmp(&b.2.mean));
     costs
@@ -148,7 +148,7 @@ fn other_ablations(study: &Study) -> Option<String> {
             format!("{} {}{range}", title(study, m), signed(d.mean, 2))
         })
         .collect();
-    let whole = title(study, WHOLE);
+    let whole = title(study, FULL_METHOD);
     (!rest.is_empty()).then(|| format!("The others, against {whole}: {}.", list(&rest)))
 }
 

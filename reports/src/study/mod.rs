@@ -4,12 +4,20 @@
 //! intervals and verdicts are not stored: they follow from the runs ([`crate::stats`]). All numbers
 //! must be finite, because JSON has no others.
 
-use crate::run::{Curve, read_json, record};
+use crate::files::read_json;
+use crate::run::directory::Curve;
+use crate::run::record;
 use anyhow::{Result, ensure};
 use inducer_datasets::Task;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
+
+pub mod assemble;
+pub mod generated;
+pub mod paper;
+pub mod plan;
+pub mod schedule;
 
 pub use crate::run::record::{
     Bleu, LayerGates, LengthBin, Mechanism, PositionGates, Scores, TrainingSummary,

@@ -68,7 +68,7 @@ pub struct Step {
 }
 
 /// The method that the ablations are taken from.
-pub const WHOLE: &str = "inducer";
+pub const FULL_METHOD: &str = "inducer";
 
 /// The ladder Prefix < Adaptive < Extension < Inducer < Inducer + LoRA, and the branch Gating <
 /// Inducer.
@@ -84,7 +84,7 @@ pub const STEPS: [Step; 5] = [
      residual form" },
 ];
 
-/// The ablations of [`WHOLE`], and what each takes away.
+/// The ablations of [`FULL_METHOD`], and what each takes away.
 pub const ABLATIONS: [(&str, &str); 4] = [
     ("extension", "MLP_k"),
     ("adaptive", "MLP_k and the value extension"),
@@ -95,7 +95,7 @@ pub const ABLATIONS: [(&str, &str); 4] = [
     ),
 ];
 
-/// What may be added to [`WHOLE`], and what each adds.
+/// What may be added to [`FULL_METHOD`], and what each adds.
 pub const ADDITIONS: [(&str, &str); 2] = [
     ("inducer-lora", "LoRA on the query projection"),
     ("mam-inducer", "LoRA and an adapter beside the FFN"),
@@ -116,7 +116,7 @@ mod tests {
             assert!((rise - expected).abs() < 1e-9, "{rises:?}");
         }
         for (method, _) in ABLATIONS {
-            let rise = Measure::BleuAll.paper_difference(method, WHOLE);
+            let rise = Measure::BleuAll.paper_difference(method, FULL_METHOD);
             assert!(rise.unwrap() > 0.0, "{method}");
         }
     }

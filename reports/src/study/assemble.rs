@@ -1,14 +1,14 @@
 //! From a plan and what its runs left on disk to the [`Study`] that the report shows.
 
-use crate::cli::ReportArgs;
-use crate::compute;
-use crate::paper::WHOLE;
-use crate::plan::{Part, Plan, Planned};
-use crate::run::{self, RunResult, Scores};
-use crate::study::{
+use super::paper::FULL_METHOD;
+use super::plan::{Part, Plan, Planned};
+use super::{
     BackboneSource, ClaimLine, DataSource, Ledger, Long, PartCount, Provenance, Row, Run, SCHEMA,
     Sample, Settings, Study,
 };
+use crate::run::directory::{curves, finished, outputs};
+use crate::run::{self, RunResult, Scores};
+use crate::compute;
 use anyhow::{Context, Result};
 use inducer_datasets::metrics::{accuracy, bleu, coqa, webnlg};
 use inducer_datasets::significance::approximate_randomisation;
@@ -25,14 +25,20 @@ const SAMPLES: usize = 8;
 const DRAWS: usize = 1999;
 
 /// Random cases of each claim when a report is made.
-const LEDGER_CASES: usize = 4;
+pub const LEDGER_CASES: usize = 4;
 
 /// Puts the study together from the runs that are done.
 ///
 /// # Errors
 /// A run's files cannot be read.
-pub fn study(plan: &Plan, args: &ReportArgs, threads: usize, started: SystemTime) -> Result<Study> {
-    let task = plan.main.prepared.task;
+pub fn study(
+    plan: &Plan,
+    generated: bool,
+    ledger_cases: usize,
+    threads: usize,
+    started: SystemTime,
+) -> Result<Study> {
+    let task = plan.main.prepared.source.task;
     let done = done(&plan.main)?;
     let matchers = done.iter().rev().find_map(|d| match &d.result.scores {
         Scores::WebNlg { meteor, .. } => meteor.as_ref().map(|(_, ran)| ran.as_slice()),
@@ -42,16 +48,15 @@ pub fn study(plan: &Plan, args: &ReportArgs, threads: usize, started: SystemTime
         Ok(Long {
             settings: settings(part, plan)?,
             data: data(part)?,
-            rows: rows(part, plan, &self::done(part)?)?,
+            rows: rows(part, &self::done(part)?)?,
         })
     });
     let long = long.transpose()?;
-    let usual = if args.quick { 0 } else { LEDGER_CASES };
-    let ledger = match args.ledger_cases.unwrap_or(usual) {
+    let ledger = match ledger_cases {
         0 => None,
         cases => Some(ledger(cases, threads)?),
     };
-    let b = &plan.backbone;
+    let b = &plan.main.prepared.backbone;
     let first = first(&plan.main)?;
     let command: Vec<String> = std::iter::once("inducer".to_string())
         .chain(std::env::args().skip(1))
@@ -65,7 +70,7 @@ pub fn study(plan: &Plan, args: &ReportArgs, threads: usize, started: SystemTime
             rerun: format!("cargo run --release -- {}", command[1..].join(" ")),
             started: humantime::format_rfc3339_seconds(started).to_string(),
             finished: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-            device: first.config.device.clone(),
+            device: first.config.device.name().into(),
             threads,
             settings: settings(&plan.main, plan)?,
             data: data(&plan.main)?,
@@ -79,9 +84,9 @@ pub fn study(plan: &Plan, args: &ReportArgs, threads: usize, started: SystemTime
                 parameters: shapes::of_backbone(b.describe()),
                 fingerprint: first.config.backbone_fingerprint.clone(),
             },
-            comparable: comparable(plan, args, matchers),
+            comparable: comparable(plan, generated, matchers),
         },
-        rows: rows(&plan.main, plan, &done)?,
+        rows: rows(&plan.main, &done)?,
         samples: samples(plan, &done)?,
         long,
         ledger,
@@ -137,8 +142,8 @@ struct Done<'a> {
 fn done(part: &Part) -> Result<Vec<Done<'_>>> {
     let mut all = Vec::new();
     for planned in &part.runs {
-        if let Some(result) = run::finished(&planned.dir, &planned.config)? {
-            let texts = run::outputs(&planned.dir)?;
+        if let Some(result) = finished(&planned.dir, &planned.config)? {
+            let texts = outputs(&planned.dir)?;
             all.push(Done {
                 planned,
                 result,
@@ -149,26 +154,26 @@ fn done(part: &Part) -> Result<Vec<Done<'_>>> {
     Ok(all)
 }
 
-fn rows(part: &Part, plan: &Plan, done: &[Done<'_>]) -> Result<Vec<Row>> {
+fn rows(part: &Part, done: &[Done<'_>]) -> Result<Vec<Row>> {
     let mut rows: Vec<Row> = Vec::new();
     for planned in &part.runs {
         if rows.iter().all(|r| r.method != planned.method) {
-            rows.push(row(planned, &plan.backbone)?);
+            rows.push(row(planned, &part.prepared.backbone)?);
         }
     }
     let examples = run::test_examples(&part.prepared, first(part)?.config.test_limit);
     for row in &mut rows {
         for d in done.iter().filter(|d| d.planned.method == row.method) {
-            row.runs.push(one(d)?);
+            row.runs.push(run_record(d)?);
         }
-        row.p_value = p_value(part.prepared.task, &row.method, done, &examples)?;
+        row.p_value = p_value(part.prepared.source.task, &row.method, done, &examples)?;
     }
     Ok(rows)
 }
 
-fn one(done: &Done<'_>) -> Result<Run> {
+fn run_record(done: &Done<'_>) -> Result<Run> {
     let (planned, result) = (done.planned, done.result.clone());
-    let curves = run::curves(&planned.dir)?;
+    let curves = curves(&planned.dir)?;
     let (tokens, seconds) = (result.training.tokens, result.training.train_seconds);
     Ok(Run {
         seed: planned.seed,
@@ -214,14 +219,14 @@ fn p_value(
     done: &[Done<'_>],
     examples: &[Example],
 ) -> Result<Option<f64>> {
-    if method == WHOLE {
+    if method == FULL_METHOD {
         return Ok(None);
     }
     let of = |method: &str| -> Vec<&Done<'_>> {
         let all = done.iter().filter(|d| d.planned.method == method);
         all.collect()
     };
-    let whole = of(WHOLE);
+    let whole = of(FULL_METHOD);
     let (mut a, mut b) = (Vec::new(), Vec::new());
     for ours in of(method) {
         let same = |w: &&&Done<'_>| w.planned.seed == ours.planned.seed;
@@ -294,9 +299,9 @@ fn claim(entry: &inducer_verify::ledger::Row, found: &Report) -> ClaimLine {
 }
 
 /// What may be compared with the paper, from the facts of the study.
-fn comparable(plan: &Plan, args: &ReportArgs, matchers: Option<&[String]>) -> Vec<String> {
+fn comparable(plan: &Plan, generated: bool, matchers: Option<&[String]>) -> Vec<String> {
     let mut out = Vec::new();
-    let task = plan.main.prepared.task;
+    let task = plan.main.prepared.source.task;
     out.push(match task {
         Task::WebNlg => "BLEU and TER are computed as in the paper: multi-bleu, lower-cased, and \
          tercom's algorithm, three references at most, texts prepared as the WebNLG 2017 challenge \
@@ -316,7 +321,7 @@ fn comparable(plan: &Plan, args: &ReportArgs, matchers: Option<&[String]>) -> Ve
             ran.join(" and ")
         ));
     }
-    out.push(backbone_words(&plan.backbone));
+    out.push(backbone_words(&plan.main.prepared.backbone));
     let steps = plan.main.runs.iter().map(|r| r.config.train.steps).max();
     out.push(format!(
         "The paper trains for 5 or 10 epochs; these runs take {} steps, the same for \
@@ -324,7 +329,7 @@ fn comparable(plan: &Plan, args: &ReportArgs, matchers: Option<&[String]>) -> Ve
      against the paper's.",
         steps.unwrap_or(0)
     ));
-    if args.data.is_none() {
+    if generated {
         out.push(format!(
             "The data are generated, not {}: the paper's figures stand beside ours \
          for orientation only.",
@@ -400,7 +405,7 @@ fn samples(plan: &Plan, done: &[Done<'_>]) -> Result<Vec<Sample>> {
             category: e.category.clone(),
             seen: e.seen,
             input: input_lines(&e.input),
-            references: references(part.prepared.task, e),
+            references: references(part.prepared.source.task, e),
             outputs,
         }
     };

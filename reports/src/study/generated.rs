@@ -4,9 +4,10 @@
 //! The backbone is cached under `$INDUCER_CACHE`, else `$XDG_CACHE_HOME/inducer`, else
 //! `~/.cache/inducer`, in a directory named by the fingerprint of everything that decides it.
 
-use crate::commands::pretrain::{Kind, PretrainConfig, pretrain};
-use crate::progress;
-use anyhow::{Context, Result};
+use crate::files::{self, At, create_dir};
+use crate::pretraining::{Kind, PretrainConfig, pretrain};
+use crate::{compute, progress};
+use anyhow::Result;
 use candle_core::Device;
 use inducer_datasets::synthetic::{self, CoqaConfig, GlueConfig, SyntheticConfig};
 use inducer_datasets::{Task, fingerprint};
@@ -40,19 +41,6 @@ pub fn backbone_config(task: Task) -> PretrainConfig {
         learning_rate: 2e-3,
         seed: 1,
     }
-}
-
-/// Where what can be made again is kept.
-pub fn cache() -> PathBuf {
-    let from = |name: &str| {
-        std::env::var_os(name)
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
-    };
-    from("INDUCER_CACHE")
-        .or_else(|| from("XDG_CACHE_HOME").map(|d| d.join("inducer")))
-        .or_else(|| from("HOME").map(|d| d.join(".cache/inducer")))
-        .unwrap_or_else(|| PathBuf::from(".inducer-cache"))
 }
 
 /// Words a passage of the long part: from the shortest to the longest.
@@ -122,7 +110,7 @@ fn once(dir: &Path, write: impl FnOnce(&Path) -> inducer_datasets::Result<()>) -
         Err(_) if dir.exists() => std::fs::remove_dir_all(&partial),
         done => done,
     }
-    .with_context(|| dir.display().to_string())
+    .at(dir)
 }
 
 /// The directory of the embedded backbone for a task; made when it is not cached.
@@ -141,25 +129,25 @@ pub fn backbone(task: Task, threads: usize) -> Result<PathBuf> {
         )
         .as_bytes(),
     );
-    let dir = cache().join(format!("backbone-{}", &key[..16]));
+    let dir = files::cache().join(format!("backbone-{}", &key[..16]));
     if dir.exists() {
         return Ok(dir);
     }
     let partial = dir.with_extension("partial");
-    std::fs::create_dir_all(&partial).with_context(|| partial.display().to_string())?;
+    create_dir(&partial)?;
     eprintln!(
         "Pretraining the embedded backbone, once: {} steps, kept in {}",
         config.steps,
         dir.display()
     );
     let bar = progress::bar(config.steps as u64, "pretraining");
-    let pool = crate::compute::pool(threads)?;
+    let pool = compute::pool(threads)?;
     pool.install(|| {
         pretrain(&text, &config, &partial, &Device::Cpu, &mut |e| {
             progress::on_event(&bar, e)
         })
     })?;
     bar.finish_and_clear();
-    std::fs::rename(&partial, &dir).with_context(|| dir.display().to_string())?;
+    std::fs::rename(&partial, &dir).at(&dir)?;
     Ok(dir)
 }
