@@ -133,7 +133,11 @@ pub struct TTest {
     pub p: f64,
 }
 
-fn moments(values: &[f64]) -> Result<(f64, f64)> {
+/// Mean and sample variance.
+///
+/// # Errors
+/// Fewer than two values, or one that is not finite.
+pub fn moments(values: &[f64]) -> Result<(f64, f64)> {
     let n = values.len() as f64;
     if values.len() < 2 || values.iter().any(|v| !v.is_finite()) {
         let message = "a t-test needs at least two finite values of each".to_owned();
@@ -150,10 +154,15 @@ fn test(mean: f64, error: f64, degrees: f64) -> TTest {
         (false, true) => (mean.signum() * f64::INFINITY, 0.0),
         _ => {
             let t = mean / error;
-            (t, beta(degrees / (degrees + t * t), degrees / 2.0, 0.5))
+            (t, two_sided(t, degrees))
         }
     };
     TTest { t, degrees, p }
+}
+
+/// P(|T| ≥ t) of Student's t with any degrees of freedom.
+pub fn two_sided(t: f64, degrees: f64) -> f64 {
+    beta(degrees / (degrees + t * t), degrees / 2.0, 0.5)
 }
 
 /// Welch's test of two independent samples, whose variances may differ.

@@ -1,40 +1,73 @@
-//! Devices, scalar types and thread pools as the command line names them.
+//! Devices, scalar types and thread pools, by the names of the command line and of `run.json`.
 
-use crate::cli::{Compute, DeviceName, Precision};
 use crate::memory::{Counter, count_on};
 use anyhow::{Context, Result, bail};
-use candle_core::{DType, Device};
+use candle_core::DType;
+use serde::{Deserialize, Serialize};
 
-/// The device.
-///
-/// # Errors
-/// CUDA was asked for and is not there.
-pub fn device(compute: &Compute) -> Result<Device> {
-    match compute.device {
-        DeviceName::Cpu => Ok(Device::Cpu),
-        DeviceName::Cuda if cfg!(feature = "cuda") => {
-            Device::new_cuda(0).context("--device cuda: no CUDA device could be opened")
+/// Where to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// The processor.
+    Cpu,
+    /// The first CUDA device (needs the feature `cuda`).
+    Cuda,
+}
+
+impl Device {
+    /// Its name on the command line and in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
         }
-        DeviceName::Cuda => bail!(
-            "--device cuda: this binary was built without the feature `cuda` (cargo build \
-             --release --features cuda)"
-        ),
+    }
+
+    /// The engine's device.
+    ///
+    /// # Errors
+    /// CUDA was asked for and is not there.
+    pub fn open(self) -> Result<candle_core::Device> {
+        match self {
+            Self::Cpu => Ok(candle_core::Device::Cpu),
+            Self::Cuda if cfg!(feature = "cuda") => candle_core::Device::new_cuda(0)
+                .context("--device cuda: no CUDA device could be opened"),
+            Self::Cuda => bail!(
+                "--device cuda: this binary was built without the feature `cuda` (cargo build \
+                 --release --features cuda)"
+            ),
+        }
     }
 }
 
-/// The scalar type.
-pub fn dtype(precision: Precision) -> DType {
-    match precision {
-        Precision::F32 => DType::F32,
-        Precision::F64 => DType::F64,
-        Precision::Bf16 => DType::BF16,
+/// Scalar type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Single.
+    #[default]
+    F32,
+    /// Double.
+    F64,
+    /// Brain float: mixed precision, what is trained stays single (slow on a CPU).
+    Bf16,
+}
+
+impl Precision {
+    /// The engine's scalar type.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F64 => DType::F64,
+            Self::Bf16 => DType::BF16,
+        }
     }
 }
 
 /// Number of threads asked for, or of cores.
-pub fn threads(compute: &Compute) -> usize {
-    compute
-        .threads
+pub fn threads(asked: Option<usize>) -> usize {
+    asked
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
         .max(1)
 }

@@ -1,17 +1,16 @@
 //! The command `inducer`: runs, studies and their report.
 
-pub mod assemble;
 pub mod bench;
 pub mod cli;
 pub mod commands;
-pub mod compare;
 pub mod compute;
-pub mod embedded;
+pub mod document;
+pub mod files;
 pub mod memory;
 pub mod page;
-pub mod paper;
-pub mod plan;
+pub mod pretraining;
 pub mod progress;
+pub mod report;
 pub mod run;
 pub mod stats;
 pub mod study;

@@ -8,6 +8,8 @@
 //! a seed does to both cancels. Three seeds give wide intervals, t = 4.30: that is the price of
 //! three seeds, and it is shown.
 
+use inducer_datasets::significance::{moments, two_sided};
+
 /// Mean, spread and 95 % interval of a few numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
@@ -33,33 +35,33 @@ impl Summary {
         }
         let n = values.len();
         let mean = values.iter().sum::<f64>() / n as f64;
-        if n == 1 {
-            return Some(Self {
-                n,
-                mean,
-                sd: None,
-                interval: None,
-            });
-        }
-        let squares: f64 = values.iter().map(|x| (x - mean).powi(2)).sum();
-        let sd = (squares / (n - 1) as f64).sqrt();
-        let half = t_975(n - 1) * sd / (n as f64).sqrt();
+        let sd = moments(values).ok().map(|(_, variance)| variance.sqrt());
+        let interval = sd.map(|sd| {
+            let half = t_975(n - 1) * sd / (n as f64).sqrt();
+            (mean - half, mean + half)
+        });
         Some(Self {
             n,
             mean,
-            sd: Some(sd),
-            interval: Some((mean - half, mean + half)),
+            sd,
+            interval,
         })
     }
 }
 
+/// `b − a` over the seeds that both have.
+pub fn differences(a: &[(u64, f64)], b: &[(u64, f64)]) -> Vec<(u64, f64)> {
+    let difference = |(seed, y): &(u64, f64)| {
+        let x = a.iter().find(|x| x.0 == *seed)?.1;
+        Some((*seed, y - x))
+    };
+    b.iter().filter_map(difference).collect()
+}
+
 /// Summary of `b − a` over the seeds that both have.
 pub fn paired(a: &[(u64, f64)], b: &[(u64, f64)]) -> Option<Summary> {
-    let differences: Vec<f64> = b
-        .iter()
-        .filter_map(|(seed, y)| a.iter().find(|(s, _)| s == seed).map(|(_, x)| y - x))
-        .collect();
-    Summary::of(&differences)
+    let values: Vec<f64> = differences(a, b).iter().map(|d| d.1).collect();
+    Summary::of(&values)
 }
 
 /// What the seeds say about an expected rise.
@@ -111,41 +113,22 @@ pub fn excludes_zero(difference: &Summary) -> bool {
 /// The 97.5 % quantile of Student's t with `df` ≥ 1 degrees of freedom.
 ///
 /// # Numerics
-/// Bisection on the closed form of the distribution function, to the last bit that halving reaches.
+/// Bisection on the distribution function, to the last bit that halving reaches.
 pub fn t_975(df: usize) -> f64 {
+    let outside = |t: f64| two_sided(t, df as f64);
     let (mut low, mut high) = (0.0, 1.0);
-    while central(high, df) < 0.95 {
+    while outside(high) > 0.05 {
         high *= 2.0;
     }
     for _ in 0..80 {
         let middle = 0.5 * (low + high);
-        if central(middle, df) < 0.95 {
+        if outside(middle) > 0.05 {
             low = middle;
         } else {
             high = middle;
         }
     }
     0.5 * (low + high)
-}
-
-/// P(|T| ≤ t) for whole degrees of freedom: a finite sum in θ = atan(t/√df).
-fn central(t: f64, df: usize) -> f64 {
-    let theta = (t / (df as f64).sqrt()).atan();
-    let (sin, cos) = theta.sin_cos();
-    let odd = df % 2 == 1;
-    let mut term = if odd { cos } else { 1.0 };
-    let mut sum = if df == 1 { 0.0 } else { term };
-    let mut k = if odd { 3 } else { 2 };
-    while k + 1 < df {
-        term *= cos * cos * (k - 1) as f64 / k as f64;
-        sum += term;
-        k += 2;
-    }
-    if odd {
-        (theta + sin * sum) * std::f64::consts::FRAC_2_PI
-    } else {
-        sin * sum
-    }
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use inducer_datasets::{Batch, Malformed, Surface, Task, directory};
 use inducer_gpu::model::ADDED;
 use inducer_gpu::train::{Data, TrainConfig, evaluate, train};
 use inducer_gpu::{Method, Model};
-use inducer_reports::cli::Precision;
-use inducer_reports::run::{self, Prepared};
+use inducer_reports::compute::Precision;
+use inducer_reports::run::{self, Prepared, Source};
 use std::path::Path;
 
 const SEED: u64 = 5;
@@ -30,10 +30,15 @@ impl Data for Fixed {
     }
 }
 
-fn rows(task: Task, dir: &Path, vocabulary: usize, count: usize) -> Fixed {
+fn rows(task: Task, dir: &Path, count: usize) -> Fixed {
     let splits = directory::load(task, &dir.join("data"), Malformed::Refuse).unwrap();
-    let backbone = dir.join("backbone");
-    let all = Prepared::new(task, splits, &backbone, vocabulary, 300, 4, Surface::Raw).unwrap();
+    let source = Source {
+        task,
+        data: dir.join("data"),
+        backbone: dir.join("backbone"),
+        surface: Surface::Raw,
+    };
+    let all = Prepared::new(source, splits, &[]).unwrap();
     Fixed(vec![pack(
         &all.train.iter().take(count).collect::<Vec<_>>(),
     )])
@@ -68,7 +73,7 @@ fn fixture(task: Task) -> (Fixture, Fixed) {
         };
         synthetic::write_sst2(&f.path("data"), small).unwrap();
     }
-    let data = rows(task, f.0.path(), 400, 12);
+    let data = rows(task, f.0.path(), 12);
     (f, data)
 }
 

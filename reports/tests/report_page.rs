@@ -7,7 +7,7 @@
 mod browser;
 
 use browser::Page;
-use inducer_reports::page::html;
+use inducer_reports::report;
 use inducer_reports::study::Study;
 use std::path::Path;
 use tempfile::TempDir;
@@ -28,7 +28,7 @@ fn open() -> Option<(TempDir, Page)> {
     let study = Study::read(&results).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("report.html");
-    std::fs::write(&file, html::render(&study)).unwrap();
+    std::fs::write(&file, report::html(&study)).unwrap();
     let mut page = Page::open(&file)?;
     page.wait_for("document.readyState === 'complete'");
     Some((directory, page))
@@ -44,7 +44,8 @@ fn every_figure_is_shown_once_in_each_width_with_a_table_behind_it() {
         for figure in FIGURES {
             let height = |size: &str| {
                 format!(
-                    "document.getElementById('{figure}-{size}-t').closest('svg').getBoundingClientRect().height"
+                    "document.getElementById('{figure}-{size}-t').closest('svg')
+                        .getBoundingClientRect().height"
                 )
             };
             assert!(page.number(&height(shown)) > 100.0, "{figure} at {width}");
@@ -76,13 +77,30 @@ fn no_text_of_a_figure_lies_outside_it_or_on_another() {
     };
     for width in [1280, 390] {
         page.viewport(width, 900);
-        let outside = "[...document.querySelectorAll('figure svg')].filter(s => \
-         s.getBoundingClientRect().height).flatMap(s => [...s.querySelectorAll('text')].filter(t \
-         => { const a = t.getBoundingClientRect(), b = s.getBoundingClientRect(); return a.left < b.left - 1 || a.right > b.right + 1 || a.bottom > b.bottom + 1; }).map(t => s.querySelector('title').textContent + ': ' + t.textContent)).join(' | ')";
+        let outside = "
+            [...document.querySelectorAll('figure svg')]
+                .filter(s => s.getBoundingClientRect().height)
+                .flatMap(s => [...s.querySelectorAll('text')]
+                    .filter(t => {
+                        const a = t.getBoundingClientRect(), b = s.getBoundingClientRect();
+                        return a.left < b.left - 1 || a.right > b.right + 1
+                            || a.bottom > b.bottom + 1;
+                    })
+                    .map(t => s.querySelector('title').textContent + ': ' + t.textContent))
+                .join(' | ')";
         assert_eq!(page.text(outside), "", "{width} pixels");
-        let crossing = "[...document.querySelectorAll('figure svg')].filter(s => \
-         s.getBoundingClientRect().height).flatMap(s => \
-         { const t = [...s.querySelectorAll('text.label, text.name')].map(t => [t.textContent, t.getBoundingClientRect()]); return t.flatMap(([n, a], i) => t.slice(i + 1).filter(([, b]) => a.left < b.right && b.left < a.right && a.top + 3 < b.bottom && b.top + 3 < a.bottom).map(([m]) => n + ' on ' + m)); }).join(' | ')";
+        let crossing = "
+            [...document.querySelectorAll('figure svg')]
+                .filter(s => s.getBoundingClientRect().height)
+                .flatMap(s => {
+                    const labels = [...s.querySelectorAll('text.label, text.name')]
+                        .map(t => [t.textContent, t.getBoundingClientRect()]);
+                    return labels.flatMap(([n, a], i) => labels.slice(i + 1)
+                        .filter(([, b]) => a.left < b.right && b.left < a.right
+                            && a.top + 3 < b.bottom && b.top + 3 < a.bottom)
+                        .map(([m]) => n + ' on ' + m));
+                })
+                .join(' | ')";
         assert_eq!(page.text(crossing), "", "{width} pixels");
     }
 }

@@ -24,18 +24,24 @@ const FIGURES: [&str; 7] = [
 /// function, its text, what is put there.
 #[rustfmt::skip]
 const MUTATIONS: [(&str, &str, &str); 35] = [
-    ("gaussian (on a line)", "gaussian: u => Math.exp(-u * u / 2)", "gaussian: u => Math.exp(-u * \
-     u)"),
+    ("gaussian (on a line)", "u => Math.exp(-u * u / 2)", "u => Math.exp(-u * u)"),
     ("laplace", "laplace: u => Math.exp(-Math.abs(u))", "laplace: u => Math.exp(-2 * Math.abs(u))"),
     ("epanechnikov", "Math.max(1 - u * u, 0)", "Math.max(1 - u * u / 2, 0)"),
     ("uniform", "(Math.abs(u) <= 1 ? 1 : 0)", "(Math.abs(u) <= 2 ? 1 : 0)"),
     ("normalised", "weights.map(w => w / total)", "weights.map(w => w)"),
     ("estimate", "through(maths.normalised(weights), values)", "through(weights, values)"),
     ("score", "dot(q, k) / Math.sqrt(q.length)", "dot(q, k)"),
-    ("kernel", "kernel: (q, k) => Math.exp(maths.score(q, k))", "kernel: (q, k) => \
-     Math.exp(-maths.score(q, k))"),
+    (
+        "kernel",
+        "kernel: (q, k) => Math.exp(maths.score(q, k))",
+        "kernel: (q, k) => Math.exp(-maths.score(q, k))",
+    ),
     ("squaredDistance", "dot(minus(a, b), minus(a, b))", "dot(minus(a, b), plus(a, b))"),
-    ("gaussian", "maths.squaredDistance(q, k) / (2 * Math.sqrt(q.length))", "maths.squaredDistance(q, k) / (2 * q.length)"),
+    (
+        "gaussian",
+        "maths.squaredDistance(q, k) / (2 * Math.sqrt(q.length))",
+        "maths.squaredDistance(q, k) / (2 * q.length)",
+    ),
     ("keyWeight", "keyWeight: k => Math.exp(dot(k, k) /", "keyWeight: k => Math.exp(-dot(k, k) /"),
     ("attend: LSE", "lse: shift + Math.log(sum(shifted))", "lse: shift"),
     ("gate", "gate: (own, rest) => own / (own + rest)", "gate: (own, rest) => own / rest"),
@@ -46,22 +52,43 @@ const MUTATIONS: [(&str, &str, &str); 35] = [
     ("inducerKey", "inducerKey: (q, mlpK) => plus(q, mlpK)", "inducerKey: (q, mlpK) => mlpK"),
     ("inducerValue", "inducerValue: (f, mlpV) => plus(f, mlpV)", "inducerValue: (f, mlpV) => mlpV"),
     ("augmented", "maths.estimate([own, ...weights]", "maths.estimate([2 * own, ...weights]"),
-    ("residual", "residual: (f, lambda, mlpV) => plus(f, times(lambda, mlpV))", "residual: (f, \
-     lambda, mlpV) => plus(f, mlpV)"),
+    (
+        "residual",
+        "residual: (f, lambda, mlpV) => plus(f, times(lambda, mlpV))",
+        "residual: (f, lambda, mlpV) => plus(f, mlpV)",
+    ),
     ("secondSoftmax", ".weights[0]", ".weights[1]"),
     ("lora", "times(scale, plus(b.map(", "times(scale * scale, plus(b.map("),
-    ("output", "output: (f, weight, bias) => plus(through(f, weight), bias)", "output: (f, weight, \
-     bias) => through(f, weight)"),
-    ("adaptive", "maths.output(maths.residual(f, lambda, mlpV), weight, bias)", "maths.output(plus(f, mlpV), weight, bias)"),
-    ("extended", "plus(plus(plus(through(f, weight), times(lambda, mlpV)), b2), bias)", "plus(plus(plus(through(f, weight), times(lambda, mlpV)), times(lambda, b2)), bias)"),
+    (
+        "output",
+        "output: (f, weight, bias) => plus(through(f, weight), bias)",
+        "output: (f, weight, bias) => through(f, weight)",
+    ),
+    (
+        "adaptive",
+        "maths.output(maths.residual(f, lambda, mlpV), weight, bias)",
+        "maths.output(plus(f, mlpV), weight, bias)",
+    ),
+    (
+        "extended",
+        "plus(plus(plus(through(f, weight), times(lambda, mlpV)), b2), bias)",
+        "plus(plus(plus(through(f, weight), times(lambda, mlpV)), times(lambda, b2)), bias)",
+    ),
     ("gating", "times(1 - lambda, through(f, weight))", "through(f, weight)"),
     ("cholesky", "rest / l[j][j]", "rest / l[i][i]"),
     ("solve", "x[i] -= l[i][k] * x[k]", "x[i] += l[i][k] * x[k]"),
-    ("logDeterminant", "2 * sum(l.map((row, i) => Math.log(row[i])))", "sum(l.map((row, i) => \
-     Math.log(row[i])))"),
+    (
+        "logDeterminant",
+        "2 * sum(l.map((row, i) => Math.log(row[i])))",
+        "sum(l.map((row, i) => Math.log(row[i])))",
+    ),
     ("withDiagonal", "(i === j ? x + d[i] : x)", "(i === j ? d[i] : x)"),
     ("logNormal", "y.length * Math.log(2 * Math.PI)", "y.length"),
-    ("squaredExponential", "maths.gaussian([a / length], [b / length])", "maths.gaussian([a], [b])"),
+    (
+        "squaredExponential",
+        "maths.gaussian([a / length], [b / length])",
+        "maths.gaussian([a], [b])",
+    ),
     ("exactProcess", "1 - dot(near, solve(l, near)) + noise", "1 - dot(near, solve(l, near))"),
     ("sparseProcess", "fit - sum(lambda) / (2 * noise)", "fit"),
 ];

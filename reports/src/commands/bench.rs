@@ -1,13 +1,63 @@
 //! `inducer bench`: times a training step, or decoding.
 
-use crate::bench::{decode, method, train};
-use crate::cli::BenchArgs;
-use crate::compute;
+use crate::bench::{Preset, decode, method, train};
+use crate::cli::{Compute, model_directory, precision};
+use crate::compute::Precision;
+use crate::files;
 use anyhow::{Context, Result, bail};
 use candle_core::DType;
-use inducer_datasets::files::write_atomic;
+use clap::Args;
+use clap::builder::TypedValueParser;
 use inducer_gpu::gpt2::Gpt2;
 use inducer_gpu::{Method, Model};
+use std::path::PathBuf;
+
+/// `inducer bench`.
+#[derive(Args, Clone, Debug)]
+pub struct BenchArgs {
+    /// Size of the backbone
+    #[arg(long, value_enum, default_value = "gpt2")]
+    pub preset: Preset,
+    /// Method by name, with the paper's sizes
+    #[arg(long, default_value = "inducer")]
+    pub method: String,
+    /// Rows
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..).map(|n| n as usize))]
+    pub batch: usize,
+    /// Length of the longest row (with --decode: of every prompt)
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(4..).map(|n| n as usize))]
+    pub length: usize,
+    /// Timed steps (with --decode: repeats)
+    #[arg(long, default_value_t = 8)]
+    pub steps: usize,
+    /// Steps before the clock starts
+    #[arg(long, default_value_t = 2)]
+    pub warmup: usize,
+    /// Seed of ids and initial values
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Scalar type
+    #[arg(long, default_value = "f32", value_parser = precision())]
+    pub dtype: Precision,
+    /// Time greedy decoding instead
+    #[arg(long)]
+    pub decode: bool,
+    /// New tokens a row
+    #[arg(long, default_value_t = 40, requires = "decode")]
+    pub new_tokens: usize,
+    /// Hugging Face directory to decode with, instead of random weights
+    #[arg(long, requires = "decode", value_parser = model_directory(), value_name = "DIR or NAME")]
+    pub backbone: Option<PathBuf>,
+    /// Write the prompts to this file as JSON, for another program
+    #[arg(long, requires = "decode")]
+    pub prompts_out: Option<PathBuf>,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Compute
+    #[command(flatten)]
+    pub compute: Compute,
+}
 
 /// Runs the command.
 ///
@@ -15,15 +65,11 @@ use inducer_gpu::{Method, Model};
 /// An unknown method, a backbone that cannot be read, rows that do not fit.
 pub fn run(args: &BenchArgs) -> Result<()> {
     let Some(method) = Method::named(&args.method) else {
-        let names: Vec<&str> = Method::ALL.iter().map(|m| m.name()).collect();
-        bail!(
-            "--method {}: expected one of {}",
-            args.method,
-            names.join(", ")
-        );
+        let names = Method::ALL.map(Method::name).join(", ");
+        bail!("--method {}: expected one of {names}", args.method);
     };
-    let threads = compute::threads(&args.compute);
-    let pool = compute::pool(threads)?;
+    let threads = args.compute.threads();
+    let pool = args.compute.pool()?;
     if args.decode {
         return pool.install(|| decoding(args, method));
     }
@@ -36,8 +82,8 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         warmup: args.warmup,
         seed: args.seed,
         threads,
-        dtype: compute::dtype(args.dtype),
-        device: compute::device(&args.compute)?,
+        dtype: args.dtype.dtype(),
+        device: args.compute.device.open()?,
     };
     let report = pool.install(|| train::run(&options))?;
     if args.json {
@@ -78,7 +124,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
 }
 
 fn decoding(args: &BenchArgs, kind: Method) -> Result<()> {
-    let device = compute::device(&args.compute)?;
+    let device = args.compute.device.open()?;
     let (mut model, name) = match &args.backbone {
         Some(dir) => (
             Model::load(dir, DType::F32, &device)?,
@@ -105,8 +151,7 @@ fn decoding(args: &BenchArgs, kind: Method) -> Result<()> {
     };
     if let Some(path) = &args.prompts_out {
         let prompts = options.prompts(model.backbone.vocabulary());
-        write_atomic(path, serde_json::to_string(&prompts)?.as_bytes())
-            .with_context(|| path.display().to_string())?;
+        files::write(path, &serde_json::to_string(&prompts)?)?;
     }
     let report = decode::run(&model, kind.name(), &name, &options)?;
     if args.json {

@@ -1,17 +1,38 @@
 //! `inducer evaluate`: a saved adapter's validation loss and its scores on the test part.
 
-use crate::cli::EvaluateArgs;
-use crate::commands::generate::{Generated, decode};
-use crate::commands::score::resources;
-use crate::run::{self, TaskData};
-use crate::study::Bleu;
+use super::generate::decode;
+use crate::cli::{Compute, Decode, Inputs, MeteorFiles};
+use crate::run::{Scores, TaskData};
 use anyhow::Result;
-use inducer_datasets::metrics::glue::Glue;
-use inducer_datasets::metrics::meteor::Files;
-use inducer_datasets::metrics::{Accuracy, Coqa, WebNlg, webnlg};
+use clap::Args;
+use inducer_datasets::metrics::{Accuracy, WebNlg, coqa};
 use inducer_datasets::{Splits, Task};
 use inducer_gpu::train::{Data, evaluate};
 use serde::Serialize;
+use std::path::PathBuf;
+
+/// `inducer evaluate`.
+#[derive(Args, Clone, Debug)]
+pub struct EvaluateArgs {
+    /// Inputs
+    #[command(flatten)]
+    pub inputs: Inputs,
+    /// Adapter directory
+    #[arg(long)]
+    pub adapter: PathBuf,
+    /// Print the scores as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// METEOR's resources
+    #[command(flatten)]
+    pub meteor: MeteorFiles,
+    /// Decoding
+    #[command(flatten)]
+    pub decode: Decode,
+    /// Compute
+    #[command(flatten)]
+    pub compute: Compute,
+}
 
 /// What is printed with `--json`.
 #[derive(Serialize)]
@@ -27,15 +48,6 @@ struct Evaluation {
     scores: Scores,
 }
 
-/// A task's own scores, with their components.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Scores {
-    WebNlg { bleu: Bleu, scores: Box<WebNlg> },
-    Coqa { scores: Coqa },
-    Glue { scores: Glue },
-}
-
 /// Runs the command.
 ///
 /// # Errors
@@ -46,35 +58,20 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let Splits {
         malformed, notes, ..
     } = &generated.prepared.splits;
+    let (task, files) = (args.inputs.task, args.meteor.files());
     let found = Evaluation {
-        task: generated.prepared.task,
+        task,
         validation_loss: evaluate(&generated.model, data.validation())?,
         test_entries: generated.examples.len(),
         malformed: malformed.len(),
         notes: notes.clone(),
-        scores: scores(&generated, &resources(&args.meteor))?,
+        scores: Scores::of(task, &generated.texts, &generated.examples, &files)?,
     };
     match args.json {
         true => println!("{}", serde_json::to_string_pretty(&found)?),
         false => found.print(),
     }
     Ok(())
-}
-
-fn scores(generated: &Generated, files: &Files) -> Result<Scores> {
-    let (texts, examples) = (&generated.texts, &generated.examples);
-    Ok(match generated.prepared.task {
-        Task::WebNlg => Scores::WebNlg {
-            bleu: run::scores(texts, examples),
-            scores: Box::new(webnlg::scores(texts, examples, files)?),
-        },
-        Task::Coqa => Scores::Coqa {
-            scores: run::coqa_scores(texts, examples)?,
-        },
-        Task::Mnli | Task::Sst2 => Scores::Glue {
-            scores: run::glue_scores(&generated.predicted, examples)?,
-        },
-    })
 }
 
 impl Evaluation {
@@ -84,7 +81,7 @@ impl Evaluation {
             self.validation_loss, self.test_entries
         );
         match &self.scores {
-            Scores::WebNlg { scores, .. } => table(scores),
+            Scores::WebNlg { scores, .. } => scores.iter().for_each(|s| table(s)),
             Scores::Glue { scores } => {
                 let line = |name: &str, a: &Accuracy| {
                     println!("{name:<24} {:>8} {:>8.1} %", a.total, 100.0 * a.score);
@@ -94,7 +91,7 @@ impl Evaluation {
                 scores.genres.iter().for_each(|(name, a)| line(name, a));
             }
             Scores::Coqa { scores } => {
-                let line = |name: &str, s: &inducer_datasets::metrics::coqa::Scores| {
+                let line = |name: &str, s: &coqa::Scores| {
                     println!(
                         "{name:<24} {:>8} {:>8.1} {:>8.1}",
                         s.questions, s.exact_match, s.f1

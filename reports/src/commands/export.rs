@@ -1,8 +1,36 @@
 //! `inducer export`: an adapter in PEFT's layout, or PEFT's in this project's.
 
-use crate::cli::{ExportArgs, Layout};
+use crate::cli::model_directory;
 use anyhow::{Result, ensure};
+use clap::{Args, ValueEnum};
 use inducer_gpu::{Saved, hub, peft};
+use std::path::PathBuf;
+
+/// Whose layout of an adapter directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Layout {
+    /// PEFT's own.
+    Peft,
+    /// This project's.
+    Inducer,
+}
+
+/// `inducer export`.
+#[derive(Args, Clone, Debug)]
+pub struct ExportArgs {
+    /// Hugging Face directory, or the name of a model in the hub's cache (HF_HUB_CACHE, HF_HOME)
+    #[arg(long, value_parser = model_directory(), value_name = "DIR or NAME")]
+    pub backbone: PathBuf,
+    /// Adapter directory, of this project or of PEFT
+    #[arg(long)]
+    pub adapter: PathBuf,
+    /// Directory to write
+    #[arg(long)]
+    pub out: PathBuf,
+    /// The layout to write
+    #[arg(long, value_enum, default_value = "peft")]
+    pub layout: Layout,
+}
 
 /// Runs the command.
 ///

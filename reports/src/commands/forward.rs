@@ -1,16 +1,56 @@
 //! `inducer forward`: logits, loss and gradients of a batch, from either engine.
 
-use crate::cli::{Engine, ForwardArgs, Precision};
-use crate::compute;
+use crate::cli::{Compute, model_directory, precision};
+use crate::compute::Precision;
+use crate::files::{At, read_json};
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
+use clap::{Args, ValueEnum};
 use inducer_datasets::{Batch, IGNORE, Labels};
 use inducer_gpu::config::model_type;
 use inducer_gpu::{BackboneConfig, LossOptions, Model, saved, weights};
 use inducer_reference as reference;
 use serde::Deserialize;
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// Which implementation computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// The training engine.
+    Gpu,
+    /// The ndarray reference.
+    Reference,
+}
+
+/// `inducer forward`.
+#[derive(Args, Clone, Debug)]
+pub struct ForwardArgs {
+    /// Hugging Face directory, or the name of a model in the hub's cache (HF_HUB_CACHE, HF_HOME)
+    #[arg(long, value_parser = model_directory(), value_name = "DIR or NAME")]
+    pub backbone: PathBuf,
+    /// Adapter directory
+    #[arg(long)]
+    pub adapter: Option<PathBuf>,
+    /// JSON file with input_ids, and optionally labels, attention_mask, segment_ids
+    #[arg(long)]
+    pub batch: PathBuf,
+    /// safetensors file to write
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Scalar type
+    #[arg(long, default_value = "f32", value_parser = precision())]
+    pub dtype: Precision,
+    /// Gradients of every adapter tensor as well
+    #[arg(long)]
+    pub gradients: bool,
+    /// Implementation
+    #[arg(long, value_enum, default_value = "gpu")]
+    pub engine: Engine,
+    /// Compute
+    #[command(flatten)]
+    pub compute: Compute,
+}
 
 /// The batch file.
 #[derive(Debug, Deserialize)]
@@ -25,6 +65,10 @@ struct File {
     segment_ids: Option<Vec<Vec<u32>>>,
 }
 
+fn widths<T>(rows: &[Vec<T>]) -> Vec<usize> {
+    rows.iter().map(Vec::len).collect()
+}
+
 /// A row without its padding: where it starts and its tokens.
 struct Row {
     from: usize,
@@ -36,8 +80,7 @@ struct Row {
 impl File {
     /// Reads the file; for a classifier `labels` has one class a row.
     fn read(path: &Path, classifier: bool) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        let file: Self = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        let file: Self = read_json(path)?;
         let at = path.display();
         let width = file
             .input_ids
@@ -64,30 +107,17 @@ impl File {
                 None => Ok(()),
             }
         };
-        lengths(
-            "input_ids",
-            Some(file.input_ids.iter().map(Vec::len).collect()),
-            width,
-        )?;
-        lengths(
-            "labels",
-            file.labels
-                .as_ref()
-                .map(|r| r.iter().map(Vec::len).collect()),
-            if classifier { 1 } else { width },
-        )?;
+        let labels = if classifier { 1 } else { width };
+        lengths("input_ids", Some(widths(&file.input_ids)), width)?;
+        lengths("labels", file.labels.as_deref().map(widths), labels)?;
         lengths(
             "attention_mask",
-            file.attention_mask
-                .as_ref()
-                .map(|r| r.iter().map(Vec::len).collect()),
+            file.attention_mask.as_deref().map(widths),
             width,
         )?;
         lengths(
             "segment_ids",
-            file.segment_ids
-                .as_ref()
-                .map(|r| r.iter().map(Vec::len).collect()),
+            file.segment_ids.as_deref().map(widths),
             width,
         )?;
         Ok(file)
@@ -146,7 +176,7 @@ pub fn run(args: &ForwardArgs) -> Result<()> {
     let classifier = model_type(&args.backbone)? == "roberta";
     let file = File::read(&args.batch, classifier)?;
     let rows = file.rows(&args.batch)?;
-    let pool = compute::pool(compute::threads(&args.compute))?;
+    let pool = args.compute.pool()?;
     let (computed, vocabulary) = match args.engine {
         Engine::Gpu => pool.install(|| engine(args, &rows))?,
         Engine::Reference => match args.dtype {
@@ -186,7 +216,7 @@ pub fn run(args: &ForwardArgs) -> Result<()> {
         out.push((format!("grad.{name}"), gradient.to_dtype(dtype)?));
     }
     inducer_datasets::files::write_atomic(&args.out, &weights::serialize(&out, HashMap::new())?)
-        .with_context(|| args.out.display().to_string())?;
+        .at(&args.out)?;
     match computed.loss {
         Some(loss) => println!(
             "{}: {} tensors, loss {loss:.6}",
@@ -199,8 +229,7 @@ pub fn run(args: &ForwardArgs) -> Result<()> {
 }
 
 fn engine(args: &ForwardArgs, rows: &[Row]) -> Result<(Computed, usize)> {
-    let device = compute::device(&args.compute)?;
-    let dtype = compute::dtype(args.dtype);
+    let (device, dtype) = (args.compute.device.open()?, args.dtype.dtype());
     let mut model = Model::load_for(&args.backbone, head_classes(args)?, 0, dtype, &device)?;
     if let Some(dir) = &args.adapter {
         model.attach_saved(dir)?;
@@ -222,7 +251,7 @@ fn engine(args: &ForwardArgs, rows: &[Row]) -> Result<(Computed, usize)> {
     };
     let all: Vec<Vec<f64>> = model
         .logits(&batch)
-        .with_context(|| args.batch.display().to_string())?
+        .at(&args.batch)?
         .to_dtype(DType::F64)?
         .to_vec2()?;
     let logits = match classes {
@@ -300,7 +329,7 @@ fn independent<T: reference::Real>(args: &ForwardArgs, rows: &[Row]) -> Result<(
     for row in rows {
         let out = model
             .forward(&row.ids, row.segments.as_deref(), None, adapter.as_ref())
-            .with_context(|| args.batch.display().to_string())?;
+            .at(&args.batch)?;
         vocabulary = out.logits.ncols();
         if let Some(labels) = &row.labels {
             let next = reference::shift_labels(labels);
@@ -352,7 +381,7 @@ fn independent_classes<T: reference::Real>(
     for row in rows {
         let out = model
             .forward(&row.ids, row.segments.as_deref(), None, adapter.as_ref())
-            .with_context(|| args.batch.display().to_string())?;
+            .at(&args.batch)?;
         if let Some(labels) = &row.labels {
             class_ids(std::slice::from_ref(labels), count, &args.batch)?;
             let (mean, _) = reference::cross_entropy(&out.logits, labels, T::from_f64(0.0))?;

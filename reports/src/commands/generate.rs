@@ -1,14 +1,34 @@
 //! `inducer generate`: the model's texts for the test split.
 
-use crate::cli::{Compute, Decode, GenerateArgs, Inputs, Precision};
-use crate::commands::train::{load, prepare};
+use crate::cli::{Compute, Decode, Inputs};
+use crate::compute::Precision;
 use crate::run::{self, Prepared};
-use crate::{compute, progress};
-use anyhow::{Context, Result, ensure};
+use crate::{files, progress};
+use anyhow::{Result, ensure};
+use clap::Args;
 use inducer_datasets::Example;
-use inducer_datasets::files::write_atomic;
 use inducer_gpu::{AdapterConfig, Model};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// `inducer generate`.
+#[derive(Args, Clone, Debug)]
+pub struct GenerateArgs {
+    /// Inputs
+    #[command(flatten)]
+    pub inputs: Inputs,
+    /// Adapter directory
+    #[arg(long)]
+    pub adapter: PathBuf,
+    /// File to write [default: standard output]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Decoding
+    #[command(flatten)]
+    pub decode: Decode,
+    /// Compute
+    #[command(flatten)]
+    pub compute: Compute,
+}
 
 /// Test examples and the texts that a saved adapter writes for them.
 pub struct Generated {
@@ -20,8 +40,6 @@ pub struct Generated {
     pub examples: Vec<Example>,
     /// The texts, or the classes' names.
     pub texts: Vec<String>,
-    /// The classes of a classification task.
-    pub predicted: Vec<u32>,
 }
 
 /// Loads everything and decodes.
@@ -35,45 +53,29 @@ pub fn decode(
     compute: &Compute,
 ) -> Result<Generated> {
     let config = AdapterConfig::read(&adapter.join("adapter_config.json"))?;
-    let (prepared, _) = prepare(
-        inputs.task.into(),
-        load(inputs)?,
-        &inputs.backbone,
-        &[config],
-        inputs.surface.into(),
-    )?;
-    let device = compute::device(compute)?;
-    let mut model = run::load(prepared.task, &inputs.backbone, 0, Precision::F32, &device)?;
+    let prepared = inputs.prepare(&config)?;
+    let device = compute.device.open()?;
+    let task = inputs.task;
+    let mut model = run::load(task, &inputs.backbone, 0, Precision::F32, &device)?;
     model.attach_saved(adapter)?;
-    let special = prepared.task.special_tokens().len();
+    let special = task.special_tokens().len();
     ensure!(
         model.special() == special,
-        "{}: tensor `transformer.wte.added` has {} rows; the task {} has {special} special tokens",
+        "{}: tensor `transformer.wte.added` has {} rows; the task {task} has {special} special \
+         tokens",
         adapter.display(),
-        model.special(),
-        prepared.task
+        model.special()
     );
     let examples = run::test_examples(&prepared, decode.test_limit);
-    let max_new = decode
-        .max_new_tokens
-        .unwrap_or(prepared.longest_target().max(40));
+    let max_new = decode.max_new_tokens.unwrap_or(prepared.usual_new_tokens());
     let bar = progress::bar(examples.len() as u64, "decoding");
-    let pool = compute::pool(compute::threads(compute))?;
-    let mut predicted = Vec::new();
-    let texts = match prepared.task.generates() {
-        true => pool.install(|| {
-            run::texts(&model, &prepared, &examples, max_new, &mut |n| {
-                bar.inc(n as u64)
-            })
-        })?,
-        false => {
-            predicted = pool.install(|| run::classes(&model, &prepared, &examples))?;
-            run::named(prepared.task, &predicted)
-        }
-    };
+    let texts = compute.pool()?.install(|| {
+        run::outputs(&model, &prepared, &examples, max_new, &mut |n| {
+            bar.inc(n as u64)
+        })
+    })?;
     bar.finish_and_clear();
     Ok(Generated {
-        predicted,
         prepared,
         model,
         examples,
@@ -87,11 +89,10 @@ pub fn decode(
 /// As [`decode`]; the file cannot be written.
 pub fn run(args: &GenerateArgs) -> Result<()> {
     let generated = decode(&args.inputs, &args.adapter, &args.decode, &args.compute)?;
-    let mut lines = generated.texts.join("\n");
-    lines.push('\n');
+    let lines = generated.texts.join("\n") + "\n";
     match &args.out {
         Some(path) => {
-            write_atomic(path, lines.as_bytes()).with_context(|| path.display().to_string())?;
+            files::write(path, &lines)?;
             println!("{}: {} texts", path.display(), generated.texts.len());
         }
         None => print!("{lines}"),

@@ -1,15 +1,17 @@
 //! `inducer merge`: folds LoRA and tuned backbone tensors into a backbone that `transformers`
 //! loads.
 
-use crate::cli::MergeArgs;
-use crate::run;
-use anyhow::{Context, Result, ensure};
+use crate::cli::model_directory;
+use crate::files::{At, read_json};
+use anyhow::{Result, ensure};
 use candle_core::{DType, Device};
+use clap::Args;
 use inducer_datasets::files::write_atomic;
 use inducer_gpu::merge::merge;
 use inducer_gpu::model::write_json;
 use inducer_gpu::{BackboneConfig, Model, Saved};
-use std::path::Path;
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
 
 /// What a Hugging Face directory holds besides weights and configuration.
 const COMPANIONS: [&str; 7] = [
@@ -21,6 +23,20 @@ const COMPANIONS: [&str; 7] = [
     "added_tokens.json",
     "generation_config.json",
 ];
+
+/// `inducer merge`.
+#[derive(Args, Clone, Debug)]
+pub struct MergeArgs {
+    /// Hugging Face directory, or the name of a model in the hub's cache (HF_HUB_CACHE, HF_HOME)
+    #[arg(long, value_parser = model_directory(), value_name = "DIR or NAME")]
+    pub backbone: PathBuf,
+    /// Adapter directory, of this project or of PEFT
+    #[arg(long)]
+    pub adapter: PathBuf,
+    /// Directory to write; parts that cannot be folded go to its folder adapter/
+    #[arg(long)]
+    pub out: PathBuf,
+}
 
 /// Runs the command.
 ///
@@ -46,7 +62,7 @@ pub fn run(args: &MergeArgs) -> Result<()> {
     for name in COMPANIONS {
         let from = args.backbone.join(name);
         if from.exists() {
-            let bytes = std::fs::read(&from).with_context(|| from.display().to_string())?;
+            let bytes = std::fs::read(&from).at(&from)?;
             write_atomic(&args.out.join(name), &bytes)?;
         }
     }
@@ -68,18 +84,17 @@ pub fn run(args: &MergeArgs) -> Result<()> {
 /// The backbone's own `config.json` with the new vocabulary's size, or the head and its number of
 /// classes: whatever else it says still holds.
 fn configuration(from: &Path, to: &Path, config: &BackboneConfig) -> Result<()> {
-    let read =
-        |dir: &Path| -> Result<serde_json::Value> { run::read_json(&dir.join("config.json")) };
-    let (mut value, written) = (read(from)?, read(to)?);
+    let [from, to] = [from, to].map(|dir| dir.join("config.json"));
+    let (mut value, written): (Value, Value) = (read_json(&from)?, read_json(&to)?);
     value["vocab_size"] = config.vocabulary().into();
     if let BackboneConfig::Roberta(c) = config {
         value["architectures"] = written["architectures"].clone();
         // the backbone's own names of as many classes stay
         for field in ["id2label", "label2id"] {
-            if value[field].as_object().map(serde_json::Map::len) != Some(c.classes()) {
+            if value[field].as_object().map(Map::len) != Some(c.classes()) {
                 value[field] = written[field].clone();
             }
         }
     }
-    Ok(write_json(&to.join("config.json"), &value)?)
+    Ok(write_json(&to, &value)?)
 }

@@ -13,3 +13,129 @@ pub mod score;
 pub mod teach;
 pub mod train;
 pub mod verify;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Inducer-tuning: train, generate, compare, report.
+#[derive(Debug, Parser)]
+#[command(
+    name = "inducer",
+    version,
+    about,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the ablation study and write report.html, report.md and report.json
+    #[command(
+        after_help = "Example:\n  inducer report --out out\n  inducer report --data webnlg/ \
+         --backbone gpt2/ --steps 300 --out out-webnlg"
+    )]
+    Report(report::ReportArgs),
+    /// Train one method and score it
+    #[command(
+        after_help = "Example:\n  inducer train --task webnlg --data webnlg/ --backbone gpt2/ \
+         --method inducer --out runs/inducer --steps 300"
+    )]
+    Train(train::TrainArgs),
+    /// Score a trained run on the test split
+    #[command(
+        after_help = "Example:\n  inducer evaluate --task webnlg --data webnlg/ --backbone gpt2/ \
+         --adapter runs/inducer/best --json"
+    )]
+    Evaluate(evaluate::EvaluateArgs),
+    /// Write the model's texts for the test split, one a line
+    #[command(
+        after_help = "Example:\n  inducer generate --task webnlg --data webnlg/ --backbone gpt2/ \
+         --adapter runs/inducer/best --out outputs.txt"
+    )]
+    Generate(generate::GenerateArgs),
+    /// The metrics on files: one text a line, one file for each set of references
+    #[command(
+        after_help = "Example:\n  inducer score --metric bleu --hypotheses out.txt --references \
+         ref0.txt ref1.txt ref2.txt --lowercase --json\n  inducer score --metric ter --hypotheses \
+         a.txt --references ref.txt --compare b.txt"
+    )]
+    Score(score::ScoreArgs),
+    /// Logits, loss and gradients of a batch, for comparison with other software
+    #[command(
+        after_help = "Example:\n  inducer forward --backbone gpt2/ --adapter adapter/ --batch \
+         batch.json --out out.safetensors --dtype f64 --gradients"
+    )]
+    Forward(forward::ForwardArgs),
+    /// Check the claims ledger: every equation, on every engine, each with a control that must fail
+    #[command(
+        after_help = "Example:\n  inducer verify --cases 64\n  inducer verify --claim eq07 \
+         --json\n  inducer verify --cases 256 --html claims.html"
+    )]
+    Verify(verify::VerifyArgs),
+    /// Time a training step or decoding on a backbone with random weights
+    #[command(
+        after_help = "Example:\n  inducer bench --preset gpt2 --method inducer --batch 4 --length \
+         128 --steps 8 --threads 2 --json\n  inducer bench --decode --preset tiny --batch 8 \
+         --length 32 --new-tokens 40"
+    )]
+    Bench(bench::BenchArgs),
+    /// Fold LoRA and tuned backbone tensors into a backbone that transformers loads
+    #[command(
+        after_help = "Example:\n  inducer merge --backbone gpt2/ --adapter run/best --out merged/"
+    )]
+    Merge(merge::MergeArgs),
+    /// Write an adapter in PEFT's layout (LoRA alone or a prefix alone), or PEFT's in this
+    /// project's
+    #[command(
+        after_help = "Example:\n  inducer export --backbone gpt2/ --adapter run/best --out peft/\n  \
+          inducer export --layout inducer --backbone gpt2/ --adapter peft/ --out adapter/"
+    )]
+    Export(export::ExportArgs),
+    /// The parameter counts of the paper's tables, computed from the model definitions
+    #[command(
+        after_help = "Example:\n  inducer params\n  inducer params --backbone gpt2/ --adapter \
+         adapter/adapter_config.json"
+    )]
+    Params(params::ParamsArgs),
+    /// A small GPT-2 or RoBERTa and its tokenizer from plain text, as a Hugging Face directory
+    #[command(
+        after_help = "Example:\n  inducer pretrain --text wiki.txt --out backbone/ --vocabulary \
+         4096 --layers 4 --hidden 192 --heads 3 --steps 2000\n  inducer pretrain --kind roberta \
+         --text wiki.txt --out encoder/ --steps 2000"
+    )]
+    Pretrain(pretrain::PretrainArgs),
+    /// Write the interactive teaching page: kernel view, prefixes, inducers and ablations in one
+    /// file
+    #[command(after_help = "Example:\n  inducer teach --out teach.html")]
+    Teach(teach::TeachArgs),
+}
+
+impl Command {
+    /// Does it.
+    ///
+    /// # Errors
+    /// The subcommand's.
+    pub fn run(&self) -> Result<()> {
+        match self {
+            Self::Report(args) => report::run(args),
+            Self::Train(args) => train::run(args),
+            Self::Evaluate(args) => evaluate::run(args),
+            Self::Generate(args) => generate::run(args),
+            Self::Score(args) => score::run(args),
+            Self::Forward(args) => forward::run(args),
+            Self::Verify(args) => verify::run(args),
+            Self::Bench(args) => bench::run(args),
+            Self::Merge(args) => merge::run(args),
+            Self::Export(args) => export::run(args),
+            Self::Params(args) => params::run(args),
+            Self::Pretrain(args) => pretrain::run(args),
+            Self::Teach(args) => teach::run(args),
+        }
+    }
+}

@@ -1,10 +1,27 @@
 //! `inducer params`: the parameter counts of the paper's tables, computed from the model
 //! definitions.
 
-use crate::cli::ParamsArgs;
+use crate::cli::model_directory;
 use anyhow::Result;
+use clap::Args;
 use inducer_gpu::{AdapterConfig, BackboneConfig, Gpt2Config, Method, RobertaConfig, shapes};
 use serde::Serialize;
+use std::path::PathBuf;
+
+/// `inducer params`.
+#[derive(Args, Clone, Debug)]
+pub struct ParamsArgs {
+    /// Hugging Face directory or name, of which only config.json is read [default: GPT-2 small and
+    /// RoBERTa base]
+    #[arg(long, value_parser = model_directory(), value_name = "DIR or NAME")]
+    pub backbone: Option<PathBuf>,
+    /// An adapter_config.json of one's own
+    #[arg(long)]
+    pub adapter: Option<PathBuf>,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// One row of the table.
 #[derive(Debug, Serialize)]

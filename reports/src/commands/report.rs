@@ -3,112 +3,113 @@
 //! A study is a list of independent runs, each a directory under `OUT/runs`. Runs that are done are
 //! read, runs that were stopped go on.
 
-use crate::cli::ReportArgs;
-use crate::plan::{Part, Plan, Planned, plan};
-use crate::run::{self, RunResult};
-use crate::study::Study;
-use crate::{assemble, compare, compute, page};
-use anyhow::{Context, Result, anyhow, ensure};
-use candle_core::Device;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
-use inducer_datasets::files::write_atomic;
-use inducer_gpu::train::Event;
-use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use crate::cli::{Compute, Decode, Hyper, model_directory, task};
+use crate::report::{self, compare};
+use crate::study::plan::{Plan, Request, plan};
+use crate::study::{Study, assemble, schedule};
+use crate::{files, run};
+use anyhow::{Result, anyhow, ensure};
+use clap::Args;
+use inducer_datasets::Task;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Makes the chosen runs of a plan, several at a time.
-///
-/// # Errors
-/// The first run that failed; the others that were going are finished first.
-pub fn execute(
-    plan: &Plan,
-    chosen: &[usize],
-    jobs: usize,
-    threads: usize,
-    device: &Device,
-) -> Result<()> {
-    let all = plan.runs();
-    let runs: Vec<(&Planned, &Part)> = chosen.iter().map(|i| all[*i]).collect();
-    let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-    let total: usize = runs
-        .iter()
-        .map(|(r, _)| r.config.train.steps + DECODE_SHARE)
-        .sum();
-    let bar = bars.add(crate::progress::bar(total as u64, "study"));
-    let next = AtomicUsize::new(0);
-    let failed = Mutex::new(None);
-    std::thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| {
-                loop {
-                    let i = next.fetch_add(1, Ordering::SeqCst);
-                    let stop = failed.lock().map_or(true, |f| f.is_some());
-                    let Some((planned, part)) = runs.get(i).filter(|_| !stop) else {
-                        return;
-                    };
-                    if let Err(e) = one(planned, part, (threads / jobs).max(1), device, &bar)
-                        && let Ok(mut slot) = failed.lock()
-                    {
-                        slot.get_or_insert(
-                            e.context(format!("{} with seed {}", planned.method, planned.seed)),
-                        );
-                    }
-                }
-            });
-        }
-    });
-    bar.finish_and_clear();
-    match failed.into_inner().map_err(|_| anyhow!("a run panicked"))? {
-        Some(e) => Err(e),
-        None => Ok(()),
-    }
+/// `inducer report`.
+#[derive(Args, Clone, Debug)]
+pub struct ReportArgs {
+    /// Task
+    #[arg(long, default_value = "webnlg", value_parser = task())]
+    pub task: Task,
+    /// Directory with the task's official files [default: data from the embedded generator]
+    #[arg(long, requires = "backbone")]
+    pub data: Option<PathBuf>,
+    /// Hugging Face directory, or name in the hub's cache, of a GPT-2, for MNLI and SST-2 of a
+    /// RoBERTa [default: a small one, pretrained once on embedded text and cached]
+    #[arg(long, value_parser = model_directory(), value_name = "DIR or NAME")]
+    pub backbone: Option<PathBuf>,
+    /// CoQA's files, to measure prefix against inducer by length of the input [default with
+    /// embedded data: generated conversations]
+    #[arg(long, value_name = "DIR", conflicts_with = "no_long")]
+    pub long_data: Option<PathBuf>,
+    /// Leave out the part on long inputs
+    #[arg(long)]
+    pub no_long: bool,
+    /// Where the report and its runs go
+    #[arg(long, default_value = "out")]
+    pub out: PathBuf,
+    /// Seeds
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 3])]
+    pub seeds: Vec<u64>,
+    /// Methods, in the order of the report
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "none,full,bitfit,adapter,lora,prefix,mam-adapter,adaptive,extension,gating,inducer,inducer-lora,mam-inducer"
+    )]
+    pub methods: Vec<String>,
+    /// A small budget: one seed, fewer steps, fewer test entries, no ledger
+    #[arg(long)]
+    pub quick: bool,
+    /// Random cases of each claim of the ledger that the report shows; 0 leaves it out [default: 4,
+    /// with --quick 0]
+    #[arg(long, value_name = "N")]
+    pub ledger_cases: Option<usize>,
+    /// List the study's runs by number and stop
+    #[arg(long)]
+    pub plan: bool,
+    /// Make only these runs of the list, and no report
+    #[arg(long, value_name = "NUMBER", value_delimiter = ',', conflicts_with_all = ["plan", "shard"])]
+    pub only: Vec<usize>,
+    /// Make only the I-th of N parts of the list (from 1), and no report
+    #[arg(long, value_name = "I/N", conflicts_with = "plan")]
+    pub shard: Option<Shard>,
+    /// Make no run: report what is there, and what is missing
+    #[arg(long, conflicts_with_all = ["plan", "only", "shard"])]
+    pub merge: bool,
+    /// Compare two reports: writes compare.html, compare.md and compare.json into --out, and
+    /// nothing else
+    #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], conflicts_with_all = ["plan", "only", "shard", "merge", "data"])]
+    pub compare: Option<Vec<PathBuf>>,
+    /// Runs at a time, each with threads / jobs threads [default: as many as threads]
+    #[arg(long)]
+    pub jobs: Option<usize>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Hyperparameters
+    #[command(flatten)]
+    pub hyper: Hyper,
+    /// Decoding
+    #[command(flatten)]
+    pub decode: Decode,
+    /// Compute
+    #[command(flatten)]
+    pub compute: Compute,
 }
 
-/// Share of a run's progress that decoding takes, in steps.
-const DECODE_SHARE: usize = 40;
+/// A part of a list: every run whose number leaves `part − 1` when divided by `of`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// From 1.
+    pub part: usize,
+    /// Parts.
+    pub of: usize,
+}
 
-fn one(
-    planned: &Planned,
-    part: &Part,
-    threads: usize,
-    device: &Device,
-    bar: &ProgressBar,
-) -> Result<RunResult> {
-    let pool = compute::pool(threads)?;
-    let mut done = 0;
-    let result = pool.install(|| {
-        run::execute(
-            &planned.dir,
-            &planned.config,
-            &part.prepared,
-            device,
-            &mut |event| match event {
-                Event::Resumed { step } | Event::Step { step, .. } => {
-                    bar.inc((step - done) as u64);
-                    done = *step;
-                }
-                Event::Validation { .. } => {}
-            },
-        )
-    })?;
-    bar.inc((planned.config.train.steps + DECODE_SHARE - done) as u64);
-    let line = format!(
-        "{:<14} seed {}: validation loss {:.3}, {} ({:.0} s + {:.0} s)",
-        planned.name(),
-        planned.seed,
-        result.validation_loss,
-        result.words(),
-        result.train_seconds,
-        result.decode_seconds
-    );
-    if bar.is_hidden() {
-        eprintln!("{line}");
-    } else {
-        bar.println(line);
+impl std::str::FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text
+            .split_once('/')
+            .and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+        match parsed {
+            Some((part, of)) if (1..=of).contains(&part) => Ok(Self { part, of }),
+            _ => Err(format!(
+                "expected I/N with 1 ≤ I ≤ N, as in 2/8; found `{text}`"
+            )),
+        }
     }
-    Ok(result)
 }
 
 /// Writes report.json, report.md and report.html, each whole or not at all.
@@ -121,19 +122,17 @@ pub fn write(study: &Study, out: &Path) -> Result<()> {
         out,
         [
             ("report.json", json),
-            ("report.md", page::markdown::render(study)),
-            ("report.html", page::html::render(study)),
+            ("report.md", report::markdown(study)),
+            ("report.html", report::html(study)),
         ],
     )
 }
 
 fn write_all<const N: usize>(out: &Path, files: [(&str, String); N]) -> Result<()> {
-    std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
-    for (name, text) in files {
-        let path = out.join(name);
-        write_atomic(&path, text.as_bytes()).with_context(|| path.display().to_string())?;
-    }
-    Ok(())
+    files::create_dir(out)?;
+    files
+        .iter()
+        .try_for_each(|(name, text)| files::write(&out.join(name), text))
 }
 
 /// The numbers of `--only` (from 1) or `--shard`, else all.
@@ -157,7 +156,7 @@ fn chosen(args: &ReportArgs, count: usize) -> Result<Vec<usize>> {
 fn list(plan: &Plan, json: bool) -> Result<()> {
     let mut rows = Vec::new();
     for (i, (planned, part)) in plan.runs().into_iter().enumerate() {
-        let done = run::finished(&planned.dir, &planned.config)?.is_some();
+        let done = run::directory::finished(&planned.dir, &planned.config)?.is_some();
         rows.push(serde_json::json!({
             "number": i + 1, "data": part.data_name, "method": planned.method, "seed": planned.seed,
             "steps": planned.config.train.steps, "directory": planned.dir, "done": done,
@@ -210,6 +209,28 @@ fn show<const N: usize>(args: &ReportArgs, names: [&str; N]) -> Result<()> {
     Ok(())
 }
 
+impl ReportArgs {
+    fn request(&self) -> Request {
+        let (hyper, decode, compute) = (
+            self.hyper.clone(),
+            self.decode.clone(),
+            self.compute.clone(),
+        );
+        Request {
+            task: self.task,
+            data: self.data.clone(),
+            backbone: self.backbone.clone(),
+            long_data: self.long_data.clone(),
+            no_long: self.no_long,
+            out: self.out.clone(),
+            seeds: self.seeds.clone(),
+            methods: self.methods.clone(),
+            quick: self.quick,
+            hyper: Box::new(move |budget, seed| hyper.with(&decode, &compute, budget, seed)),
+        }
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -219,28 +240,29 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         return compared(args, paths);
     }
     let started = SystemTime::now();
-    let threads = compute::threads(&args.compute);
+    let threads = args.compute.threads();
     let jobs = args.jobs.unwrap_or(threads).clamp(1, threads);
-    let device = compute::device(&args.compute)?;
-    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
-    let plan = plan(args, threads)?;
+    let device = args.compute.device.open()?;
+    files::create_dir(&args.out)?;
+    let plan = plan(&args.request(), threads)?;
     if args.plan {
         return list(&plan, args.json);
     }
     let part_only = !args.only.is_empty() || args.shard.is_some();
     if !args.merge {
-        execute(
-            &plan,
-            &chosen(args, plan.runs().len())?,
-            jobs,
-            threads,
-            &device,
-        )?;
+        let chosen = chosen(args, plan.runs().len())?;
+        schedule::execute(&plan, &chosen, jobs, threads, &device)?;
     }
     if part_only {
         return Ok(());
     }
-    let study = assemble::study(&plan, args, threads, started)?;
+    let usual = if args.quick {
+        0
+    } else {
+        assemble::LEDGER_CASES
+    };
+    let cases = args.ledger_cases.unwrap_or(usual);
+    let study = assemble::study(&plan, args.data.is_none(), cases, threads, started)?;
     write(&study, &args.out)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&study)?);

@@ -1,10 +1,10 @@
 //! `inducer score`: the metrics on files, one text a line.
 
-use crate::cli::{Cli, MeteorFiles, MetricName, ScoreArgs};
+use crate::cli::MeteorFiles;
+use crate::files;
 use anyhow::{Context, Result, ensure};
-use clap::CommandFactory;
 use clap::error::ErrorKind;
-use inducer_datasets::metrics::meteor::Files;
+use clap::{Args, Command, ValueEnum};
 use inducer_datasets::metrics::prepare::webnlg_2017;
 use inducer_datasets::metrics::{self, Meteor, groups};
 use inducer_datasets::significance::{Resampled, approximate_randomisation, paired_bootstrap};
@@ -12,6 +12,63 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::ops::AddAssign;
 use std::path::{Path, PathBuf};
+
+/// A metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MetricName {
+    /// BLEU as multi-bleu.perl computes it.
+    Bleu,
+    /// TER as tercom 0.7.25 computes it.
+    Ter,
+    /// METEOR 1.5 for English, normalised.
+    Meteor,
+    /// CoQA's exact match and F1.
+    Coqa,
+    /// Share of equal lines.
+    Accuracy,
+}
+
+/// `inducer score`.
+#[derive(Args, Clone, Debug)]
+pub struct ScoreArgs {
+    /// Metric
+    #[arg(long, value_enum)]
+    pub metric: MetricName,
+    /// The texts to score, one a line
+    #[arg(long)]
+    pub hypotheses: PathBuf,
+    /// References, a file for each set; a blank line is a missing one
+    #[arg(long, num_args = 1.., required = true)]
+    pub references: Vec<PathBuf>,
+    /// Compare in lower case (TER, METEOR and CoQA always do)
+    #[arg(long)]
+    pub lowercase: bool,
+    /// Prepare all texts as the WebNLG challenge of 2017 did: split at punctuation, lower-case,
+    /// transliterate
+    #[arg(long)]
+    pub prepare: bool,
+    /// BLEU after 13a's tokenization and TER by the search of sacrebleu
+    #[arg(long)]
+    pub sacrebleu: bool,
+    /// CoQA: the domain of each question, one a line
+    #[arg(long)]
+    pub domains: Option<PathBuf>,
+    /// Another system's texts: tests whether the difference is more than chance
+    #[arg(long)]
+    pub compare: Option<PathBuf>,
+    /// Draws of the tests
+    #[arg(long, default_value_t = 1000)]
+    pub draws: usize,
+    /// Seed of the tests
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Print the score and its components as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// METEOR's resources
+    #[command(flatten)]
+    pub meteor: MeteorFiles,
+}
 
 /// What is scored: texts, their references, and the texts of another system.
 struct Texts {
@@ -43,7 +100,7 @@ struct Comparison {
 pub fn run(args: &ScoreArgs) -> Result<()> {
     if args.metric == MetricName::Accuracy && args.references.len() != 1 {
         let message = "--metric accuracy takes one file of references";
-        Cli::command()
+        ScoreArgs::augment_args(Command::new("inducer score"))
             .error(ErrorKind::WrongNumberOfValues, message)
             .exit();
     }
@@ -66,7 +123,7 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
 /// Lines of a file; the last may lack its end. A carriage return before a line's end is none of its
 /// text.
 fn lines(path: &Path) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let text = files::read(path)?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let bare = |l: &str| l.strip_suffix('\r').unwrap_or(l).to_owned();
     Ok(text.split('\n').map(bare).collect())
@@ -208,20 +265,8 @@ fn ter(args: &ScoreArgs, texts: &Texts) -> Result<Found> {
     })
 }
 
-/// METEOR's resources from the options, else from `METEOR_JAR` and `METEOR_PARAPHRASES`.
-pub fn resources(files: &MeteorFiles) -> Files {
-    let or = |given: &Option<PathBuf>, name: &str| {
-        let named = || std::env::var_os(name).filter(|v| !v.is_empty());
-        given.clone().or_else(|| named().map(PathBuf::from))
-    };
-    Files {
-        jar: or(&files.meteor_jar, "METEOR_JAR"),
-        paraphrases: or(&files.paraphrases, "METEOR_PARAPHRASES"),
-    }
-}
-
 fn meteor(args: &ScoreArgs, texts: &Texts) -> Result<Found> {
-    let (files, references) = (resources(&args.meteor), texts.present());
+    let (files, references) = (args.meteor.files(), texts.present());
     let (counts, matchers) = metrics::meteor::counts(&texts.hypotheses, &references, &files)?;
     let other = texts.other.as_ref();
     let other = other

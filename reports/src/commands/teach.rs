@@ -1,18 +1,22 @@
 //! `inducer teach`: the teaching page.
 
-use crate::cli::TeachArgs;
-use crate::teach;
-use anyhow::{Context, Result};
-use inducer_datasets::files::write_atomic;
+use crate::{files, teach};
+use anyhow::Result;
+use clap::Args;
+use std::path::PathBuf;
+
+/// `inducer teach`.
+#[derive(Args, Clone, Debug)]
+pub struct TeachArgs {
+    /// File to write
+    #[arg(long, default_value = "teach.html")]
+    pub out: PathBuf,
+}
 
 /// Runs the command.
 ///
 /// # Errors
 /// The page cannot be made or the file cannot be written.
 pub fn run(args: &TeachArgs) -> Result<()> {
-    let page = teach::page()?;
-    write_atomic(&args.out, page.as_bytes())
-        .with_context(|| format!("{}: cannot be written", args.out.display()))?;
-    eprintln!("{}: open it in a browser", args.out.display());
-    Ok(())
+    files::write_page(&args.out, &teach::page()?)
 }

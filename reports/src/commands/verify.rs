@@ -1,17 +1,43 @@
 //! `inducer verify`: the claims ledger, outside of cargo.
 
-use crate::cli::{DeviceName, VerifyArgs};
-use crate::{compute, page};
+use crate::cli::Compute;
+use crate::compute::Device;
+use crate::files;
+use crate::report::claims_page;
 use anyhow::{Context, Result, ensure};
-use inducer_datasets::files::write_atomic;
+use clap::Args;
 use inducer_verify::{Cuda, Ledger, Options, render, report};
+use std::path::PathBuf;
+
+/// `inducer verify`.
+#[derive(Args, Clone, Debug)]
+pub struct VerifyArgs {
+    /// Random cases a claim
+    #[arg(long, default_value_t = 64)]
+    pub cases: usize,
+    /// Seed
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Only the claims whose id contains this
+    #[arg(long)]
+    pub claim: Option<String>,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Write a page with every claim, its bounds and its control
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Compute
+    #[command(flatten)]
+    pub compute: Compute,
+}
 
 /// Runs the command.
 ///
 /// # Errors
 /// A claim failed, a control passed, no claim has the given name, or the page cannot be written.
 pub fn run(args: &VerifyArgs) -> Result<()> {
-    let pool = compute::pool(compute::threads(&args.compute))?;
+    let pool = args.compute.pool()?;
     let options = Options {
         cases: args.cases,
         seed: args.seed,
@@ -27,10 +53,7 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
         print!("{}", render::text(&found));
     }
     if let Some(file) = &args.html {
-        let page = page::ledger::render(&found, &Ledger::read()?);
-        write_atomic(file, page.as_bytes())
-            .with_context(|| format!("{}: cannot be written", file.display()))?;
-        eprintln!("{}: open it in a browser", file.display());
+        files::write_page(file, &claims_page::render(&found, &Ledger::read()?))?;
     }
     ensure!(found.passed(), "not every claim holds; see the rows above");
     Ok(())
@@ -39,8 +62,8 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
 /// The GPU, or why its rows are not run.
 fn cuda(args: &VerifyArgs) -> Cuda {
     match args.compute.device {
-        DeviceName::Cpu => Cuda::not_asked(),
-        DeviceName::Cuda => match compute::device(&args.compute) {
+        Device::Cpu => Cuda::not_asked(),
+        Device::Cuda => match args.compute.device.open() {
             Ok(device) => Cuda::Present(device),
             Err(error) => Cuda::Absent(format!("{error:#}")),
         },

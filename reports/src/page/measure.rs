@@ -1,8 +1,9 @@
 //! What is measured of a run. A new score is a new variant.
 
-use crate::paper;
 use crate::stats::{Summary, paired};
-use crate::study::{Row, Run};
+use crate::study::paper;
+use crate::study::{Row, Run, Scores};
+use inducer_datasets::Task;
 
 /// One number of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +30,11 @@ pub enum Measure {
 
 impl Measure {
     /// The measures of a task's main table.
-    pub fn main(task: &str) -> &'static [Self] {
+    pub fn main(task: Task) -> &'static [Self] {
         match task {
-            "coqa" => &[Self::ExactMatch, Self::F1, Self::Loss],
-            "mnli" | "sst2" => &[Self::Accuracy, Self::Loss],
-            _ => &[
+            Task::Coqa => &[Self::ExactMatch, Self::F1, Self::Loss],
+            Task::Mnli | Task::Sst2 => &[Self::Accuracy, Self::Loss],
+            Task::WebNlg => &[
                 Self::BleuSeen,
                 Self::BleuUnseen,
                 Self::BleuAll,
@@ -45,11 +46,11 @@ impl Measure {
     }
 
     /// The measure that verdicts on a task are about.
-    pub fn first(task: &str) -> Self {
+    pub fn first(task: Task) -> Self {
         match task {
-            "coqa" => Self::F1,
-            "mnli" | "sst2" => Self::Accuracy,
-            _ => Self::BleuAll,
+            Task::Coqa => Self::F1,
+            Task::Mnli | Task::Sst2 => Self::Accuracy,
+            Task::WebNlg => Self::BleuAll,
         }
     }
 
@@ -136,16 +137,17 @@ impl Measure {
 
     /// The number of a run.
     pub fn of(self, run: &Run) -> Option<f64> {
-        match self {
-            Self::BleuSeen => run.bleu.seen,
-            Self::BleuUnseen => run.bleu.unseen,
-            Self::BleuAll => run.bleu.all,
-            Self::Meteor => run.meteor,
-            Self::Ter => run.ter,
-            Self::ExactMatch => run.coqa.map(|c| c[0]),
-            Self::F1 => run.coqa.map(|c| c[1]),
-            Self::Accuracy => run.accuracy,
-            Self::Loss => Some(run.best_validation_loss),
+        match (self, &run.scores) {
+            (Self::BleuSeen, Scores::WebNlg { bleu, .. }) => bleu.seen,
+            (Self::BleuUnseen, Scores::WebNlg { bleu, .. }) => bleu.unseen,
+            (Self::BleuAll, Scores::WebNlg { bleu, .. }) => bleu.all,
+            (Self::Meteor, Scores::WebNlg { meteor, .. }) => meteor.as_ref().map(|m| m.0),
+            (Self::Ter, Scores::WebNlg { ter, .. }) => *ter,
+            (Self::ExactMatch, Scores::Coqa { scores }) => Some(scores.overall.exact_match),
+            (Self::F1, Scores::Coqa { scores }) => Some(scores.overall.f1),
+            (Self::Accuracy, Scores::Glue { scores }) => Some(100.0 * scores.overall.score),
+            (Self::Loss, _) => Some(run.training.validation_loss),
+            _ => None,
         }
     }
 

@@ -1,8 +1,9 @@
 //! The model card of an adapter, `README.md` beside its two files: what it is, how it was trained,
 //! what it scored.
 
-use super::{RunConfig, RunResult};
-use crate::page::table::Table;
+use super::config::RunConfig;
+use super::record::RunResult;
+use crate::document::{markdown, table::Table};
 use inducer_gpu::{Method, Model, shapes};
 
 /// Markdown with the front matter that the Hugging Face hub reads. Both `adapter/` (the last step)
@@ -16,7 +17,7 @@ pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
     );
     let title = Method::named(&config.method).map_or(config.method.clone(), |m| m.title().into());
     let base = &config.adapter.base_model_name_or_path;
-    let t = &config.train;
+    let (t, found) = (&config.train, &result.training);
     let share = |n: usize| {
         let percent = 100.0 * n as f64 / all as f64;
         format!("{n} ({percent:.2} % of the backbone's {all})")
@@ -46,26 +47,22 @@ pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
             ("data, SHA-256", config.data_fingerprint.clone()),
             ("backbone, SHA-256", config.backbone_fingerprint.clone()),
             ("program", format!("inducer {}", config.version)),
-        ]
-        .map(|(a, b)| (a.to_string(), b))
-        .to_vec(),
+        ],
     );
     let scores = Table::pairs(
         "Result",
         ["measure", "value"],
         [
-            ("score on the test part", result.words()),
+            ("score on the test part", result.scores.words()),
             (
                 "validation loss",
-                format!("{:.4} at step {}", result.validation_loss, result.best_step),
+                format!("{:.4} at step {}", found.validation_loss, found.best_step),
             ),
             (
                 "validation loss after the last step",
-                format!("{:.4}", result.last_validation_loss),
+                format!("{:.4}", found.last_validation_loss),
             ),
-        ]
-        .map(|(a, b)| (a.to_string(), b))
-        .to_vec(),
+        ],
     );
     let json = serde_json::to_string_pretty(&config.adapter).unwrap_or_default();
     format!(
@@ -84,7 +81,7 @@ best's.\n\n\
         share(trained),
         share(stored),
         config.task,
-        scores.markdown(),
-        settings.markdown(),
+        markdown::table(&scores),
+        markdown::table(&settings),
     )
 }

@@ -2,9 +2,9 @@
 //! far their keys lie from the queries, and how both go with position and with the length of the
 //! input.
 
-use super::prepared::in_batches;
-use super::{Prepared, headline};
-use crate::study::{LayerGates, LengthBin, PositionGates};
+use super::prepared::{Prepared, in_batches};
+use super::record::{LayerGates, LengthBin, Mechanism, PositionGates};
+use super::scores::headline;
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use inducer_datasets::batches::pack;
@@ -20,16 +20,6 @@ const OBSERVED: usize = 16;
 
 /// A query whose added tokens together get less weight than this is not reached by them.
 pub const REACHED: f64 = 0.01;
-
-/// What [`measure`] finds.
-pub struct Mechanism {
-    /// By layer.
-    pub gates: Vec<LayerGates>,
-    /// By position of the query.
-    pub by_position: Vec<PositionGates>,
-    /// By length of the input.
-    pub by_length: Vec<LengthBin>,
-}
 
 /// Weight and distance of some queries.
 #[derive(Clone, Default)]
@@ -187,7 +177,7 @@ pub fn measure(
             from: members.iter().map(|i| lengths[*i]).min().unwrap_or(0),
             to: members.iter().map(|i| lengths[*i]).max().unwrap_or(0),
             entries: members.len(),
-            score: headline(prepared.task, &texts, &those)?,
+            score: headline(prepared.source.task, &texts, &those)?,
             loss: evaluate(model, &in_batches(&here))?,
             gate: queries.mean_gate(),
             unreached: queries.unreached(),

@@ -1,75 +1,91 @@
 //! Data ready for a backbone, and batches of them for the trainer.
 
-use anyhow::{Context, Result};
+use crate::files::{self, At};
+use anyhow::{Result, ensure};
 use inducer_datasets::batch::Labels;
 use inducer_datasets::batches::{epoch_batches, pack, sorted_batches};
 use inducer_datasets::cache::training_rows;
 use inducer_datasets::{Batch, Cache, Encoded, Example, Layout, Splits, Surface, Task, Tokenizer};
-use inducer_gpu::Model;
 use inducer_gpu::probe::Frozen;
 use inducer_gpu::train::Data;
-use std::path::Path;
+use inducer_gpu::{AdapterConfig, BackboneConfig, Model};
+use std::path::PathBuf;
 
 /// From so many examples on encoded rows are cached: fewer are encoded in less than a second.
 const CACHED_FROM: usize = 10_000;
 
-/// Data ready for a backbone.
-pub struct Prepared {
+/// Validation entries that a run uses: enough for a steady loss, few enough to be quick.
+pub(super) const VALIDATION_ENTRIES: usize = 150;
+
+/// Where data and backbone lie, and how the data are read.
+#[derive(Clone, Debug)]
+pub struct Source {
     /// The task.
     pub task: Task,
+    /// Directory of the data.
+    pub data: PathBuf,
+    /// Directory of the backbone.
+    pub backbone: PathBuf,
+    /// How the pieces of an input are written.
+    pub surface: Surface,
+}
+
+/// Data ready for a backbone.
+pub struct Prepared {
+    /// Where they come from.
+    pub source: Source,
+    /// The backbone.
+    pub backbone: BackboneConfig,
     /// The examples.
     pub splits: Splits,
     /// The backbone's tokenizer.
     pub tokenizer: Tokenizer,
-    /// Vocabulary of the backbone.
-    pub vocabulary: usize,
     /// Training rows.
     pub train: Vec<Encoded>,
     /// Validation rows.
     pub dev: Vec<Encoded>,
     /// Most positions that any method of the study leaves for the text.
     pub longest: usize,
-    /// How the pieces of an input are written.
-    pub surface: Surface,
 }
 
 impl Prepared {
-    /// Encodes the data for a backbone directory, or takes the rows of many examples from the
-    /// cache; `longest` is the longest row that every method of the study takes.
+    /// Encodes examples for a backbone and the given adapters, or takes the rows of many examples
+    /// from the cache.
     ///
     /// # Errors
-    /// Rows that are too long; a broken tokenizer.
-    pub fn new(
-        task: Task,
-        splits: Splits,
-        backbone: &Path,
-        vocabulary: usize,
-        longest: usize,
-        validation_entries: usize,
-        surface: Surface,
-    ) -> Result<Self> {
-        let tokenizer = Tokenizer::load(backbone)?;
-        let layout = Layout::new(&tokenizer, task, vocabulary, longest)
-            .with_context(|| backbone.display().to_string())?
-            .with_surface(surface);
+    /// A backbone that is not of the task's kind; rows that are too long; a broken tokenizer.
+    pub fn new(source: Source, splits: Splits, adapters: &[AdapterConfig]) -> Result<Self> {
+        let (task, dir) = (source.task, &source.backbone);
+        let backbone = BackboneConfig::read(dir)?;
+        ensure!(
+            task.generates() == matches!(backbone, BackboneConfig::Gpt2(_)),
+            "{}: --task {task} needs a {}",
+            dir.display(),
+            if task.generates() { "GPT-2" } else { "RoBERTa" }
+        );
+        let offset = adapters.iter().map(AdapterConfig::position_offset).max();
+        let longest = backbone.positions().saturating_sub(offset.unwrap_or(0));
+        let tokenizer = Tokenizer::load(dir)?;
+        let layout = Layout::new(&tokenizer, task, backbone.vocabulary(), longest)
+            .at(dir)?
+            .with_surface(source.surface);
         let rows = |examples: &[Example]| -> Result<Vec<Encoded>> {
             if examples.len() < CACHED_FROM {
                 return Ok(training_rows(&layout, examples)?);
             }
-            let cache = Cache::at(crate::embedded::cache().join("rows"));
+            let cache = Cache::at(files::cache().join("rows"));
             Ok(cache.rows(&layout, examples)?.0)
         };
         let train = rows(&splits.train)?;
-        let dev = rows(&splits.dev[..validation_entries.min(splits.dev.len())])?;
+        let dev = rows(&splits.dev[..VALIDATION_ENTRIES.min(splits.dev.len())])?;
         Ok(Self {
-            task,
+            source,
+            backbone,
             splits,
             tokenizer,
-            vocabulary,
             train,
             dev,
             longest,
-            surface,
         })
     }
 
@@ -78,19 +94,19 @@ impl Prepared {
     /// # Errors
     /// As [`Layout::new`].
     pub fn layout(&self) -> Result<Layout<'_>> {
-        Ok(
-            Layout::new(&self.tokenizer, self.task, self.vocabulary, self.longest)?
-                .with_surface(self.surface),
-        )
+        let vocabulary = self.backbone.vocabulary();
+        let layout = Layout::new(&self.tokenizer, self.source.task, vocabulary, self.longest)?;
+        Ok(layout.with_surface(self.source.surface))
     }
 
-    /// The longest target among the validation rows, its end token included.
-    pub fn longest_target(&self) -> usize {
-        self.dev
-            .iter()
-            .map(|r| r.labels.iter().filter(|l| **l >= 0).count())
-            .max()
-            .unwrap_or(0)
+    /// The most new tokens in decoding where no number is given: 40, or more where a validation row
+    /// has a longer target, its end token included. A class is one.
+    pub fn usual_new_tokens(&self) -> usize {
+        if !self.source.task.generates() {
+            return 1;
+        }
+        let target = |r: &Encoded| r.labels.iter().filter(|l| **l >= 0).count();
+        self.dev.iter().map(target).max().unwrap_or(0).max(40)
     }
 }
 

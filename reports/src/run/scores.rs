@@ -1,64 +1,23 @@
 //! What a model says of examples, and how that is scored.
 
 use super::Prepared;
-use crate::study::Bleu;
 use anyhow::Result;
 use inducer_datasets::batches::{pack, sorted_batches};
 use inducer_datasets::metrics::bleu::Counts;
 use inducer_datasets::metrics::glue::{Glue, glue};
+use inducer_datasets::metrics::meteor::Files;
 use inducer_datasets::metrics::webnlg::bleu_counts;
-use inducer_datasets::metrics::{Accuracy, Coqa, coqa};
+use inducer_datasets::metrics::{Coqa, coqa};
 use inducer_datasets::{Encoded, Example, Task};
 use inducer_gpu::Model;
 use inducer_gpu::generate::{Decoding, Prompt, greedy};
+use std::path::{Path, PathBuf};
 
-/// Classes of examples, in their order.
+/// What a model says of examples, a line of `outputs.txt` each: texts, or the classes' names.
 ///
 /// # Errors
 /// A row that does not fit the model.
-pub fn classes(model: &Model, prepared: &Prepared, examples: &[Example]) -> Result<Vec<u32>> {
-    let layout = prepared.layout()?;
-    let rows: Vec<Encoded> = examples
-        .iter()
-        .map(|e| layout.prompt(e))
-        .collect::<inducer_datasets::Result<_>>()?;
-    let lengths: Vec<usize> = rows.iter().map(|r| r.ids.len()).collect();
-    let mut out = vec![0; rows.len()];
-    for batch in sorted_batches(&lengths, 64) {
-        let packed = pack(&batch.iter().map(|i| &rows[*i]).collect::<Vec<_>>());
-        for (i, class) in batch.iter().zip(model.predict(&packed)?) {
-            out[*i] = class;
-        }
-    }
-    Ok(out)
-}
-
-/// Accuracy of a classification, over all rows and for each genre.
-///
-/// # Errors
-/// An example whose class is not known.
-pub fn glue_scores(predicted: &[u32], examples: &[Example]) -> Result<Glue> {
-    Ok(glue(predicted, examples)?)
-}
-
-/// The lines of `outputs.txt`: texts, or the classes' names.
-pub fn named(task: Task, classes: &[u32]) -> Vec<String> {
-    let names = task.classes();
-    classes
-        .iter()
-        .map(|c| {
-            names
-                .get(*c as usize)
-                .map_or_else(|| c.to_string(), |n| (*n).to_string())
-        })
-        .collect()
-}
-
-/// Texts for examples, in their order.
-///
-/// # Errors
-/// A prompt that does not fit the model.
-pub fn texts(
+pub fn outputs(
     model: &Model,
     prepared: &Prepared,
     examples: &[Example],
@@ -66,16 +25,14 @@ pub fn texts(
     on_done: &mut dyn FnMut(usize),
 ) -> Result<Vec<String>> {
     let layout = prepared.layout()?;
-    let mut prompts = Vec::new();
-    for e in examples {
-        let row = layout.prompt(e)?;
-        let next_segment = row.segments.as_ref().and_then(|s| s.last().copied());
-        prompts.push(Prompt {
-            ids: row.ids,
-            segments: row.segments,
-            next_segment,
-        });
+    let rows: Vec<Encoded> = examples
+        .iter()
+        .map(|e| layout.prompt(e))
+        .collect::<inducer_datasets::Result<_>>()?;
+    if !prepared.source.task.generates() {
+        return classes(model, &rows, prepared.source.task.classes());
     }
+    let prompts: Vec<Prompt> = rows.into_iter().map(prompt).collect();
     let decoding = Decoding {
         max_new,
         eos: layout.eos(),
@@ -87,23 +44,25 @@ pub fn texts(
         .collect())
 }
 
-/// BLEU of texts against the examples' first three references, as the 2017 challenge computed it.
-pub fn scores(texts: &[String], examples: &[Example]) -> Bleu {
-    let mut sums = [Counts::default(); 3];
-    let mut any = [false; 3];
-    for (text, e) in texts.iter().zip(examples) {
-        let counts = bleu_counts(text, e);
-        for i in [if e.seen { 0 } else { 1 }, 2] {
-            sums[i] += counts;
-            any[i] = true;
+fn prompt(row: Encoded) -> Prompt {
+    Prompt {
+        next_segment: row.segments.as_ref().and_then(|s| s.last().copied()),
+        ids: row.ids,
+        segments: row.segments,
+    }
+}
+
+fn classes(model: &Model, rows: &[Encoded], names: &[&str]) -> Result<Vec<String>> {
+    let lengths: Vec<usize> = rows.iter().map(|r| r.ids.len()).collect();
+    let mut out = vec![String::new(); rows.len()];
+    for batch in sorted_batches(&lengths, 64) {
+        let packed = pack(&batch.iter().map(|i| &rows[*i]).collect::<Vec<_>>());
+        for (i, class) in batch.iter().zip(model.predict(&packed)?) {
+            let name = names.get(class as usize);
+            out[*i] = name.map_or_else(|| class.to_string(), ToString::to_string);
         }
     }
-    let score = |i: usize| any[i].then(|| sums[i].score().score);
-    Bleu {
-        seen: score(0),
-        unseen: score(1),
-        all: score(2),
-    }
+    Ok(out)
 }
 
 /// CoQA's exact match and F1 of answers, over all questions and for each domain.
@@ -122,13 +81,13 @@ pub fn class_named(task: Task, name: &str) -> u32 {
     class.map_or(u32::MAX, |c| c as u32)
 }
 
-/// Accuracy of classes by name.
+/// Accuracy of classes by name, over all rows and for each genre.
 ///
 /// # Errors
 /// An example whose class is not known.
-pub fn accuracy(task: Task, names: &[String], examples: &[Example]) -> Result<Accuracy> {
+pub fn glue_scores(task: Task, names: &[String], examples: &[Example]) -> Result<Glue> {
     let predicted: Vec<u32> = names.iter().map(|n| class_named(task, n)).collect();
-    Ok(glue_scores(&predicted, examples)?.overall)
+    Ok(glue(&predicted, examples)?)
 }
 
 /// The score that stands first for a task, 0 to 100: BLEU on all, CoQA's F1, accuracy. None without
@@ -141,8 +100,29 @@ pub fn headline(task: Task, outputs: &[String], examples: &[Example]) -> Result<
         return Ok(None);
     }
     Ok(match task {
-        Task::WebNlg => scores(outputs, examples).all,
+        Task::WebNlg => {
+            let mut sum = Counts::default();
+            let pairs = outputs.iter().zip(examples);
+            pairs.for_each(|(text, e)| sum += bleu_counts(text, e));
+            Some(sum.score().score)
+        }
         Task::Coqa => Some(coqa_scores(outputs, examples)?.overall.f1),
-        Task::Mnli | Task::Sst2 => Some(100.0 * accuracy(task, outputs, examples)?.score),
+        Task::Mnli | Task::Sst2 => {
+            Some(100.0 * glue_scores(task, outputs, examples)?.overall.score)
+        }
     })
+}
+
+/// METEOR's resources: the given files, else those that `METEOR_JAR` and `METEOR_PARAPHRASES` name.
+pub fn meteor_files(jar: Option<&Path>, paraphrases: Option<&Path>) -> Files {
+    let or = |given: Option<&Path>, name: &str| {
+        let named = || std::env::var_os(name).filter(|v| !v.is_empty());
+        given
+            .map(Path::to_path_buf)
+            .or_else(|| named().map(PathBuf::from))
+    };
+    Files {
+        jar: or(jar, "METEOR_JAR"),
+        paraphrases: or(paraphrases, "METEOR_PARAPHRASES"),
+    }
 }

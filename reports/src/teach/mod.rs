@@ -16,30 +16,19 @@ pub mod network;
 pub mod quantity;
 pub mod text;
 
-use crate::page::palette;
+use crate::document;
 use anyhow::{Context, Result};
 use inducer_verify::Ledger;
 
 /// Chapters in order: id, name in the contents, text.
+#[rustfmt::skip]
 const CHAPTERS: [(&str, &str, &str); 7] = [
-    (
-        "smoother",
-        "Smoothing",
-        include_str!("html/1-smoother.html"),
-    ),
-    (
-        "attention",
-        "Attention",
-        include_str!("html/2-attention.html"),
-    ),
+    ("smoother", "Smoothing", include_str!("html/1-smoother.html")),
+    ("attention", "Attention", include_str!("html/2-attention.html")),
     ("prefix", "Prefixes", include_str!("html/3-prefix.html")),
     ("growth", "Long inputs", include_str!("html/4-growth.html")),
     ("inducer", "Inducers", include_str!("html/5-inducer.html")),
-    (
-        "process",
-        "Inducing variables",
-        include_str!("html/6-process.html"),
-    ),
+    ("process", "Inducing variables", include_str!("html/6-process.html")),
     ("ladder", "Ablations", include_str!("html/7-ladder.html")),
 ];
 
@@ -59,6 +48,7 @@ const SCRIPTS: [&str; 12] = [
     include_str!("js/check.js"),
 ];
 
+const TITLE: &str = "Attention as a kernel estimator: prefixes, inducers, ablations";
 const STYLE: &str = include_str!("style.css");
 const HEAD: &str = include_str!("html/head.html");
 const FOOT: &str = include_str!("html/foot.html");
@@ -83,16 +73,18 @@ pub fn page() -> Result<String> {
     let head = text::render(HEAD, &ledger)?.replace("[[contents]]", &contents());
     let foot = FOOT.replace("[[version]]", env!("CARGO_PKG_VERSION"));
     let scripts = SCRIPTS.concat();
-    Ok(format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta \
-         name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Attention as a \
-         kernel estimator: prefixes, inducers, ablations</title>\n<link rel=\"icon\" \
-         href=\"data:,\">\n<style>\n{}{STYLE}</style>\n</head>\n<body>\n{head}<main id=\"main\" \
-         tabindex=\"-1\">\n{chapters}</main>\n{foot}<script type=\"application/json\" \
-         id=\"witnesses\">{data}</script>\n<script>\n(() => \
-         {{\n'use strict';\n{scripts}}})();\n</script>\n</body>\n</html>\n",
-        palette::css()
-    ))
+    let body = format!(
+        r#"{head}<main id="main" tabindex="-1">
+{chapters}</main>
+{foot}<script type="application/json" id="witnesses">{data}</script>
+<script>
+(() => {{
+'use strict';
+{scripts}}})();
+</script>
+"#
+    );
+    Ok(document::html::page(TITLE, STYLE, &body))
 }
 
 /// The contents' links.

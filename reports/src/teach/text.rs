@@ -1,7 +1,7 @@
 //! The chapters' text: formulas written as LaTeX between dollar signs become MathML, names of
 //! claims become their statements.
 
-use crate::page::words::html;
+use crate::document::html::escape;
 use anyhow::{Context, Result, anyhow, ensure};
 use inducer_verify::Ledger;
 use inducer_verify::ledger::{Kind, Row};
@@ -96,10 +96,10 @@ fn item(row: &Row) -> String {
     };
     format!(
         "<li data-claim=\"{}\"><code>{}</code> {} <span class=\"place\">{}{open}</span></li>",
-        html(&row.id),
-        html(&row.id),
-        html(&row.statement),
-        html(&row.place)
+        escape(&row.id),
+        escape(&row.id),
+        escape(&row.statement),
+        escape(&row.place)
     )
 }
 

@@ -1,4 +1,5 @@
-// The self-check: the page's own formulas against the values of inducer-reference, each within its rounding bound.
+// The self-check: the page's own formulas against the values of inducer-reference, each within its
+// rounding bound.
 
 teach.check = () => {
   const result = {numbers: 0, states: 0, relative: 0, share: 0, wrong: []};
@@ -7,7 +8,13 @@ teach.check = () => {
       result.states += 1;
       const found = teach.figures[name].compute(state);
       for (const [quantity, {value, bound}] of Object.entries(expected)) {
-        compare(result, `${name}, state ${index}, ${quantity}`, [found[quantity]].flat(9), value, bound);
+        compare(
+          result,
+          `${name}, state ${index}, ${quantity}`,
+          [found[quantity]].flat(9),
+          value,
+          bound,
+        );
       }
     });
   }
@@ -24,7 +31,10 @@ function compare(result, where, found, value, bound) {
     const apart = Math.abs(found[i] - expected);
     result.numbers += 1;
     // Written so that a NaN is wrong.
-    if (!(apart <= bound[i])) result.wrong.push(`${where}[${i}]: expected ${expected}, found ${found[i]}, bound ${bound[i]}`);
+    if (!(apart <= bound[i]))
+      result.wrong.push(
+        `${where}[${i}]: expected ${expected}, found ${found[i]}, bound ${bound[i]}`,
+      );
     if (apart > 0) {
       result.relative = Math.max(result.relative, apart / scale);
       result.share = Math.max(result.share, apart / bound[i]);
@@ -44,8 +54,11 @@ function badge() {
   place.dataset.state = green ? 'green' : 'red';
   const count = result.numbers.toLocaleString('en-GB');
   place.textContent = green
-    ? `✓ Self-check passed: ${count} numbers in ${result.states} states agree with the reference. Worst relative difference ${show(result.relative)}; at most ${Math.round(100 * result.share)} % of what rounding explains.`
-    : `✗ Self-check failed: ${result.wrong.length} numbers differ from the reference by more than rounding. First: ${result.wrong[0]}`;
+    ? `✓ Self-check passed: ${count} numbers in ${result.states} states agree with the ` +
+      `reference. Worst relative difference ${show(result.relative)}; at most ` +
+      `${Math.round(100 * result.share)} % of what rounding explains.`
+    : `✗ Self-check failed: ${result.wrong.length} numbers differ from the reference by more ` +
+      `than rounding. First: ${result.wrong[0]}`;
   teach.result = result;
 }
 

@@ -1,4 +1,5 @@
-// Panels: an SVG in CSS pixels with axes in the figure's own units, and points that mouse, finger and arrow keys move.
+// Panels: an SVG in CSS pixels with axes in the figure's own units, and points that mouse, finger
+// and arrow keys move.
 
 const SVG = 'http://www.w3.org/2000/svg';
 const el = (name, attributes, ...children) => {
@@ -10,7 +11,8 @@ const el = (name, attributes, ...children) => {
 const clamp = (x, [low, high]) => Math.min(Math.max(x, low), high);
 const hundredth = x => Math.round(x * 100) / 100;
 const minusSign = text => text.replace('-', '−');
-const powerOfTen = k => `10${[...minusSign(String(k))].map(c => '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'['−0123456789'.indexOf(c)]).join('')}`;
+const powerOfTen = k =>
+  `10${[...minusSign(String(k))].map(c => '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'['−0123456789'.indexOf(c)]).join('')}`;
 // A number as it is read: three significant digits, small ones as a power of ten.
 function show(x) {
   if (x === null || Number.isNaN(x)) return '–';
@@ -20,7 +22,15 @@ function show(x) {
     const [head, tail] = x.toExponential(1).split('e');
     return `${minusSign(head)}·${powerOfTen(Number(tail))}`;
   }
-  return minusSign(size >= 100 ? x.toFixed(0) : size >= 10 ? x.toFixed(1) : size >= 1 ? x.toFixed(2) : x.toFixed(3));
+  return minusSign(
+    size >= 100
+      ? x.toFixed(0)
+      : size >= 10
+        ? x.toFixed(1)
+        : size >= 1
+          ? x.toFixed(2)
+          : x.toFixed(3),
+  );
 }
 const point = a => `(${a.map(x => minusSign(x.toFixed(2))).join(', ')})`;
 
@@ -36,10 +46,34 @@ const SHAPES = {
 };
 
 class Panel {
-  // `x`, `y`: ranges; `ratio`: height by width, or null for equal units; `height`: fixed pixels instead; `flat`: no y axis;
-  // `power`: y is a logarithm to base 10.
-  constructor(host, {x, y, label, ratio = null, height = null, ticks = [4, 4], flat = false, power = false, widest = height ? 1200 : 460}) {
-    Object.assign(this, {host, x, y, ratio, height, ticks, flat, power, widest, handles: new Map()});
+  // `x`, `y`: ranges; `ratio`: height by width, or null for equal units; `height`: fixed pixels
+  // instead; `flat`: no y axis; `power`: y is a logarithm to base 10.
+  constructor(
+    host,
+    {
+      x,
+      y,
+      label,
+      ratio = null,
+      height = null,
+      ticks = [4, 4],
+      flat = false,
+      power = false,
+      widest = height ? 1200 : 460,
+    },
+  ) {
+    Object.assign(this, {
+      host,
+      x,
+      y,
+      ratio,
+      height,
+      ticks,
+      flat,
+      power,
+      widest,
+      handles: new Map(),
+    });
     this.under = el('g', {'aria-hidden': 'true'});
     this.over = el('g', {});
     this.svg = el('svg', {role: 'group', 'aria-label': label}, this.under, this.over);
@@ -58,13 +92,29 @@ class Panel {
     this.svg.setAttribute('height', this.h);
   }
 
-  px(x) { return this.pad.left + (x - this.x[0]) / (this.x[1] - this.x[0]) * (this.w - this.pad.left - this.pad.right); }
-  py(y) { return this.h - this.pad.bottom - (y - this.y[0]) / (this.y[1] - this.y[0]) * (this.h - this.pad.top - this.pad.bottom); }
-  at(p) { return [this.px(p[0]), this.py(p[1])]; }
+  px(x) {
+    return (
+      this.pad.left +
+      ((x - this.x[0]) / (this.x[1] - this.x[0])) * (this.w - this.pad.left - this.pad.right)
+    );
+  }
+  py(y) {
+    return (
+      this.h -
+      this.pad.bottom -
+      ((y - this.y[0]) / (this.y[1] - this.y[0])) * (this.h - this.pad.top - this.pad.bottom)
+    );
+  }
+  at(p) {
+    return [this.px(p[0]), this.py(p[1])];
+  }
   value(px, py) {
-    const wide = this.w - this.pad.left - this.pad.right, high = this.h - this.pad.top - this.pad.bottom;
-    return [this.x[0] + (px - this.pad.left) / wide * (this.x[1] - this.x[0]),
-            this.y[0] + (this.h - this.pad.bottom - py) / high * (this.y[1] - this.y[0])];
+    const wide = this.w - this.pad.left - this.pad.right,
+      high = this.h - this.pad.top - this.pad.bottom;
+    return [
+      this.x[0] + ((px - this.pad.left) / wide) * (this.x[1] - this.x[0]),
+      this.y[0] + ((this.h - this.pad.bottom - py) / high) * (this.y[1] - this.y[0]),
+    ];
   }
 
   // What is under the points: text of SVG elements, drawn anew each time.
@@ -73,22 +123,31 @@ class Panel {
     const [x, y] = [this.pad.left - 12, this.pad.top - 12];
     const [w, h] = [this.w - this.pad.right + 12 - x, this.h - this.pad.bottom + 12 - y];
     const inside = parts.flat(9).filter(Boolean).join('');
-    this.under.innerHTML = `${this.frame()}<svg class="inside" x="${x}" y="${y}" width="${w}" height="${h}" viewBox="${x} ${y} ${w} ${h}">${inside}</svg>`;
+    this.under.innerHTML = `${this.frame()}<svg class="inside" x="${x}" y="${y}"
+      width="${w}" height="${h}" viewBox="${x} ${y} ${w} ${h}">${inside}</svg>`;
     for (const handle of this.handles.values()) handle.place();
   }
 
   frame() {
-    const lines = [], [nx, ny] = this.ticks;
-    const every = (range, n) => Array.from({length: n + 1}, (_, i) => range[0] + (range[1] - range[0]) * i / n);
+    const lines = [],
+      [nx, ny] = this.ticks;
+    const every = (range, n) =>
+      Array.from({length: n + 1}, (_, i) => range[0] + ((range[1] - range[0]) * i) / n);
     const tick = x => minusSign(String(hundredth(x)));
     for (const x of every(this.x, nx)) {
-      lines.push(`<path class="grid" d="M${this.px(x)} ${this.pad.top}V${this.h - this.pad.bottom}"/>`,
-        `<text class="tick" text-anchor="middle" x="${this.px(x)}" y="${this.h - this.pad.bottom + 16}">${tick(x)}</text>`);
+      lines.push(
+        `<path class="grid" d="M${this.px(x)} ${this.pad.top}V${this.h - this.pad.bottom}"/>`,
+        `<text class="tick" text-anchor="middle" x="${this.px(x)}"
+          y="${this.h - this.pad.bottom + 16}">${tick(x)}</text>`,
+      );
     }
     if (!this.flat) {
       for (const y of every(this.y, ny)) {
-        lines.push(`<path class="grid" d="M${this.pad.left} ${this.py(y)}H${this.w - this.pad.right}"/>`,
-          `<text class="tick" text-anchor="end" x="${this.pad.left - 5}" y="${this.py(y) + 4}">${this.power ? powerOfTen(y) : tick(y)}</text>`);
+        lines.push(
+          `<path class="grid" d="M${this.pad.left} ${this.py(y)}H${this.w - this.pad.right}"/>`,
+          `<text class="tick" text-anchor="end" x="${this.pad.left - 5}"
+            y="${this.py(y) + 4}">${this.power ? powerOfTen(y) : tick(y)}</text>`,
+        );
       }
     }
     return lines.join('');
@@ -98,7 +157,10 @@ class Panel {
     const runs = [];
     let open = false;
     for (const p of points) {
-      if (!p || p.some(Number.isNaN)) { open = false; continue; }
+      if (!p || p.some(Number.isNaN)) {
+        open = false;
+        continue;
+      }
       const [x, y] = this.at(p);
       runs.push(`${open ? 'L' : 'M'}${x.toFixed(1)} ${y.toFixed(1)}`);
       open = true;
@@ -107,20 +169,31 @@ class Panel {
   }
 
   area(upper, lower, kind) {
-    const path = [...upper, ...[...lower].reverse()].map(p => this.at(p).map(c => c.toFixed(1)).join(' ')).join('L');
+    const path = [...upper, ...[...lower].reverse()]
+      .map(p =>
+        this.at(p)
+          .map(c => c.toFixed(1))
+          .join(' '),
+      )
+      .join('L');
     return `<path class="area ${kind}" d="M${path}Z"/>`;
   }
 
   mark(p, kind, {size = 1, name = '', faint = false} = {}) {
     const [x, y] = this.at(p);
     const text = name ? `<text class="name" x="${x + 12}" y="${y - 9}">${name}</text>` : '';
-    return `<g class="mark ${kind}${faint ? ' faint' : ''}"><path transform="translate(${x.toFixed(1)} ${y.toFixed(1)}) scale(${size})" d="${SHAPES[kind] ?? SHAPES.estimate}"/>${text}</g>`;
+    const transform = `translate(${x.toFixed(1)} ${y.toFixed(1)}) scale(${size})`;
+    const shape = `<path transform="${transform}" d="${SHAPES[kind] ?? SHAPES.estimate}"/>`;
+    return `<g class="mark ${kind}${faint ? ' faint' : ''}">${shape}${text}</g>`;
   }
 
   arrow(from, to, kind) {
-    const [ax, ay] = this.at(from), [bx, by] = this.at(to), long = Math.hypot(bx - ax, by - ay);
+    const [ax, ay] = this.at(from),
+      [bx, by] = this.at(to),
+      long = Math.hypot(bx - ax, by - ay);
     if (long < 4) return '';
-    const [ux, uy] = [(bx - ax) / long, (by - ay) / long], head = Math.min(9, long / 2);
+    const [ux, uy] = [(bx - ax) / long, (by - ay) / long],
+      head = Math.min(9, long / 2);
     const left = [bx - head * ux - head * 0.5 * uy, by - head * uy + head * 0.5 * ux];
     const right = [bx - head * ux + head * 0.5 * uy, by - head * uy - head * 0.5 * ux];
     return `<path class="line ${kind}" d="M${ax} ${ay}L${bx} ${by}M${left}L${bx} ${by}L${right}"/>`;
@@ -128,17 +201,38 @@ class Panel {
 
   // A point that can be moved. `get` and `set` speak the panel's units; `axes` is 'xy' or 'x'.
   handle(id, {role, label, name, get, set, axes = 'xy', step = 0.1}) {
-    const group = el('g', {
-      class: `handle ${role} ${axes}`, tabindex: '0', role: 'slider', 'data-handle': id,
-      'aria-label': label, 'aria-roledescription': axes === 'x' ? 'point on a line' : 'point in the plane',
-      'aria-valuemin': this.x[0], 'aria-valuemax': this.x[1],
-    }, el('circle', {class: 'hit', r: 20}), el('circle', {class: 'ring', r: 14}), el('path', {d: SHAPES[role]}));
+    const group = el(
+      'g',
+      {
+        class: `handle ${role} ${axes}`,
+        tabindex: '0',
+        role: 'slider',
+        'data-handle': id,
+        'aria-label': label,
+        'aria-roledescription': axes === 'x' ? 'point on a line' : 'point in the plane',
+        'aria-valuemin': this.x[0],
+        'aria-valuemax': this.x[1],
+      },
+      el('circle', {class: 'hit', r: 20}),
+      el('circle', {class: 'ring', r: 14}),
+      el('path', {d: SHAPES[role]}),
+    );
     if (name) group.append(this.caption(name));
     const place = () => {
       const p = get();
-      group.setAttribute('transform', `translate(${this.at(p).map(c => c.toFixed(1)).join(' ')})`);
+      group.setAttribute(
+        'transform',
+        `translate(${this.at(p)
+          .map(c => c.toFixed(1))
+          .join(' ')})`,
+      );
       group.setAttribute('aria-valuenow', p[0].toFixed(2));
-      group.setAttribute('aria-valuetext', axes === 'x' ? minusSign(p[0].toFixed(2)) : `x ${minusSign(p[0].toFixed(2))}, y ${minusSign(p[1].toFixed(2))}`);
+      group.setAttribute(
+        'aria-valuetext',
+        axes === 'x'
+          ? minusSign(p[0].toFixed(2))
+          : `x ${minusSign(p[0].toFixed(2))}, y ${minusSign(p[1].toFixed(2))}`,
+      );
     };
     const move = p => {
       const now = get();
@@ -161,7 +255,10 @@ class Panel {
     let grip = null;
     const under = event => {
       const box = this.svg.getBoundingClientRect();
-      return this.value((event.clientX - box.left) * this.w / box.width, (event.clientY - box.top) * this.h / box.height);
+      return this.value(
+        ((event.clientX - box.left) * this.w) / box.width,
+        ((event.clientY - box.top) * this.h) / box.height,
+      );
     };
     group.addEventListener('pointerdown', event => {
       event.preventDefault();
@@ -173,14 +270,20 @@ class Panel {
     group.addEventListener('pointermove', event => {
       if (grip) move(plus(under(event), grip));
     });
-    for (const end of ['pointerup', 'pointercancel']) group.addEventListener(end, () => { grip = null; });
+    for (const end of ['pointerup', 'pointercancel'])
+      group.addEventListener(end, () => {
+        grip = null;
+      });
     group.addEventListener('keydown', event => {
-      const far = event.shiftKey ? 5 * step : step, p = get();
+      const far = event.shiftKey ? 5 * step : step,
+        p = get();
       const to = {
-        ArrowRight: [p[0] + far, p[1]], ArrowLeft: [p[0] - far, p[1]],
+        ArrowRight: [p[0] + far, p[1]],
+        ArrowLeft: [p[0] - far, p[1]],
         ArrowUp: axes === 'x' ? [p[0] + far, p[1]] : [p[0], p[1] + far],
         ArrowDown: axes === 'x' ? [p[0] - far, p[1]] : [p[0], p[1] - far],
-        Home: [this.x[0], p[1]], End: [this.x[1], p[1]],
+        Home: [this.x[0], p[1]],
+        End: [this.x[1], p[1]],
       }[event.key];
       if (!to) return;
       event.preventDefault();

@@ -13,7 +13,8 @@ const math = {
   sub: (base, index) => `<msub>${base}${index}</msub>`,
   of: (name, argument, role) => math.i(name, role) + math.o('(') + math.i(argument) + math.o(')'),
   pair: a => math.o('(') + a.map(math.n).join(math.o(',')) + math.o(')'),
-  block: (...lines) => lines.map(line => `<math display="block"><mrow>${line}</mrow></math>`).join(''),
+  block: (...lines) =>
+    lines.map(line => `<math display="block"><mrow>${line}</mrow></math>`).join(''),
 };
 
 class Figure {
@@ -25,34 +26,47 @@ class Figure {
     this.name = name;
   }
 
-  get(selector) { return this.root.querySelector(selector); }
+  get(selector) {
+    return this.root.querySelector(selector);
+  }
   panel(name, options) {
     const panel = new Panel(this.get(`[data-panel="${name}"]`), options);
     this.panels.push(panel);
     return panel;
   }
 
-  // Binds every control and draws; `compute` gives the values of a state, `draw` shows them, `say` puts them in words.
+  // Binds every control and draws; `compute` gives the values of a state, `draw` shows them, `say`
+  // puts them in words.
   run({compute, draw, say, reset = () => {}, actions = {}}) {
     Object.assign(this, {compute, paint: draw, say});
     this.root.querySelectorAll('[data-bind]').forEach(input => this.bind(input));
-    this.root.querySelectorAll('[data-do]').forEach(button => button.addEventListener('click', () => {
-      if (button.dataset.do === 'reset') {
-        this.state = structuredClone(this.start);
-        reset();
-      } else {
-        actions[button.dataset.do]();
-      }
+    this.root.querySelectorAll('[data-do]').forEach(button =>
+      button.addEventListener('click', () => {
+        if (button.dataset.do === 'reset') {
+          this.state = structuredClone(this.start);
+          reset();
+        } else {
+          actions[button.dataset.do]();
+        }
+        this.update();
+      }),
+    );
+    new ResizeObserver(() => {
+      this.panels.forEach(panel => panel.measure());
       this.update();
-    }));
-    new ResizeObserver(() => { this.panels.forEach(panel => panel.measure()); this.update(); }).observe(this.get('.panels'));
+    }).observe(this.get('.panels'));
     this.update();
   }
 
   bind(input) {
     const key = input.dataset.bind;
     input.addEventListener('input', () => {
-      this.state[key] = input.type === 'checkbox' ? input.checked : input.type === 'radio' ? input.value : Number(input.value);
+      this.state[key] =
+        input.type === 'checkbox'
+          ? input.checked
+          : input.type === 'radio'
+            ? input.value
+            : Number(input.value);
       this.update();
     });
   }
@@ -71,16 +85,24 @@ class Figure {
     // Said once the hand rests, not at every pixel.
     clearTimeout(this.later);
     this.later = setTimeout(() => {
-      const words = this.say(this.state, this.values), place = this.get('[data-say]');
+      const words = this.say(this.state, this.values),
+        place = this.get('[data-say]');
       if (place.textContent !== words) place.textContent = words;
     }, 500);
   }
 
-  live(html) { this.get('[data-live]').innerHTML = html; }
+  live(html) {
+    this.get('[data-live]').innerHTML = html;
+  }
 
   table(heads, rows) {
-    const cells = (row, first) => row.map((cell, i) => (i === 0 ? `<th scope="${first}">${cell}</th>` : `<td>${cell}</td>`)).join('');
+    const cells = (row, first) =>
+      row
+        .map((cell, i) => (i === 0 ? `<th scope="${first}">${cell}</th>` : `<td>${cell}</td>`))
+        .join('');
     const head = heads.map(h => `<th scope="col">${h}</th>`).join('');
-    this.get('[data-table]').innerHTML = `<thead><tr>${head}</tr></thead><tbody>${rows.map(row => `<tr>${cells(row, 'row')}</tr>`).join('')}</tbody>`;
+    this.get('[data-table]').innerHTML =
+      `<thead><tr>${head}</tr></thead>` +
+      `<tbody>${rows.map(row => `<tr>${cells(row, 'row')}</tr>`).join('')}</tbody>`;
   }
 }

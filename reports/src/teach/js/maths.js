@@ -1,4 +1,5 @@
-// The formulas of the figures, in the order of the paper and with its symbols. Points are arrays, matrices arrays of rows.
+// The formulas of the figures, in the order of the paper and with its symbols. Points are arrays,
+// matrices arrays of rows.
 // Each stands in inducer-reference too; check.js holds the two against each other.
 
 const sum = a => a.reduce((s, x) => s + x, 0);
@@ -6,7 +7,8 @@ const dot = (a, b) => sum(a.map((x, i) => x * b[i]));
 const plus = (a, b) => a.map((x, i) => x + b[i]);
 const minus = (a, b) => a.map((x, i) => x - b[i]);
 const times = (c, a) => a.map(x => c * x);
-const through = (x, matrix) => matrix[0].map((_, c) => sum(x.map((value, r) => value * matrix[r][c])));
+const through = (x, matrix) =>
+  matrix[0].map((_, c) => sum(x.map((value, r) => value * matrix[r][c])));
 
 const maths = {
   // Kernels of smoothing on a line.
@@ -30,12 +32,14 @@ const maths = {
   score: (q, k) => dot(q, k) / Math.sqrt(q.length),
   kernel: (q, k) => Math.exp(maths.score(q, k)),
 
-  // (12), (13) The kernel is a Gaussian of the distance times a weight of the key (and of the query, which cancels).
+  // (12), (13) The kernel is a Gaussian of the distance times a weight of the key (and of the
+  // query, which cancels).
   squaredDistance: (a, b) => dot(minus(a, b), minus(a, b)),
   gaussian: (q, k) => Math.exp(-maths.squaredDistance(q, k) / (2 * Math.sqrt(q.length))),
   keyWeight: k => Math.exp(dot(k, k) / (2 * Math.sqrt(k.length))),
 
-  // (3) One query: softmax over its scores, the output f(q), and LSE, the logarithm of the sum of the kernel's values.
+  // (3) One query: softmax over its scores, the output f(q), and LSE, the logarithm of the sum of
+  // the kernel's values.
   attend(q, keys, values) {
     const scores = keys.map(k => maths.score(q, k));
     const shift = Math.max(...scores);
@@ -66,18 +70,22 @@ const maths = {
   inducerKey: (q, mlpK) => plus(q, mlpK),
   inducerValue: (f, mlpV) => plus(f, mlpV),
   // (7) The estimator over n + 1 support points, nothing simplified.
-  augmented: (own, weights, ownValue, values) => maths.estimate([own, ...weights], [ownValue, ...values]),
+  augmented: (own, weights, ownValue, values) =>
+    maths.estimate([own, ...weights], [ownValue, ...values]),
   // (8) The residual form.
   residual: (f, lambda, mlpV) => plus(f, times(lambda, mlpV)),
   // λ as the first of n + 1 softmax weights.
-  secondSoftmax: (s, scores) => maths.attend([1], [[s], ...scores.map(x => [x])], [[0], ...scores.map(() => [0])]).weights[0],
+  secondSoftmax: (s, scores) =>
+    maths.attend([1], [[s], ...scores.map(x => [x])], [[0], ...scores.map(() => [0])]).weights[0],
 
   // (10) The update of a query: scale · (x Aᵀ Bᵀ + b).
-  lora: (x, a, b, bias, scale) => times(scale, plus(b.map(row => dot(row, a.map(r => dot(x, r)))), bias)),
+  lora: (x, a, b, bias, scale) =>
+    times(scale, plus(b.map(row => dot(row, a.map(r => dot(x, r)))), bias)),
 
   // (4), (9), §6.2: what one head gives to the plane.
   output: (f, weight, bias) => plus(through(f, weight), bias),
-  adaptive: (f, lambda, mlpV, weight, bias) => maths.output(maths.residual(f, lambda, mlpV), weight, bias),
+  adaptive: (f, lambda, mlpV, weight, bias) =>
+    maths.output(maths.residual(f, lambda, mlpV), weight, bias),
   extended: (f, lambda, mlpV, weight, bias, b2) =>
     plus(plus(plus(through(f, weight), times(lambda, mlpV)), b2), bias),
   gating: (f, lambda, mlpV, weight, bias, b2) =>

@@ -1,4 +1,5 @@
-// Gaussian processes with inducing variables: exact, pseudo-inputs (Snelson and Ghahramani 2005), Titsias' bound (2009).
+// Gaussian processes with inducing variables: exact, pseudo-inputs (Snelson and Ghahramani 2005),
+// Titsias' bound (2009).
 
 // A = L Lᵀ, or null when A is not positive definite to working precision.
 function cholesky(a) {
@@ -39,10 +40,12 @@ function logNormal(y, c) {
 
 maths.squaredExponential = (a, b, length) => maths.gaussian([a / length], [b / length]);
 
-// The exact process: a function from a place to mean and variance (noise included), and the log evidence.
+// The exact process: a function from an input to mean and variance (noise included), and the log
+// evidence.
 maths.exactProcess = ({inputs, targets, length, noise}) => {
   const covariance = (a, b) => maths.squaredExponential(a, b, length);
-  const k = withDiagonal(inputs.map(a => inputs.map(b => covariance(a, b))), inputs.map(() => noise));
+  const covariances = inputs.map(a => inputs.map(b => covariance(a, b)));
+  const k = withDiagonal(covariances, inputs.map(() => noise));
   const l = cholesky(k);
   if (!l) return null;
   const alpha = solve(l, targets);

@@ -1,0 +1,411 @@
+//! A byte-level BPE and a small GPT-2 or RoBERTa from plain text, as a Hugging Face directory.
+//!
+//! GPT-2 predicts the next token. RoBERTa predicts masked ones: of each row, drawn anew in every
+//! epoch, 15 % of the tokens are asked for; 80 % of those are replaced by `<mask>`, 10 % by a
+//! random token, 10 % stay.
+
+use crate::files::{self, At};
+use anyhow::{Result, ensure};
+use candle_core::{DType, Device};
+use inducer_datasets::batches::epoch_batches;
+use inducer_datasets::{Batch, IGNORE, Tokenizer};
+use inducer_gpu::gpt2::Gpt2;
+use inducer_gpu::init::generator;
+use inducer_gpu::roberta::Roberta;
+use inducer_gpu::train::{AdamWConfig, Data, Event, Schedule, Summary, TrainConfig, train};
+use inducer_gpu::{Gpt2Config, Model, RobertaConfig};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// What is pretrained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A causal language model.
+    #[default]
+    Gpt2,
+    /// A masked language model.
+    Roberta,
+}
+
+/// Everything that decides the backbone besides the text. The command line's options are its
+/// fields.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields)]
+pub struct PretrainConfig {
+    /// What to make
+    #[serde(default)]
+    #[arg(long, value_enum, default_value = "gpt2", display_order = 0)]
+    pub kind: Kind,
+    /// Vocabulary of the byte-level BPE
+    #[arg(long, default_value_t = 4096)]
+    pub vocabulary: usize,
+    /// Layers
+    #[arg(long, default_value_t = 4)]
+    pub layers: usize,
+    /// Hidden size
+    #[arg(long, default_value_t = 192)]
+    pub hidden: usize,
+    /// Heads
+    #[arg(long, default_value_t = 3)]
+    pub heads: usize,
+    /// Positions
+    #[arg(long, default_value_t = 512)]
+    pub positions: usize,
+    /// Tokens a row while training
+    #[arg(long, default_value_t = 256)]
+    pub length: usize,
+    /// Rows a step
+    #[arg(long, default_value_t = 16)]
+    pub batch_size: usize,
+    /// Steps
+    #[arg(long, default_value_t = 1000)]
+    pub steps: usize,
+    /// Learning rate
+    #[arg(long, default_value_t = 2e-3)]
+    pub learning_rate: f64,
+    /// Seed
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Rows of equal length cut from the tokens of the text.
+struct Blocks {
+    rows: Vec<Vec<u32>>,
+    validation: Vec<Batch>,
+    batch_size: usize,
+    seed: u64,
+}
+
+fn pack(rows: &[Vec<u32>]) -> Batch {
+    let labels: Vec<Vec<i64>> = rows
+        .iter()
+        .map(|r| r.iter().map(|t| i64::from(*t)).collect())
+        .collect();
+    Batch::pack(rows, None, Some(&labels))
+}
+
+impl Data for Blocks {
+    fn epoch(&self, epoch: usize) -> Vec<Batch> {
+        let lengths = vec![1; self.rows.len()];
+        let order = epoch_batches(&lengths, self.batch_size, self.seed, epoch as u64);
+        order
+            .iter()
+            .map(|b| pack(&b.iter().map(|i| self.rows[*i].clone()).collect::<Vec<_>>()))
+            .collect()
+    }
+
+    fn validation(&self) -> &[Batch] {
+        &self.validation
+    }
+}
+
+/// The same rows with masked tokens to be found.
+struct Masked {
+    rows: Vec<Vec<u32>>,
+    validation: Vec<Batch>,
+    batch_size: usize,
+    seed: u64,
+    vocabulary: u32,
+}
+
+/// `<mask>` and the first id that is no special token, in tokenizers trained here.
+const MASK: u32 = 4;
+
+/// A row with some of its tokens to be found: its ids as the model sees them, and its labels.
+fn mask(row: &[u32], vocabulary: u32, rng: &mut impl Rng) -> (Vec<u32>, Vec<i64>) {
+    let mut ids = row.to_vec();
+    let mut labels = vec![IGNORE; row.len()];
+    for (id, label) in ids.iter_mut().zip(&mut labels) {
+        if *id <= MASK || !rng.random_bool(0.15) {
+            continue;
+        }
+        *label = i64::from(*id);
+        match rng.random_range(0..10) {
+            0..8 => *id = MASK,
+            8 => *id = rng.random_range(MASK + 1..vocabulary),
+            _ => {}
+        }
+    }
+    (ids, labels)
+}
+
+fn masked(rows: &[&Vec<u32>], vocabulary: u32, rng: &mut impl Rng) -> Option<Batch> {
+    let (ids, labels): (Vec<_>, Vec<_>) = rows.iter().map(|r| mask(r, vocabulary, rng)).unzip();
+    let any = labels.iter().flatten().any(|l: &i64| *l != IGNORE);
+    any.then(|| Batch::pack(&ids, None, Some(&labels)))
+}
+
+impl Data for Masked {
+    fn epoch(&self, epoch: usize) -> Vec<Batch> {
+        let lengths = vec![1; self.rows.len()];
+        let mut rng = generator(self.seed, &format!("masks of epoch {epoch}"));
+        epoch_batches(&lengths, self.batch_size, self.seed, epoch as u64)
+            .iter()
+            .filter_map(|b| {
+                let rows: Vec<&Vec<u32>> = b.iter().map(|i| &self.rows[*i]).collect();
+                masked(&rows, self.vocabulary, &mut rng)
+            })
+            .collect()
+    }
+
+    fn validation(&self) -> &[Batch] {
+        &self.validation
+    }
+}
+
+/// Documents are separated by blank lines; each ends with the token `end`.
+fn tokenise(tokenizer: &Tokenizer, text: &str, end: u32) -> Result<Vec<u32>> {
+    use rayon::prelude::*;
+    let documents: Vec<&str> = text
+        .split("\n\n")
+        .map(str::trim)
+        .filter(|d| !d.is_empty())
+        .collect();
+    let encoded: Vec<Vec<u32>> = documents
+        .par_iter()
+        .map(|d| tokenizer.encode(d))
+        .collect::<inducer_datasets::Result<_>>()?;
+    let mut out = Vec::new();
+    for ids in encoded {
+        out.extend(ids);
+        out.push(end);
+    }
+    Ok(out)
+}
+
+/// Rows of equal length from the tokens of the text, those held out for validation apart, and the
+/// number of tokens.
+struct Rows {
+    train: Vec<Vec<u32>>,
+    held_out: Vec<Vec<u32>>,
+}
+
+fn rows(tokenizer: &Tokenizer, text: &str, config: &PretrainConfig) -> Result<Rows> {
+    let (start, end) = match config.kind {
+        Kind::Gpt2 => (None, 0),
+        Kind::Roberta => (Some(0), 2),
+    };
+    let tokens = tokenise(tokenizer, text, end)?;
+    // a RoBERTa's row stands between <s> and </s>
+    let around = if start.is_some() { 2 } else { 0 };
+    let mut train: Vec<Vec<u32>> = tokens
+        .chunks_exact(config.length.saturating_sub(around).max(1))
+        .map(|row| match start {
+            None => row.to_vec(),
+            Some(start) => [&[start], row, &[end]].concat(),
+        })
+        .collect();
+    let held_out = (train.len() / 20).clamp(1, 64);
+    ensure!(
+        train.len() > held_out + config.batch_size,
+        "the text has only {} tokens: too few for rows of {} in batches of {}",
+        tokens.len(),
+        config.length,
+        config.batch_size
+    );
+    let held_out = train.split_off(train.len() - held_out);
+    Ok(Rows { train, held_out })
+}
+
+fn tokenizer(text: &str, config: &PretrainConfig) -> Result<Tokenizer> {
+    let tokenizer = match config.kind {
+        Kind::Gpt2 => Tokenizer::train(text.lines(), config.vocabulary)?,
+        Kind::Roberta => Tokenizer::train_roberta(text.lines(), config.vocabulary)?,
+    };
+    ensure!(
+        tokenizer.vocab_size() == config.vocabulary,
+        "the text gives only {} tokens of the {} asked for with --vocabulary",
+        tokenizer.vocab_size(),
+        config.vocabulary
+    );
+    Ok(tokenizer)
+}
+
+/// Trains tokenizer and backbone and writes the directory. Returns the summary of the training.
+///
+/// # Errors
+/// A text too short for the sizes asked for; files that cannot be written.
+pub fn pretrain(
+    text: &str,
+    config: &PretrainConfig,
+    out: &Path,
+    device: &Device,
+    on_event: &mut dyn FnMut(&Event),
+) -> Result<Summary> {
+    config.check()?;
+    let tokenizer = tokenizer(text, config)?;
+    let Rows {
+        train: rows,
+        held_out,
+    } = rows(&tokenizer, text, config)?;
+    let held_out_rows = held_out.len();
+    let (mut model, data): (Model, Box<dyn Data>) = match config.kind {
+        Kind::Gpt2 => (
+            gpt2(config, device)?,
+            Box::new(blocks(rows, &held_out, config)),
+        ),
+        Kind::Roberta => (
+            roberta(config, device)?,
+            Box::new(masks(rows, &held_out, config)),
+        ),
+    };
+    model.tune_backbone()?;
+    let work = out.join("pretraining");
+    files::create_dir(&work)?;
+    let summary = train(
+        &mut model,
+        data.as_ref(),
+        &config.training(),
+        Some(&work),
+        on_event,
+    )?;
+    tokenizer.save(out)?;
+    model.save_backbone(out)?;
+    if config.kind == Kind::Gpt2 {
+        let generation =
+            serde_json::json!({ "bos_token_id": 0, "eos_token_id": 0, "_from_model_config": true });
+        files::write(
+            &out.join("generation_config.json"),
+            &format!("{generation:#}\n"),
+        )?;
+    }
+    let parameters = model
+        .backbone
+        .parameters()
+        .iter()
+        .map(|p| p.tensor.elem_count())
+        .sum();
+    let card = card(config, &summary, parameters, held_out_rows);
+    files::write(&out.join("README.md"), &card)?;
+    std::fs::remove_dir_all(&work).at(&work)?;
+    Ok(summary)
+}
+
+impl PretrainConfig {
+    fn check(&self) -> Result<()> {
+        ensure!(
+            self.hidden.is_multiple_of(self.heads),
+            "--hidden {}: expected a multiple of --heads {}",
+            self.hidden,
+            self.heads
+        );
+        ensure!(
+            self.length <= self.positions,
+            "--length {}: expected at most --positions {}",
+            self.length,
+            self.positions
+        );
+        Ok(())
+    }
+
+    fn training(&self) -> TrainConfig {
+        TrainConfig {
+            seed: self.seed,
+            steps: self.steps,
+            accumulation: 1,
+            learning_rate: self.learning_rate,
+            warmup: (self.steps / 20).max(1),
+            schedule: Schedule::Cosine,
+            clip: Some(1.0),
+            clip_micro_batches: false,
+            label_smoothing: 0.0,
+            dropout: 0.0,
+            optimiser: AdamWConfig {
+                beta1: 0.9,
+                beta2: 0.95,
+                eps: 1e-8,
+                weight_decay: 0.1,
+                coupled: false,
+            },
+            validate_every: (self.steps / 5).max(1),
+            patience: None,
+            checkpoint_every: 100,
+        }
+    }
+}
+
+fn card(config: &PretrainConfig, summary: &Summary, parameters: usize, held_out: usize) -> String {
+    let (kind, pipeline, special) = match config.kind {
+        Kind::Gpt2 => ("GPT-2", "text-generation", "`<|endoftext|>` = 0"),
+        Kind::Roberta => (
+            "RoBERTa",
+            "fill-mask",
+            "`<s>`, `<pad>`, `</s>`, `<unk>`, `<mask>` = 0 to 4",
+        ),
+    };
+    format!(
+        "---\nlibrary_name: transformers\npipeline_tag: {pipeline}\n---\n# A small {kind}\n\nMade \
+         by `inducer pretrain` (version {}): {} layers, hidden {}, {} heads, {} positions, \
+         byte-level BPE of {} tokens ({special}), {parameters} parameters.\n\
+         {} tokens seen in {} steps; validation loss {:.3} nats a token on {held_out} held-out \
+         rows of {} tokens.\n",
+        env!("CARGO_PKG_VERSION"),
+        config.layers,
+        config.hidden,
+        config.heads,
+        config.positions,
+        config.vocabulary,
+        summary.tokens,
+        summary.steps,
+        summary.validation_loss,
+        config.length,
+    )
+}
+
+fn gpt2(config: &PretrainConfig, device: &Device) -> Result<Model> {
+    let shape = Gpt2Config {
+        vocab_size: config.vocabulary,
+        n_positions: config.positions,
+        n_embd: config.hidden,
+        n_layer: config.layers,
+        n_head: config.heads,
+        n_inner: None,
+        layer_norm_epsilon: 1e-5,
+        initializer_range: 0.02,
+        eos_token_id: Some(0),
+    };
+    let backbone = Gpt2::random(shape, config.seed, DType::F32, device)?;
+    Ok(Model::new(backbone, DType::F32, device))
+}
+
+fn roberta(config: &PretrainConfig, device: &Device) -> Result<Model> {
+    let shape = RobertaConfig {
+        vocab_size: config.vocabulary,
+        // the table's first rows, up to padding_idx, are no positions
+        max_position_embeddings: config.positions + 2,
+        hidden_size: config.hidden,
+        num_hidden_layers: config.layers,
+        num_attention_heads: config.heads,
+        intermediate_size: 4 * config.hidden,
+        ..RobertaConfig::base()
+    };
+    let backbone = Roberta::random_masked(shape, config.seed, DType::F32, device)?;
+    Ok(Model::new(backbone, DType::F32, device))
+}
+
+fn blocks(rows: Vec<Vec<u32>>, last: &[Vec<u32>], config: &PretrainConfig) -> Blocks {
+    Blocks {
+        rows,
+        validation: last.chunks(config.batch_size).map(pack).collect(),
+        batch_size: config.batch_size,
+        seed: config.seed,
+    }
+}
+
+fn masks(rows: Vec<Vec<u32>>, last: &[Vec<u32>], config: &PretrainConfig) -> Masked {
+    let vocabulary = config.vocabulary as u32;
+    let mut rng = generator(config.seed, "masks of the held-out rows");
+    let validation = last
+        .chunks(config.batch_size)
+        .filter_map(|rows| masked(&rows.iter().collect::<Vec<_>>(), vocabulary, &mut rng))
+        .collect();
+    Masked {
+        rows,
+        validation,
+        batch_size: config.batch_size,
+        seed: config.seed,
+        vocabulary,
+    }
+}

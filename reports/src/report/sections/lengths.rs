@@ -1,0 +1,299 @@
+//! Length sensitivity: what the length of the input does to score, loss and mechanism, on the
+//! study's own inputs and on long ones.
+
+use super::by_method;
+use crate::document::format::{
+    capitalised, count, fixed, list, optional, signed, signed_interval, spread,
+};
+use crate::document::table::Table;
+use crate::document::{Block, Figure, Section};
+use crate::page::measure::Measure;
+use crate::report::figures::chart::{Chart, Curve};
+use crate::stats::{Summary, differences, paired};
+use crate::study::{LengthBin, Row, Run, Study};
+use inducer_datasets::Task;
+
+/// The methods that the paper's claim is about.
+const SIDES: [&str; 2] = ["prefix", "inducer"];
+
+/// The section.
+pub fn section(study: &Study) -> Section {
+    let own = Lengths {
+        id: "lengths",
+        name: &study.provenance.data.name,
+        task: study.task,
+        rows: &study.rows,
+    };
+    let long = study.long.as_ref().map(|long| Lengths {
+        id: "long",
+        name: &long.data.name,
+        task: Task::Coqa,
+        rows: &long.rows,
+    });
+    let blocks = std::iter::once(own)
+        .chain(long)
+        .flat_map(|part| part.blocks())
+        .collect();
+    Section::new("lengths", "Length", "What long inputs do", blocks)
+}
+
+/// The methods on one data set.
+struct Lengths<'a> {
+    /// Unique in the page.
+    id: &'static str,
+    name: &'a str,
+    task: Task,
+    rows: &'a [Row],
+}
+
+impl Lengths<'_> {
+    fn blocks(&self) -> Vec<Block> {
+        let mut blocks = vec![Block::heading(capitalised(self.name))];
+        if self.bins().is_empty() {
+            blocks.push(Block::body(
+                "Score by length was not measured in these runs.",
+            ));
+            return blocks;
+        }
+        blocks.extend(self.gap().into_iter().chain(self.reach()).map(Block::body));
+        let figure = Figure {
+            title: "Score by length of the input",
+            meaning: "Test inputs in quartiles of their length in tokens, each at the middle of \
+                      its span.",
+            signs: "Line: mean over seeds; band, where there are at most four lines: from the \
+                    lowest to the highest seed."
+                .into(),
+            picture: self.chart(),
+            table: self.table(),
+        };
+        blocks.extend(figure.block());
+        let mechanism = self.mechanism();
+        if !mechanism.rows.is_empty() {
+            let summary = "λ, μ and distances by length of the input";
+            blocks.push(Block::details(summary, vec![Block::Table(mechanism)]));
+        }
+        blocks
+    }
+
+    fn row(&self, method: &str) -> Option<&Row> {
+        self.rows.iter().find(|r| r.method == method)
+    }
+
+    fn unit(&self) -> &'static str {
+        Measure::first(self.task).unit()
+    }
+
+    /// Score by length; empty when it was not measured on two lengths.
+    fn chart(&self) -> String {
+        let points = |run: &Run| {
+            let point = |b: &LengthBin| Some((0.5 * (b.from + b.to) as f64, b.score?));
+            run.mechanism.by_length.iter().filter_map(point).collect()
+        };
+        let shown = |r: &&Row| !matches!(r.method.as_str(), "none" | "bitfit");
+        let rows = self.rows.iter().filter(shown);
+        Chart {
+            id: self.id,
+            title: "Score by length of the input",
+            axis: format!("tokens of the input (score, {})", self.unit()),
+            digits: 2,
+            logarithmic: false,
+            curves: Curve::all(rows, points),
+        }
+        .draw()
+    }
+
+    /// The bins, which all runs share.
+    fn bins(&self) -> &[LengthBin] {
+        let mut runs = self.rows.iter().flat_map(|r| &r.runs);
+        let measured = runs.find(|r| !r.mechanism.by_length.is_empty());
+        measured.map_or(&[], |r| &r.mechanism.by_length)
+    }
+
+    /// A number of a bin by seed.
+    fn by_seed(row: &Row, bin: usize, of: fn(&LengthBin) -> Option<f64>) -> Vec<(u64, f64)> {
+        let value = |r: &Run| Some((r.seed, of(r.mechanism.by_length.get(bin)?)?));
+        row.runs.iter().filter_map(value).collect()
+    }
+
+    fn summary(row: &Row, bin: usize, of: fn(&LengthBin) -> Option<f64>) -> Option<Summary> {
+        let values: Vec<f64> = Self::by_seed(row, bin, of).iter().map(|x| x.1).collect();
+        Summary::of(&values)
+    }
+
+    /// Score and loss by length, a row for each method.
+    fn table(&self) -> Table {
+        let mut table = by_method("Score and loss by length of the input", self.rows);
+        let title = |b: &LengthBin| format!("{} to {} tokens ({})", b.from, b.to, count(b.entries));
+        for (i, bin) in self.bins().iter().enumerate() {
+            let score = |row: &&Row| spread(Self::summary(row, i, |b| b.score), 2);
+            table = table.under("Score", &title(bin), score);
+        }
+        for (i, bin) in self.bins().iter().enumerate() {
+            let loss = |row: &&Row| spread(Self::summary(row, i, |b| Some(b.loss)), 3);
+            table = table.under("Loss of the first reference, nats", &title(bin), loss);
+        }
+        table.finish()
+    }
+
+    /// Gate, distance and unreached queries by length, a row for each method that has a gate and
+    /// each bin.
+    fn mechanism(&self) -> Table {
+        let bins = || self.bins().iter().enumerate();
+        let rows = self
+            .rows
+            .iter()
+            .flat_map(|row| bins().map(move |(i, bin)| (row, i, bin)));
+        let gated = rows.filter(|(row, i, _)| Self::summary(row, *i, |b| b.gate).is_some());
+        Table::of("λ and μ by length of the input", gated)
+            .text("Method", |r| r.0.title.clone())
+            .text("Tokens of the input", |r| {
+                format!("{} to {}", r.2.from, r.2.to)
+            })
+            .number("mean λ or μ", |r| {
+                spread(Self::summary(r.0, r.1, |b| b.gate), 3)
+            })
+            .number("below 0.01, %", |r| {
+                spread(Self::summary(r.0, r.1, unreached_per_cent), 1)
+            })
+            .number("median distance", |r| {
+                spread(Self::summary(r.0, r.1, |b| b.distance), 2)
+            })
+            .finish()
+    }
+
+    /// What the study says about the paper's claim that a fixed prefix loses more as inputs grow.
+    /// None when either side was not measured.
+    fn gap(&self) -> Option<String> {
+        let (prefix, inducer) = (self.row(SIDES[0])?, self.row(SIDES[1])?);
+        let bins = self.bins();
+        let last = bins.len().checked_sub(1)?;
+        let lead = |bin: usize| {
+            let [a, b] = [prefix, inducer].map(|row| Self::by_seed(row, bin, |b| b.score));
+            differences(&a, &b)
+        };
+        let (short, long) = (lead(0), lead(last));
+        let growth = paired(&short, &long)?;
+        let mean = |x: &[(u64, f64)]| x.iter().map(|v| v.1).sum::<f64>() / x.len().max(1) as f64;
+        let span = |i: usize| format!("{} to {} tokens", bins[i].from, bins[i].to);
+        let verdict = match growth.interval {
+            None => "one seed gives no interval",
+            Some((low, _)) if low > 0.0 => "the gap grows with the length, as the paper says",
+            Some((_, high)) if high < 0.0 => "the gap shrinks with the length, against the paper",
+            Some(_) => "within the spread over seeds: neither for the paper nor against it",
+        };
+        let range = signed_interval(Some(growth), 2);
+        let range = range.map_or(String::new(), |i| format!(", 95 % interval {i}"));
+        Some(format!(
+            "Inducer-tuning less prefix-tuning: {} {} on the shortest inputs ({}), {} on the \
+             longest ({}); from one to the other {}{range}: {verdict}.{}",
+            signed(mean(&short), 2),
+            self.unit(),
+            span(0),
+            signed(mean(&long), 2),
+            span(last),
+            signed(growth.mean, 2),
+            retention(prefix, inducer, last).unwrap_or_default()
+        ))
+    }
+
+    /// Queries that the prefix does not reach, shortest and longest inputs.
+    fn reach(&self) -> Option<String> {
+        let last = self.bins().len().checked_sub(1)?;
+        let part = |(method, symbol): (&str, &str)| {
+            let row = self.row(method)?;
+            let share = |bin| {
+                let summary = Self::summary(row, bin, unreached_per_cent);
+                optional(summary.map(|s| s.mean), 1)
+            };
+            Some(format!(
+                "{}: {symbol} < 0.01 at {} % of the queries in the shortest inputs and {} % in the \
+                 longest",
+                row.title,
+                share(0),
+                share(last)
+            ))
+        };
+        let parts: Vec<String> = SIDES.into_iter().zip(["μ", "λ"]).filter_map(part).collect();
+        (!parts.is_empty()).then(|| format!("{}.", list(&parts)))
+    }
+}
+
+fn unreached_per_cent(bin: &LengthBin) -> Option<f64> {
+    bin.unreached.map(|share| 100.0 * share)
+}
+
+/// What share of their score on the shortest inputs both sides keep on the longest.
+fn retention(prefix: &Row, inducer: &Row, last: usize) -> Option<String> {
+    let share = |row: &Row| {
+        let mean = |bin| Lengths::summary(row, bin, |b| b.score).map(|s| s.mean);
+        let (short, long) = (mean(0)?, mean(last)?);
+        (short > 0.0).then(|| fixed(100.0 * long / short, 0))
+    };
+    Some(format!(
+        " Of its score on the shortest inputs prefix-tuning keeps {} % on the longest, \
+         inducer-tuning {} %.",
+        share(prefix)?,
+        share(inducer)?
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing;
+
+    fn of(rows: &[Row]) -> Lengths<'_> {
+        Lengths {
+            id: "lengths",
+            name: "invented",
+            task: Task::WebNlg,
+            rows,
+        }
+    }
+
+    #[test]
+    fn the_sentence_follows_the_gap_between_shortest_and_longest() {
+        let mut study = testing::study();
+        let set = |study: &mut Study, method: &str, scores: [f64; 4]| {
+            let row = study.rows.iter_mut().find(|r| r.method == method).unwrap();
+            for run in &mut row.runs {
+                for (bin, score) in run.mechanism.by_length.iter_mut().zip(scores) {
+                    bin.score = Some(score + 0.01 * run.seed as f64);
+                }
+            }
+        };
+        set(&mut study, "prefix", [30.0, 20.0, 10.0, 5.0]);
+        set(&mut study, "inducer", [31.0, 25.0, 20.0, 20.0]);
+        let said = of(&study.rows).gap().unwrap();
+        assert!(said.contains("+1.00 BLEU on the shortest"), "{said}");
+        assert!(said.contains("+15.00 on the longest"), "{said}");
+        assert!(said.contains("as the paper says"), "{said}");
+        assert!(
+            said.contains("keeps 17 % on the longest, inducer-tuning 65 %"),
+            "{said}"
+        );
+        set(&mut study, "inducer", [31.0, 25.0, 20.0, 4.0]);
+        let said = of(&study.rows).gap().unwrap();
+        assert!(said.contains("against the paper"), "{said}");
+    }
+
+    #[test]
+    fn without_bins_nothing_is_said_or_drawn() {
+        let mut study = testing::study();
+        for run in study.rows.iter_mut().flat_map(|r| &mut r.runs) {
+            run.mechanism.by_length.clear();
+        }
+        let lengths = of(&study.rows);
+        assert!(lengths.gap().is_none() && lengths.reach().is_none());
+        assert!(lengths.chart().is_empty());
+        assert!(lengths.mechanism().rows.is_empty());
+    }
+
+    #[test]
+    fn every_method_with_a_gate_has_a_line_for_each_bin() {
+        let study = testing::study();
+        let table = of(&study.rows).mechanism();
+        assert_eq!(table.rows.len(), 6 * 4);
+        assert_eq!(of(&study.rows).table().rows.len(), study.rows.len());
+    }
+}

@@ -1,0 +1,324 @@
+//! What decides a run's result, put together at this one place for every command.
+
+use super::prepared::{Prepared, VALIDATION_ENTRIES};
+use crate::compute::{Device, Precision};
+use crate::files::read_json;
+use anyhow::{Result, bail, ensure};
+use inducer_datasets::{Surface, Task, fingerprint};
+use inducer_gpu::train::{Schedule, TrainConfig};
+use inducer_gpu::{AdapterConfig, BackboneConfig, Method, hub};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Everything that decides a run's result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Version of this program.
+    pub version: String,
+    /// Task.
+    pub task: Task,
+    /// Data directory.
+    pub data: PathBuf,
+    /// SHA-256 of the data files.
+    pub data_fingerprint: String,
+    /// Backbone directory.
+    pub backbone: PathBuf,
+    /// SHA-256 of the backbone's files.
+    pub backbone_fingerprint: String,
+    /// Name of the method.
+    pub method: String,
+    /// Its parts.
+    pub adapter: AdapterConfig,
+    /// Training.
+    pub train: TrainConfig,
+    /// Rows a batch.
+    pub batch_size: usize,
+    /// How the pieces of an input are written.
+    pub surface: Surface,
+    /// Validation entries used.
+    pub validation_entries: usize,
+    /// Most new tokens in decoding.
+    pub max_new_tokens: usize,
+    /// Test entries scored; none for all.
+    pub test_limit: Option<usize>,
+    /// Device.
+    pub device: Device,
+    /// Scalar type of the computation.
+    #[serde(default)]
+    pub dtype: Precision,
+}
+
+/// Steps, rows a step and scored test entries where none are asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Optimiser steps.
+    pub steps: usize,
+    /// Rows a step.
+    pub batch_size: usize,
+    /// Test entries scored; none for all.
+    pub test_limit: Option<usize>,
+}
+
+/// A number of steps, itself or by what it is a share of.
+#[derive(Clone, Copy, Debug)]
+pub enum Steps {
+    /// So many steps.
+    Count(usize),
+    /// Passes over the training data.
+    Epochs(usize),
+    /// A share of the run's steps, 0 to 1.
+    Share(f64),
+}
+
+/// What a run is asked for; where nothing is, the paper's section on training decides.
+#[derive(Clone, Debug)]
+pub struct Hyperparameters {
+    /// What stands for steps, batch size and test limit that are not given.
+    pub budget: Budget,
+    /// Seed.
+    pub seed: u64,
+    /// How long to train.
+    pub steps: Option<Steps>,
+    /// Rows a step.
+    pub batch_size: Option<usize>,
+    /// Highest learning rate.
+    pub learning_rate: Option<f64>,
+    /// Warm-up.
+    pub warmup: Option<Steps>,
+    /// The learning rate after the warm-up.
+    pub schedule: Schedule,
+    /// Adam: the decay is in the gradient. AdamW: it is not.
+    pub coupled: bool,
+    /// Weight decay of matrices.
+    pub weight_decay: Option<f64>,
+    /// Validations without a new best.
+    pub patience: Option<usize>,
+    /// Dropout rate.
+    pub dropout: Option<f64>,
+    /// Label smoothing.
+    pub label_smoothing: Option<f64>,
+    /// Batches whose gradients make one step.
+    pub accumulation: usize,
+    /// Clip after every one of them.
+    pub clip_micro_batches: bool,
+    /// Steps between two checkpoints.
+    pub checkpoint_every: usize,
+    /// Most new tokens in decoding.
+    pub max_new_tokens: Option<usize>,
+    /// Test entries scored.
+    pub test_limit: Option<usize>,
+    /// Device.
+    pub device: Device,
+    /// Scalar type of the computation.
+    pub dtype: Precision,
+}
+
+/// A method by one of its names, or the parts in an `adapter_config.json`.
+#[derive(Clone, Debug)]
+pub struct MethodSpec {
+    /// The method's name, or the file's.
+    pub name: String,
+    /// Its parts on the backbone.
+    pub adapter: AdapterConfig,
+    named: bool,
+}
+
+/// What is read of a backbone's directory once for all runs on it.
+#[derive(Clone, Debug)]
+pub struct BackboneFacts {
+    /// SHA-256 of its files.
+    pub fingerprint: String,
+    /// The dropout rate that its configuration asks for.
+    pub dropout: f64,
+}
+
+impl MethodSpec {
+    /// A method by name, or an adapter_config.json.
+    ///
+    /// # Errors
+    /// Neither a name nor a readable file.
+    pub fn find(name: &str, backbone: &BackboneConfig) -> Result<Self> {
+        let path = Path::new(name);
+        let (name, adapter, named) = match Method::named(name) {
+            Some(m) => (m.name().into(), m.on(backbone), true),
+            None if path.exists() => {
+                let stem = path.file_stem().unwrap_or(path.as_os_str());
+                let adapter = AdapterConfig::read(path)?;
+                (stem.to_string_lossy().into_owned(), adapter, false)
+            }
+            None => bail!(
+                "--method {name}: expected an adapter_config.json or one of {}",
+                Method::ALL.map(Method::name).join(", ")
+            ),
+        };
+        Ok(Self {
+            name,
+            adapter,
+            named,
+        })
+    }
+
+    /// The learning rate where none is given: section 6's, but fine-tuning's small one only for
+    /// GPT-2's own sizes.
+    fn learning_rate(&self, backbone: &BackboneConfig) -> f64 {
+        let large = backbone.describe().hidden() >= 768;
+        match (backbone, Method::named(&self.name)) {
+            (BackboneConfig::Roberta(_), _) if large => 2e-4,
+            (BackboneConfig::Gpt2(_), Some(m)) if large => m.learning_rate(),
+            _ => Method::Inducer.learning_rate(),
+        }
+    }
+
+    /// Its parts in a run. A named method gets the backbone's name, and LoRA's dropout at the run's
+    /// rate (one switch for the paper's four places); a file's parts stay as they are.
+    fn resolved(&self, backbone: &Path, dropout: f64) -> AdapterConfig {
+        let mut adapter = self.adapter.clone();
+        if self.named {
+            adapter.base_model_name_or_path = hub::name(backbone);
+            if let Some(lora) = &mut adapter.lora {
+                lora.dropout = dropout;
+            }
+        }
+        adapter
+    }
+}
+
+impl BackboneFacts {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// A missing or broken file.
+    pub fn read(dir: &Path) -> Result<Self> {
+        Ok(Self {
+            fingerprint: backbone_fingerprint(dir)?,
+            dropout: backbone_dropout(dir)?,
+        })
+    }
+}
+
+impl RunConfig {
+    /// The configuration of a run of `method` on prepared data.
+    pub fn resolve(
+        prepared: &Prepared,
+        backbone: &BackboneFacts,
+        method: &MethodSpec,
+        hyper: &Hyperparameters,
+    ) -> Self {
+        let source = &prepared.source;
+        let train = hyper.training(prepared, backbone, method);
+        Self {
+            version: env!("CARGO_PKG_VERSION").into(),
+            task: source.task,
+            data: source.data.clone(),
+            data_fingerprint: prepared.splits.fingerprint.clone(),
+            backbone: source.backbone.clone(),
+            backbone_fingerprint: backbone.fingerprint.clone(),
+            method: method.name.clone(),
+            adapter: method.resolved(&source.backbone, train.dropout),
+            batch_size: hyper.rows(),
+            surface: source.surface,
+            validation_entries: VALIDATION_ENTRIES,
+            max_new_tokens: hyper.max_new_tokens.unwrap_or(prepared.usual_new_tokens()),
+            test_limit: hyper.test_limit.or(hyper.budget.test_limit),
+            device: hyper.device,
+            dtype: hyper.dtype,
+            train,
+        }
+    }
+}
+
+impl Hyperparameters {
+    fn rows(&self) -> usize {
+        self.batch_size.unwrap_or(self.budget.batch_size)
+    }
+
+    /// `steps` of `whole` steps.
+    fn count(&self, steps: Steps, prepared: &Prepared, whole: usize) -> usize {
+        match steps {
+            Steps::Count(n) => n,
+            Steps::Epochs(n) => n * prepared.train.len().div_ceil(self.rows()),
+            Steps::Share(x) => (x * whole as f64).round() as usize,
+        }
+    }
+
+    fn training(
+        &self,
+        prepared: &Prepared,
+        backbone: &BackboneFacts,
+        method: &MethodSpec,
+    ) -> TrainConfig {
+        let budget = self.budget.steps;
+        let steps = self
+            .steps
+            .map_or(budget, |s| self.count(s, prepared, budget));
+        let rate = method.learning_rate(&prepared.backbone);
+        let rate = self.learning_rate.unwrap_or(rate);
+        let usual = match prepared.source.task.generates() {
+            true => TrainConfig::generation(rate, steps),
+            false => TrainConfig::classification(rate, steps),
+        };
+        let mut optimiser = usual.optimiser;
+        optimiser.coupled = self.coupled;
+        optimiser.weight_decay = self.weight_decay.unwrap_or(optimiser.weight_decay);
+        let warmup = self.warmup.map(|w| self.count(w, prepared, steps));
+        // nothing of an untuned backbone is trained
+        let steps = match method.adapter == AdapterConfig::none() {
+            true => 0,
+            false => steps,
+        };
+        TrainConfig {
+            seed: self.seed,
+            steps,
+            warmup: warmup.unwrap_or(usual.warmup),
+            schedule: self.schedule,
+            optimiser,
+            patience: self.patience.or(usual.patience),
+            dropout: self.dropout.unwrap_or(backbone.dropout),
+            accumulation: self.accumulation,
+            clip_micro_batches: self.clip_micro_batches,
+            checkpoint_every: self.checkpoint_every,
+            label_smoothing: self.label_smoothing.unwrap_or(usual.label_smoothing),
+            validate_every: (steps / 4).max(1),
+            ..usual
+        }
+    }
+}
+
+/// SHA-256 of a backbone's files.
+fn backbone_fingerprint(dir: &Path) -> Result<String> {
+    let mut all = String::new();
+    for name in [
+        "config.json",
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "tokenizer.json",
+        "vocab.json",
+        "merges.txt",
+    ] {
+        let path = dir.join(name);
+        if path.exists() {
+            all += &format!("{name} {}\n", fingerprint::of_file(&path)?);
+        }
+    }
+    Ok(fingerprint::of_bytes(all.as_bytes()))
+}
+
+/// The dropout rate that a backbone's `config.json` asks for (`resid_pdrop`, RoBERTa's
+/// `hidden_dropout_prob`; 0.1 when absent), as in transformers.
+fn backbone_dropout(dir: &Path) -> Result<f64> {
+    let path = dir.join("config.json");
+    let value: serde_json::Value = read_json(&path)?;
+    let rate = value
+        .get("resid_pdrop")
+        .or_else(|| value.get("hidden_dropout_prob"))
+        .and_then(serde_json::Value::as_f64)
+        .unwrap_or(0.1);
+    ensure!(
+        (0.0..1.0).contains(&rate),
+        "{}: field `resid_pdrop` or `hidden_dropout_prob`: expected a number in [0, 1), found \
+         {rate}",
+        path.display()
+    );
+    Ok(rate)
+}

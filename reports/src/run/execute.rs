@@ -1,0 +1,126 @@
+//! A run from its start to its score. It can be stopped at any moment and goes on where it stood.
+
+use super::config::RunConfig;
+use super::directory::RunDir;
+use super::prepared::{Prepared, TaskData};
+use super::record::{RunResult, Scores, TrainingSummary};
+use super::scores::{meteor_files, outputs};
+use super::{card, mechanism};
+use crate::compute::Precision;
+use crate::files;
+use crate::memory::Memory;
+use anyhow::{Result, ensure};
+use candle_core::Device;
+use inducer_datasets::batches::pack;
+use inducer_datasets::{Encoded, Example, Task};
+use inducer_gpu::model::write_json;
+use inducer_gpu::probe::Frozen;
+use inducer_gpu::train::{Event, train};
+use inducer_gpu::{AdapterConfig, BackboneConfig, Model};
+use std::path::Path;
+use std::time::Instant;
+
+/// Validation rows on which the drift from the frozen model is measured.
+const DRIFT_ROWS: usize = 16;
+
+/// The backbone for a task; a RoBERTa without a head for this task gets one.
+///
+/// # Errors
+/// A directory that cannot be read; a head with another number of classes.
+pub fn load(task: Task, dir: &Path, seed: u64, dtype: Precision, device: &Device) -> Result<Model> {
+    let count = task.classes().len();
+    let classes = (!task.generates()).then_some(count);
+    let model = Model::load_for(dir, classes, seed, dtype.dtype(), device)?;
+    if let BackboneConfig::Roberta(c) = model.backbone.config() {
+        ensure!(
+            c.classes() == count,
+            "{}: the head has {} classes, --task {task} has {count}",
+            dir.display(),
+            c.classes()
+        );
+    }
+    Ok(model)
+}
+
+/// The model of a run before its first step, and the frozen one to measure its drift from.
+fn start(config: &RunConfig, prepared: &Prepared, device: &Device) -> Result<(Model, Frozen)> {
+    let (task, seed) = (config.task, config.train.seed);
+    let special = task.special_tokens().len();
+    let mut model = load(task, &config.backbone, seed, config.dtype, device)?;
+    model.attach(&AdapterConfig::none(), special, seed)?;
+    let fixed: Vec<&Encoded> = prepared.dev.iter().take(DRIFT_ROWS).collect();
+    let frozen = Frozen::of(&model, fixed.chunks(4).map(pack).collect())?;
+    model.attach(&config.adapter, special, seed)?;
+    Ok((model, frozen))
+}
+
+/// Trains (or goes on), decodes, scores. A finished run is read, not repeated.
+///
+/// # Errors
+/// Data that do not fit, files that cannot be written, a loss that is not finite.
+pub fn execute_run(
+    dir: &Path,
+    config: &RunConfig,
+    prepared: &Prepared,
+    device: &Device,
+    on_event: &mut dyn FnMut(&Event),
+) -> Result<RunResult> {
+    if let Some(result) = RunDir::open(dir, config)?.result()? {
+        return Ok(result);
+    }
+    let memory = Memory::here();
+    let (mut model, frozen) = start(config, prepared, device)?;
+    let data = TaskData::new(prepared, config.batch_size, config.train.seed, Some(frozen));
+    let mut resumed = false;
+    let summary = train(&mut model, &data, &config.train, Some(dir), &mut |e| {
+        resumed |= matches!(e, Event::Resumed { .. });
+        on_event(e);
+    })?;
+    let peak_bytes = memory.peak().filter(|_| !resumed);
+    let (validation_loss, best_step) = summary.best;
+    if best_step != summary.steps && dir.join("best").exists() {
+        model.attach_saved(&dir.join("best"))?;
+    }
+    let examples = test_examples(prepared, config.test_limit);
+    let clock = Instant::now();
+    let texts = outputs(
+        &model,
+        prepared,
+        &examples,
+        config.max_new_tokens,
+        &mut |_| {},
+    )?;
+    let training = TrainingSummary {
+        validation_loss,
+        best_step,
+        last_validation_loss: summary.validation_loss,
+        steps: summary.steps,
+        tokens: summary.tokens,
+        train_seconds: summary.seconds,
+        decode_seconds: clock.elapsed().as_secs_f64(),
+    };
+    let result = RunResult {
+        mechanism: mechanism::measure(&model, prepared, &examples, &texts)?,
+        scores: Scores::of(config.task, &texts, &examples, &meteor_files(None, None))?,
+        training,
+        peak_bytes,
+    };
+    files::write(&dir.join("outputs.txt"), &(texts.join("\n") + "\n"))?;
+    let card = card::text(config, &result, &model);
+    for adapter in ["adapter", "best"].map(|name| dir.join(name)) {
+        if adapter.exists() {
+            files::write(&adapter.join("README.md"), &card)?;
+        }
+    }
+    write_json(&dir.join("result.json"), &result)?;
+    Ok(result)
+}
+
+/// The test examples that are scored: all, or an even choice of `limit` of them.
+pub fn test_examples(prepared: &Prepared, limit: Option<usize>) -> Vec<Example> {
+    let all = &prepared.splits.test;
+    match limit {
+        Some(n) if n < all.len() => (0..n).map(|i| all[i * all.len() / n].clone()).collect(),
+        _ => all.clone(),
+    }
+}

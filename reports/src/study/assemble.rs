@@ -1,0 +1,442 @@
+//! From a plan and what its runs left on disk to the [`Study`] that the report shows.
+
+use super::paper::FULL_METHOD;
+use super::plan::{Part, Plan, Planned};
+use super::{
+    BackboneSource, ClaimLine, DataSource, Ledger, Long, PartCount, Provenance, Row, Run, SCHEMA,
+    Sample, Settings, Study,
+};
+use crate::run::directory::{curves, finished, outputs};
+use crate::run::{self, RunResult, Scores};
+use crate::compute;
+use anyhow::{Context, Result};
+use inducer_datasets::metrics::{accuracy, bleu, coqa, webnlg};
+use inducer_datasets::significance::approximate_randomisation;
+use inducer_datasets::{Example, Input, Task};
+use inducer_gpu::shapes;
+use inducer_gpu::{AdapterConfig, BackboneConfig, Gpt2Config, Method};
+use inducer_verify::{Ledger as Claims, Options, Report, Verdict, report};
+use std::time::SystemTime;
+
+/// Test inputs shown with every method's text.
+const SAMPLES: usize = 8;
+
+/// Draws of the randomisation test.
+const DRAWS: usize = 1999;
+
+/// Random cases of each claim when a report is made.
+pub const LEDGER_CASES: usize = 4;
+
+/// Puts the study together from the runs that are done.
+///
+/// # Errors
+/// A run's files cannot be read.
+pub fn study(
+    plan: &Plan,
+    generated: bool,
+    ledger_cases: usize,
+    threads: usize,
+    started: SystemTime,
+) -> Result<Study> {
+    let task = plan.main.prepared.source.task;
+    let done = done(&plan.main)?;
+    let matchers = done.iter().rev().find_map(|d| match &d.result.scores {
+        Scores::WebNlg { meteor, .. } => meteor.as_ref().map(|(_, ran)| ran.as_slice()),
+        _ => None,
+    });
+    let long = plan.long.as_ref().map(|part| -> Result<Long> {
+        Ok(Long {
+            settings: settings(part, plan)?,
+            data: data(part)?,
+            rows: rows(part, &self::done(part)?)?,
+        })
+    });
+    let long = long.transpose()?;
+    let ledger = match ledger_cases {
+        0 => None,
+        cases => Some(ledger(cases, threads)?),
+    };
+    let b = &plan.main.prepared.backbone;
+    let first = first(&plan.main)?;
+    let command: Vec<String> = std::iter::once("inducer".to_string())
+        .chain(std::env::args().skip(1))
+        .collect();
+    Ok(Study {
+        schema: SCHEMA,
+        task,
+        provenance: Provenance {
+            version: env!("CARGO_PKG_VERSION").into(),
+            command: command.join(" "),
+            rerun: format!("cargo run --release -- {}", command[1..].join(" ")),
+            started: humantime::format_rfc3339_seconds(started).to_string(),
+            finished: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            device: first.config.device.name().into(),
+            threads,
+            settings: settings(&plan.main, plan)?,
+            data: data(&plan.main)?,
+            backbone: BackboneSource {
+                name: plan.backbone_name.clone(),
+                origin: first.config.backbone.display().to_string(),
+                layers: b.describe().layers(),
+                hidden: b.describe().hidden(),
+                heads: b.describe().heads(),
+                vocabulary: b.vocabulary(),
+                parameters: shapes::of_backbone(b.describe()),
+                fingerprint: first.config.backbone_fingerprint.clone(),
+            },
+            comparable: comparable(plan, generated, matchers),
+        },
+        rows: rows(&plan.main, &done)?,
+        samples: samples(plan, &done)?,
+        long,
+        ledger,
+    })
+}
+
+fn first(part: &Part) -> Result<&Planned> {
+    part.runs.first().context("a study needs a run")
+}
+
+fn settings(part: &Part, plan: &Plan) -> Result<Settings> {
+    let most = |of: fn(&Planned) -> usize| part.runs.iter().map(of).max().unwrap_or(0);
+    let first = &first(part)?.config;
+    Ok(Settings {
+        steps: most(|r| r.config.train.steps),
+        batch_size: first.batch_size,
+        warmup: most(|r| r.config.train.warmup),
+        label_smoothing: first.train.label_smoothing,
+        dropout: first.train.dropout,
+        seeds: plan.seeds.clone(),
+        max_new_tokens: first.max_new_tokens,
+    })
+}
+
+fn data(part: &Part) -> Result<DataSource> {
+    let splits = &part.prepared.splits;
+    let first = &first(part)?.config;
+    let scored = run::test_examples(&part.prepared, first.test_limit);
+    let count = |examples: &[Example]| PartCount {
+        entries: examples.len(),
+        texts: examples.iter().map(|e| e.references.len()).sum(),
+    };
+    Ok(DataSource {
+        name: part.data_name.clone(),
+        origin: first.data.display().to_string(),
+        fingerprint: splits.fingerprint.clone(),
+        train: count(&splits.train),
+        dev: count(&splits.dev),
+        test: count(&scored),
+        test_seen: scored.iter().filter(|e| e.seen).count(),
+        test_unseen: scored.iter().filter(|e| !e.seen).count(),
+        skipped: splits.skipped.train.len() + splits.skipped.dev.len() + splits.skipped.test.len(),
+    })
+}
+
+/// A run that is finished, and its test texts.
+struct Done<'a> {
+    planned: &'a Planned,
+    result: RunResult,
+    texts: Vec<String>,
+}
+
+fn done(part: &Part) -> Result<Vec<Done<'_>>> {
+    let mut all = Vec::new();
+    for planned in &part.runs {
+        if let Some(result) = finished(&planned.dir, &planned.config)? {
+            let texts = outputs(&planned.dir)?;
+            all.push(Done {
+                planned,
+                result,
+                texts,
+            });
+        }
+    }
+    Ok(all)
+}
+
+fn rows(part: &Part, done: &[Done<'_>]) -> Result<Vec<Row>> {
+    let mut rows: Vec<Row> = Vec::new();
+    for planned in &part.runs {
+        if rows.iter().all(|r| r.method != planned.method) {
+            rows.push(row(planned, &part.prepared.backbone)?);
+        }
+    }
+    let examples = run::test_examples(&part.prepared, first(part)?.config.test_limit);
+    for row in &mut rows {
+        for d in done.iter().filter(|d| d.planned.method == row.method) {
+            row.runs.push(run_record(d)?);
+        }
+        row.p_value = p_value(part.prepared.source.task, &row.method, done, &examples)?;
+    }
+    Ok(rows)
+}
+
+fn run_record(done: &Done<'_>) -> Result<Run> {
+    let (planned, result) = (done.planned, done.result.clone());
+    let curves = curves(&planned.dir)?;
+    let (tokens, seconds) = (result.training.tokens, result.training.train_seconds);
+    Ok(Run {
+        seed: planned.seed,
+        scores: result.scores,
+        training: result.training,
+        tokens_per_second: if seconds > 0.0 {
+            tokens as f64 / seconds
+        } else {
+            0.0
+        },
+        train_curve: curves.train,
+        validation_curve: curves.validation,
+        drift_curve: curves.drift,
+        mechanism: result.mechanism,
+        peak_bytes: result.peak_bytes,
+        directory: planned.dir.display().to_string(),
+        configuration: serde_json::to_value(&planned.config)?,
+    })
+}
+
+fn row(planned: &Planned, backbone: &BackboneConfig) -> Result<Row> {
+    let (method, adapter) = (&planned.method, &planned.config.adapter);
+    let trained = shapes::trained(adapter, backbone.describe());
+    Ok(Row {
+        method: method.clone(),
+        title: Method::named(method).map_or_else(|| method.to_string(), |m| m.title().into()),
+        adapter: serde_json::to_value(adapter)?,
+        trained,
+        stored: shapes::stored(adapter, backbone.describe()),
+        share: 100.0 * trained as f64 / shapes::of_backbone(backbone.describe()) as f64,
+        learning_rate: (planned.config.train.steps > 0)
+            .then_some(planned.config.train.learning_rate),
+        runs: Vec::new(),
+        p_value: None,
+    })
+}
+
+/// Approximate randomisation against Inducer-tuning: the outputs of all common seeds on the scored
+/// inputs.
+fn p_value(
+    task: Task,
+    method: &str,
+    done: &[Done<'_>],
+    examples: &[Example],
+) -> Result<Option<f64>> {
+    if method == FULL_METHOD {
+        return Ok(None);
+    }
+    let of = |method: &str| -> Vec<&Done<'_>> {
+        let all = done.iter().filter(|d| d.planned.method == method);
+        all.collect()
+    };
+    let whole = of(FULL_METHOD);
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    for ours in of(method) {
+        let same = |w: &&&Done<'_>| w.planned.seed == ours.planned.seed;
+        if let Some(other) = whole.iter().find(same) {
+            a.extend(ours.texts.iter().zip(examples));
+            b.extend(other.texts.iter().zip(examples));
+        }
+    }
+    if a.is_empty() || a.len() != b.len() {
+        return Ok(None);
+    }
+    let p = match task {
+        Task::WebNlg => {
+            let of = |x: &[(&String, &Example)]| -> Vec<bleu::Counts> {
+                x.iter().map(|(t, e)| webnlg::bleu_counts(t, e)).collect()
+            };
+            let score = |c: bleu::Counts| c.score().score;
+            approximate_randomisation(&of(&a), &of(&b), score, DRAWS, 1)?.p
+        }
+        Task::Coqa => {
+            let of = |x: &[(&String, &Example)]| -> Vec<coqa::Counts> {
+                let counts = x.iter().map(|(t, e)| coqa::Counts::of(t, &e.references));
+                counts.collect()
+            };
+            approximate_randomisation(&of(&a), &of(&b), |c| c.score().f1, DRAWS, 1)?.p
+        }
+        Task::Mnli | Task::Sst2 => {
+            let right = |t: &str, e: &Example| Some(run::class_named(task, t)) == e.class;
+            let of = |x: &[(&String, &Example)]| -> Vec<accuracy::Counts> {
+                let counts = x.iter().map(|(t, e)| accuracy::Counts::of(right(t, e)));
+                counts.collect()
+            };
+            approximate_randomisation(&of(&a), &of(&b), |c| c.score().score, DRAWS, 1)?.p
+        }
+    };
+    Ok(Some(p))
+}
+
+/// What the claims ledger says now.
+fn ledger(cases: usize, threads: usize) -> Result<Ledger> {
+    let options = Options::new(cases, 1);
+    let found = compute::pool(threads)?
+        .install(|| report::run(&options, &|_| {}))
+        .context("the claims ledger")?;
+    let claims = Claims::read().context("the claims ledger")?;
+    Ok(Ledger {
+        command: format!("inducer verify --cases {cases} --seed 1"),
+        cases,
+        claims: claims.claim.iter().map(|c| claim(c, &found)).collect(),
+    })
+}
+
+fn claim(entry: &inducer_verify::ledger::Row, found: &Report) -> ClaimLine {
+    let rows: Vec<_> = found.rows.iter().filter(|r| r.claim == entry.id).collect();
+    let count = |v: Verdict| rows.iter().filter(|r| r.verdict == v).count();
+    let shares = rows.iter().filter_map(|r| r.worst.as_ref());
+    let shares = shares
+        .filter(|w| w.bound > 0.0 && w.bound.is_finite() && w.error.is_finite())
+        .map(|w| w.error / w.bound);
+    ClaimLine {
+        id: entry.id.clone(),
+        statement: entry.statement.clone(),
+        place: entry.place.clone(),
+        passed: count(Verdict::Passed),
+        failed: count(Verdict::Failed),
+        not_run: count(Verdict::NotRun),
+        cases: rows.iter().map(|r| r.cases).sum(),
+        worst: shares.reduce(f64::max),
+    }
+}
+
+/// What may be compared with the paper, from the facts of the study.
+fn comparable(plan: &Plan, generated: bool, matchers: Option<&[String]>) -> Vec<String> {
+    let mut out = Vec::new();
+    let task = plan.main.prepared.source.task;
+    out.push(match task {
+        Task::WebNlg => "BLEU and TER are computed as in the paper: multi-bleu, lower-cased, and \
+         tercom's algorithm, three references at most, texts prepared as the WebNLG 2017 challenge \
+         did; one row of the paper's Table 1 is one row here."
+            .into(),
+        Task::Coqa => "Exact match and F1 are CoQA's official ones, with its normalisation and \
+         leave-one-out over the references, as in the paper's Table 1."
+            .into(),
+        Task::Mnli | Task::Sst2 => "Accuracy as in GLUE. The paper's figures on RoBERTa base are \
+         not part of this program, so none stand beside these."
+            .into(),
+    });
+    if let Some(ran) = matchers.filter(|m| m.len() < 4) {
+        out.push(format!(
+            "METEOR here ran with its matchers {} only (its jar and paraphrase table were not \
+             given: METEOR_JAR, METEOR_PARAPHRASES), so it is not the paper's METEOR 1.5.",
+            ran.join(" and ")
+        ));
+    }
+    out.push(backbone_words(&plan.main.prepared.backbone));
+    let steps = plan.main.runs.iter().map(|r| r.config.train.steps).max();
+    out.push(format!(
+        "The paper trains for 5 or 10 epochs; these runs take {} steps, the same for \
+     every method. Only the order and the size of differences within this report can be held \
+     against the paper's.",
+        steps.unwrap_or(0)
+    ));
+    if generated {
+        out.push(format!(
+            "The data are generated, not {}: the paper's figures stand beside ours \
+         for orientation only.",
+            task.title()
+        ));
+    }
+    out.push(
+        "The trainable share counts what is trained: a prefix is trained through an MLP that \
+     is not stored. The special tokens' rows (the classification head of a RoBERTa) are trained \
+     with every method and not counted, as in the paper."
+            .into(),
+    );
+    if plan
+        .main
+        .runs
+        .iter()
+        .any(|r| r.config.adapter == AdapterConfig::none())
+    {
+        out.push(match task.generates() {
+            true => "The untuned backbone has random rows for the special tokens.".into(),
+            false => "The untuned backbone has a random classification head.".into(),
+        });
+    }
+    out
+}
+
+fn backbone_words(backbone: &BackboneConfig) -> String {
+    let count = crate::document::format::count(shapes::of_backbone(backbone.describe()));
+    match backbone {
+        BackboneConfig::Gpt2(b) => {
+            let small = Gpt2Config::small();
+            let same = (b.n_embd, b.n_layer, b.n_head, b.vocab_size)
+                == (small.n_embd, small.n_layer, small.n_head, small.vocab_size);
+            match same {
+                true => "The backbone has the paper's size, GPT-2 small.".into(),
+                false => format!(
+                    "The paper's backbone is GPT-2 small (124,439,808 parameters); this one has \
+                     {count} parameters, so absolute scores cannot be compared, and bottlenecks \
+                     are sized to one budget on this backbone."
+                ),
+            }
+        }
+        BackboneConfig::Roberta(_) => format!(
+            "The paper's backbone is RoBERTa base (124,645,632 parameters); this one has {count}."
+        ),
+    }
+}
+
+/// Some scored inputs, seen and unseen, with every method's text of the first seed.
+fn samples(plan: &Plan, done: &[Done<'_>]) -> Result<Vec<Sample>> {
+    let part = &plan.main;
+    let scored = run::test_examples(&part.prepared, first(part)?.config.test_limit);
+    let mut chosen = Vec::new();
+    for seen in [true, false] {
+        let of: Vec<usize> = (0..scored.len())
+            .filter(|i| scored[*i].seen == seen)
+            .collect();
+        let n = (SAMPLES / 2).min(of.len());
+        chosen.extend((0..n).map(|k| of[k * of.len() / n]));
+    }
+    let shown: Vec<&Done<'_>> = done
+        .iter()
+        .filter(|d| d.planned.seed == plan.seeds[0])
+        .collect();
+    let sample = |i: usize| {
+        let e = &scored[i];
+        let text = |d: &Done<'_>| d.texts.get(i).cloned().unwrap_or_default();
+        let outputs = shown
+            .iter()
+            .map(|d| (d.planned.method.clone(), text(d)))
+            .collect();
+        Sample {
+            category: e.category.clone(),
+            seen: e.seen,
+            input: input_lines(&e.input),
+            references: references(part.prepared.source.task, e),
+            outputs,
+        }
+    };
+    Ok(chosen.into_iter().map(sample).collect())
+}
+
+fn references(task: Task, e: &Example) -> Vec<String> {
+    let class = e.class.and_then(|c| task.classes().get(c as usize));
+    match class {
+        Some(name) => vec![(*name).to_string()],
+        None => e.references.clone(),
+    }
+}
+
+fn input_lines(input: &Input) -> Vec<String> {
+    match input {
+        Input::Triples(triples) => triples
+            .iter()
+            .map(|t| format!("{} | {} | {}", t.subject, t.property, t.object).replace('_', " "))
+            .collect(),
+        Input::Conversation {
+            passage,
+            history,
+            question,
+        } => {
+            let mut lines = vec![passage.clone()];
+            lines.extend(history.iter().map(|(q, a)| format!("{q} {a}")));
+            lines.push(question.clone());
+            lines
+        }
+        Input::Pair(premise, hypothesis) => vec![premise.clone(), hypothesis.clone()],
+        Input::Sentence(sentence) => vec![sentence.clone()],
+    }
+}

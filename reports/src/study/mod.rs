@@ -1,0 +1,327 @@
+//! The study as data: everything that a report shows, and nothing that it has to look up elsewhere.
+//!
+//! `report.json` is exactly [`Study`]; `report.html` and `report.md` are functions of it. Means,
+//! intervals and verdicts are not stored: they follow from the runs ([`crate::stats`]). All numbers
+//! must be finite, because JSON has no others.
+
+use crate::files::read_json;
+use crate::run::directory::Curve;
+use crate::run::record;
+use anyhow::{Result, ensure};
+use inducer_datasets::Task;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::Path;
+
+pub mod assemble;
+pub mod generated;
+pub mod paper;
+pub mod plan;
+pub mod schedule;
+
+pub use crate::run::record::{
+    Bleu, LayerGates, LengthBin, Mechanism, PositionGates, Scores, TrainingSummary,
+};
+
+/// Version of the layout of `report.json`; [`Study::read`] also reads the ones before.
+pub const SCHEMA: u32 = 2;
+
+/// A study: methods, their runs, and where all of it comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Study {
+    /// Version of this layout ([`SCHEMA`]).
+    pub schema: u32,
+    /// The task; reports of the first layout were all on WebNLG.
+    #[serde(default = "webnlg")]
+    pub task: Task,
+    /// Where the numbers come from.
+    pub provenance: Provenance,
+    /// One row a method, in the order of the tables.
+    pub rows: Vec<Row>,
+    /// Test inputs with every method's text.
+    pub samples: Vec<Sample>,
+    /// The same question asked with long inputs.
+    #[serde(default)]
+    pub long: Option<Long>,
+    /// What the claims ledger said when the report was made.
+    #[serde(default)]
+    pub ledger: Option<Ledger>,
+}
+
+fn webnlg() -> Task {
+    Task::WebNlg
+}
+
+/// Runs on conversational questions over passages of many lengths.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Long {
+    /// What its runs share.
+    pub settings: Settings,
+    /// Its data.
+    pub data: DataSource,
+    /// One row a method.
+    pub rows: Vec<Row>,
+}
+
+/// Summary of the claims ledger.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ledger {
+    /// The command that gives it.
+    pub command: String,
+    /// Random cases of each claim.
+    pub cases: usize,
+    /// Claims.
+    pub claims: Vec<ClaimLine>,
+}
+
+/// One claim.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimLine {
+    /// Its id.
+    pub id: String,
+    /// In words.
+    pub statement: String,
+    /// Its place in the paper.
+    pub place: String,
+    /// Engines on which it held, and its negative control was caught.
+    pub passed: usize,
+    /// Engines on which it did not.
+    pub failed: usize,
+    /// Engines on which it was not checked, which never counts as passed.
+    pub not_run: usize,
+    /// Cases over all engines.
+    pub cases: usize,
+    /// Largest error as a share of its bound, over all engines; none where it is exact or was not
+    /// run.
+    pub worst: Option<f64>,
+}
+
+/// Where the numbers come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// Version of this program.
+    pub version: String,
+    /// The command line.
+    pub command: String,
+    /// The command that gives this report again.
+    pub rerun: String,
+    /// Start, RFC 3339.
+    pub started: String,
+    /// End, RFC 3339.
+    pub finished: String,
+    /// Device, in words.
+    pub device: String,
+    /// Threads.
+    pub threads: usize,
+    /// What all runs share.
+    pub settings: Settings,
+    /// The data.
+    pub data: DataSource,
+    /// The backbone.
+    pub backbone: BackboneSource,
+    /// Sentences on what is comparable with the paper and what is not.
+    pub comparable: Vec<String>,
+}
+
+/// Settings that all runs of a study share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Optimiser steps.
+    pub steps: usize,
+    /// Texts a step.
+    pub batch_size: usize,
+    /// Warm-up steps.
+    pub warmup: usize,
+    /// Label smoothing.
+    pub label_smoothing: f64,
+    /// Dropout rate.
+    pub dropout: f64,
+    /// Seeds that were asked for; a row without a run of one of them shows it as missing.
+    pub seeds: Vec<u64>,
+    /// Most new tokens in decoding.
+    pub max_new_tokens: usize,
+}
+
+/// The data of a study.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSource {
+    /// Name, for headings: `WebNLG 2017`.
+    pub name: String,
+    /// Directory, or `embedded generator, seed s`.
+    pub origin: String,
+    /// SHA-256 of the files.
+    pub fingerprint: String,
+    /// Training part.
+    pub train: PartCount,
+    /// Development part (as far as it is used).
+    pub dev: PartCount,
+    /// Test part (as far as it is scored).
+    pub test: PartCount,
+    /// Test entries of categories that occur in training.
+    pub test_seen: usize,
+    /// Test entries of categories that do not.
+    pub test_unseen: usize,
+    /// Entries without a usable text, left out.
+    pub skipped: usize,
+}
+
+/// Entries and texts of one part of the data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartCount {
+    /// Entries (one input each).
+    pub entries: usize,
+    /// Texts (references).
+    pub texts: usize,
+}
+
+/// The backbone of a study.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackboneSource {
+    /// Name, for headings.
+    pub name: String,
+    /// How it came about, in words.
+    pub origin: String,
+    /// Layers.
+    pub layers: usize,
+    /// Hidden size d.
+    pub hidden: usize,
+    /// Heads H.
+    pub heads: usize,
+    /// Vocabulary.
+    pub vocabulary: usize,
+    /// Parameters, the tied head counted once.
+    pub parameters: usize,
+    /// SHA-256 of its files.
+    pub fingerprint: String,
+}
+
+/// A method and its runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// Name on the command line: `inducer-lora`.
+    pub method: String,
+    /// Name in tables: `Inducer + LoRA`.
+    pub title: String,
+    /// Its parts.
+    pub adapter: Value,
+    /// Trained parameters.
+    pub trained: usize,
+    /// Stored parameters.
+    pub stored: usize,
+    /// Trained parameters in per cent of the backbone's.
+    pub share: f64,
+    /// Highest learning rate; none where nothing is trained.
+    pub learning_rate: Option<f64>,
+    /// Finished runs.
+    pub runs: Vec<Run>,
+    /// Against Inducer-tuning on the same test inputs and seeds: two-sided probability of so large
+    /// a difference of the first score, by approximate randomisation over inputs.
+    #[serde(default)]
+    pub p_value: Option<f64>,
+}
+
+/// One finished run: what [`RunResult`] says of it, and its way there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// Seed.
+    pub seed: u64,
+    /// Scores on the test part.
+    #[serde(flatten, with = "record::in_report")]
+    pub scores: Scores,
+    /// Losses, steps, times.
+    #[serde(flatten, with = "record::TrainingInReport")]
+    pub training: TrainingSummary,
+    /// Tokens a second in training.
+    pub tokens_per_second: f64,
+    /// Training loss by step.
+    pub train_curve: Curve,
+    /// Validation loss by step.
+    pub validation_curve: Curve,
+    /// KL(frozen ‖ tuned) of the next token by step, nats.
+    #[serde(default)]
+    pub drift_curve: Curve,
+    /// λ of inducers, μ of prefixes, and what goes with the length of an input.
+    #[serde(flatten)]
+    pub mechanism: Mechanism,
+    /// Most bytes that the run held at once; none where it was not counted.
+    #[serde(default)]
+    pub peak_bytes: Option<u64>,
+    /// Its directory.
+    pub directory: String,
+    /// Its full configuration.
+    pub configuration: Value,
+}
+
+/// A test input with every method's text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    /// Category.
+    pub category: String,
+    /// Whether the category occurs in training.
+    pub seen: bool,
+    /// The triples, one a line of text: `Ajax | ground | Amsterdam`.
+    pub input: Vec<String>,
+    /// The texts that people wrote.
+    pub references: Vec<String>,
+    /// Texts by method name, in the order of the rows.
+    pub outputs: Vec<(String, String)>,
+}
+
+impl ClaimLine {
+    /// `passed`, `failed` or `not run`.
+    pub fn verdict(&self) -> &'static str {
+        match (self.failed, self.passed) {
+            (0, 0) => "not run",
+            (0, _) => "passed",
+            _ => "failed",
+        }
+    }
+}
+
+impl Study {
+    /// Reads a `report.json` of this or an earlier version.
+    ///
+    /// # Errors
+    /// A missing or broken file, an unknown field, a newer layout.
+    pub fn read(path: &Path) -> Result<Self> {
+        let study: Self = read_json(path)?;
+        ensure!(
+            study.schema <= SCHEMA,
+            "{}: field `schema`: expected at most {SCHEMA}, found {}; a newer inducer wrote it",
+            path.display(),
+            study.schema
+        );
+        Ok(study)
+    }
+
+    /// The row of a method.
+    pub fn row(&self, method: &str) -> Option<&Row> {
+        self.rows.iter().find(|r| r.method == method)
+    }
+
+    /// The seeds that were asked for and have no run in a row.
+    pub fn missing(&self, row: &Row) -> Vec<u64> {
+        let seeds = &self.provenance.settings.seeds;
+        let absent = seeds.iter().copied().filter(|s| row.run(*s).is_none());
+        absent.collect()
+    }
+}
+
+impl Row {
+    /// The run of a seed.
+    pub fn run(&self, seed: u64) -> Option<&Run> {
+        self.runs.iter().find(|r| r.seed == seed)
+    }
+}
