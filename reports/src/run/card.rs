@@ -22,9 +22,9 @@ pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
         let percent = 100.0 * n as f64 / all as f64;
         format!("{n} ({percent:.2} % of the backbone's {all})")
     };
-    let settings = Table::pairs(
+    let settings = table(
         "Training",
-        ["setting", "value"],
+        "setting",
         [
             ("steps", t.steps.to_string()),
             (
@@ -47,15 +47,13 @@ pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
             ("data, SHA-256", config.data_fingerprint.clone()),
             ("backbone, SHA-256", config.backbone_fingerprint.clone()),
             ("program", format!("inducer {}", config.version)),
-        ]
-        .map(|(a, b)| (a.to_string(), b))
-        .to_vec(),
+        ],
     );
-    let scores = Table::pairs(
+    let scores = table(
         "Result",
-        ["measure", "value"],
+        "measure",
         [
-            ("score on the test part", result.scores.words()),
+            ("score on the test part", result.scores.as_text()),
             (
                 "validation loss",
                 format!("{:.4} at step {}", found.validation_loss, found.best_step),
@@ -64,9 +62,7 @@ pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
                 "validation loss after the last step",
                 format!("{:.4}", found.last_validation_loss),
             ),
-        ]
-        .map(|(a, b)| (a.to_string(), b))
-        .to_vec(),
+        ],
     );
     let json = serde_json::to_string_pretty(&config.adapter).unwrap_or_default();
     format!(
@@ -85,7 +81,12 @@ best's.\n\n\
         share(trained),
         share(stored),
         config.task,
-        scores.markdown(),
-        settings.markdown(),
+        scores,
+        settings,
     )
+}
+
+fn table<const N: usize>(caption: &str, name: &str, rows: [(&str, String); N]) -> String {
+    let rows = rows.map(|(name, value)| (name.to_string(), value));
+    Table::pairs(caption, [name, "value"], rows.to_vec()).markdown()
 }
