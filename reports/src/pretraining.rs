@@ -71,43 +71,13 @@ pub struct PretrainConfig {
 }
 
 /// Rows of equal length cut from the tokens of the text.
-struct Blocks {
+struct Rows {
     rows: Vec<Vec<u32>>,
     validation: Vec<Batch>,
     batch_size: usize,
     seed: u64,
-}
-
-fn pack(rows: &[Vec<u32>]) -> Batch {
-    let labels: Vec<Vec<i64>> = rows
-        .iter()
-        .map(|r| r.iter().map(|t| i64::from(*t)).collect())
-        .collect();
-    Batch::pack(rows, None, Some(&labels))
-}
-
-impl Data for Blocks {
-    fn epoch(&self, epoch: usize) -> Vec<Batch> {
-        let lengths = vec![1; self.rows.len()];
-        let order = epoch_batches(&lengths, self.batch_size, self.seed, epoch as u64);
-        order
-            .iter()
-            .map(|b| pack(&b.iter().map(|i| self.rows[*i].clone()).collect::<Vec<_>>()))
-            .collect()
-    }
-
-    fn validation(&self) -> &[Batch] {
-        &self.validation
-    }
-}
-
-/// The same rows with masked tokens to be found.
-struct Masked {
-    rows: Vec<Vec<u32>>,
-    validation: Vec<Batch>,
-    batch_size: usize,
-    seed: u64,
-    vocabulary: u32,
+    /// The vocabulary, where masked tokens are to be found and not the next ones.
+    masked: Option<u32>,
 }
 
 /// `<mask>` and the first id that is no special token, in tokenizers trained here.
@@ -131,22 +101,28 @@ fn mask(row: &[u32], vocabulary: u32, rng: &mut impl Rng) -> (Vec<u32>, Vec<i64>
     (ids, labels)
 }
 
-fn masked(rows: &[&Vec<u32>], vocabulary: u32, rng: &mut impl Rng) -> Option<Batch> {
-    let (ids, labels): (Vec<_>, Vec<_>) = rows.iter().map(|r| mask(r, vocabulary, rng)).unzip();
+/// A batch of rows; none where no token of them is to be found.
+fn pack<'a>(
+    rows: impl Iterator<Item = &'a Vec<u32>>,
+    masked: Option<u32>,
+    rng: &mut impl Rng,
+) -> Option<Batch> {
+    let labelled = |row: &Vec<u32>| match masked {
+        Some(vocabulary) => mask(row, vocabulary, rng),
+        None => (row.clone(), row.iter().map(|t| i64::from(*t)).collect()),
+    };
+    let (ids, labels): (Vec<_>, Vec<_>) = rows.map(labelled).unzip();
     let any = labels.iter().flatten().any(|l: &i64| *l != IGNORE);
     any.then(|| Batch::pack(&ids, None, Some(&labels)))
 }
 
-impl Data for Masked {
+impl Data for Rows {
     fn epoch(&self, epoch: usize) -> Vec<Batch> {
         let lengths = vec![1; self.rows.len()];
         let mut rng = generator(self.seed, &format!("masks of epoch {epoch}"));
         epoch_batches(&lengths, self.batch_size, self.seed, epoch as u64)
             .iter()
-            .filter_map(|b| {
-                let rows: Vec<&Vec<u32>> = b.iter().map(|i| &self.rows[*i]).collect();
-                masked(&rows, self.vocabulary, &mut rng)
-            })
+            .filter_map(|b| pack(b.iter().map(|i| &self.rows[*i]), self.masked, &mut rng))
             .collect()
     }
 
@@ -175,14 +151,8 @@ fn tokenise(tokenizer: &Tokenizer, text: &str, end: u32) -> Result<Vec<u32>> {
     Ok(out)
 }
 
-/// Rows of equal length from the tokens of the text, those held out for validation apart, and the
-/// number of tokens.
-struct Rows {
-    train: Vec<Vec<u32>>,
-    held_out: Vec<Vec<u32>>,
-}
-
-fn rows(tokenizer: &Tokenizer, text: &str, config: &PretrainConfig) -> Result<Rows> {
+/// The rows of a text, and how many more are held out for validation.
+fn rows(tokenizer: &Tokenizer, text: &str, config: &PretrainConfig) -> Result<(Rows, usize)> {
     let (start, end) = match config.kind {
         Kind::Gpt2 => (None, 0),
         Kind::Roberta => (Some(0), 2),
@@ -190,23 +160,35 @@ fn rows(tokenizer: &Tokenizer, text: &str, config: &PretrainConfig) -> Result<Ro
     let tokens = tokenise(tokenizer, text, end)?;
     // a RoBERTa's row stands between <s> and </s>
     let around = if start.is_some() { 2 } else { 0 };
-    let mut train: Vec<Vec<u32>> = tokens
+    let mut rows: Vec<Vec<u32>> = tokens
         .chunks_exact(config.length.saturating_sub(around).max(1))
         .map(|row| match start {
             None => row.to_vec(),
             Some(start) => [&[start], row, &[end]].concat(),
         })
         .collect();
-    let held_out = (train.len() / 20).clamp(1, 64);
+    let held_out = (rows.len() / 20).clamp(1, 64);
     ensure!(
-        train.len() > held_out + config.batch_size,
+        rows.len() > held_out + config.batch_size,
         "the text has only {} tokens: too few for rows of {} in batches of {}",
         tokens.len(),
         config.length,
         config.batch_size
     );
-    let held_out = train.split_off(train.len() - held_out);
-    Ok(Rows { train, held_out })
+    let last = rows.split_off(rows.len() - held_out);
+    let masked = (config.kind == Kind::Roberta).then_some(config.vocabulary as u32);
+    let mut rng = generator(config.seed, "masks of the held-out rows");
+    let batches = last.chunks(config.batch_size);
+    let rows = Rows {
+        rows,
+        validation: batches
+            .filter_map(|b| pack(b.iter(), masked, &mut rng))
+            .collect(),
+        batch_size: config.batch_size,
+        seed: config.seed,
+        masked,
+    };
+    Ok((rows, held_out))
 }
 
 fn tokenizer(text: &str, config: &PretrainConfig) -> Result<Tokenizer> {
@@ -236,31 +218,15 @@ pub fn pretrain(
 ) -> Result<Summary> {
     config.check()?;
     let tokenizer = tokenizer(text, config)?;
-    let Rows {
-        train: rows,
-        held_out,
-    } = rows(&tokenizer, text, config)?;
-    let held_out_rows = held_out.len();
-    let (mut model, data): (Model, Box<dyn Data>) = match config.kind {
-        Kind::Gpt2 => (
-            gpt2(config, device)?,
-            Box::new(blocks(rows, &held_out, config)),
-        ),
-        Kind::Roberta => (
-            roberta(config, device)?,
-            Box::new(masks(rows, &held_out, config)),
-        ),
+    let (data, held_out) = rows(&tokenizer, text, config)?;
+    let mut model = match config.kind {
+        Kind::Gpt2 => gpt2(config, device)?,
+        Kind::Roberta => roberta(config, device)?,
     };
     model.tune_backbone()?;
     let work = out.join("pretraining");
     files::create_dir(&work)?;
-    let summary = train(
-        &mut model,
-        data.as_ref(),
-        &config.training(),
-        Some(&work),
-        on_event,
-    )?;
+    let summary = train(&mut model, &data, &config.training(), Some(&work), on_event)?;
     tokenizer.save(out)?;
     model.save_backbone(out)?;
     if config.kind == Kind::Gpt2 {
@@ -277,7 +243,7 @@ pub fn pretrain(
         .iter()
         .map(|p| p.tensor.elem_count())
         .sum();
-    let card = card(config, &summary, parameters, held_out_rows);
+    let card = card(config, &summary, parameters, held_out);
     files::write(&out.join("README.md"), &card)?;
     std::fs::remove_dir_all(&work).at(&work)?;
     Ok(summary)
@@ -303,25 +269,19 @@ impl PretrainConfig {
     fn training(&self) -> TrainConfig {
         TrainConfig {
             seed: self.seed,
-            steps: self.steps,
-            accumulation: 1,
-            learning_rate: self.learning_rate,
             warmup: (self.steps / 20).max(1),
             schedule: Schedule::Cosine,
-            clip: Some(1.0),
-            clip_micro_batches: false,
             label_smoothing: 0.0,
             dropout: 0.0,
             optimiser: AdamWConfig {
-                beta1: 0.9,
                 beta2: 0.95,
-                eps: 1e-8,
                 weight_decay: 0.1,
-                coupled: false,
+                ..AdamWConfig::default()
             },
             validate_every: (self.steps / 5).max(1),
             patience: None,
             checkpoint_every: 100,
+            ..TrainConfig::generation(self.learning_rate, self.steps)
         }
     }
 }
@@ -383,29 +343,4 @@ fn roberta(config: &PretrainConfig, device: &Device) -> Result<Model> {
     };
     let backbone = Roberta::random_masked(shape, config.seed, DType::F32, device)?;
     Ok(Model::new(backbone, DType::F32, device))
-}
-
-fn blocks(rows: Vec<Vec<u32>>, last: &[Vec<u32>], config: &PretrainConfig) -> Blocks {
-    Blocks {
-        rows,
-        validation: last.chunks(config.batch_size).map(pack).collect(),
-        batch_size: config.batch_size,
-        seed: config.seed,
-    }
-}
-
-fn masks(rows: Vec<Vec<u32>>, last: &[Vec<u32>], config: &PretrainConfig) -> Masked {
-    let vocabulary = config.vocabulary as u32;
-    let mut rng = generator(config.seed, "masks of the held-out rows");
-    let validation = last
-        .chunks(config.batch_size)
-        .filter_map(|rows| masked(&rows.iter().collect::<Vec<_>>(), vocabulary, &mut rng))
-        .collect();
-    Masked {
-        rows,
-        validation,
-        batch_size: config.batch_size,
-        seed: config.seed,
-        vocabulary,
-    }
 }

@@ -10,6 +10,7 @@ use inducer_datasets::{Batch, IGNORE, Labels};
 use inducer_gpu::config::model_type;
 use inducer_gpu::{BackboneConfig, LossOptions, Model, saved, weights};
 use inducer_reference as reference;
+use ndarray::Array2;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -316,44 +317,59 @@ fn independent<T: reference::Real>(args: &ForwardArgs, rows: &[Row]) -> Result<(
         "--gradients: the reference computes values only; use --engine gpu (the verification \
          compares its gradients with differences of the reference)"
     );
+    let dir = args.adapter.as_deref();
     if model_type(&args.backbone)? == "roberta" {
-        return independent_classes::<T>(args, rows);
+        let mut model = reference::Roberta::<T>::load(&args.backbone)?;
+        if let (None, Some(classes)) = (&model.classifier, head_classes(args)?) {
+            model.config.num_labels = Some(classes);
+        }
+        let adapter = dir.map(|dir| reference::Adapter::<T>::load(dir, &model.config));
+        let adapter = adapter.transpose()?;
+        return values(args, rows, Some(model.config.classes()), |ids, segments| {
+            Ok(model.forward(ids, segments, None, adapter.as_ref())?.logits)
+        });
     }
     let model = reference::Gpt2::<T>::load(&args.backbone)?;
-    let adapter = args
-        .adapter
-        .as_ref()
-        .map(|dir| reference::Adapter::<T>::load(dir, &model.config))
-        .transpose()?;
-    let (mut logits, mut total, mut count, mut vocabulary) = (Vec::new(), 0.0, 0, 0);
+    let adapter = dir.map(|dir| reference::Adapter::<T>::load(dir, &model.config));
+    let adapter = adapter.transpose()?;
+    values(args, rows, None, |ids, segments| {
+        Ok(model.forward(ids, segments, None, adapter.as_ref())?.logits)
+    })
+}
+
+/// Logits and loss of the reference's forward pass.
+fn values<T: reference::Real>(
+    args: &ForwardArgs,
+    rows: &[Row],
+    classes: Option<usize>,
+    forward: impl Fn(&[u32], Option<&[u32]>) -> Result<Array2<T>>,
+) -> Result<(Computed, usize)> {
+    let (mut logits, mut total, mut count, mut width) = (Vec::new(), 0.0, 0, 0);
     for row in rows {
-        let out = model
-            .forward(&row.ids, row.segments.as_deref(), None, adapter.as_ref())
-            .at(&args.batch)?;
-        vocabulary = out.logits.ncols();
+        let out = forward(&row.ids, row.segments.as_deref()).at(&args.batch)?;
+        width = out.ncols();
         if let Some(labels) = &row.labels {
-            let next = reference::shift_labels(labels);
-            if next.iter().any(|y| *y != IGNORE) {
-                let (mean, n) = reference::cross_entropy(&out.logits, &next, T::from_f64(0.0))?;
+            let expected = match classes {
+                Some(classes) => {
+                    class_ids(std::slice::from_ref(labels), classes, &args.batch)?;
+                    labels.clone()
+                }
+                None => reference::shift_labels(labels),
+            };
+            if expected.iter().any(|y| *y != IGNORE) {
+                let (mean, n) = reference::cross_entropy(&out, &expected, T::from_f64(0.0))?;
                 total += mean.to_f64() * n as f64;
                 count += n;
             }
         }
-        logits.push(out.logits.iter().map(|x| x.to_f64()).collect());
+        logits.push(out.iter().map(|x| x.to_f64()).collect());
     }
-    let loss = if count > 0 {
-        Some(total / count as f64)
-    } else {
-        None
+    let computed = Computed {
+        logits,
+        loss: (count > 0).then(|| total / count as f64),
+        gradients: Vec::new(),
     };
-    Ok((
-        Computed {
-            logits,
-            loss,
-            gradients: Vec::new(),
-        },
-        vocabulary,
-    ))
+    Ok((computed, width))
 }
 
 /// The classes that the adapter's own head tells apart, which a backbone without a head is loaded
@@ -361,41 +377,4 @@ fn independent<T: reference::Real>(args: &ForwardArgs, rows: &[Row]) -> Result<(
 fn head_classes(args: &ForwardArgs) -> Result<Option<usize>> {
     let found = args.adapter.as_deref().map(saved::classes).transpose()?;
     Ok(found.flatten())
-}
-
-fn independent_classes<T: reference::Real>(
-    args: &ForwardArgs,
-    rows: &[Row],
-) -> Result<(Computed, usize)> {
-    let mut model = reference::Roberta::<T>::load(&args.backbone)?;
-    if let (None, Some(classes)) = (&model.classifier, head_classes(args)?) {
-        model.config.num_labels = Some(classes);
-    }
-    let adapter = args
-        .adapter
-        .as_ref()
-        .map(|dir| reference::Adapter::<T>::load(dir, &model.config))
-        .transpose()?;
-    let count = model.config.classes();
-    let (mut logits, mut total) = (Vec::new(), 0.0);
-    for row in rows {
-        let out = model
-            .forward(&row.ids, row.segments.as_deref(), None, adapter.as_ref())
-            .at(&args.batch)?;
-        if let Some(labels) = &row.labels {
-            class_ids(std::slice::from_ref(labels), count, &args.batch)?;
-            let (mean, _) = reference::cross_entropy(&out.logits, labels, T::from_f64(0.0))?;
-            total += mean.to_f64();
-        }
-        logits.push(out.logits.iter().map(|x| x.to_f64()).collect());
-    }
-    let labelled = rows.iter().all(|r| r.labels.is_some());
-    Ok((
-        Computed {
-            logits,
-            loss: labelled.then(|| total / rows.len() as f64),
-            gradients: Vec::new(),
-        },
-        count,
-    ))
 }

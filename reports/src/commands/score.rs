@@ -176,6 +176,21 @@ struct Metric<C, S, F: Fn(&C) -> S> {
 }
 
 impl<C: Copy + Default + AddAssign, S: Serialize, F: Fn(&C) -> S> Metric<C, S, F> {
+    /// The metric of some texts, and of the other system's where there is one.
+    fn of(
+        texts: &Texts,
+        score: F,
+        value: fn(&S) -> f64,
+        counts: impl Fn(&Vec<String>) -> inducer_datasets::Result<Vec<C>>,
+    ) -> Result<Self> {
+        Ok(Self {
+            score,
+            value,
+            counts: counts(&texts.hypotheses)?,
+            other: texts.other.as_ref().map(counts).transpose()?,
+        })
+    }
+
     /// The figure, its components, and the tests against the other system.
     fn found(&self, args: &ScoreArgs, line: impl Fn(&S) -> String) -> Result<Found> {
         let mut sum = C::default();
@@ -220,12 +235,7 @@ fn bleu(args: &ScoreArgs, texts: &Texts) -> Result<Found> {
         true => metrics::bleu::counts_13a(hypotheses, &texts.present(), args.lowercase),
         false => metrics::bleu::counts(hypotheses, &texts.references, args.lowercase),
     };
-    let metric = Metric {
-        score: metrics::bleu::Counts::score,
-        value: |b| b.score,
-        counts: counts(&texts.hypotheses)?,
-        other: texts.other.as_ref().map(counts).transpose()?,
-    };
+    let metric = Metric::of(texts, metrics::bleu::Counts::score, |b| b.score, counts)?;
     metric.found(args, |b| {
         let p = b.precisions.map(|p| format!("{p:.1}")).join("/");
         format!(
@@ -243,12 +253,12 @@ fn ter(args: &ScoreArgs, texts: &Texts) -> Result<Found> {
     let references = texts.present();
     let counts =
         |hypotheses: &Vec<String>| metrics::ter::counts(hypotheses, &references, algorithm);
-    let metric = Metric {
-        score: |sum: &metrics::ter::Counts| sum.score(),
-        value: |t| t.score,
-        counts: counts(&texts.hypotheses)?,
-        other: texts.other.as_ref().map(counts).transpose()?,
-    };
+    let metric = Metric::of(
+        texts,
+        |sum: &metrics::ter::Counts| sum.score(),
+        |t| t.score,
+        counts,
+    )?;
     metric.found(args, |t| {
         let c = &t.counts;
         format!(
@@ -300,12 +310,7 @@ fn meteor(args: &ScoreArgs, texts: &Texts) -> Result<Found> {
 fn coqa(args: &ScoreArgs, texts: &Texts) -> Result<Found> {
     let references = texts.present();
     let counts = |answers: &Vec<String>| metrics::coqa::counts(answers, &references);
-    let metric = Metric {
-        score: metrics::coqa::Counts::score,
-        value: |s| s.f1,
-        counts: counts(&texts.hypotheses)?,
-        other: texts.other.as_ref().map(counts).transpose()?,
-    };
+    let metric = Metric::of(texts, metrics::coqa::Counts::score, |s| s.f1, counts)?;
     let mut found = metric.found(args, |s| {
         let (exact, questions) = (s.exact_match, s.questions);
         format!(
@@ -332,12 +337,7 @@ fn coqa(args: &ScoreArgs, texts: &Texts) -> Result<Found> {
 fn accuracy(args: &ScoreArgs, texts: &Texts) -> Result<Found> {
     let expected: Vec<String> = texts.references.iter().map(|r| r[0].clone()).collect();
     let counts = |predicted: &Vec<String>| metrics::accuracy::counts(predicted, &expected);
-    let metric = Metric {
-        score: metrics::accuracy::Counts::score,
-        value: |a| a.score,
-        counts: counts(&texts.hypotheses)?,
-        other: texts.other.as_ref().map(counts).transpose()?,
-    };
+    let metric = Metric::of(texts, metrics::accuracy::Counts::score, |a| a.score, counts)?;
     metric.found(args, |a| {
         format!("accuracy = {:.4} ({} of {})", a.score, a.correct, a.total)
     })

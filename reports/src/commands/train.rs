@@ -74,7 +74,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
             method.name,
             training.steps,
             training.validation_loss,
-            result.scores.words(),
+            result.scores.as_text(),
             training.train_seconds,
             training.decode_seconds
         );

@@ -53,7 +53,7 @@ pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
         "Result",
         ["measure", "value"],
         [
-            ("score on the test part", result.scores.words()),
+            ("score on the test part", result.scores.as_text()),
             (
                 "validation loss",
                 format!("{:.4} at step {}", found.validation_loss, found.best_step),

@@ -110,11 +110,11 @@ impl Scores {
         })
     }
 
-    /// In words: `BLEU seen 59.80, unseen –, all 46.10`, `exact match 1.2, F1 3.4`, `accuracy
+    /// As text: `BLEU seen 59.80, unseen –, all 46.10`, `exact match 1.2, F1 3.4`, `accuracy
     /// 83.0 % (332 of 400)`.
-    pub fn words(&self) -> String {
+    pub fn as_text(&self) -> String {
         match self {
-            Self::WebNlg { bleu, .. } => bleu.words(),
+            Self::WebNlg { bleu, .. } => bleu.as_text(),
             Self::Coqa { scores } => {
                 let all = &scores.overall;
                 format!("exact match {:.1}, F1 {:.1}", all.exact_match, all.f1)
@@ -289,8 +289,7 @@ pub struct Bleu {
 }
 
 impl Bleu {
-    /// "BLEU seen 59.80, unseen –, all 46.10".
-    pub fn words(&self) -> String {
+    fn as_text(&self) -> String {
         let figure = |x: Option<f64>| x.map_or("–".into(), |x| format!("{x:.2}"));
         let [seen, unseen, all] = [self.seen, self.unseen, self.all].map(figure);
         format!("BLEU seen {seen}, unseen {unseen}, all {all}")

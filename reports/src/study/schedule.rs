@@ -92,7 +92,7 @@ fn execute_planned(
         planned.name(),
         planned.seed,
         result.training.validation_loss,
-        result.scores.words(),
+        result.scores.as_text(),
         result.training.train_seconds,
         result.training.decode_seconds
     );
