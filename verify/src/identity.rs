@@ -5,13 +5,13 @@
 //! exp, tanh or √ too. The bound of the measured ones comes from the identity itself, run on traced
 //! numbers.
 
+use crate::bounds::Tolerance;
+use crate::bounds::{Traced, record};
+use crate::cases::sample::Degree;
+use crate::cases::{Draw, Sample};
 use crate::claim::{Case, Claim};
-use crate::engine::On;
+use crate::engines::Target;
 use crate::error::Result;
-use crate::random::sample::Degree;
-use crate::random::{Draw, Sample};
-use crate::tolerance::Tolerance;
-use crate::traced::{Traced, record};
 use inducer_reference::{DoubleDouble, Prime, Real};
 use ndarray::{Array, ArrayD, Dimension};
 
@@ -54,7 +54,7 @@ pub trait RealIdentity: 'static {
     fn sides<T: Real>(draw: &mut Draw, control: bool) -> Sides<T>;
 }
 
-/// What an identity over a field is over the real numbers.
+/// Adapter: a [`FieldIdentity`] evaluated on real scalars.
 struct Measured<I>(std::marker::PhantomData<I>);
 
 trait SidesOn<T> {
@@ -67,6 +67,7 @@ impl<I: FieldIdentity, T: Sample> SidesOn<T> for Measured<I> {
     }
 }
 
+/// Adapter: a [`RealIdentity`] as it is.
 struct Plain<I>(std::marker::PhantomData<I>);
 
 impl<I: RealIdentity, T: Real> SidesOn<T> for Plain<I> {
@@ -127,9 +128,9 @@ impl Claim {
     #[must_use]
     pub fn exact<I: FieldIdentity>(self) -> Self {
         self.proved::<I>()
-            .on(On::DoubleDouble, measure::<Measured<I>, DoubleDouble>)
-            .on(On::ReferenceF64, measure::<Measured<I>, f64>)
-            .on(On::ReferenceF32, measure::<Measured<I>, f32>)
+            .on(Target::DoubleDouble, measure::<Measured<I>, DoubleDouble>)
+            .on(Target::ReferenceF64, measure::<Measured<I>, f64>)
+            .on(Target::ReferenceF32, measure::<Measured<I>, f32>)
     }
 
     /// Proved over the prime field and held to its digits in double-double: an identity of
@@ -137,20 +138,20 @@ impl Claim {
     #[must_use]
     pub fn algebra<I: FieldIdentity>(self) -> Self {
         self.proved::<I>()
-            .loosely_on(On::DoubleDouble, measure::<Measured<I>, DoubleDouble>)
+            .on_one_sided(Target::DoubleDouble, measure::<Measured<I>, DoubleDouble>)
     }
 
     /// Proved over the prime field.
     #[must_use]
     pub fn proved<I: FieldIdentity>(self) -> Self {
-        self.loosely_on(On::PrimeField, prove::<I>)
+        self.on_one_sided(Target::PrimeField, prove::<I>)
     }
 
     /// Measured on the reference's scalars.
     #[must_use]
     pub fn real<I: RealIdentity>(self) -> Self {
-        self.on(On::DoubleDouble, measure::<Plain<I>, DoubleDouble>)
-            .on(On::ReferenceF64, measure::<Plain<I>, f64>)
-            .on(On::ReferenceF32, measure::<Plain<I>, f32>)
+        self.on(Target::DoubleDouble, measure::<Plain<I>, DoubleDouble>)
+            .on(Target::ReferenceF64, measure::<Plain<I>, f64>)
+            .on(Target::ReferenceF32, measure::<Plain<I>, f32>)
     }
 }

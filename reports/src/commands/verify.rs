@@ -4,7 +4,7 @@ use crate::cli::{DeviceName, VerifyArgs};
 use crate::{compute, page};
 use anyhow::{Context, Result, ensure};
 use inducer_datasets::files::write_atomic;
-use inducer_verify::{Cuda, Ledger, Options, render, report};
+use inducer_verify::{Cuda, Ledger, Options, render, runner};
 
 /// Runs the command.
 ///
@@ -19,7 +19,7 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
         cuda: cuda(args),
     };
     let found = pool
-        .install(|| report::run(&options, &|_| {}))
+        .install(|| runner::run(&options, &|_| {}))
         .context("verify")?;
     if args.json {
         println!("{}", render::json(&found)?);

@@ -3,17 +3,22 @@
 use super::table::{Cell, Column, Table};
 use super::words::{NOTHING, count};
 use crate::study::{ClaimLine, Ledger, Study};
+use inducer_verify::Verdict;
 
 /// One sentence, and what was not run.
 pub fn sentence(study: &Study) -> String {
     let Some(ledger) = &study.ledger else {
         return "The claims ledger was not run with this report: `inducer verify` runs it.".into();
     };
-    let of = |verdict: &str| {
+    let of = |verdict| {
         let lines = ledger.claims.iter();
         lines.filter(|c| c.verdict() == verdict).count()
     };
-    let (passed, failed, not_run) = (of("passed"), of("failed"), of("not run"));
+    let (passed, failed, not_run) = (
+        of(Verdict::Passed),
+        of(Verdict::Failed),
+        of(Verdict::NotRun),
+    );
     let cases: usize = ledger.claims.iter().map(|c| c.cases).sum();
     let failures = match failed {
         0 => "none failed".to_string(),
@@ -52,7 +57,7 @@ fn line(c: &ClaimLine) -> Vec<Cell> {
         c.id.as_str().into(),
         c.statement.as_str().into(),
         c.place.as_str().into(),
-        c.verdict().into(),
+        c.verdict().label().into(),
         c.passed.to_string().into(),
         c.failed.to_string().into(),
         c.not_run.to_string().into(),

@@ -77,7 +77,7 @@ impl Entry<'_> {
         let missing = self.count(Verdict::NotRun);
         match (passed, failed, missing) {
             (_, 1.., _) => format!("FAILED on {failed} of {}", self.rows.len()),
-            (0, 0, _) => "not run".into(),
+            (0, 0, _) => Verdict::NotRun.label().into(),
             (1, 0, 0) => "passed on 1 engine".into(),
             (passed, 0, 0) => format!("passed on {passed} engines"),
             (passed, 0, missing) => format!("passed on {passed}, not run on {missing}"),
@@ -115,7 +115,7 @@ pub fn render(report: &Report, ledger: &Ledger) -> String {
     let groups: Vec<(&str, &str, String)> = GROUPS
         .iter()
         .filter_map(|(kind, id, heading, what)| {
-            let own = |entry: &&Entry<'_>| entry.claim.kind.first() == Some(kind);
+            let own = |entry: &&Entry<'_>| entry.claim.kind() == *kind;
             let own: Vec<&Entry<'_>> = entries.iter().filter(own).collect();
             (!own.is_empty()).then(|| (*id, *heading, group(heading, what, &own)))
         })
@@ -254,7 +254,7 @@ fn line(entry: &Entry<'_>) -> String {
 fn details(entry: &Entry<'_>) -> String {
     let claim = entry.claim;
     let mut pairs = vec![
-        ("In the paper", claim.place.clone()),
+        ("In the paper", claim.citation.clone()),
         ("About", claim.functions.join(", ")),
         ("Control", claim.control.clone()),
     ];
@@ -300,15 +300,10 @@ fn engines(entry: &Entry<'_>) -> Table {
     ];
     let mut table = Table::new(&format!("{} on each engine", entry.claim.id), columns);
     for row in &entry.rows {
-        let verdict = match row.verdict {
-            Verdict::Passed => "passed",
-            Verdict::Failed => "FAILED",
-            Verdict::NotRun => "not run",
-        };
         let worst = row.worst.as_ref();
         let place = match (&row.note, worst) {
             (Some(note), _) => note.clone(),
-            (None, Some(worst)) => format!("case {}, {}", worst.case, worst.place),
+            (None, Some(worst)) => format!("case {}, {}", worst.case, worst.location),
             (None, None) => String::new(),
         };
         let why = match row.chance {
@@ -321,7 +316,7 @@ fn engines(entry: &Entry<'_>) -> Table {
         };
         table.rows.push(vec![
             row.engine.as_str().into(),
-            verdict.into(),
+            row.verdict.label().into(),
             count(row.cases as u64).into(),
             count(row.comparisons as u64).into(),
             number(worst.map(|w| w.error)).into(),
@@ -345,7 +340,7 @@ mod tests {
             error,
             bound: 1e-14,
             why: "2 u <κ>".into(),
-            place: "row 0".into(),
+            location: "row 0".into(),
             case: 3,
         };
         let row = |claim: &str, engine: &str| ReportRow {
