@@ -1,7 +1,7 @@
 //! A claim: what is checked, on which engines, and the record of what came out.
 
 use crate::bounds::Tolerance;
-use crate::cases::Draw;
+use crate::cases::{Draw, Family, gpt2};
 use crate::engines::{Engine, Target};
 use crate::error::Result;
 use serde::Serialize;
@@ -78,16 +78,19 @@ pub struct Case {
     pub draw: Draw,
     /// Whether this is the negative control: the same check with one term changed.
     pub control: bool,
+    /// The backbone of its models.
+    pub family: Family,
     outcome: Outcome,
 }
 
 impl Case {
-    /// Case `index`.
+    /// Case `index` of a claim.
     #[must_use]
-    pub fn new(seed: u64, id: &str, index: usize, control: bool) -> Self {
+    pub fn new(seed: u64, claim: &Claim, index: usize, control: bool) -> Self {
         Self {
-            draw: Draw::new(seed, id, index),
+            draw: Draw::new(seed, claim.id, index),
             control,
+            family: claim.family,
             outcome: Outcome {
                 cases: 1,
                 ..Outcome::default()
@@ -218,22 +221,31 @@ pub struct Claim {
     pub id: &'static str,
     /// Its checks, one an engine.
     pub checks: Vec<Check>,
+    /// The backbone of its models.
+    pub family: Family,
     /// What the next check gets.
     share: Share,
 }
 
 impl Claim {
-    /// A claim without checks yet.
+    /// A claim without checks yet, about GPT-2 where it is about models.
     #[must_use]
     pub fn new(id: &'static str) -> Self {
         Self {
             id,
             checks: Vec::new(),
+            family: gpt2,
             share: Share {
                 weight: 1,
                 least: 1,
             },
         }
+    }
+
+    /// About another backbone.
+    #[must_use]
+    pub fn about(self, family: Family) -> Self {
+        Self { family, ..self }
     }
 
     /// The checks that follow are expensive: run one case in `weight`.

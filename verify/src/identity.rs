@@ -51,39 +51,21 @@ pub trait FieldIdentity: 'static {
 /// An identity over the real numbers.
 pub trait RealIdentity: 'static {
     /// Both sides at a random point; in the control with one term changed.
-    fn sides<T: Real>(draw: &mut Draw, control: bool) -> Sides<T>;
+    fn sides<T: Real + Sample>(draw: &mut Draw, control: bool) -> Sides<T>;
 }
 
-/// Adapter: a [`FieldIdentity`] evaluated on real scalars.
-struct Measured<I>(std::marker::PhantomData<I>);
-
-trait SidesOn<T> {
-    fn sides_on(draw: &mut Draw, control: bool) -> Sides<T>;
-}
-
-impl<I: FieldIdentity, T: Sample> SidesOn<T> for Measured<I> {
-    fn sides_on(draw: &mut Draw, control: bool) -> Sides<T> {
-        I::sides(draw, control)
-    }
-}
-
-/// Adapter: a [`RealIdentity`] as it is.
-struct Plain<I>(std::marker::PhantomData<I>);
-
-impl<I: RealIdentity, T: Real> SidesOn<T> for Plain<I> {
-    fn sides_on(draw: &mut Draw, control: bool) -> Sides<T> {
-        I::sides(draw, control)
+/// An identity over any field is one over the real numbers.
+impl<I: FieldIdentity> RealIdentity for I {
+    fn sides<T: Real + Sample>(draw: &mut Draw, control: bool) -> Sides<T> {
+        <I as FieldIdentity>::sides(draw, control)
     }
 }
 
 /// Evaluates both sides on `T` and holds their difference against the traced bound.
-fn measure<I, T: Real>(case: &mut Case) -> Result<()>
-where
-    I: SidesOn<T> + SidesOn<Traced>,
-{
+fn measure<I: RealIdentity, T: Real + Sample>(case: &mut Case) -> Result<()> {
     let control = case.control;
-    let found: Sides<T> = I::sides_on(&mut case.draw.clone(), control);
-    let (traced, trace) = record(|| <I as SidesOn<Traced>>::sides_on(&mut case.draw, control));
+    let found: Sides<T> = I::sides(&mut case.draw.clone(), control);
+    let (traced, trace) = record(|| I::sides::<Traced>(&mut case.draw, control));
     for ((what, left, right), (_, l, r)) in found.pairs.iter().zip(&traced.pairs) {
         case.same(left.shape(), right.shape(), || format!("{what}: shapes"));
         let (l, r): (Vec<Traced>, Vec<Traced>) =
@@ -107,8 +89,8 @@ where
 
 fn prove<I: FieldIdentity>(case: &mut Case) -> Result<()> {
     let control = case.control;
-    let degrees: Sides<Degree> = I::sides(&mut case.draw.clone(), control);
-    let found: Sides<Prime> = I::sides(&mut case.draw, control);
+    let degrees = <I as FieldIdentity>::sides::<Degree>(&mut case.draw.clone(), control);
+    let found = <I as FieldIdentity>::sides::<Prime>(&mut case.draw, control);
     for (_, left, right) in &degrees.pairs {
         left.iter()
             .zip(right)
@@ -127,10 +109,7 @@ impl Claim {
     /// Proved over the prime field and measured on the reference's other scalars.
     #[must_use]
     pub fn exact<I: FieldIdentity>(self) -> Self {
-        self.proved::<I>()
-            .on(Target::DoubleDouble, measure::<Measured<I>, DoubleDouble>)
-            .on(Target::ReferenceF64, measure::<Measured<I>, f64>)
-            .on(Target::ReferenceF32, measure::<Measured<I>, f32>)
+        self.proved::<I>().real::<I>()
     }
 
     /// Proved over the prime field and held to its digits in double-double: an identity of
@@ -138,7 +117,7 @@ impl Claim {
     #[must_use]
     pub fn algebra<I: FieldIdentity>(self) -> Self {
         self.proved::<I>()
-            .on_one_sided(Target::DoubleDouble, measure::<Measured<I>, DoubleDouble>)
+            .on_one_sided(Target::DoubleDouble, measure::<I, DoubleDouble>)
     }
 
     /// Proved over the prime field.
@@ -150,8 +129,8 @@ impl Claim {
     /// Measured on the reference's scalars.
     #[must_use]
     pub fn real<I: RealIdentity>(self) -> Self {
-        self.on(Target::DoubleDouble, measure::<Plain<I>, DoubleDouble>)
-            .on(Target::ReferenceF64, measure::<Plain<I>, f64>)
-            .on(Target::ReferenceF32, measure::<Plain<I>, f32>)
+        self.on(Target::DoubleDouble, measure::<I, DoubleDouble>)
+            .on(Target::ReferenceF64, measure::<I, f64>)
+            .on(Target::ReferenceF32, measure::<I, f32>)
     }
 }

@@ -66,6 +66,25 @@ pub struct ReportRow {
     pub seconds: f64,
 }
 
+impl ReportRow {
+    /// A claim on an engine where nothing was run yet.
+    fn new(claim: &str, engine: &str) -> Self {
+        Self {
+            claim: claim.into(),
+            engine: engine.into(),
+            verdict: Verdict::NotRun,
+            cases: 0,
+            comparisons: 0,
+            worst: None,
+            control: None,
+            caught: (0, 0),
+            chance: None,
+            note: None,
+            seconds: 0.0,
+        }
+    }
+}
+
 /// Schwartz and Zippel: (D/p)^cases.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Chance {
@@ -215,24 +234,15 @@ fn not_run(entry: &LedgerRow, engine: &str, cuda: &Cuda) -> ReportRow {
         _ => "no check on this engine".into(),
     };
     ReportRow {
-        claim: entry.id.clone(),
-        engine: engine.to_owned(),
-        verdict: Verdict::NotRun,
-        cases: 0,
-        comparisons: 0,
-        worst: None,
-        control: None,
-        caught: (0, 0),
-        chance: None,
         note: Some(note),
-        seconds: 0.0,
+        ..ReportRow::new(&entry.id, engine)
     }
 }
 
 /// Runs `cases` cases of a check or of its control, then up to [`CONTROL_CASES`] until `enough`.
 fn outcome(
     run: &Run,
-    (id, seed): (&str, u64),
+    (claim, seed): (&Claim, u64),
     control: bool,
     cases: usize,
     enough: impl Fn(&Outcome) -> bool,
@@ -242,7 +252,7 @@ fn outcome(
         if index >= cases && enough(&all) {
             break;
         }
-        let mut case = Case::new(seed, id, index, control);
+        let mut case = Case::new(seed, claim, index, control);
         run(&mut case)?;
         all.merge(case.finish());
     }
@@ -270,7 +280,7 @@ pub fn mutated(claim: &Claim, check: &Check, cases: usize, seed: u64) -> ReportR
 fn row_with(claim: &Claim, check: &Check, cases: usize, seed: u64, mutated: bool) -> ReportRow {
     let start = Instant::now();
     let cases = check.share.of(cases);
-    let of = (claim.id, seed);
+    let of = (claim, seed);
     // the errors of few cases may all lie far below their bounds, and none of few changed terms may
     // show
     let made = outcome(&check.run, of, mutated, cases, |made| {
@@ -294,12 +304,9 @@ fn row_with(claim: &Claim, check: &Check, cases: usize, seed: u64, mutated: bool
         log10: made.cases as f64 * (degree.max(1) as f64 / MODULUS as f64).log10(),
     });
     ReportRow {
-        claim: claim.id.into(),
-        engine: check.target.name().into(),
-        verdict: if note.is_none() {
-            Verdict::Passed
-        } else {
-            Verdict::Failed
+        verdict: match note {
+            None => Verdict::Passed,
+            Some(_) => Verdict::Failed,
         },
         cases: made.cases,
         comparisons: made.comparisons,
@@ -309,6 +316,7 @@ fn row_with(claim: &Claim, check: &Check, cases: usize, seed: u64, mutated: bool
         chance,
         note,
         seconds: start.elapsed().as_secs_f64(),
+        ..ReportRow::new(claim.id, check.target.name())
     }
 }
 

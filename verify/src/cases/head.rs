@@ -1,10 +1,10 @@
 //! One random attention head with an inducer and a prefix, for every scalar from the same numbers.
 
 use super::{Corner, Draw};
-use inducer_reference::Real;
 use inducer_reference::bottleneck::Bottleneck;
 use inducer_reference::visible::Visible;
-use ndarray::{Array, Array1, Array2, Dimension};
+use inducer_reference::{Field, Real};
+use ndarray::{Array, Array1, Array2, Array3, Axis, Dimension};
 
 /// Everything that one head sees.
 #[derive(Clone, Debug)]
@@ -30,6 +30,17 @@ pub struct Head<T> {
 /// The same numbers in another scalar.
 pub fn lift<T: Real, D: Dimension>(x: &Array<f64, D>) -> Array<T, D> {
     x.mapv(T::from_f64)
+}
+
+/// [H, a, b] of one matrix for each of at least one head, all of one shape.
+pub fn by_head<F: Field>(heads: usize, matrix: impl Fn(usize) -> Array2<F>) -> Array3<F> {
+    let first = matrix(0);
+    let mut all = Array3::from_elem((heads, first.nrows(), first.ncols()), F::zero());
+    all.index_axis_mut(Axis(0), 0).assign(&first);
+    for h in 1..heads {
+        all.index_axis_mut(Axis(0), h).assign(&matrix(h));
+    }
+    all
 }
 
 fn lift_bottleneck<T: Real>(x: &Bottleneck<f64>) -> Bottleneck<T> {

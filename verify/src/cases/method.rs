@@ -30,13 +30,16 @@ fn bottleneck(draw: &mut Draw) -> usize {
     }
 }
 
-fn inducer(draw: &mut Draw, variant: Variant) -> Option<AttentionConfig> {
+fn inducer(draw: &mut Draw, variant: Variant) -> AdapterConfig {
     let key_bottleneck = variant.has_key_network().then(|| bottleneck(draw));
-    Some(AttentionConfig::Inducer {
-        variant,
-        key_bottleneck,
-        value_bottleneck: bottleneck(draw),
-    })
+    AdapterConfig {
+        attention: Some(AttentionConfig::Inducer {
+            variant,
+            key_bottleneck,
+            value_bottleneck: bottleneck(draw),
+        }),
+        ..none()
+    }
 }
 
 fn prefix(draw: &mut Draw) -> Option<AttentionConfig> {
@@ -120,33 +123,25 @@ pub fn random(draw: &mut Draw, method: Method) -> AdapterConfig {
             ffn: Some(ffn(draw)),
             ..base
         },
-        Method::Adaptive => AdapterConfig {
-            attention: inducer(draw, Variant::Adaptive),
-            ..base
-        },
-        Method::Extension => AdapterConfig {
-            attention: inducer(draw, Variant::Extension),
-            ..base
-        },
-        Method::Gating => AdapterConfig {
-            attention: inducer(draw, Variant::Gating),
-            ..base
-        },
-        Method::Inducer => AdapterConfig {
-            attention: inducer(draw, Variant::Inducer),
-            ..base
-        },
-        Method::InducerLora => AdapterConfig {
-            attention: inducer(draw, Variant::Inducer),
-            lora: Some(lora(draw, &q, true)),
-            ..base
-        },
-        Method::MamInducer => AdapterConfig {
-            attention: inducer(draw, Variant::Inducer),
-            lora: Some(lora(draw, &q, true)),
-            ffn: Some(ffn(draw)),
-            ..base
-        },
+        Method::Adaptive => inducer(draw, Variant::Adaptive),
+        Method::Extension => inducer(draw, Variant::Extension),
+        Method::Gating => inducer(draw, Variant::Gating),
+        Method::Inducer => inducer(draw, Variant::Inducer),
+        Method::InducerLora => {
+            let inducer = inducer(draw, Variant::Inducer);
+            AdapterConfig {
+                lora: Some(lora(draw, &q, true)),
+                ..inducer
+            }
+        }
+        Method::MamInducer => {
+            let inducer = inducer(draw, Variant::Inducer);
+            AdapterConfig {
+                lora: Some(lora(draw, &q, true)),
+                ffn: Some(ffn(draw)),
+                ..inducer
+            }
+        }
     }
 }
 

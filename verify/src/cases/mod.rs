@@ -115,6 +115,11 @@ impl Draw {
         self.rng.random_range(from..=to)
     }
 
+    /// Integers in these ranges, drawn in their order.
+    pub fn sizes<const N: usize>(&mut self, ranges: [(usize, usize); N]) -> [usize; N] {
+        ranges.map(|(from, to)| self.size(from, to))
+    }
+
     /// True with this probability.
     pub fn chance(&mut self, probability: f64) -> bool {
         self.rng.random_bool(probability)

@@ -226,15 +226,8 @@ impl ModelCase {
     /// One line that names the case.
     #[must_use]
     pub fn describe(&self) -> String {
-        let name = match self.backbone.classifies() {
-            true => "RoBERTa, ",
-            false => "",
-        };
-        let (layers, heads, d) = (
-            self.backbone.layers(),
-            self.backbone.heads(),
-            self.backbone.hidden(),
-        );
+        let [layers, heads, d] = self.backbone.sizes();
+        let name = ["", "RoBERTa, "][usize::from(self.backbone.classifies())];
         let lengths: Vec<usize> = self.rows.iter().map(|row| row.ids.len()).collect();
         let kind = match &self.method.attention {
             Some(AttentionConfig::Inducer { variant, .. }) => format!("{variant:?}"),
@@ -244,16 +237,8 @@ impl ModelCase {
             None if self.method.bitfit => "Bitfit".into(),
             None => "no attention part".into(),
         };
-        let lora = if self.method.lora.is_some() {
-            " + LoRA"
-        } else {
-            ""
-        };
-        let ffn = if self.method.ffn.is_some() {
-            " + FFN adapter"
-        } else {
-            ""
-        };
+        let lora = self.method.lora.as_ref().map_or("", |_| " + LoRA");
+        let ffn = self.method.ffn.as_ref().map_or("", |_| " + FFN adapter");
         format!("{name}{kind}{lora}{ffn}, L {layers}, H {heads}, d {d}, rows {lengths:?}")
     }
 }

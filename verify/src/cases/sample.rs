@@ -46,8 +46,8 @@ impl Sample for Prime {
 /// D/p.
 ///
 /// ```
-/// use inducer_verify::random::sample::Degree;
-/// let x = Degree { numerator: 1, denominator: 0 };
+/// use inducer_verify::cases::sample::Degree;
+/// let x = Degree::new(1, 0);
 /// assert_eq!((x * x + x / x).numerator, 3); // (x³ + x)/x
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,10 +59,16 @@ pub struct Degree {
 }
 
 impl Degree {
-    const ZERO: Self = Self {
-        numerator: -1,
-        denominator: 0,
-    };
+    const ZERO: Self = Self::new(-1, 0);
+
+    /// The degrees of numerator and denominator.
+    #[must_use]
+    pub const fn new(numerator: i64, denominator: i64) -> Self {
+        Self {
+            numerator,
+            denominator,
+        }
+    }
 
     /// The degree of the polynomial that vanishes where the two sides agree (and where a
     /// denominator does).
@@ -82,10 +88,14 @@ impl Add for Degree {
         if other == Self::ZERO {
             return self;
         }
-        Self {
-            numerator: (self.numerator + other.denominator).max(other.numerator + self.denominator),
-            denominator: self.denominator + other.denominator,
-        }
+        let crossed = [
+            self.numerator + other.denominator,
+            other.numerator + self.denominator,
+        ];
+        Self::new(
+            crossed[0].max(crossed[1]),
+            self.denominator + other.denominator,
+        )
     }
 }
 
@@ -110,10 +120,10 @@ impl Mul for Degree {
         if self == Self::ZERO || other == Self::ZERO {
             return Self::ZERO;
         }
-        Self {
-            numerator: self.numerator + other.numerator,
-            denominator: self.denominator + other.denominator,
-        }
+        Self::new(
+            self.numerator + other.numerator,
+            self.denominator + other.denominator,
+        )
     }
 }
 
@@ -123,10 +133,8 @@ impl Div for Degree {
         if self == Self::ZERO {
             return Self::ZERO;
         }
-        Self {
-            numerator: self.numerator + other.denominator,
-            denominator: self.denominator + other.numerator.max(0),
-        }
+        let denominator = self.denominator + other.numerator.max(0);
+        Self::new(self.numerator + other.denominator, denominator)
     }
 }
 
@@ -141,10 +149,7 @@ impl Zero for Degree {
 
 impl One for Degree {
     fn one() -> Self {
-        Self {
-            numerator: 0,
-            denominator: 0,
-        }
+        Self::new(0, 0)
     }
 }
 
@@ -154,10 +159,7 @@ impl Field for Degree {}
 impl Sample for Degree {
     fn any(draw: &mut Draw) -> Self {
         draw.bits();
-        Self {
-            numerator: 1,
-            denominator: 0,
-        }
+        Self::new(1, 0)
     }
     fn positive(draw: &mut Draw) -> Self {
         Self::any(draw)

@@ -49,17 +49,14 @@ impl Formula for Adaptive {
 
 impl TrainablePart for Adaptive {
     fn part(layer: usize, parameters: Vec<Parameter>) -> Box<dyn Part> {
-        let mut given = parameters.into_iter();
-        let mut next = || {
-            given
-                .next()
-                .unwrap_or_else(|| unreachable!("as many parameters as shapes"))
-        };
+        let value = parameters
+            .try_into()
+            .unwrap_or_else(|_| unreachable!("as many parameters as shapes"));
         Box::new(Inducer {
             layer,
             variant: inducer_gpu::Variant::Adaptive,
             key: None,
-            value: [next(), next(), next(), next()],
+            value,
         })
     }
 }

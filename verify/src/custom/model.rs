@@ -1,6 +1,7 @@
 //! Random GPT-2s with your variant in every layer: by its formula, and by its part in the engine.
 
 use super::{Formula, Points, Tensors, TrainablePart};
+use crate::cases::head::by_head;
 use crate::cases::model::{ADDED, ModelCase, TextRow};
 use crate::cases::{Draw, gpt2, method};
 use crate::engines::candle::{backward, results};
@@ -14,7 +15,7 @@ use inducer_reference::attention::{output_by_concatenation, split_heads};
 use inducer_reference::gpt2::Block;
 use inducer_reference::visible::Visible;
 use inducer_reference::{Gpt2, Real, TensorMap};
-use ndarray::{Array2, Array3, ArrayD, Axis, Ix2, IxDyn};
+use ndarray::{Array2, ArrayD, Axis, Ix2, IxDyn};
 use std::marker::PhantomData;
 
 /// The module of your tensors in the attention of a layer.
@@ -101,20 +102,17 @@ fn sub_layer<F: Formula, T: Real>(
     let attention = &block.attention;
     let [q, k, v] = [&attention.q, &attention.k, &attention.v]
         .map(|linear| split_heads(&linear.forward(x), attention.heads));
-    let mut heads = Array3::zeros(q.raw_dim());
-    for h in 0..attention.heads {
-        let of = |x: &Array3<T>| x.index_axis(Axis(0), h).to_owned();
+    let heads = by_head(attention.heads, |h| {
+        let [q, k, v] = [&q, &k, &v].map(|x| x.index_axis(Axis(0), h).to_owned());
         let points = Points {
             h,
-            q: of(&q),
-            k: of(&k),
-            v: of(&v),
+            q,
+            k,
+            v,
             visible,
         };
-        heads
-            .index_axis_mut(Axis(0), h)
-            .assign(&F::head(&points, tensors));
-    }
+        F::head(&points, tensors)
+    });
     output_by_concatenation(&heads, &attention.o)
 }
 

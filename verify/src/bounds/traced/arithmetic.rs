@@ -1,6 +1,6 @@
 //! The operations of traced numbers: each leaves its result with its local derivatives on the tape.
 
-use super::{NONE, Op, Traced, push};
+use super::{NONE, Op, Traced};
 use inducer_reference::{Field, Real};
 use ndarray::ScalarOperand;
 use num_traits::{One, Zero};
@@ -11,35 +11,21 @@ impl Add for Traced {
     type Output = Self;
     fn add(self, other: Self) -> Self {
         // x + 0 is exact, and what every sum starts with
-        match (self, other) {
-            (
-                x,
-                Self {
-                    value: 0.0,
-                    node: NONE,
-                },
-            )
-            | (
-                Self {
-                    value: 0.0,
-                    node: NONE,
-                },
-                x,
-            ) => x,
-            (x, y) => push(Op::Add, x.value + y.value, [x.node, y.node], [1.0, 1.0]),
+        let nothing = |x: Self| x.node == NONE && x.value == 0.0;
+        if nothing(other) {
+            return self;
         }
+        if nothing(self) {
+            return other;
+        }
+        self.binary(Op::Add, other, self.value + other.value, [1.0, 1.0])
     }
 }
 
 impl Sub for Traced {
     type Output = Self;
     fn sub(self, other: Self) -> Self {
-        push(
-            Op::Sub,
-            self.value - other.value,
-            [self.node, other.node],
-            [1.0, -1.0],
-        )
+        self.binary(Op::Sub, other, self.value - other.value, [1.0, -1.0])
     }
 }
 
@@ -53,12 +39,8 @@ impl Neg for Traced {
 impl Mul for Traced {
     type Output = Self;
     fn mul(self, other: Self) -> Self {
-        push(
-            Op::Mul,
-            self.value * other.value,
-            [self.node, other.node],
-            [other.value, self.value],
-        )
+        let partials = [other.value, self.value];
+        self.binary(Op::Mul, other, self.value * other.value, partials)
     }
 }
 
@@ -66,12 +48,8 @@ impl Div for Traced {
     type Output = Self;
     fn div(self, other: Self) -> Self {
         let quotient = self.value / other.value;
-        push(
-            Op::Div,
-            quotient,
-            [self.node, other.node],
-            [1.0 / other.value, -quotient / other.value],
-        )
+        let partials = [1.0 / other.value, -quotient / other.value];
+        self.binary(Op::Div, other, quotient, partials)
     }
 }
 

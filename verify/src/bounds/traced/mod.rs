@@ -98,6 +98,10 @@ impl Traced {
     fn unary(self, op: Op, value: f64, derivative: f64) -> Self {
         push(op, value, [self.node, NONE], [derivative, 0.0])
     }
+
+    fn binary(self, op: Op, other: Self, value: f64, partials: [f64; 2]) -> Self {
+        push(op, value, [self.node, other.node], partials)
+    }
 }
 
 fn push(op: Op, value: f64, parents: [u32; 2], partials: [f64; 2]) -> Traced {

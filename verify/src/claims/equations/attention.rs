@@ -231,8 +231,9 @@ impl FieldIdentity for Permutation {
 
 struct Repeat;
 
-fn stack<F: Sample>(axis: usize, a: &Array2<F>, b: &ArrayRef2<F>) -> Array2<F> {
-    concatenate(Axis(axis), &[a.view(), b.view()]).unwrap_or_else(|_| a.clone())
+/// Two matrices one after the other along an axis.
+pub(crate) fn stack<F: Field>(axis: usize, a: &ArrayRef2<F>, b: &ArrayRef2<F>) -> Array2<F> {
+    concatenate(Axis(axis), &[a.view(), b.view()]).unwrap_or_else(|_| a.to_owned())
 }
 
 impl FieldIdentity for Repeat {

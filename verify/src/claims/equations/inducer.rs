@@ -1,5 +1,6 @@
 //! The inducer (Eqs. 5–8): two forms of one estimator, and its gate from the log-sum-exp.
 
+use super::prefix::shifted_together;
 use crate::cases::{Draw, Head, Sample};
 use crate::claim::Claim;
 use crate::claims::models::ladder::zero_value;
@@ -15,7 +16,7 @@ use inducer_reference::kernel::scores;
 use inducer_reference::nadaraya_watson::{estimate, gate, mixture, row_sums, scale_rows};
 use inducer_reference::visible::Visible;
 use inducer_reference::{Dual, Real};
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, Axis};
 
 /// The claims of this file.
 #[must_use]
@@ -172,24 +173,15 @@ impl FieldIdentity for ZeroValue {
     }
 }
 
-/// Kernel values over [own point, text], each row divided by one constant, so that nothing
-/// overflows.
+/// Kernel values of each query's own point and of the text.
 fn shifted<T: Real>(
     own: &Array1<T>,
     text: &Array2<T>,
     visible: &Visible,
 ) -> (Array1<T>, Array2<T>) {
-    let (n, m) = text.dim();
-    let all = Array2::from_shape_fn(
-        (n, m + 1),
-        |(i, j)| if j == 0 { own[i] } else { text[[i, j - 1]] },
-    );
-    let sees = Array2::from_shape_fn((n, m + 1), |(i, j)| j == 0 || visible.sees(i, j - 1));
-    let kernel = shifted_kernel(&all, &Visible::from_matrix(sees)).0;
-    (
-        kernel.column(0).to_owned(),
-        kernel.slice(ndarray::s![.., 1..]).to_owned(),
-    )
+    let own = own.view().insert_axis(Axis(1));
+    let (own, text) = shifted_together(&own.to_owned(), text, visible);
+    (own.column(0).to_owned(), text)
 }
 
 struct LambdaFromLse;

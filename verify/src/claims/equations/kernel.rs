@@ -34,12 +34,7 @@ pub fn claims() -> Vec<Claim> {
 
 /// Queries and keys of moderate length, so that the weights exp(‖k‖²/2√p) stay in range.
 fn points<T: Real>(draw: &mut Draw) -> (Array2<T>, Array2<T>, Array2<T>) {
-    let (n, m, p, c) = (
-        draw.size(1, 4),
-        draw.size(1, 6),
-        draw.size(1, 6),
-        draw.size(1, 3),
-    );
+    let [n, m, p, c] = draw.sizes([(1, 4), (1, 6), (1, 6), (1, 3)]);
     (
         lift(&draw.array((n, p), 2.0)),
         lift(&draw.array((m, p), 2.0)),

@@ -1,5 +1,6 @@
 //! Extended values and the ladder of variants (Eqs. 9 and 11; §6.2), over any field.
 
+use crate::cases::head::by_head;
 use crate::cases::{Draw, Sample};
 use crate::claim::Claim;
 use crate::engines::Cuda;
@@ -38,12 +39,7 @@ struct Extended;
 
 impl FieldIdentity for Extended {
     fn sides<F: Sample>(draw: &mut Draw, control: bool) -> Sides<F> {
-        let (h, n, m, p) = (
-            draw.size(1, 3),
-            draw.size(1, 3),
-            draw.size(1, 4),
-            draw.size(1, 3),
-        );
+        let [h, n, m, p] = draw.sizes([(1, 3), (1, 3), (1, 4), (1, 3)]);
         let d = h * p;
         let (weights, v): (Array3<F>, Array3<F>) =
             (draw.kernels((h, n, m)), draw.elements((h, m, p)));
@@ -77,12 +73,7 @@ struct Layer<F> {
 
 impl<F: Sample> Layer<F> {
     fn new(draw: &mut Draw) -> Self {
-        let (h, n, p, r) = (
-            draw.size(1, 3),
-            draw.size(1, 3),
-            draw.size(1, 3),
-            draw.size(1, 3),
-        );
+        let [h, n, p, r] = draw.sizes([(1, 3), (1, 3), (1, 3), (1, 3)]);
         let d = h * p;
         Self {
             f: draw.elements((h, n, p)),
@@ -100,16 +91,11 @@ impl<F: Sample> Layer<F> {
 
     /// The sub-layer with the value network's output hidden · up.
     fn output(&self, variant: Variant, up: &Array3<F>, b_2: &Array1<F>) -> Array2<F> {
-        let (h, n, ..) = self.sizes();
-        let mut mlp_v = Array3::zeros((h, n, up.len_of(Axis(2))));
-        for k in 0..h {
-            mlp_v.index_axis_mut(Axis(0), k).assign(
-                &self
-                    .hidden
-                    .index_axis(Axis(0), k)
-                    .dot(&up.index_axis(Axis(0), k)),
-            );
-        }
+        let product = |k| {
+            let hidden = self.hidden.index_axis(Axis(0), k);
+            hidden.dot(&up.index_axis(Axis(0), k))
+        };
+        let mlp_v = by_head(self.f.len_of(Axis(0)), product);
         let heads = Heads {
             f: self.f.clone(),
             lambda: self.lambda.clone(),
@@ -126,16 +112,13 @@ impl FieldIdentity for ExtensionContainsAdaptive {
         let layer = Layer::<F>::new(draw);
         let (h, _, p, r, d) = layer.sizes();
         let u: Array3<F> = draw.elements((h, r, p));
-        let mut w_2 = Array3::zeros((h, r, d));
-        for k in 0..h {
+        let w_2 = by_head(h, |k| {
             let block = row_block(&layer.output.weight, k, p);
-            let made = if control {
-                Array2::from_shape_fn((r, d), |(a, c)| block[[a % p, c]])
-            } else {
-                u.index_axis(Axis(0), k).dot(&block)
-            };
-            w_2.index_axis_mut(Axis(0), k).assign(&made);
-        }
+            match control {
+                true => Array2::from_shape_fn((r, d), |(a, c)| block[[a % p, c]]),
+                false => u.index_axis(Axis(0), k).dot(&block),
+            }
+        });
         let zero = Array1::zeros(d);
         Sides::of(
             "W_2 = U W^o(h)",

@@ -63,7 +63,7 @@ struct Layer<F> {
 impl<F: Sample> Layer<F> {
     /// A layer with inducers, and LoRA and the adapter if `all`.
     fn new(draw: &mut Draw, all: bool) -> Self {
-        let [n, heads, p, r] = [(1, 3), (1, 2), (1, 2), (1, 2)].map(|(a, b)| draw.size(a, b));
+        let [n, heads, p, r] = draw.sizes([(1, 3), (1, 2), (1, 2), (1, 2)]);
         let d = heads * p;
         let networks = |draw: &mut Draw, c: usize, bias: bool| {
             let network = |_| Bottleneck {

@@ -1,5 +1,6 @@
 //! Prefix-tuning as a gated mixture (§4.2).
 
+use super::attention::{by_definition, points, stack};
 use crate::cases::{Draw, Head, Sample};
 use crate::claim::Claim;
 use crate::claims::models::ladder::no_prefix;
@@ -12,7 +13,7 @@ use inducer_reference::kernel::scores;
 use inducer_reference::nadaraya_watson::{estimate, gate, mixture, row_sums};
 use inducer_reference::prefix::{concatenated, gated};
 use inducer_reference::visible::Visible;
-use ndarray::{Array1, Array2, Axis, concatenate};
+use ndarray::{Array1, Array2, Axis};
 
 /// The claims of this file.
 #[must_use]
@@ -36,16 +37,13 @@ struct Mixture;
 
 impl FieldIdentity for Mixture {
     fn sides<F: Sample>(draw: &mut Draw, control: bool) -> Sides<F> {
-        let (weights, values) = super::attention::points::<F>(draw);
+        let (weights, values) = points::<F>(draw);
         let l = draw.size(1, 4);
         let (own, own_values): (Array2<F>, Array2<F>) = (
             draw.kernels((weights.nrows(), l)),
             draw.elements((l, values.ncols())),
         );
-        let join = |axis, a: &Array2<F>, b: &Array2<F>| {
-            concatenate(Axis(axis), &[a.view(), b.view()]).unwrap_or_else(|_| a.clone())
-        };
-        let all = estimate(&join(1, &own, &weights), &join(0, &own_values, &values));
+        let all = estimate(&stack(1, &own, &weights), &stack(0, &own_values, &values));
         let mu = gate(&row_sums(&own), &row_sums(&weights));
         let (f, g) = (estimate(&weights, &values), estimate(&own, &own_values));
         let mixed = if control {
@@ -79,9 +77,9 @@ impl RealIdentity for Past {
     }
 }
 
-/// Kernel values divided by one constant a row, over prefix and text together, so that nothing
-/// overflows.
-fn shifted_together<T: Real>(
+/// Kernel values divided by one constant a row, over added points and text together, so that
+/// nothing overflows.
+pub(super) fn shifted_together<T: Real>(
     own: &Array2<T>,
     text: &Array2<T>,
     visible: &Visible,
@@ -137,7 +135,7 @@ impl RealIdentity for Empty {
             Array2::zeros((l, head.v.ncols())),
         );
         let (f, _) = gated(&head.q, &attended, &p_k, &p_v);
-        Sides::of("prefix of length 0", f, by_nw(&head))
+        Sides::of("prefix of length 0", f, by_definition(&head, true))
     }
 }
 
@@ -147,7 +145,7 @@ struct EmptyMixture;
 
 impl FieldIdentity for EmptyMixture {
     fn sides<F: Sample>(draw: &mut Draw, control: bool) -> Sides<F> {
-        let (weights, values) = super::attention::points::<F>(draw);
+        let (weights, values) = points::<F>(draw);
         let l = usize::from(control);
         let own: Array2<F> = draw.kernels((weights.nrows(), l));
         let nothing = estimate(&own, &Array2::zeros((l, values.ncols())));
@@ -159,8 +157,4 @@ impl FieldIdentity for EmptyMixture {
             Array1::zeros(mu.len()),
         )
     }
-}
-
-fn by_nw<T: Real>(head: &Head<T>) -> Array2<T> {
-    super::attention::by_definition(head, true)
 }

@@ -3,7 +3,7 @@
 
 use super::agreement::compare;
 use crate::bounds::UNIT_ROUNDOFF_F64;
-use crate::cases::{Family, ModelCase, gpt2, method, roberta};
+use crate::cases::{ModelCase, method, roberta};
 use crate::claim::{Case, Claim};
 use crate::engines::candle::{array, batch};
 use crate::engines::reference::Tuned;
@@ -18,26 +18,19 @@ use std::path::Path;
 #[must_use]
 pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     let share = |id| Claim::new(id).one_case_in(4).at_least(13);
-    let written = |id, family: Family| {
-        share(id).on_each_one_sided(candles(cuda), move |engine, case| {
-            written(engine, case, family)
-        })
-    };
-    let refused = |id, family: Family| {
-        share(id).on_one_sided(Target::CpuF32, move |case| refused(case, family))
-    };
+    let roberta = |id| share(id).about(roberta);
     vec![
-        written("adapter-files", gpt2),
-        written("roberta-adapter-files", roberta),
-        refused("adapter-files-shape", gpt2),
-        refused("roberta-adapter-files-shape", roberta),
+        share("adapter-files").on_each_one_sided(candles(cuda), written),
+        roberta("roberta-adapter-files").on_each_one_sided(candles(cuda), written),
+        share("adapter-files-shape").on_one_sided(Target::CpuF32, refused),
+        roberta("roberta-adapter-files-shape").on_one_sided(Target::CpuF32, refused),
     ]
 }
 
 /// A model with something to store. (A prefix behind its network is stored in f32 whatever it was
 /// trained in; that is another claim.)
-fn given(case: &mut Case, family: Family) -> Result<ModelCase> {
-    let backbone = family(&mut case.draw);
+fn given(case: &mut Case) -> Result<ModelCase> {
+    let backbone = (case.family)(&mut case.draw);
     let which = method::trained(case.draw.index);
     let mut config = method::random(&mut case.draw, which);
     method::without_network(&mut config);
@@ -46,8 +39,8 @@ fn given(case: &mut Case, family: Family) -> Result<ModelCase> {
 
 /// The reference on what it reads from `dir`, against the engine that wrote it. In the control one
 /// tensor is written changed.
-fn written(engine: &Candle, case: &mut Case, family: Family) -> Result<()> {
-    let given = given(case, family)?;
+fn written(engine: &Candle, case: &mut Case) -> Result<()> {
+    let given = given(case)?;
     let dir = tempfile::tempdir()?;
     let mut built = engine.model(&given)?;
     let found = Computed {
@@ -76,8 +69,8 @@ fn written(engine: &Candle, case: &mut Case, family: Family) -> Result<()> {
 
 /// Twice as many rows in one tensor of the file: both crates refuse it and name it. In the control
 /// the tensor is as it was.
-fn refused(case: &mut Case, family: Family) -> Result<()> {
-    let (engine, given) = (Candle::cpu_f32(), given(case, family)?);
+fn refused(case: &mut Case) -> Result<()> {
+    let (engine, given) = (Candle::cpu_f32(), given(case)?);
     let dir = tempfile::tempdir()?;
     let built = engine.model(&given)?;
     built.save_adapter(dir.path())?;

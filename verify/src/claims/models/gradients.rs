@@ -5,7 +5,7 @@
 
 use super::agreement::sabotage;
 use crate::bounds::{Tolerance, Traced, UNIT_ROUNDOFF_F64, gradient_floor, record};
-use crate::cases::{Corner, Family, ModelCase, gpt2, roberta};
+use crate::cases::{Corner, ModelCase, roberta};
 use crate::claim::{Case, Claim};
 use crate::engines::specification::{Gradients, lift_each, no_label};
 use crate::engines::{Candle, Cuda, Engine, Paper, Specification, Target, candles, training};
@@ -17,56 +17,44 @@ use ndarray::{ArrayD, Dimension};
 /// The claims of this file.
 #[must_use]
 pub fn claims(cuda: &Cuda) -> Vec<Claim> {
-    let reverse = |claim: Claim, family: Family| {
-        claim.on_each(candles(cuda), move |engine, case| {
-            let (model, other) = pair(case, family)?;
+    let eighth = |id| Claim::new(id).one_case_in(8).at_least(13);
+    let reverse = |claim: Claim| {
+        claim.on_each(candles(cuda), |engine, case| {
+            let (model, other) = pair(case)?;
             reverse::<Paper>(engine, case, &model, &other)
         })
     };
-    let dual = |claim: Claim, family: Family| {
-        claim
-            .one_case_in(8)
-            .at_least(13)
-            .on_each(training(cuda), move |engine, case| {
-                dual(engine, case, family)
-            })
-    };
-    let central = |claim: Claim, family: Family| {
-        claim
-            .one_case_in(8)
-            .at_least(13)
-            .on(Target::CpuF64, move |case| central(case, family))
-    };
-    let reaches = |claim: Claim, family: Family| {
+    let reaches = |claim: Claim| {
         claim
             .one_case_in(4)
             .at_least(13)
-            .on_each_one_sided(candles(cuda), move |engine, case| {
-                reaches(engine, case, family)
-            })
+            .on_each_one_sided(candles(cuda), |engine, case| reaches(engine, case))
     };
     vec![
+        reverse(Claim::new("gradients-reverse").one_case_in(2).at_least(26)),
         reverse(
-            Claim::new("gradients-reverse").one_case_in(2).at_least(26),
-            gpt2,
+            Claim::new("roberta-gradients")
+                .about(roberta)
+                .one_case_in(4)
+                .at_least(26),
         ),
-        reverse(
-            Claim::new("roberta-gradients").one_case_in(4).at_least(26),
-            roberta,
-        ),
-        dual(Claim::new("gradients-dual"), gpt2),
-        dual(Claim::new("roberta-gradients-dual"), roberta),
-        central(Claim::new("gradients-central"), gpt2),
-        central(Claim::new("roberta-gradients-central"), roberta),
-        reaches(Claim::new("gradient-reaches"), gpt2),
-        reaches(Claim::new("roberta-gradient-reaches"), roberta),
+        eighth("gradients-dual").on_each(training(cuda), dual),
+        eighth("roberta-gradients-dual")
+            .about(roberta)
+            .on_each(training(cuda), dual),
+        eighth("gradients-central").on(Target::CpuF64, central),
+        eighth("roberta-gradients-central")
+            .about(roberta)
+            .on(Target::CpuF64, central),
+        reaches(Claim::new("gradient-reaches")),
+        reaches(Claim::new("roberta-gradient-reaches").about(roberta)),
     ]
 }
 
 /// A model with something to train, and what the reference is given (in the control with one term
 /// changed).
-fn pair(case: &mut Case, family: Family) -> Result<(ModelCase, ModelCase)> {
-    let model = ModelCase::trainable(&mut case.draw, family)?;
+fn pair(case: &mut Case) -> Result<(ModelCase, ModelCase)> {
+    let model = ModelCase::trainable(&mut case.draw, case.family)?;
     let mut other = model.clone();
     if case.control {
         sabotage(&mut other, &mut case.draw);
@@ -142,8 +130,8 @@ fn loss<T: Real>(
 /// Directions in sampled tensors: the engine's gradient and the dual numbers' derivative, within
 /// the latter's rounding bound and 2 u G for each coordinate of the direction (see
 /// [`gradient_floor`]).
-fn dual(candle: &Candle, case: &mut Case, family: Family) -> Result<()> {
-    let (mut model, mut other) = pair(case, family)?;
+fn dual(candle: &Candle, case: &mut Case) -> Result<()> {
+    let (mut model, mut other) = pair(case)?;
     if case.control && candle.dtype == DType::BF16 {
         other.change("", |x| -3.0 * x); // its bound is too wide for one term: every trained tensor
     }
@@ -175,8 +163,8 @@ fn dual(candle: &Candle, case: &mut Case, family: Family) -> Result<()> {
 /// L‴ comes from thrice nested dual numbers at x; between x − h s and x + h s it is allowed to
 /// double. Adapters' hidden units are kept away from the kink of ReLU, where there is no derivative
 /// to compare.
-fn central(case: &mut Case, family: Family) -> Result<()> {
-    let (mut model, mut other) = pair(case, family)?;
+fn central(case: &mut Case) -> Result<()> {
+    let (mut model, mut other) = pair(case)?;
     for one in [&mut model, &mut other] {
         one.change("adapter.down.bias", |x| x + 4.0 * x.signum());
     }
@@ -208,9 +196,9 @@ fn central(case: &mut Case, family: Family) -> Result<()> {
 /// No trainable tensor is cut off from the loss, but for the one that the loss does not depend on.
 /// In the control every branch's last matrix is zero, as B is at LoRA's start, so that what lies
 /// before it gets no gradient from the engine.
-fn reaches(engine: &dyn Engine, case: &mut Case, family: Family) -> Result<()> {
+fn reaches(engine: &dyn Engine, case: &mut Case) -> Result<()> {
     case.draw.force(Corner::Plain);
-    let mut model = ModelCase::trainable(&mut case.draw, family)?;
+    let mut model = ModelCase::trainable(&mut case.draw, case.family)?;
     model.label_all(&mut case.draw);
     // by right there is no gradient where a gate or a tanh is saturated, and where a ReLU is dead
     // for every token

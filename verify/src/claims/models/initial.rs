@@ -15,6 +15,7 @@
 //! LoRA starts at zero and adds nothing. Under Gating −λ f W^o comes on top.
 
 use crate::bounds::Tolerance;
+use crate::cases::head::by_head;
 use crate::cases::{Corner, ModelCase, gpt2, method};
 use crate::claim::{Case, Claim};
 use crate::engines::candle::array;
@@ -126,13 +127,10 @@ fn bounds(
 fn heads_of(attention: &Projections<f64>, x: &Array2<f64>, visible: &Visible) -> Array3<f64> {
     let split = |linear: &Linear<f64>| split_heads(&linear.forward(x), attention.heads);
     let [q, k, v] = [&attention.q, &attention.k, &attention.v].map(split);
-    let mut f = Array3::zeros(v.raw_dim());
-    for h in 0..attention.heads {
+    by_head(attention.heads, |h| {
         let [q, k, v] = [&q, &k, &v].map(|x| x.index_axis(Axis(0), h).to_owned());
-        f.index_axis_mut(Axis(0), h)
-            .assign(&attend(&q, &k, &v, visible).f);
-    }
-    f
+        attend(&q, &k, &v, visible).f
+    })
 }
 
 /// Every variant but Gating starts within its bound. In the control the values have a deviation of

@@ -2,7 +2,7 @@
 //! queries.
 
 use super::agreement::compare;
-use crate::cases::{Draw, Family, Head, ModelCase, TextRow, gpt2, roberta};
+use crate::cases::{Draw, Head, ModelCase, TextRow, roberta};
 use crate::claim::{Case, Claim};
 use crate::engines::specification::lift;
 use crate::engines::{
@@ -21,39 +21,39 @@ use ndarray::{Array2, s};
 #[must_use]
 pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     let share = |id| Claim::new(id).one_case_in(4).at_least(13);
-    let packing = |claim: Claim, family: Family| {
-        claim.on_each_one_sided(training(cuda), move |engine, case| {
-            let model = ModelCase::random(&mut case.draw, family)?;
+    let packing = |claim: Claim| {
+        claim.on_each_one_sided(training(cuda), |engine, case| {
+            let model = ModelCase::random(&mut case.draw, case.family)?;
             packed::<Paper>(engine, case, &model)
         })
     };
-    let padding = |claim: Claim, family: Family| {
+    let padding = |claim: Claim| {
         claim
-            .on_one_sided(Target::ReferenceF64, move |case| {
-                let model = ModelCase::random(&mut case.draw, family)?;
-                padded::<Paper, f64>(case, &model)
-            })
-            .on_one_sided(Target::ReferenceF32, move |case| {
-                let model = ModelCase::random(&mut case.draw, family)?;
-                padded::<Paper, f32>(case, &model)
-            })
-    };
-    let causality = |engine: &dyn Engine, case: &mut Case| {
-        let model = ModelCase::random(&mut case.draw, gpt2)?;
-        causal::<Paper>(engine, case, &model)
+            .on_one_sided(Target::ReferenceF64, padding::<f64>)
+            .on_one_sided(Target::ReferenceF32, padding::<f32>)
     };
     vec![
         share("causal-all-methods")
-            .on_each_one_sided(engines(cuda), move |engine, case| causality(engine, case))
-            .on_each_one_sided(mixed(cuda), move |engine, case| causality(engine, case)),
-        packing(share("batch-packing"), gpt2),
-        packing(share("roberta-packing"), roberta),
-        padding(share("padding-all-methods"), gpt2),
-        padding(share("roberta-padding"), roberta),
+            .on_each_one_sided(engines(cuda), |engine, case| causality(engine, case))
+            .on_each_one_sided(mixed(cuda), |engine, case| causality(engine, case)),
+        packing(share("batch-packing")),
+        packing(share("roberta-packing").about(roberta)),
+        padding(share("padding-all-methods")),
+        padding(share("roberta-padding").about(roberta)),
         Claim::new("inducer-local")
             .real::<Local>()
             .on_whole_models(cuda, Mutation::OwnQuery),
     ]
+}
+
+fn causality(engine: &dyn Engine, case: &mut Case) -> Result<()> {
+    let model = ModelCase::random(&mut case.draw, case.family)?;
+    causal::<Paper>(engine, case, &model)
+}
+
+fn padding<T: Real>(case: &mut Case) -> Result<()> {
+    let model = ModelCase::random(&mut case.draw, case.family)?;
+    padded::<Paper, T>(case, &model)
 }
 
 /// Other tokens from position `from` on.

@@ -2,7 +2,7 @@
 //! engine.
 
 use super::agreement::equal;
-use crate::cases::{Draw, Family, ModelCase, gpt2, method, roberta};
+use crate::cases::{Draw, Family, ModelCase, method, roberta};
 use crate::claim::{Case, Claim};
 use crate::claims::equations::ladder_field;
 use crate::engines::{Cuda, Engine, candles, engines};
@@ -18,40 +18,33 @@ type Pair = Result<(ModelCase, ModelCase)>;
 /// The claims of this file.
 #[must_use]
 pub fn claims(cuda: &Cuda) -> Vec<Claim> {
-    let on_engines = |claim: Claim, step: Step, family: Family| {
+    let on_engines = |claim: Claim, step: Step| {
         claim
             .one_case_in(4)
             .at_least(10)
-            .on_each_one_sided(engines(cuda), move |engine, case| {
-                same(engine, case, step, family)
-            })
+            .on_each_one_sided(engines(cuda), move |engine, case| same(engine, case, step))
     };
+    let gpt2 = Claim::new;
+    let roberta = |id| Claim::new(id).about(roberta);
     vec![
         on_engines(
-            Claim::new("ladder-extension").algebra::<ladder_field::Extension>(),
+            gpt2("ladder-extension").algebra::<ladder_field::Extension>(),
             extension,
-            gpt2,
         ),
-        on_engines(Claim::new("ladder-adaptive"), adaptive, gpt2),
+        on_engines(gpt2("ladder-adaptive"), adaptive),
         on_engines(
-            Claim::new("ladder-lora").algebra::<ladder_field::WithoutLora>(),
+            gpt2("ladder-lora").algebra::<ladder_field::WithoutLora>(),
             lora,
-            gpt2,
         ),
         on_engines(
-            Claim::new("ladder-mam").algebra::<ladder_field::WithoutAdapter>(),
+            gpt2("ladder-mam").algebra::<ladder_field::WithoutAdapter>(),
             mam,
-            gpt2,
         ),
-        on_engines(Claim::new("ladder-own-tensors"), own_tensors, gpt2),
-        on_engines(Claim::new("roberta-ladder-extension"), extension, roberta),
-        on_engines(Claim::new("roberta-ladder-lora"), lora, roberta),
-        on_engines(Claim::new("roberta-ladder-mam"), mam, roberta),
-        on_engines(
-            Claim::new("roberta-ladder-own-tensors"),
-            own_tensors,
-            roberta,
-        ),
+        on_engines(gpt2("ladder-own-tensors"), own_tensors),
+        on_engines(roberta("roberta-ladder-extension"), extension),
+        on_engines(roberta("roberta-ladder-lora"), lora),
+        on_engines(roberta("roberta-ladder-mam"), mam),
+        on_engines(roberta("roberta-ladder-own-tensors"), own_tensors),
     ]
 }
 
@@ -62,14 +55,12 @@ impl Claim {
     pub(crate) fn on_restricted_models(self, cuda: &Cuda, step: Step) -> Self {
         self.one_case_in(4)
             .at_least(10)
-            .on_each_one_sided(candles(cuda), move |engine, case| {
-                same(engine, case, step, gpt2)
-            })
+            .on_each_one_sided(candles(cuda), move |engine, case| same(engine, case, step))
     }
 }
 
-fn same(engine: &dyn Engine, case: &mut Case, step: Step, family: Family) -> Result<()> {
-    let (left, right) = step(&mut case.draw, family, case.control)?;
+fn same(engine: &dyn Engine, case: &mut Case, step: Step) -> Result<()> {
+    let (left, right) = step(&mut case.draw, case.family, case.control)?;
     equal(case, engine, &left, &right)
 }
 

@@ -99,12 +99,8 @@ fn holds(engine: &dyn Engine, case: &mut Case, mutation: Mutation) -> Result<()>
 /// r_k sizes MLP_k and r_v MLP_v, in the shapes of both crates: H (p r_k + r_k + r_k p + p) + H (p
 /// r_v + r_v + r_v d) + d a layer.
 fn widths(case: &mut Case) -> Result<()> {
-    let (h, p, layers) = (
-        case.draw.size(1, 12),
-        case.draw.size(2, 64),
-        case.draw.size(1, 12),
-    );
-    let (r_k, r_v) = (case.draw.size(1, 10), case.draw.size(11, 20));
+    let [h, p, layers] = case.draw.sizes([(1, 12), (2, 64), (1, 12)]);
+    let [r_k, r_v] = case.draw.sizes([(1, 10), (11, 20)]);
     let backbone = Gpt2Config::new(9, 24, h * p, layers, h);
     let config = AdapterConfig {
         attention: Some(AttentionConfig::Inducer {

@@ -1,6 +1,6 @@
 //! Training changes what it may and nothing else, and a stop changes nothing.
 
-use crate::cases::{Corner, Family, ModelCase, gpt2, roberta};
+use crate::cases::{Corner, ModelCase, roberta};
 use crate::claim::{Case, Claim};
 use crate::engines::candle::{array, batch, nearest_bf16};
 use crate::engines::{Candle, Cuda, mixed, training};
@@ -14,24 +14,17 @@ use std::path::Path;
 /// The claims of this file.
 #[must_use]
 pub fn claims(cuda: &Cuda) -> Vec<Claim> {
-    let on_each = |id, engines: Vec<Box<Candle>>, check: Check, family: Family| {
-        Claim::new(id)
-            .one_case_in(4)
-            .at_least(12)
-            .on_each_one_sided(engines, move |engine, case| check(engine, case, family))
-    };
+    let share = |id| Claim::new(id).one_case_in(4).at_least(12);
+    let roberta = |id| share(id).about(roberta);
     vec![
-        on_each("frozen-stays", training(cuda), frozen, gpt2),
-        on_each("roberta-frozen-stays", training(cuda), frozen, roberta),
-        on_each("mixed-masters", mixed(cuda), masters, gpt2),
-        on_each("roberta-mixed-masters", mixed(cuda), masters, roberta),
-        on_each("resume-identical", training(cuda), resumed, gpt2),
-        on_each("roberta-resume-identical", training(cuda), resumed, roberta),
+        share("frozen-stays").on_each_one_sided(training(cuda), frozen),
+        roberta("roberta-frozen-stays").on_each_one_sided(training(cuda), frozen),
+        share("mixed-masters").on_each_one_sided(mixed(cuda), masters),
+        roberta("roberta-mixed-masters").on_each_one_sided(mixed(cuda), masters),
+        share("resume-identical").on_each_one_sided(training(cuda), resumed),
+        roberta("roberta-resume-identical").on_each_one_sided(training(cuda), resumed),
     ]
 }
-
-/// A check of one engine on one of the backbones.
-type Check = fn(&Candle, &mut Case, Family) -> Result<()>;
 
 /// A few batches, another order in every epoch.
 struct Few {
@@ -52,9 +45,9 @@ impl Data for Few {
 }
 
 /// A model with something to train, and labelled batches.
-fn task(case: &mut Case, family: Family) -> Result<(ModelCase, Few)> {
+fn task(case: &mut Case) -> Result<(ModelCase, Few)> {
     case.draw.force(Corner::Plain);
-    let mut model = ModelCase::trainable(&mut case.draw, family)?;
+    let mut model = ModelCase::trainable(&mut case.draw, case.family)?;
     // numbers that every engine can represent, so that none rounds what it is given
     model.round(nearest_bf16);
     let batches = (0..3).map(|_| {
@@ -95,8 +88,8 @@ fn trained(model: &Model) -> Result<TensorMap<f64>> {
 
 /// Steps of training leave every frozen tensor as it was, bit by bit, and change every trainable
 /// one. In the control everything is trained.
-fn frozen(engine: &Candle, case: &mut Case, family: Family) -> Result<()> {
-    let (mut given, data) = task(case, family)?;
+fn frozen(engine: &Candle, case: &mut Case) -> Result<()> {
+    let (mut given, data) = task(case)?;
     // hidden units that are dead for every token do not change by right
     given.change("adapter.down.bias", |x| x.abs() + 3.0);
     let mut model = engine.model(&given)?;
@@ -136,8 +129,8 @@ fn frozen(engine: &Candle, case: &mut Case, family: Family) -> Result<()> {
 /// In mixed precision steps that bf16 cannot resolve still change every trained tensor, since it is
 /// kept in f32. In the control the tensors are rounded to bf16, as a model that kept them so would
 /// have done.
-fn masters(engine: &Candle, case: &mut Case, family: Family) -> Result<()> {
-    let (mut given, data) = task(case, family)?;
+fn masters(engine: &Candle, case: &mut Case) -> Result<()> {
+    let (mut given, data) = task(case)?;
     given.change("adapter.down.bias", |x| x.abs() + 3.0);
     let mut model = engine.model(&given)?;
     let before = trained(&model)?;
@@ -172,8 +165,8 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 /// A run that goes on from the checkpoint of step 2 ends with the same bits as the run that never
 /// stopped. In the control the generator starts from another seed.
-fn resumed(engine: &Candle, case: &mut Case, family: Family) -> Result<()> {
-    let (given, data) = task(case, family)?;
+fn resumed(engine: &Candle, case: &mut Case) -> Result<()> {
+    let (given, data) = task(case)?;
     let (whole, rest) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let seed = case.draw.bits();
     let mut model = engine.model(&given)?;
