@@ -56,16 +56,9 @@ impl Outcome {
         self.failed += one.failed;
         self.comparisons += one.comparisons;
         self.degree = self.degree.max(one.degree);
-        if let Some(worst) = one.worst {
-            self.keep(worst);
-        }
-    }
-
-    fn keep(&mut self, new: Worst) {
-        if self
-            .worst
-            .as_ref()
-            .is_none_or(|old| new.ratio() > old.ratio())
+        let old = self.worst.as_ref().map(Worst::ratio);
+        if let Some(new) = one.worst
+            && old.is_none_or(|old| new.ratio() > old)
         {
             self.worst = Some(new);
         }

@@ -327,7 +327,8 @@ fn verdict_note(check: &Check, made: &Outcome, control: &Outcome) -> Option<Stri
     if made.failed > 0 {
         let worst = made.worst.as_ref()?;
         return Some(format!(
-            "{} of {} cases beyond their bound; worst: case {}, {}: error {:.3e}, bound {:.3e} ({})",
+            "{} of {} cases beyond their bound; worst: case {}, {}: error {:.3e}, bound {:.3e} \
+             ({})",
             made.failed,
             made.cases,
             worst.case,

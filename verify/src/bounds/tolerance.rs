@@ -19,8 +19,8 @@
 //! somebody guessed them. Two numbers come out, per unit of round-off:
 //!
 //! ```text
-//! worst   = Σ_k c_k (t_k − 1) |∂y/∂z_k| M_k                      every δ_k at its limit, all signs against us
-//! spread  = √(Σ_k c_k² (t_k − 1) (∂y/∂z_k)² M_k²)                 independent errors of mean zero
+//! worst   = Σ_k c_k (t_k − 1) |∂y/∂z_k| M_k           every δ_k at its limit, all signs against us
+//! spread  = √(Σ_k c_k² (t_k − 1) (∂y/∂z_k)² M_k²)      independent errors of mean zero
 //! ```
 //!
 //! By Hoeffding's inequality |Δy| > ζ · u · spread has a probability of at most 2 exp(−ζ²/2):

@@ -3,8 +3,7 @@
 pub mod equations;
 pub mod models;
 
-use crate::claim::Claim;
-use crate::engines::Cuda;
+use crate::{Claim, Cuda};
 use equations as eq;
 
 /// Every claim that this crate checks, on the CPU.

@@ -3,12 +3,11 @@
 use super::model::{Stated, Trained, changed, random};
 use super::{Formula, TrainablePart};
 use crate::cases::{Corner, ModelCase};
-use crate::claim::{Case, Claim};
 use crate::claims::models::agreement::same_as;
 use crate::claims::models::gradients::{reached, reverse};
 use crate::claims::models::invariance::{causal, packed, padded};
-use crate::engines::{Candle, Engine, Reference, Specification, Target};
-use crate::error::Result;
+use crate::engines::{Candle, Reference, Specification};
+use crate::{Case, Claim, Engine, Result, Target};
 
 /// Every check of a variant, as claims.
 #[must_use]
@@ -27,7 +26,7 @@ pub fn suite<F: Formula, P: TrainablePart>() -> Vec<Claim> {
                 |engine, case| agrees::<F>(engine, case),
             )
             .on_each_one_sided(
-                vec![Box::new(Reference::<f32, Stated<F>>::new())],
+                vec![Box::new(Reference::<f32, Stated<F>>::default())],
                 |engine, case| agrees::<F>(engine, case),
             ),
         Claim::new("custom-gradients").on_each_one_sided(
@@ -40,7 +39,7 @@ pub fn suite<F: Formula, P: TrainablePart>() -> Vec<Claim> {
         Claim::new("custom-reaches").on_one_sided(Target::CpuF64, reaches::<F, P>),
         Claim::new("custom-causal")
             .on_each_one_sided(
-                vec![Box::new(Reference::<f64, Stated<F>>::new())],
+                vec![Box::new(Reference::<f64, Stated<F>>::default())],
                 |engine, case| causality::<F>(engine, case),
             )
             .on_each_one_sided(both, |engine, case| causality::<F>(engine, case)),

@@ -17,14 +17,13 @@
 //! | `custom-gradients` | so is every coordinate of every gradient | one tensor changed |
 //! | `custom-reaches` | no tensor is cut off from the loss | the tensors are frozen |
 //! | `custom-causal` | no output depends on a later token | the token itself changes |
-//! | `custom-packing` | a text gives the same alone as in its batch | the text before is part of it |
+//! | `custom-packing` | a text gives the same alone as in its batch | the text before joins it |
 //! | `custom-padding` | masked keys change nothing (in the formula) | the padding is not masked |
 //!
 //! Each claim runs on the engines that can show it: the engine in f64, in f32 and on the operations
 //! that a GPU runs, and the formula in f32. `examples/my_variant.rs` is a complete variant to copy:
 //! two inducers for each query.
 
-pub mod builtin;
 mod checks;
 mod model;
 

@@ -6,9 +6,9 @@ use crate::cases::model::{ADDED, ModelCase, TextRow};
 use crate::cases::{Draw, gpt2, method};
 use crate::engines::candle::{backward, results};
 use crate::engines::specification::{Answer, Specification, lift};
-use crate::engines::{Candle, Computed, Engine, Target};
-use crate::error::Result;
+use crate::engines::{Candle, Computed};
 use crate::oracle::frame;
+use crate::{Engine, Result, Target};
 use inducer_gpu::ops::attention::Heads;
 use inducer_gpu::{Model, Parameter};
 use inducer_reference::attention::{output_by_concatenation, split_heads};
@@ -170,7 +170,11 @@ impl<F: Formula, P: TrainablePart> Engine for Trained<F, P> {
         Ok(results(&self.model(case)?, case)?.without_gates())
     }
 
-    fn gradients(&self, case: &ModelCase) -> Result<(f64, TensorMap<f64>)> {
-        backward(&self.model(case)?, case)
+    fn gradients(&self, case: &ModelCase) -> Result<TensorMap<f64>> {
+        let built = self.model(case)?;
+        match built.trainable().is_empty() {
+            true => Ok(TensorMap::new()),
+            false => backward(&built, case),
+        }
     }
 }

@@ -3,8 +3,7 @@
 
 use super::{Computed, Engine, Target, translate};
 use crate::bounds::{UNIT_ROUNDOFF_BF16, UNIT_ROUNDOFF_F32, UNIT_ROUNDOFF_F64};
-use crate::cases::BackboneConfig;
-use crate::cases::model::{ModelCase, TextRow};
+use crate::cases::{BackboneConfig, ModelCase};
 use crate::error::Result;
 use candle_core::{DType, Device, Tensor};
 use inducer_datasets::batch::{Batch, Labels};
@@ -12,7 +11,6 @@ use inducer_gpu::gpt2::Gpt2;
 use inducer_gpu::ops::mixed::kept;
 use inducer_gpu::ops::on_tensors;
 use inducer_gpu::roberta::Roberta;
-use inducer_gpu::tape::Gradients;
 use inducer_gpu::{Backbone, LossOptions, Model};
 use inducer_reference::TensorMap;
 use ndarray::{Array2, ArrayD, IxDyn, s};
@@ -120,21 +118,16 @@ impl Candle {
 /// The texts of a case packed one behind the other.
 #[must_use]
 pub fn batch(case: &ModelCase) -> Batch {
-    let mut batch = pack(&case.rows);
+    let rows = || case.rows.iter();
+    let ids: Vec<Vec<u32>> = rows().map(|row| row.ids.clone()).collect();
+    let segments: Option<Vec<Vec<u32>>> = rows().map(|row| row.segments.clone()).collect();
+    let labels: Vec<Vec<i64>> = rows().map(|row| row.labels.clone()).collect();
+    let mut batch = Batch::pack(&ids, segments.as_deref(), Some(&labels));
     if case.backbone.classifies() {
-        let classes = case.rows.iter().flat_map(|row| &row.labels);
-        batch.labels = Labels::Classes(classes.map(|class| *class as u32).collect());
+        let classes = labels.concat().into_iter();
+        batch.labels = Labels::Classes(classes.map(|class| class as u32).collect());
     }
     batch
-}
-
-/// Texts with a label for each token, packed one behind the other.
-#[must_use]
-pub fn pack(rows: &[TextRow]) -> Batch {
-    let ids: Vec<Vec<u32>> = rows.iter().map(|row| row.ids.clone()).collect();
-    let segments: Option<Vec<Vec<u32>>> = rows.iter().map(|row| row.segments.clone()).collect();
-    let labels: Vec<Vec<i64>> = rows.iter().map(|row| row.labels.clone()).collect();
-    Batch::pack(&ids, segments.as_deref(), Some(&labels))
 }
 
 /// A candle tensor's numbers.
@@ -195,17 +188,12 @@ pub fn results(model: &Model, case: &ModelCase) -> Result<Computed<f64>> {
     })
 }
 
-/// Loss and every gradient of a built model on the texts of a case.
+/// Every gradient of a built model on the texts of a case.
 ///
 /// # Errors
 /// The engine refuses the batch; nothing is trainable.
-pub fn backward(model: &Model, case: &ModelCase) -> Result<(f64, TensorMap<f64>)> {
-    let (loss, gradients) = model.gradients(&batch(case), options(case))?;
-    Ok((loss, arrays(&gradients)?))
-}
-
-/// Every gradient as an array.
-fn arrays(gradients: &Gradients) -> Result<TensorMap<f64>> {
+pub fn backward(model: &Model, case: &ModelCase) -> Result<TensorMap<f64>> {
+    let (_, gradients) = model.gradients(&batch(case), options(case))?;
     let each = gradients.iter();
     each.map(|(name, g)| Ok((name.clone(), array(g)?)))
         .collect()
@@ -255,7 +243,7 @@ impl Engine for Candle {
         results(&self.model(case)?, case)
     }
 
-    fn gradients(&self, case: &ModelCase) -> Result<(f64, TensorMap<f64>)> {
+    fn gradients(&self, case: &ModelCase) -> Result<TensorMap<f64>> {
         backward(&self.model(case)?, case)
     }
 }

@@ -178,11 +178,11 @@ pub trait Engine: Send + Sync {
     /// The engine refuses the model or the batch.
     fn compute(&self, case: &ModelCase) -> Result<Computed<f64>>;
 
-    /// Loss and the gradient of every trainable tensor.
+    /// The gradient of every trainable tensor.
     ///
     /// # Errors
     /// As [`Engine::compute`]; nothing is trainable.
-    fn gradients(&self, case: &ModelCase) -> Result<(f64, TensorMap<f64>)>;
+    fn gradients(&self, case: &ModelCase) -> Result<TensorMap<f64>>;
 }
 
 /// The GPU of a run.
@@ -215,8 +215,8 @@ impl Cuda {
 #[must_use]
 pub fn engines(cuda: &Cuda) -> Vec<Box<dyn Engine>> {
     let mut all: Vec<Box<dyn Engine>> = vec![
-        Box::new(Reference::<f64>::new()),
-        Box::new(Reference::<f32>::new()),
+        Box::new(Reference::<f64>::default()),
+        Box::new(Reference::<f32>::default()),
     ];
     for candle in candles(cuda) {
         all.push(candle);

@@ -85,7 +85,7 @@ pub trait Specification: 'static {
         })
     }
 
-    /// Loss and gradients of every trainable tensor, by reverse mode over the formula itself.
+    /// The gradient of every trainable tensor, by reverse mode over the formula itself.
     ///
     /// # Errors
     /// As [`Specification::compute`]; the batch has no label.
@@ -98,12 +98,11 @@ pub trait Specification: 'static {
                 variable
             });
             let loss = Self::compute(case, &lifted)?.loss.ok_or_else(no_label)?;
-            Ok::<_, Error>((loss, backward(loss, &variables)))
+            Ok::<_, Error>(backward(loss, &variables))
         });
-        let (loss, Backward { gradient, greatest }) = passed?;
+        let Backward { gradient, greatest } = passed?;
         let values = gradient.iter().map(|g| g.value()).collect();
         Ok(Gradients {
-            loss: loss.value(),
             tensors: shaped(&case.adapter, values)?,
             spread: shaped(&case.adapter, trace.spreads(&gradient))?,
             greatest,
@@ -114,9 +113,7 @@ pub trait Specification: 'static {
 
 /// What a backward pass over a formula gives.
 pub struct Gradients {
-    /// The loss.
-    pub loss: f64,
-    /// Its gradient with respect to every tensor.
+    /// The loss's gradient with respect to every tensor.
     pub tensors: TensorMap<f64>,
     /// How far rounding moves each coordinate, per unit of round-off
     /// ([`Trace::spreads`](crate::bounds::Trace::spreads)).

@@ -2,10 +2,10 @@
 //! written once more, number by number, each term of it mutable by name.
 //!
 //! ```text
-//! q = x W^q + b^q + (α/r) (x Aᵀ Bᵀ + b_lora)                                     (10)
-//! P_k = q + MLP_k(q),  P_v^(h) = f^(h) + tanh(q W_1 + b_1) W_2                   (5), (6), (9), (11)
-//! output = Σ_h λ P_v^(h) + (1 − λ) f^(h) + b_2 + b^o                             (7), (11), (4)
-//! λ = κ(q, P_k)/(κ(q, P_k) + Σ_{j ≤ i} κ(q, k_j)),  κ(q, k) = exp(⟨q, k⟩/√p)     (3), (7)
+//! q = x W^q + b^q + (α/r) (x Aᵀ Bᵀ + b_lora)                                (10)
+//! P_k = q + MLP_k(q),  P_v^(h) = f^(h) + tanh(q W_1 + b_1) W_2              (5), (6), (9), (11)
+//! output = Σ_h λ P_v^(h) + (1 − λ) f^(h) + b_2 + b^o                        (7), (11), (4)
+//! λ = κ(q, P_k)/(κ(q, P_k) + Σ_{j ≤ i} κ(q, k_j)),  κ(q, k) = exp(⟨q, k⟩/√p)   (3), (7)
 //! ```
 //!
 //! Reference and engine use the residual form (8) with λ from the log-sum-exp; here stands the

@@ -2,10 +2,9 @@
 
 use crate::cases::Draw;
 use crate::cases::head::lift;
-use crate::claim::Claim;
-use crate::engines::Cuda;
 use crate::identity::{RealIdentity, Sides};
 use crate::oracle::Mutation;
+use crate::{Claim, Cuda};
 use inducer_reference::Real;
 use inducer_reference::adapter::BottleneckAdapter;
 use inducer_reference::attention::Linear;

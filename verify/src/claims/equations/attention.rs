@@ -2,10 +2,9 @@
 
 use crate::cases::head::visible;
 use crate::cases::{Draw, Head, Sample};
-use crate::claim::Claim;
-use crate::engines::Cuda;
 use crate::identity::{FieldIdentity, RealIdentity, Sides};
 use crate::oracle::Mutation;
+use crate::{Claim, Cuda};
 use inducer_reference::attention::{
     Linear, attend, output_by_concatenation, output_by_row_blocks, shifted_kernel,
 };

@@ -1,7 +1,7 @@
 //! Where the authors' published code departs from the paper, with the size of the difference.
 
+use crate::Claim;
 use crate::cases::{Draw, Head, Sample};
-use crate::claim::Claim;
 use crate::identity::{FieldIdentity, RealIdentity, Sides};
 use inducer_reference::Real;
 use inducer_reference::adapter::{BottleneckAdapter, relu};

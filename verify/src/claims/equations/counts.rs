@@ -1,9 +1,8 @@
 //! Parameter counts: every row of Tables 1, 3 and 5, and what is stored against what is trained.
 
 use crate::cases::method;
-use crate::claim::{Case, Claim};
-use crate::engines::{Target, translate};
-use crate::error::Result;
+use crate::engines::translate;
+use crate::{Case, Claim, Result, Target};
 use inducer_gpu::config::Gpt2Config as Gpt2;
 use inducer_gpu::{Method, shapes};
 use inducer_reference::{

@@ -2,11 +2,10 @@
 
 use super::prefix::shifted_together;
 use crate::cases::{Draw, Head, Sample};
-use crate::claim::Claim;
 use crate::claims::models::ladder::zero_value;
-use crate::engines::Cuda;
 use crate::identity::{FieldIdentity, RealIdentity, Sides};
 use crate::oracle::Mutation;
+use crate::{Claim, Cuda};
 use inducer_reference::attention::{attend, shifted_kernel};
 use inducer_reference::inducer::{
     augmented_estimate, key, lambda, lambda_by_definition, lambda_by_second_softmax, mixture_form,

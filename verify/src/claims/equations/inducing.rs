@@ -2,12 +2,10 @@
 //! Gaussian processes.
 
 use super::inducing_field::{self, Process};
-use crate::bounds::{Conditioning, Tolerance, Traced, UNIT_ROUNDOFF_F64, record};
+use crate::bounds::{Conditioning, Traced, UNIT_ROUNDOFF_F64, record};
 use crate::cases::Draw;
 use crate::cases::head::lift;
-use crate::claim::{Case, Claim};
-use crate::engines::Target;
-use crate::error::Result;
+use crate::{Case, Claim, Result, Target, Tolerance};
 use inducer_reference::kernel::kernel_matrix;
 use inducer_reference::nystrom::{
     approximation, best_subset, optimal_trace_error, subsets, trace_error,

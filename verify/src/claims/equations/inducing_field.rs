@@ -5,18 +5,26 @@
 //! the logarithm is not needed. Systems are solved by elimination, which any field can do;
 //! [`inducing`](super::inducing) measures the reference's own functions, which use LAPACK.
 
-use super::attention::stack;
 use crate::cases::{Draw, Sample};
 use crate::identity::{FieldIdentity, Sides};
 use inducer_reference::Field;
 use ndarray::{Array1, Array2, ArrayRef2, s};
 use std::ops::Range;
 
+/// [A, B].
+fn beside<F: Field>(a: &ArrayRef2<F>, b: &ArrayRef2<F>) -> Array2<F> {
+    let n = a.ncols();
+    Array2::from_shape_fn((a.nrows(), n + b.ncols()), |(i, j)| match j < n {
+        true => a[[i, j]],
+        false => b[[i, j - n]],
+    })
+}
+
 /// A⁻¹ B and det A by Gauss–Jordan elimination without pivoting: the pivots are quotients of
 /// leading minors, positive where A is positive definite.
 pub fn solve<F: Field>(a: &ArrayRef2<F>, b: &ArrayRef2<F>) -> (Array2<F>, F) {
     let n = a.nrows();
-    let mut both = stack(1, a, b);
+    let mut both = beside(a, b);
     let mut determinant = F::one();
     for pivot in 0..n {
         let value = both[[pivot, pivot]];
@@ -75,7 +83,7 @@ impl<F: Field> Process<F> {
     /// A process by its definition: targets of covariance C, of covariance c with the value at the
     /// point.
     fn conditioned(&self, covariance: &Array2<F>, with_point: &Array2<F>) -> Found<F> {
-        let (solved, determinant) = solve(covariance, &stack(1, &self.y, with_point));
+        let (solved, determinant) = solve(covariance, &beside(&self.y, with_point));
         let (weights, spread) = (solved.column(0), solved.column(1));
         [
             with_point.column(0).dot(&weights),
@@ -110,7 +118,7 @@ impl<F: Field> Process<F> {
         let (scaled, scaled_y) = (weighted(&self.k_nm), weighted(&self.y));
         let q_m = &self.k_m + &self.k_nm.t().dot(&scaled);
         let projected = self.k_nm.t().dot(&scaled_y);
-        let (by_q, det_q) = solve(&q_m, &stack(1, &projected, &self.k_star_m));
+        let (by_q, det_q) = solve(&q_m, &beside(&projected, &self.k_star_m));
         let (by_k, det_k) = solve(&self.k_m, &self.k_star_m);
         let star = self.k_star_m.column(0);
         [

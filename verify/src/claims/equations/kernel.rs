@@ -1,13 +1,10 @@
 //! The kernel: its Gaussian form, positive semi-definiteness, and gates as functions of distance
 //! (§4.1, §4.2).
 
-use crate::bounds::Tolerance;
 use crate::cases::Draw;
 use crate::cases::head::lift;
-use crate::claim::{Case, Claim};
-use crate::engines::Target;
-use crate::error::Result;
 use crate::identity::{RealIdentity, Sides};
+use crate::{Case, Claim, Result, Target, Tolerance};
 use inducer_reference::attention::attend;
 use inducer_reference::distance::{gate_at_distance, squared_distances};
 use inducer_reference::inducer::{lambda, own_scores};

@@ -2,10 +2,9 @@
 
 use crate::cases::head::by_head;
 use crate::cases::{Draw, Sample};
-use crate::claim::Claim;
-use crate::engines::Cuda;
 use crate::identity::{FieldIdentity, Sides};
 use crate::oracle::Mutation;
+use crate::{Claim, Cuda};
 use inducer_reference::Variant;
 use inducer_reference::attention::{Linear, output_by_concatenation, row_block};
 use inducer_reference::extended::{extended_estimate, update, update_as_one_product};

@@ -1,12 +1,10 @@
 //! Inequalities and limits of the estimator and of λ (§4.1; Eq. 7).
 
-use crate::bounds::Tolerance;
 use crate::bounds::{Traced, record};
-use crate::cases::Head;
-use crate::claim::{Case, Claim};
+use crate::cases::{Corner, Head};
 use crate::engines::candle::array;
 use crate::engines::{Candle, Cuda, Engine as _, Target, candles};
-use crate::error::Result;
+use crate::{Case, Claim, Result, Tolerance};
 use inducer_gpu::ops::attention::{Heads, Visible, attention};
 use inducer_gpu::ops::dropout::Dropout;
 use inducer_gpu::{Tape, Value};
@@ -127,46 +125,39 @@ fn hull_of(engine: &Candle, case: &mut Case) -> Result<()> {
 /// → 0 the mean, up to (e^{2 t S} − 1) max|v − mean|. In the control the limits are another point's
 /// value.
 fn limits<T: Real>(case: &mut Case) -> Result<()> {
-    case.draw.force(crate::cases::Corner::Plain);
+    case.draw.force(Corner::Plain);
     let head = Head::random(&mut case.draw).lift::<T>();
     let plain = scores(&head.q, &head.k);
     let scaled = |t: f64| {
-        estimate(
-            &shifted_kernel(&plain.mapv(|s| s * T::from_f64(t)), &head.visible).0,
-            &head.v,
-        )
+        let scores = plain.mapv(|s| s * T::from_f64(t));
+        estimate(&shifted_kernel(&scores, &head.visible).0, &head.v)
     };
     let (far, near) = (scaled(64.0), scaled(1.0 / 4096.0));
     for i in 0..plain.nrows() {
         let seen: Vec<usize> = head.visible.of(i).collect();
-        let best = seen.iter().copied().fold(seen[0], |best, j| {
-            if plain[[i, j]] > plain[[i, best]] {
-                j
-            } else {
-                best
-            }
-        });
-        let most = seen
-            .iter()
-            .fold(0.0_f64, |most, j| most.max(plain[[i, *j]].to_f64().abs()));
+        let better = |best, j| match plain[[i, j]] > plain[[i, best]] {
+            true => j,
+            false => best,
+        };
+        let best = seen.iter().copied().fold(seen[0], better);
+        let sizes = seen.iter().map(|j| plain[[i, *j]].to_f64().abs());
+        let most = sizes.fold(0.0_f64, f64::max);
+        // scores up to 64 S, each with (p + 4) roundings, over values of at most 2; the tail
+        // itself is computed in f64
+        let rounding =
+            4.0 * T::unit_roundoff() * (64.0 * most * (head.q.ncols() as f64 + 4.0) + 32.0) * 2.0;
+        let in_f64 = 1.0 + 1e-12 * (1.0 + 64.0 * most);
+        let other = seen[seen.iter().position(|j| *j != best).unwrap_or(0)];
         for a in 0..head.v.ncols() {
             let v = |j: usize| head.v[[j, a]];
-            let other = seen[seen.iter().position(|j| *j != best).unwrap_or(0)];
+            let distance = |j: usize, from: T| (v(j) - from).to_f64().abs();
             let limit = v(case.or_control(best, other));
             let gap = |j: usize| (plain[[i, best]] - plain[[i, j]]).to_f64();
-            let tail: f64 = seen
+            let tail = seen
                 .iter()
-                .map(|j| (-64.0 * gap(*j)).exp() * (v(*j) - v(best)).to_f64().abs())
-                .sum();
-            // scores up to 64 S, each with (p + 4) roundings, over values of at most 2; the tail
-            // itself is computed in f64
-            let rounding = 4.0
-                * T::unit_roundoff()
-                * (64.0 * most * (head.q.ncols() as f64 + 4.0) + 32.0)
-                * 2.0;
-            let in_f64 = 1.0 + 1e-12 * (1.0 + 64.0 * most);
+                .map(|j| (-64.0 * gap(*j)).exp() * distance(*j, v(best)));
             let tolerance = Tolerance::stated(
-                tail * in_f64 + rounding,
+                tail.sum::<f64>() * in_f64 + rounding,
                 "Σ_j exp(−t (s_* − s_j)) |v_j − v_*|, and rounding",
             );
             case.error((far[[i, a]] - limit).to_f64().abs(), &tolerance, || {
@@ -176,7 +167,8 @@ fn limits<T: Real>(case: &mut Case) -> Result<()> {
             let mean = case.or_control(sum / T::from_usize(seen.len()), v(seen[0]));
             let spread = seen
                 .iter()
-                .fold(0.0_f64, |most, j| most.max((v(*j) - mean).to_f64().abs()));
+                .map(|j| distance(*j, mean))
+                .fold(0.0_f64, f64::max);
             let bound = (2.0 * most / 4096.0).exp_m1() * spread;
             let tolerance = Tolerance::stated(
                 bound * in_f64 + rounding,

@@ -1,13 +1,10 @@
 //! LoRA (Eq. 10).
 
-use crate::bounds::Tolerance;
 use crate::cases::{Draw, Sample};
-use crate::claim::{Case, Claim};
 use crate::claims::models::ladder::zero_update;
-use crate::engines::{Cuda, Target};
-use crate::error::Result;
 use crate::identity::{FieldIdentity, Sides};
 use crate::oracle::Mutation;
+use crate::{Case, Claim, Cuda, Result, Target, Tolerance};
 use inducer_reference::attention::Linear;
 use inducer_reference::lora::Lora;
 use inducer_reference::spectrum::{eigenvalues, rounding_of_spectrum};

@@ -2,11 +2,10 @@
 
 use super::attention::{by_definition, points, stack};
 use crate::cases::{Draw, Head, Sample};
-use crate::claim::Claim;
 use crate::claims::models::ladder::no_prefix;
-use crate::engines::Cuda;
 use crate::identity::{FieldIdentity, RealIdentity, Sides};
 use crate::oracle::Mutation;
+use crate::{Claim, Cuda};
 use inducer_reference::Real;
 use inducer_reference::attention::{attend, logistic_gate, shifted_kernel};
 use inducer_reference::kernel::scores;

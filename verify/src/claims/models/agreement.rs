@@ -1,13 +1,10 @@
 //! Whole models: two engines, or two models of one engine, give the same logits, gates and loss.
 
-use crate::bounds::{Conditioning, Tolerance, UNIT_ROUNDOFF_F64};
+use crate::bounds::{Conditioning, UNIT_ROUNDOFF_F64};
 use crate::cases::{Draw, ModelCase, gpt2, method, roberta};
-use crate::claim::{Case, Claim};
 use crate::engines::candle::array;
-use crate::engines::{
-    Candle, Computed, Cuda, Engine, Paper, Reference, Specification, Target, training,
-};
-use crate::error::Result;
+use crate::engines::{Candle, Computed, Paper, Reference, Specification, training};
+use crate::{Case, Claim, Cuda, Engine, Result, Target, Tolerance};
 use inducer_reference::files::adapter_config::Reparametrisation;
 use inducer_reference::{AdapterConfig, AttentionConfig, FfnConfig};
 use ndarray::{Array2, Dimension};
@@ -18,9 +15,10 @@ pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     let agree = |claim: Claim| {
         claim
             .on_each(training(cuda), |engine, case| agrees(engine, case))
-            .on_each(vec![Box::new(Reference::<f32>::new())], |engine, case| {
-                agrees(engine, case)
-            })
+            .on_each(
+                vec![Box::new(Reference::<f32>::default())],
+                |engine, case| agrees(engine, case),
+            )
     };
     vec![
         agree(Claim::new("models-agree").one_case_in(2).at_least(26)),

@@ -1,11 +1,9 @@
 //! Decoding with a cache is recomputation, token by token.
 
-use crate::bounds::Tolerance;
 use crate::cases::{ModelCase, TextRow, gpt2};
-use crate::claim::{Case, Claim};
-use crate::engines::candle::{array, pack};
-use crate::engines::{Candle, Cuda, Engine, Paper, Specification, candles};
-use crate::error::Result;
+use crate::engines::candle::{array, batch};
+use crate::engines::{Candle, Paper, Specification, candles};
+use crate::{Case, Claim, Cuda, Engine, Result, Tolerance};
 
 /// The claims of this file.
 #[must_use]
@@ -59,7 +57,7 @@ fn decodes(engine: &Candle, case: &mut Case) -> Result<()> {
             seen[*r] = to;
             new.push(piece);
         }
-        let logits = array(&built.decode(&pack(&new), &mut cache)?)?;
+        let logits = array(&built.decode(&batch(&model.on(new)), &mut cache)?)?;
         for (place, r) in active.iter().enumerate() {
             let at = seen[*r] - 1;
             for (c, found) in logits

@@ -10,12 +10,10 @@
 //! sum exceeds C.
 
 use super::agreement::compare;
-use crate::bounds::Tolerance;
 use crate::cases::{Corner, ModelCase, gpt2};
-use crate::claim::{Case, Claim};
-use crate::engines::candle::pack;
-use crate::engines::{Candle, Cuda, Engine, Paper, Specification, candles, engines};
-use crate::error::Result;
+use crate::engines::candle::batch;
+use crate::engines::{Candle, Paper, Specification, candles, engines};
+use crate::{Case, Claim, Cuda, Engine, Result, Tolerance};
 use inducer_datasets::batch::Batch;
 use inducer_gpu::Method;
 use inducer_gpu::train::{AdamWConfig, Data, TrainConfig, train};
@@ -123,15 +121,15 @@ fn clipped(engine: &Candle, case: &mut Case) -> Result<()> {
         .collect();
     let gradients: Vec<TensorMap<f64>> = micro
         .iter()
-        .map(|batch| {
-            let (_, g) = engine.gradients(batch)?;
+        .map(|given| {
+            let g = engine.gradients(given)?;
             Ok(g.into_iter()
                 .map(|(name, g)| (name, g / count as f64))
                 .collect())
         })
         .collect::<Result<_>>()?;
     let limit = norm(&gradients[0]) / 2.0;
-    let data = Micro(micro.iter().map(|batch| pack(&batch.rows)).collect());
+    let data = Micro(micro.iter().map(batch).collect());
     for each in [false, true] {
         let run = tempfile::tempdir()?;
         let mut built = engine.model(&given)?;
@@ -197,11 +195,9 @@ fn padded(engine: &dyn Engine, case: &mut Case) -> Result<()> {
     }
     let cost: usize = lengths.iter().map(|n| longest - n).sum();
     let wide = model.on(rows);
-    case.same(
-        pack(&wide.rows).tokens() - pack(&model.rows).tokens(),
-        cost,
-        || "positions computed in vain".into(),
-    );
+    case.same(batch(&wide).tokens() - batch(&model).tokens(), cost, || {
+        "positions computed in vain".into()
+    });
     let (found, expected) = (engine.compute(&wide)?, engine.compute(&model)?);
     let bounds = Paper::conditioning(&model)?;
     for (r, n) in lengths.iter().enumerate() {

@@ -4,11 +4,10 @@
 use super::agreement::compare;
 use crate::bounds::UNIT_ROUNDOFF_F64;
 use crate::cases::{ModelCase, method, roberta};
-use crate::claim::{Case, Claim};
 use crate::engines::candle::{array, batch};
 use crate::engines::reference::Tuned;
-use crate::engines::{Candle, Computed, Cuda, Engine, Paper, Specification, Target, candles};
-use crate::error::Result;
+use crate::engines::{Candle, Computed, Paper, Specification, candles};
+use crate::{Case, Claim, Cuda, Engine, Result, Target};
 use candle_core::{DType, Device, Tensor};
 use inducer_reference::Adapter;
 use std::collections::HashMap;

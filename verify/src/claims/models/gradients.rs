@@ -4,12 +4,11 @@
 //! directions, with a rounding bound of their own; central differences need nothing but the loss.
 
 use super::agreement::sabotage;
-use crate::bounds::{Tolerance, Traced, UNIT_ROUNDOFF_F64, gradient_floor, record};
+use crate::bounds::{Traced, UNIT_ROUNDOFF_F64, gradient_floor, record};
 use crate::cases::{Corner, ModelCase, roberta};
-use crate::claim::{Case, Claim};
 use crate::engines::specification::{Gradients, lift_each, no_label};
-use crate::engines::{Candle, Cuda, Engine, Paper, Specification, Target, candles, training};
-use crate::error::{Error, Result};
+use crate::engines::{Candle, Paper, Specification, candles, training};
+use crate::{Case, Claim, Cuda, Engine, Error, Result, Target, Tolerance};
 use candle_core::DType;
 use inducer_reference::{Dual, Real};
 use ndarray::{ArrayD, Dimension};
@@ -73,7 +72,7 @@ pub fn reverse<S: Specification>(
     model: &ModelCase,
     other: &ModelCase,
 ) -> Result<()> {
-    let (_, found) = engine.gradients(model)?;
+    let found = engine.gradients(model)?;
     let (u, describe, expected) = (engine.roundoff(), model.describe(), S::gradients(other)?);
     let (greatest, tokens) = (expected.greatest, expected.tokens);
     for (name, expected, spread) in expected.iter() {
@@ -138,7 +137,7 @@ fn dual(candle: &Candle, case: &mut Case) -> Result<()> {
     for one in [&mut model, &mut other] {
         one.round(|x| candle.representable(x));
     }
-    let (_, found) = candle.gradients(&model)?;
+    let found = candle.gradients(&model)?;
     let down = Paper::gradients(&model)?.greatest;
     let (u, v) = (candle.roundoff(), UNIT_ROUNDOFF_F64);
     for _ in 0..4 {
@@ -168,7 +167,7 @@ fn central(case: &mut Case) -> Result<()> {
     for one in [&mut model, &mut other] {
         one.change("adapter.down.bias", |x| x + 4.0 * x.signum());
     }
-    let (_, found) = Candle::cpu_f64().gradients(&model)?;
+    let found = Candle::cpu_f64().gradients(&model)?;
     for _ in 0..2 {
         let (name, signs) = direction(case, &model)?;
         let thrice = loss(&model, &name, &signs, |x, s| {
@@ -248,7 +247,7 @@ pub fn reached(
     let (u, describe, found) = (
         engine.roundoff(),
         model.describe(),
-        engine.gradients(model)?.1,
+        engine.gradients(model)?,
     );
     let floor = |u: f64| {
         let why = format!("2 u 8 √T G, u = {u:.2e}, G = {:.2e}", expected.greatest);

@@ -2,7 +2,8 @@
 //! Gating.
 //!
 //! ```text
-//! |output − frozen|_c ≤ |b_2|_c + Σ_h λ^(h) Σ_r |tanh(q W_1 + b_1)|_r |W_2|_rc ≤ 2σ (1 + Σ_h λ^(h) r_v min(1, 2σ (‖q^(h)‖_1 + 1)))
+//! |output − frozen|_c ≤ |b_2|_c + Σ_h λ^(h) Σ_r |tanh(q W_1 + b_1)|_r |W_2|_rc
+//!                     ≤ 2σ (1 + Σ_h λ^(h) r_v min(1, 2σ (‖q^(h)‖_1 + 1)))
 //! ```
 //!
 //! with σ = 0.01, every initial value being cut at 2σ. Adaptive has b_2^(h) and W_2^(h) before W^o
@@ -14,13 +15,11 @@
 //!
 //! LoRA starts at zero and adds nothing. Under Gating −λ f W^o comes on top.
 
-use crate::bounds::Tolerance;
 use crate::cases::head::by_head;
 use crate::cases::{Corner, ModelCase, gpt2, method};
-use crate::claim::{Case, Claim};
 use crate::engines::candle::array;
-use crate::engines::{Candle, Target, translate};
-use crate::error::{Error, Result};
+use crate::engines::{Candle, translate};
+use crate::{Case, Claim, Error, Result, Target, Tolerance};
 use inducer_gpu::Method;
 use inducer_reference::attention::{Linear, attend, row_block, split_heads};
 use inducer_reference::parts::LayerParts;

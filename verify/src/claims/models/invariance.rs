@@ -3,14 +3,11 @@
 
 use super::agreement::compare;
 use crate::cases::{Draw, Head, ModelCase, TextRow, roberta};
-use crate::claim::{Case, Claim};
 use crate::engines::specification::lift;
-use crate::engines::{
-    Computed, Cuda, Engine, Paper, Specification, Target, engines, mixed, training,
-};
-use crate::error::Result;
+use crate::engines::{Computed, Paper, Specification, engines, mixed, training};
 use crate::identity::{RealIdentity, Sides};
 use crate::oracle::Mutation;
+use crate::{Case, Claim, Cuda, Engine, Result, Target};
 use inducer_reference::Real;
 use inducer_reference::attention::attend;
 use inducer_reference::inducer::{key, lambda, own_scores, residual_form};

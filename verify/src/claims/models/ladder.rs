@@ -3,10 +3,9 @@
 
 use super::agreement::equal;
 use crate::cases::{Draw, Family, ModelCase, method, roberta};
-use crate::claim::{Case, Claim};
 use crate::claims::equations::ladder_field;
-use crate::engines::{Cuda, Engine, candles, engines};
-use crate::error::Result;
+use crate::engines::{candles, engines};
+use crate::{Case, Claim, Cuda, Engine, Result};
 use inducer_gpu::Method;
 use inducer_reference::{AdapterConfig, AttentionConfig, Projection, Variant};
 use ndarray::{ArrayD, IxDyn};

@@ -8,12 +8,9 @@
 use super::agreement::compare;
 use crate::bounds::UNIT_ROUNDOFF_F64;
 use crate::cases::{Draw, ModelCase, gpt2, method};
-use crate::claim::{Case, Claim};
-use crate::engines::{
-    Computed, Cuda, Engine, Paper, Specification, Target, candles, engines, translate,
-};
-use crate::error::Result;
+use crate::engines::{Computed, Paper, Specification, candles, engines, translate};
 use crate::oracle::{Mutation, logits};
+use crate::{Case, Claim, Cuda, Engine, Result, Target};
 use inducer_gpu::{Method, shapes};
 use inducer_reference::{AdapterConfig, AttentionConfig, Backbone, Gpt2Config, Variant};
 

@@ -1,10 +1,9 @@
 //! Training changes what it may and nothing else, and a stop changes nothing.
 
 use crate::cases::{Corner, ModelCase, roberta};
-use crate::claim::{Case, Claim};
 use crate::engines::candle::{array, batch, nearest_bf16};
-use crate::engines::{Candle, Cuda, mixed, training};
-use crate::error::{Error, Result};
+use crate::engines::{Candle, mixed, training};
+use crate::{Case, Claim, Cuda, Error, Result};
 use inducer_datasets::batch::Batch;
 use inducer_gpu::Model;
 use inducer_gpu::train::{Data, Event, TrainConfig, train};
