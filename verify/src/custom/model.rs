@@ -2,10 +2,10 @@
 
 use super::{Formula, Points, Tensors, TrainablePart};
 use crate::cases::head::by_head;
-use crate::cases::model::{ADDED, ModelCase, TextRow};
+use crate::cases::model::{ADDED, ModelCase};
 use crate::cases::{Draw, gpt2, method};
 use crate::engines::candle::{backward, results};
-use crate::engines::specification::{Answer, Specification, lift};
+use crate::engines::specification::{Forward, Specification, lift};
 use crate::engines::{Candle, Computed};
 use crate::oracle::frame;
 use crate::{Engine, Result, Target};
@@ -64,17 +64,17 @@ pub fn changed<F: Formula>(case: &ModelCase, which: usize) -> ModelCase {
 pub struct Stated<F>(PhantomData<F>);
 
 impl<F: Formula> Specification for Stated<F> {
-    fn model<T: Real>(
-        case: &ModelCase,
-        tensors: &TensorMap<T>,
-    ) -> Result<impl Fn(&TextRow, Option<&[bool]>) -> Result<Answer<T>>> {
+    fn model<'a, T: Real>(
+        case: &'a ModelCase,
+        tensors: &'a TensorMap<T>,
+    ) -> Result<Forward<'a, T>> {
         let model = Gpt2::from_tensors(case.backbone.gpt2()?.clone(), &lift(&case.weights))?;
         let added = match tensors.get(ADDED) {
             Some(added) => added.clone().into_dimensionality::<Ix2>()?,
             None => Array2::zeros((0, case.backbone.hidden())),
         };
         let shapes = F::shapes(heads(case));
-        Ok(move |row: &TextRow, mask: Option<&[bool]>| {
+        Ok(Box::new(move |row, mask| {
             let causal = Visible::causal(row.ids.len());
             let visible = match mask {
                 Some(mask) => causal.hiding(mask),
@@ -88,7 +88,7 @@ impl<F: Formula> Specification for Stated<F> {
                 Ok(sub_layer::<F, T>(block, x, &visible, &own))
             })?;
             Ok((logits, Vec::new()))
-        })
+        }))
     }
 }
 

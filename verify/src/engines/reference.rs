@@ -1,6 +1,6 @@
 //! The reference as an engine, and as what engines are held against.
 
-use super::specification::{Answer, Specification, lift};
+use super::specification::{Answer, Forward, Specification, lift};
 use super::{Computed, Engine, Target};
 use crate::cases::BackboneConfig;
 use crate::cases::model::{ModelCase, REPARAMETRISATION, TextRow};
@@ -24,20 +24,20 @@ impl<T, S> Default for Reference<T, S> {
 pub struct Paper;
 
 impl Specification for Paper {
-    fn model<T: Real>(
-        case: &ModelCase,
-        tensors: &TensorMap<T>,
-    ) -> Result<impl Fn(&TextRow, Option<&[bool]>) -> Result<Answer<T>>> {
+    fn model<'a, T: Real>(
+        case: &'a ModelCase,
+        tensors: &'a TensorMap<T>,
+    ) -> Result<Forward<'a, T>> {
         let tensors = stored(case, tensors)?;
         let adapter = Adapter::from_tensors(case.method.clone(), &case.backbone, tensors)?;
         let model = Tuned::new(case, adapter)?;
-        Ok(move |row: &TextRow, mask: Option<&[bool]>| model.forward(row, mask))
+        Ok(Box::new(move |row, mask| model.forward(row, mask)))
     }
 }
 
 enum Backbone<T> {
-    Gpt2(Gpt2<T>),
-    Roberta(Roberta<T>),
+    Gpt2(Box<Gpt2<T>>),
+    Roberta(Box<Roberta<T>>),
 }
 
 /// The reference's model of a case: its backbone, with an adapter.
@@ -54,9 +54,11 @@ impl<T: Real> Tuned<T> {
     pub fn new(case: &ModelCase, adapter: Adapter<T>) -> Result<Self> {
         let weights = lift(&case.weights);
         let backbone = match &case.backbone {
-            BackboneConfig::Gpt2(c) => Backbone::Gpt2(Gpt2::from_tensors(c.clone(), &weights)?),
+            BackboneConfig::Gpt2(c) => {
+                Backbone::Gpt2(Box::new(Gpt2::from_tensors(c.clone(), &weights)?))
+            }
             BackboneConfig::Roberta(c) => {
-                Backbone::Roberta(Roberta::from_tensors(c.clone(), &weights)?)
+                Backbone::Roberta(Box::new(Roberta::from_tensors(c.clone(), &weights)?))
             }
         };
         Ok(Self { backbone, adapter })

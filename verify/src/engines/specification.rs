@@ -12,17 +12,17 @@ use ndarray::{Array2, ArrayD};
 /// Logits and every layer's gates of one text.
 pub type Answer<T> = (Array2<T>, Vec<Array2<T>>);
 
+/// A model as a function of a text and a mask, `true` for what is visible.
+pub type Forward<'a, T> = Box<dyn Fn(&TextRow, Option<&[bool]>) -> Result<Answer<T>> + 'a>;
+
 /// A formula of a whole model: the reference's, or a variant's of your own.
 pub trait Specification: 'static {
-    /// The model of a case with these trainable tensors, as a function of a text and a mask (`true`
-    /// for what is visible).
+    /// The model of a case with these trainable tensors.
     ///
     /// # Errors
     /// The formula refuses the model.
-    fn model<T: Real>(
-        case: &ModelCase,
-        tensors: &TensorMap<T>,
-    ) -> Result<impl Fn(&TextRow, Option<&[bool]>) -> Result<Answer<T>>>;
+    fn model<'a, T: Real>(case: &'a ModelCase, tensors: &'a TensorMap<T>)
+    -> Result<Forward<'a, T>>;
 
     /// The model on every text of the case.
     ///

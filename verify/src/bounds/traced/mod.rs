@@ -5,7 +5,7 @@
 //! computes in `f64` and leaves each operation with its local derivatives on a tape of this thread.
 //! From a result, [`backward`] walks back to the exact gradient with respect to all inputs at once
 //! (reverse mode, the counterpart of the reference's dual numbers), in traced numbers again, and
-//! [`Trace::conditioning`] to the bound that [`tolerance`](crate::tolerance) describes.
+//! [`Trace::conditioning`] to the bound that [`tolerance`](super::tolerance) describes.
 //! [`Trace::spreads`] estimates the same for any number of results at once, for the coordinates of
 //! a gradient.
 

@@ -32,7 +32,7 @@ pub fn claims(cuda: &Cuda) -> Vec<Claim> {
         Claim::new("authors-longest-row")
             .one_case_in(8)
             .at_least(13)
-            .on_each_one_sided(engines(cuda), |engine, case| padded(engine, case)),
+            .on_each_one_sided(engines(cuda), padded),
     ]
 }
 
@@ -178,7 +178,7 @@ fn same(
 
 /// Tokens behind a row change none of its outputs, so padding to the longest row of a data set only
 /// costs positions: Σ (longest − n) of them. In the control the padding stands before the text.
-fn padded(engine: &dyn Engine, case: &mut Case) -> Result<()> {
+fn padded(engine: &(impl Engine + ?Sized), case: &mut Case) -> Result<()> {
     let model = ModelCase::random(&mut case.draw, gpt2)?;
     let lengths: Vec<usize> = model.rows.iter().map(|row| row.ids.len()).collect();
     let longest = lengths.iter().max().copied().unwrap_or(0) + case.draw.size(1, 3);

@@ -31,8 +31,8 @@ pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     };
     vec![
         share("causal-all-methods")
-            .on_each_one_sided(engines(cuda), |engine, case| causality(engine, case))
-            .on_each_one_sided(mixed(cuda), |engine, case| causality(engine, case)),
+            .on_each_one_sided(engines(cuda), causality)
+            .on_each_one_sided(mixed(cuda), causality),
         packing(share("batch-packing")),
         packing(share("roberta-packing").about(roberta)),
         padding(share("padding-all-methods")),
@@ -43,7 +43,7 @@ pub fn claims(cuda: &Cuda) -> Vec<Claim> {
     ]
 }
 
-fn causality(engine: &dyn Engine, case: &mut Case) -> Result<()> {
+fn causality(engine: &(impl Engine + ?Sized), case: &mut Case) -> Result<()> {
     let model = ModelCase::random(&mut case.draw, case.family)?;
     causal::<Paper>(engine, case, &model)
 }
@@ -70,7 +70,7 @@ fn with_other_end(draw: &mut Draw, row: &TextRow, from: usize, ids: u32) -> Text
 /// # Errors
 /// Engine or specification refuses the model.
 pub fn causal<S: Specification>(
-    engine: &dyn Engine,
+    engine: &(impl Engine + ?Sized),
     case: &mut Case,
     model: &ModelCase,
 ) -> Result<()> {
