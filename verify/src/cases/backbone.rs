@@ -2,7 +2,7 @@
 
 use super::{Corner, Draw};
 use crate::error::{Error, Result};
-use inducer_reference::{Backbone, Gpt2Config, Layout, RobertaConfig, Shapes};
+use inducer_reference::{Backbone, Gpt2Config, Layout, RobertaConfig};
 
 /// The configuration of either backbone.
 #[derive(Clone, Debug)]
@@ -120,15 +120,6 @@ impl BackboneConfig {
         match self {
             Self::Gpt2(c) => &mut c.layer_norm_epsilon,
             Self::Roberta(c) => &mut c.layer_norm_eps,
-        }
-    }
-
-    /// Every tensor of the backbone by name; a classifier's head comes with the adapter's tensors.
-    #[must_use]
-    pub fn shapes(&self) -> Shapes {
-        match self {
-            Self::Gpt2(c) => c.shapes(),
-            Self::Roberta(c) => c.shapes(),
         }
     }
 }

@@ -98,8 +98,8 @@ impl ModelCase {
         let fill = |draw: &mut Draw, (name, shape): (&String, &Vec<usize>)| {
             (name.clone(), tensor(draw, name, shape, extreme))
         };
-        let shapes = backbone.shapes();
-        let weights = shapes.iter().map(|one| fill(draw, one)).collect();
+        let layout = backbone.layout();
+        let weights = layout.backbone.iter().map(|one| fill(draw, one)).collect();
         let special = match backbone.classifies() {
             true => 0,
             false => draw.size(0, 3),
@@ -108,11 +108,7 @@ impl ModelCase {
             method.task_type = Some("SEQ_CLS".into());
             method::without_network(&mut method);
         }
-        let mut shapes: Vec<(String, Vec<usize>)> = backbone
-            .layout()
-            .adapter_shapes(&method)
-            .into_iter()
-            .collect();
+        let mut shapes: Vec<_> = layout.adapter_shapes(&method).into_iter().collect();
         network_shapes(&backbone, &method, &mut shapes);
         if special > 0 {
             shapes.push((ADDED.into(), vec![special, backbone.hidden()]));

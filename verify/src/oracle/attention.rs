@@ -36,6 +36,15 @@ impl Layer<'_> {
         self.mutated && self.writes(mutation)
     }
 
+    /// One value, or the other under this mutation.
+    fn pick<T>(&self, mutation: Mutation, stated: T, mutated: T) -> T {
+        if self.mutates(mutation) {
+            mutated
+        } else {
+            stated
+        }
+    }
+
     /// Whether the form of the formula that this mutation names is the one to take.
     fn writes(&self, mutation: Mutation) -> bool {
         self.mutation == mutation
@@ -56,11 +65,7 @@ impl Layer<'_> {
                     k: k.slice(block),
                     v: v.slice(block),
                 };
-                let from = if self.mutates(Mutation::OwnQuery) {
-                    i.saturating_sub(1)
-                } else {
-                    i
-                };
+                let from = self.pick(Mutation::OwnQuery, i, i.saturating_sub(1));
                 let own = points.q.row(from).to_owned();
                 let Estimate { lambda, f } = self.estimate(inducer, h, i, &own, &points);
                 let mut out = output.row_mut(i);
@@ -69,10 +74,7 @@ impl Layer<'_> {
                     units.push(self.hidden(inducer, &inducer.mlp_v[h], &own));
                 } else {
                     let network = self.network(inducer, &inducer.mlp_v[h], &own);
-                    let p_v = match self.mutates(Mutation::ValueEstimate) {
-                        true => network,
-                        false => &f + &network,
-                    };
+                    let p_v = self.pick(Mutation::ValueEstimate, &f + &network, network);
                     out.scaled_add(1.0, &(p_v * lambda + &f * (1.0 - lambda)));
                 }
                 if self.writes(Mutation::Gating) {
@@ -86,10 +88,7 @@ impl Layer<'_> {
                 let lambda = gates[if self.mutated { 0 } else { h }];
                 out += &(hidden * lambda).dot(&inducer.mlp_v[h].up);
             }
-            let share = match self.mutates(Mutation::SharedBias) {
-                true => gates.iter().sum(),
-                false => 1.0,
-            };
+            let share = self.pick(Mutation::SharedBias, 1.0, gates.iter().sum());
             out.scaled_add(share, &inducer.b_2);
         }
         output
@@ -115,10 +114,7 @@ impl Layer<'_> {
 
     /// √p.
     fn root(&self, p: usize) -> f64 {
-        match self.mutates(Mutation::Scale) {
-            true => 1.0,
-            false => (p as f64).sqrt(),
-        }
+        self.pick(Mutation::Scale, (p as f64).sqrt(), 1.0)
     }
 
     /// λ_i and f(q_i) W^{o(h)} of head h, with the inducer made from the query `own`.
@@ -157,10 +153,7 @@ impl Layer<'_> {
         let weights: Vec<f64> = text.iter().map(|s| (s - greatest).exp()).collect();
         let sum: f64 = weights.iter().sum();
         let share = (greatest - top).exp();
-        let mut weight = (score - top).exp();
-        if self.mutates(Mutation::Once) {
-            weight *= 2.0;
-        }
+        let weight = (score - top).exp() * self.pick(Mutation::Once, 1.0, 2.0);
         let others = match self.mutation {
             Mutation::Denominator if self.mutated => sum * share - weight,
             Mutation::LogSumExp if self.mutated => share,
@@ -183,11 +176,7 @@ impl Layer<'_> {
     fn weighted(&self, h: usize, weights: &[f64], v: &ArrayView2<'_, f64>) -> Array1<f64> {
         let p = v.ncols();
         let (heads, weight) = (self.attention.heads, &self.attention.o.weight);
-        let head = if self.mutates(Mutation::Extended) {
-            (h + 1) % heads
-        } else {
-            h
-        };
+        let head = self.pick(Mutation::Extended, h, (h + 1) % heads);
         let mut block = weight.slice(s![head * p..(head + 1) * p, ..]).to_owned();
         if self.mutates(Mutation::Blocks) {
             let turned = block.slice(s![.., ..p]).t().to_owned();
@@ -207,12 +196,7 @@ impl Layer<'_> {
         }
         let mut sum = Array1::zeros(p);
         for (place, j) in order.into_iter().enumerate() {
-            let value = if self.mutates(Mutation::Order) {
-                place
-            } else {
-                j
-            };
-            sum.scaled_add(weights[j], &v.row(value));
+            sum.scaled_add(weights[j], &v.row(self.pick(Mutation::Order, j, place)));
         }
         sum.dot(&block)
     }
