@@ -1,9 +1,9 @@
 //! A claim: what is checked, on which engines, and the record of what came out.
 
-use crate::engine::{Engine, On};
+use crate::bounds::Tolerance;
+use crate::cases::{Draw, Family, gpt2};
+use crate::engines::{Engine, Target};
 use crate::error::Result;
-use crate::random::Draw;
-use crate::tolerance::Tolerance;
 use serde::Serialize;
 
 /// The comparison that came nearest to its bound, or went furthest beyond it.
@@ -16,7 +16,8 @@ pub struct Worst {
     /// Why the bound is that large.
     pub why: String,
     /// Where it occurred.
-    pub place: String,
+    #[serde(rename = "place")]
+    pub location: String,
     /// In which case.
     pub case: usize,
 }
@@ -55,16 +56,9 @@ impl Outcome {
         self.failed += one.failed;
         self.comparisons += one.comparisons;
         self.degree = self.degree.max(one.degree);
-        if let Some(worst) = one.worst {
-            self.keep(worst);
-        }
-    }
-
-    fn keep(&mut self, new: Worst) {
-        if self
-            .worst
-            .as_ref()
-            .is_none_or(|old| new.ratio() > old.ratio())
+        let old = self.worst.as_ref().map(Worst::ratio);
+        if let Some(new) = one.worst
+            && old.is_none_or(|old| new.ratio() > old)
         {
             self.worst = Some(new);
         }
@@ -77,16 +71,19 @@ pub struct Case {
     pub draw: Draw,
     /// Whether this is the negative control: the same check with one term changed.
     pub control: bool,
+    /// The backbone of its models.
+    pub family: Family,
     outcome: Outcome,
 }
 
 impl Case {
-    /// Case `index`.
+    /// Case `index` of a claim.
     #[must_use]
-    pub fn new(seed: u64, id: &str, index: usize, control: bool) -> Self {
+    pub fn new(seed: u64, claim: &Claim, index: usize, control: bool) -> Self {
         Self {
-            draw: Draw::new(seed, id, index),
+            draw: Draw::new(seed, claim.id, index),
             control,
+            family: claim.family,
             outcome: Outcome {
                 cases: 1,
                 ..Outcome::default()
@@ -107,29 +104,23 @@ impl Case {
 
     /// Records an error against its tolerance. A bound that is not a finite number bounds nothing:
     /// no error is within it.
-    pub fn error(&mut self, error: f64, tolerance: &Tolerance, place: impl FnOnce() -> String) {
+    pub fn error(&mut self, error: f64, tolerance: &Tolerance, location: impl FnOnce() -> String) {
         self.outcome.comparisons += 1;
-        let beyond = error.is_nan() || !tolerance.bound.is_finite() || error > tolerance.bound;
-        if beyond {
-            self.outcome.failed = 1;
-        }
-        let (old, bound) = (
-            self.outcome.worst.as_ref().map(Worst::ratio),
-            tolerance.bound,
-        );
-        let new = Worst {
+        let mut new = Worst {
             error,
-            bound,
+            bound: tolerance.bound,
             why: String::new(),
-            place: String::new(),
+            location: String::new(),
             case: self.draw.index,
         };
+        if error.is_nan() || !new.bound.is_finite() || error > new.bound {
+            self.outcome.failed = 1;
+        }
+        let old = self.outcome.worst.as_ref().map(Worst::ratio);
         if old.is_none_or(|old| new.ratio() > old) {
-            self.outcome.worst = Some(Worst {
-                why: tolerance.why.clone(),
-                place: place(),
-                ..new
-            });
+            new.why.clone_from(&tolerance.why);
+            new.location = location();
+            self.outcome.worst = Some(new);
         }
     }
 
@@ -139,10 +130,10 @@ impl Case {
         found: f64,
         expected: f64,
         tolerance: &Tolerance,
-        place: impl FnOnce() -> String,
+        location: impl FnOnce() -> String,
     ) {
         self.error((found - expected).abs(), tolerance, || {
-            format!("{}: {found:e} for {expected:e}", place())
+            format!("{}: {found:e} for {expected:e}", location())
         });
     }
 
@@ -152,7 +143,7 @@ impl Case {
         greater: f64,
         less: f64,
         tolerance: &Tolerance,
-        place: impl FnOnce() -> String,
+        location: impl FnOnce() -> String,
     ) {
         let error = if greater.is_nan() || less.is_nan() {
             f64::NAN
@@ -160,7 +151,7 @@ impl Case {
             (less - greater).max(0.0)
         };
         self.error(error, tolerance, || {
-            format!("{}: {greater:e} ≥ {less:e}", place())
+            format!("{}: {greater:e} ≥ {less:e}", location())
         });
     }
 
@@ -169,11 +160,11 @@ impl Case {
         &mut self,
         found: T,
         expected: T,
-        place: impl FnOnce() -> String,
+        location: impl FnOnce() -> String,
     ) {
         let error = if found == expected { 0.0 } else { 1.0 };
         self.error(error, &Tolerance::exact("equality, no tolerance"), || {
-            format!("{}: {found:?} for {expected:?}", place())
+            format!("{}: {found:?} for {expected:?}", location())
         });
     }
 
@@ -188,8 +179,8 @@ pub type Run = Box<dyn Fn(&mut Case) -> Result<()> + Send + Sync>;
 
 /// One engine's check.
 pub struct Check {
-    /// Where it runs.
-    pub on: On,
+    /// What it runs on.
+    pub target: Target,
     /// The check of one case; the control is the same function on a case whose `control` is set.
     pub run: Run,
     /// Whether the worst error must come within a thousandth of the bound.
@@ -207,11 +198,6 @@ pub struct Share {
 }
 
 impl Share {
-    const ALL: Self = Self {
-        weight: 1,
-        least: 1,
-    };
-
     /// Of `asked` cases.
     #[must_use]
     pub fn of(self, asked: usize) -> usize {
@@ -228,92 +214,114 @@ pub struct Claim {
     pub id: &'static str,
     /// Its checks, one an engine.
     pub checks: Vec<Check>,
+    /// The backbone of its models.
+    pub family: Family,
     /// What the next check gets.
     share: Share,
 }
 
 impl Claim {
-    /// A claim without checks yet.
+    /// A claim without checks yet, about GPT-2 where it is about models.
     #[must_use]
     pub fn new(id: &'static str) -> Self {
         Self {
             id,
             checks: Vec::new(),
-            share: Share::ALL,
+            family: gpt2,
+            share: Share {
+                weight: 1,
+                least: 1,
+            },
         }
+    }
+
+    /// About another backbone.
+    #[must_use]
+    pub fn about(self, family: Family) -> Self {
+        Self { family, ..self }
+    }
+
+    /// The checks that follow are expensive: run one case in `weight`.
+    #[must_use]
+    pub fn one_case_in(mut self, weight: usize) -> Self {
+        self.share = Share { weight, least: 1 };
+        self
+    }
+
+    /// Of the checks that follow never run fewer cases than `least`.
+    #[must_use]
+    pub fn at_least(mut self, least: usize) -> Self {
+        self.share.least = least;
+        self
     }
 
     /// With a check whose bound is tight.
     #[must_use]
-    pub fn on(self, on: On, run: impl Fn(&mut Case) -> Result<()> + Send + Sync + 'static) -> Self {
-        self.with(on, run, true)
+    pub fn on(
+        self,
+        target: Target,
+        run: impl Fn(&mut Case) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.with(target, run, true)
     }
 
     /// With a check whose bound is one-sided (an inequality, or a stated margin): no error is right
     /// too.
     #[must_use]
-    pub fn loosely_on(
+    pub fn on_one_sided(
         self,
-        on: On,
+        target: Target,
         run: impl Fn(&mut Case) -> Result<()> + Send + Sync + 'static,
     ) -> Self {
-        self.with(on, run, false)
+        self.with(target, run, false)
     }
 
     /// With one tight check on each engine.
     #[must_use]
-    pub fn on_each<E: Engine + 'static>(
+    pub fn on_each<E: Engine + ?Sized + 'static>(
         self,
-        engines: Vec<E>,
-        run: impl Fn(&E, &mut Case) -> Result<()> + Copy + Send + Sync + 'static,
+        engines: Vec<Box<E>>,
+        run: impl Fn(&E, &mut Case) -> Result<()> + Clone + Send + Sync + 'static,
     ) -> Self {
         self.with_each(engines, run, true)
     }
 
-    /// With one [loose](Self::loosely_on) check on each engine.
+    /// With one [one-sided](Self::on_one_sided) check on each engine.
     #[must_use]
-    pub fn loosely_on_each<E: Engine + 'static>(
+    pub fn on_each_one_sided<E: Engine + ?Sized + 'static>(
         self,
-        engines: Vec<E>,
-        run: impl Fn(&E, &mut Case) -> Result<()> + Copy + Send + Sync + 'static,
+        engines: Vec<Box<E>>,
+        run: impl Fn(&E, &mut Case) -> Result<()> + Clone + Send + Sync + 'static,
     ) -> Self {
         self.with_each(engines, run, false)
     }
 
     /// Each check runs as its engine runs.
-    fn with_each<E: Engine + 'static>(
+    fn with_each<E: Engine + ?Sized + 'static>(
         self,
-        engines: Vec<E>,
-        run: impl Fn(&E, &mut Case) -> Result<()> + Copy + Send + Sync + 'static,
+        engines: Vec<Box<E>>,
+        run: impl Fn(&E, &mut Case) -> Result<()> + Clone + Send + Sync + 'static,
         tight: bool,
     ) -> Self {
         engines.into_iter().fold(self, |claim, engine| {
-            let on = engine.on();
+            let (target, run) = (engine.target(), run.clone());
             let check = move |case: &mut Case| engine.within(&mut || run(&engine, case));
-            claim.with(on, check, tight)
+            claim.with(target, check, tight)
         })
     }
 
     fn with(
         mut self,
-        on: On,
+        target: Target,
         run: impl Fn(&mut Case) -> Result<()> + Send + Sync + 'static,
         tight: bool,
     ) -> Self {
         self.checks.push(Check {
-            on,
+            target,
             run: Box::new(run),
             tight,
             share: self.share,
         });
-        self
-    }
-
-    /// From here on with checks of so much work that only one case in `weight` is run, but at least
-    /// `least`.
-    #[must_use]
-    pub fn weighing(mut self, weight: usize, least: usize) -> Self {
-        self.share = Share { weight, least };
         self
     }
 }

@@ -5,13 +5,13 @@
 //! exp, tanh or √ too. The bound of the measured ones comes from the identity itself, run on traced
 //! numbers.
 
+use crate::bounds::Tolerance;
+use crate::bounds::{Traced, record};
+use crate::cases::sample::Degree;
+use crate::cases::{Draw, Sample};
 use crate::claim::{Case, Claim};
-use crate::engine::On;
+use crate::engines::Target;
 use crate::error::Result;
-use crate::random::sample::Degree;
-use crate::random::{Draw, Sample};
-use crate::tolerance::Tolerance;
-use crate::traced::{Traced, record};
 use inducer_reference::{DoubleDouble, Prime, Real};
 use ndarray::{Array, ArrayD, Dimension};
 
@@ -51,38 +51,21 @@ pub trait FieldIdentity: 'static {
 /// An identity over the real numbers.
 pub trait RealIdentity: 'static {
     /// Both sides at a random point; in the control with one term changed.
-    fn sides<T: Real>(draw: &mut Draw, control: bool) -> Sides<T>;
+    fn sides<T: Real + Sample>(draw: &mut Draw, control: bool) -> Sides<T>;
 }
 
-/// What an identity over a field is over the real numbers.
-struct Measured<I>(std::marker::PhantomData<I>);
-
-trait SidesOn<T> {
-    fn sides_on(draw: &mut Draw, control: bool) -> Sides<T>;
-}
-
-impl<I: FieldIdentity, T: Sample> SidesOn<T> for Measured<I> {
-    fn sides_on(draw: &mut Draw, control: bool) -> Sides<T> {
-        I::sides(draw, control)
-    }
-}
-
-struct Plain<I>(std::marker::PhantomData<I>);
-
-impl<I: RealIdentity, T: Real> SidesOn<T> for Plain<I> {
-    fn sides_on(draw: &mut Draw, control: bool) -> Sides<T> {
-        I::sides(draw, control)
+/// An identity over any field is one over the real numbers.
+impl<I: FieldIdentity> RealIdentity for I {
+    fn sides<T: Real + Sample>(draw: &mut Draw, control: bool) -> Sides<T> {
+        <I as FieldIdentity>::sides(draw, control)
     }
 }
 
 /// Evaluates both sides on `T` and holds their difference against the traced bound.
-fn measure<I, T: Real>(case: &mut Case) -> Result<()>
-where
-    I: SidesOn<T> + SidesOn<Traced>,
-{
+fn measure<I: RealIdentity, T: Real + Sample>(case: &mut Case) -> Result<()> {
     let control = case.control;
-    let found: Sides<T> = I::sides_on(&mut case.draw.clone(), control);
-    let (traced, trace) = record(|| <I as SidesOn<Traced>>::sides_on(&mut case.draw, control));
+    let found: Sides<T> = I::sides(&mut case.draw.clone(), control);
+    let (traced, trace) = record(|| I::sides::<Traced>(&mut case.draw, control));
     for ((what, left, right), (_, l, r)) in found.pairs.iter().zip(&traced.pairs) {
         case.same(left.shape(), right.shape(), || format!("{what}: shapes"));
         let (l, r): (Vec<Traced>, Vec<Traced>) =
@@ -106,8 +89,8 @@ where
 
 fn prove<I: FieldIdentity>(case: &mut Case) -> Result<()> {
     let control = case.control;
-    let degrees: Sides<Degree> = I::sides(&mut case.draw.clone(), control);
-    let found: Sides<Prime> = I::sides(&mut case.draw, control);
+    let degrees = <I as FieldIdentity>::sides::<Degree>(&mut case.draw.clone(), control);
+    let found = <I as FieldIdentity>::sides::<Prime>(&mut case.draw, control);
     for (_, left, right) in &degrees.pairs {
         left.iter()
             .zip(right)
@@ -126,10 +109,7 @@ impl Claim {
     /// Proved over the prime field and measured on the reference's other scalars.
     #[must_use]
     pub fn exact<I: FieldIdentity>(self) -> Self {
-        self.proved::<I>()
-            .on(On::DoubleDouble, measure::<Measured<I>, DoubleDouble>)
-            .on(On::ReferenceF64, measure::<Measured<I>, f64>)
-            .on(On::ReferenceF32, measure::<Measured<I>, f32>)
+        self.proved::<I>().real::<I>()
     }
 
     /// Proved over the prime field and held to its digits in double-double: an identity of
@@ -137,20 +117,20 @@ impl Claim {
     #[must_use]
     pub fn algebra<I: FieldIdentity>(self) -> Self {
         self.proved::<I>()
-            .loosely_on(On::DoubleDouble, measure::<Measured<I>, DoubleDouble>)
+            .on_one_sided(Target::DoubleDouble, measure::<I, DoubleDouble>)
     }
 
     /// Proved over the prime field.
     #[must_use]
     pub fn proved<I: FieldIdentity>(self) -> Self {
-        self.loosely_on(On::PrimeField, prove::<I>)
+        self.on_one_sided(Target::PrimeField, prove::<I>)
     }
 
     /// Measured on the reference's scalars.
     #[must_use]
     pub fn real<I: RealIdentity>(self) -> Self {
-        self.on(On::DoubleDouble, measure::<Plain<I>, DoubleDouble>)
-            .on(On::ReferenceF64, measure::<Plain<I>, f64>)
-            .on(On::ReferenceF32, measure::<Plain<I>, f32>)
+        self.on(Target::DoubleDouble, measure::<I, DoubleDouble>)
+            .on(Target::ReferenceF64, measure::<I, f64>)
+            .on(Target::ReferenceF32, measure::<I, f32>)
     }
 }

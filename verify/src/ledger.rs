@@ -1,7 +1,8 @@
 //! The ledger: `claims.toml`, one row for each claim, in words.
 
+use crate::engines::Target;
 use crate::error::Result;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer};
 
 /// The ledger's text.
 pub const TEXT: &str = include_str!("../claims.toml");
@@ -14,9 +15,8 @@ pub struct Ledger {
     pub claim: Vec<Row>,
 }
 
-/// What a claim rests on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+/// What a claim rests on first of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Exact: over the prime field, or in integers.
     Exact,
@@ -39,27 +39,65 @@ pub struct Row {
     /// Its name.
     pub id: String,
     /// What is claimed.
+    #[serde(deserialize_with = "paragraph")]
     pub statement: String,
     /// The same as a formula.
+    #[serde(deserialize_with = "paragraph")]
     pub formula: String,
     /// Where the paper (or the project's statement of it) says so.
-    pub place: String,
+    #[serde(deserialize_with = "paragraph")]
+    pub citation: String,
     /// The functions it is about.
     pub functions: Vec<String>,
-    /// The tests that check it.
-    pub tests: Vec<String>,
     /// The change that must make the check fail.
+    #[serde(deserialize_with = "paragraph")]
     pub control: String,
     /// The term of (5)–(11) whose breakage is the control, by name.
     #[serde(default)]
     pub breaks: Option<String>,
-    /// Where it is checked.
+    /// Where it is checked; held against the code.
     pub engines: Vec<String>,
-    /// What it rests on.
-    pub kind: Vec<Kind>,
     /// For an empirical claim: where the report measures it.
     #[serde(default)]
     pub measured: Option<String>,
+}
+
+/// A text of several lines as one paragraph.
+fn paragraph<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+impl Row {
+    /// What the claim rests on first of all: the strongest evidence among its engines.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        let on = |targets: &[Target]| {
+            let mut names = targets.iter().map(|target| target.name());
+            names.any(|name| self.engines.iter().any(|engine| engine == name))
+        };
+        let about_gradients = self
+            .functions
+            .iter()
+            .any(|f| f.ends_with("Model::gradients"));
+        if self.measured.is_some() {
+            Kind::Empirical
+        } else if on(&[Target::PrimeField, Target::Integers]) {
+            Kind::Exact
+        } else if on(&[Target::DoubleDouble]) {
+            Kind::Digits
+        } else if about_gradients {
+            Kind::Gradients
+        } else if self
+            .engines
+            .iter()
+            .any(|engine| !engine.starts_with("reference"))
+        {
+            Kind::Engines
+        } else {
+            Kind::Float
+        }
+    }
 }
 
 impl Ledger {

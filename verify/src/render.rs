@@ -1,7 +1,7 @@
 //! A report as a text table and as JSON.
 
 use crate::error::Result;
-use crate::report::{Report, ReportRow, Verdict};
+use crate::runner::{Report, ReportRow, Verdict};
 use std::fmt::Write;
 
 /// The report as JSON.
@@ -12,27 +12,14 @@ pub fn json(report: &Report) -> Result<String> {
     Ok(serde_json::to_string_pretty(report)?)
 }
 
-fn verdict(row: &ReportRow) -> &'static str {
-    match row.verdict {
-        Verdict::Passed => "passed",
-        Verdict::Failed => "FAILED",
-        Verdict::NotRun => "not run",
-    }
-}
-
 /// A number of a table, an en dash where there is none.
 #[must_use]
 pub fn number(x: Option<f64>) -> String {
-    x.map_or_else(
-        || "–".into(),
-        |x| {
-            if x == 0.0 {
-                "0".into()
-            } else {
-                format!("{x:.1e}")
-            }
-        },
-    )
+    match x {
+        None => "–".into(),
+        Some(0.0) => "0".into(),
+        Some(x) => format!("{x:.1e}"),
+    }
 }
 
 /// One line of the table.
@@ -54,7 +41,7 @@ pub fn line(row: &ReportRow) -> String {
         number(worst.map(|w| w.bound)),
         number(control.map(|w| w.error)),
         caught,
-        verdict(row)
+        row.verdict.label()
     );
     if let Some(chance) = row.chance {
         let _ = write!(

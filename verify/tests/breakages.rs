@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use inducer_verify::claims::{self, terms::TERMS};
-use inducer_verify::report::{broken, row};
-use inducer_verify::{Ledger, On, Verdict};
+use inducer_verify::claims::{self, models::mutations::TERMS};
+use inducer_verify::runner::{mutated, row};
+use inducer_verify::{Ledger, Target, Verdict};
 
 /// The breakages that the project promises to notice, each with the row that does.
 const BREAKAGES: [(&str, &str); 6] = [
@@ -37,7 +37,12 @@ fn the_ledger_names_every_breakage_as_a_control_on_both_engines() {
     assert_eq!(named, BREAKAGES);
     for row in ledger.claim.iter().filter(|row| row.breaks.is_some()) {
         assert_eq!(row.breaks.as_deref(), Some(row.control.as_str()));
-        for engine in [On::ReferenceF64, On::ReferenceF32, On::CpuF64, On::CpuF32] {
+        for engine in [
+            Target::ReferenceF64,
+            Target::ReferenceF32,
+            Target::CpuF64,
+            Target::CpuF32,
+        ] {
             assert!(
                 row.engines.iter().any(|name| name == engine.name()),
                 "{}: not on {engine}",
@@ -54,18 +59,18 @@ fn every_broken_term_fails_its_claim_on_every_engine() {
     for (what, id) in BREAKAGES {
         let claim = all.iter().find(|claim| claim.id == id).unwrap();
         for check in &claim.checks {
-            let found = broken(claim, check, CASES, 1);
+            let found = mutated(claim, check, CASES, 1);
             assert_eq!(
                 found.verdict,
                 Verdict::Failed,
                 "{what}: {id} on {} passed",
-                check.on
+                check.target
             );
             let note = found.note.unwrap_or_default();
             assert!(
                 note.contains("beyond their bound"),
                 "{what}: {id} on {} failed for another reason: {note}",
-                check.on
+                check.target
             );
         }
     }
@@ -82,7 +87,7 @@ fn the_same_rows_pass_with_the_term_in_its_place() {
                 found.verdict,
                 Verdict::Passed,
                 "{id} on {}: {:?}",
-                check.on,
+                check.target,
                 found.note
             );
         }

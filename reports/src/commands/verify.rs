@@ -6,7 +6,7 @@ use crate::files;
 use crate::report::claims_page;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use inducer_verify::{Cuda, Ledger, Options, render, report};
+use inducer_verify::{Cuda, Ledger, Options, render, runner};
 use std::path::PathBuf;
 
 /// `inducer verify`.
@@ -45,7 +45,7 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
         cuda: cuda(args),
     };
     let found = pool
-        .install(|| report::run(&options, &|_| {}))
+        .install(|| runner::run(&options, &|_| {}))
         .context("verify")?;
     if args.json {
         println!("{}", render::json(&found)?);

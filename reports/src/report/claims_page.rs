@@ -114,7 +114,7 @@ pub fn render(report: &Report, ledger: &Ledger) -> String {
     let mut entries: Vec<Entry<'_>> = ledger.claim.iter().map(entry).collect();
     entries.retain(|entry| !entry.rows.is_empty());
     let groups = GROUPS.iter().filter_map(|(kind, id, heading, what)| {
-        let in_group = |entry: &&Entry<'_>| entry.claim.kind.first() == Some(kind);
+        let in_group = |entry: &&Entry<'_>| entry.claim.kind() == *kind;
         let entries: Vec<&Entry<'_>> = entries.iter().filter(in_group).collect();
         let blocks = group(heading, what, &entries);
         (!entries.is_empty()).then(|| Section::new(id, heading, heading, blocks))
@@ -228,7 +228,7 @@ fn error(worst: Option<&Worst>) -> String {
 fn details(entry: &Entry<'_>) -> Block {
     let claim = entry.claim;
     let mut about = vec![
-        ("In the paper", claim.place.clone()),
+        ("In the paper", claim.citation.clone()),
         ("About", claim.functions.join(", ")),
         ("Control", claim.control.clone()),
     ];
@@ -256,7 +256,7 @@ fn details(entry: &Entry<'_>) -> Block {
 fn engines(entry: &Entry<'_>) -> Table {
     Table::of(format!("{} on each engine", entry.claim.id), &entry.rows)
         .text("Engine", |row| row.engine.clone())
-        .number("Verdict", |row| label(row.verdict))
+        .number("Verdict", |row| row.verdict.label())
         .number("Cases", |row| count(row.cases))
         .number("Numbers", |row| count(row.comparisons))
         .number("Worst error", |row| error(row.worst.as_ref()))
@@ -282,16 +282,8 @@ fn why(row: &ReportRow) -> String {
 /// Where the worst error is, or why nothing was compared.
 fn error_at(row: &ReportRow) -> String {
     let worst = row.worst.as_ref();
-    let found = worst.map(|worst| format!("case {}, {}", worst.case, worst.place));
+    let found = worst.map(|worst| format!("case {}, {}", worst.case, worst.location));
     row.note.clone().or(found).unwrap_or_default()
-}
-
-fn label(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Passed => "passed",
-        Verdict::Failed => "FAILED",
-        Verdict::NotRun => "not run",
-    }
 }
 
 #[cfg(test)]
@@ -304,7 +296,7 @@ mod tests {
             error,
             bound: 1e-14,
             why: "2 u <κ>".into(),
-            place: "row 0".into(),
+            location: "row 0".into(),
             case: 3,
         };
         let row = |claim: &str, engine: &str| ReportRow {

@@ -15,7 +15,7 @@ use inducer_datasets::significance::approximate_randomisation;
 use inducer_datasets::{Example, Input, Task};
 use inducer_gpu::shapes;
 use inducer_gpu::{AdapterConfig, BackboneConfig, Gpt2Config, Method};
-use inducer_verify::{Ledger as Claims, Options, Report, Verdict, report};
+use inducer_verify::{Ledger as Claims, Options, Report, Verdict, runner};
 use std::time::SystemTime;
 
 /// Test inputs shown with every method's text.
@@ -269,7 +269,7 @@ fn p_value(
 fn ledger(cases: usize, threads: usize) -> Result<Ledger> {
     let options = Options::new(cases, 1);
     let found = compute::pool(threads)?
-        .install(|| report::run(&options, &|_| {}))
+        .install(|| runner::run(&options, &|_| {}))
         .context("the claims ledger")?;
     let claims = Claims::read().context("the claims ledger")?;
     Ok(Ledger {
@@ -289,7 +289,7 @@ fn claim(entry: &inducer_verify::ledger::Row, found: &Report) -> ClaimLine {
     ClaimLine {
         id: entry.id.clone(),
         statement: entry.statement.clone(),
-        place: entry.place.clone(),
+        place: entry.citation.clone(),
         passed: count(Verdict::Passed),
         failed: count(Verdict::Failed),
         not_run: count(Verdict::NotRun),

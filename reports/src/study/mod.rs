@@ -9,6 +9,7 @@ use crate::run::directory::Curve;
 use crate::run::record;
 use anyhow::{Result, ensure};
 use inducer_datasets::Task;
+use inducer_verify::Verdict;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
@@ -280,12 +281,12 @@ pub struct Sample {
 }
 
 impl ClaimLine {
-    /// `passed`, `failed` or `not run`.
-    pub fn verdict(&self) -> &'static str {
+    /// The verdict over all engines; one failure is a failure.
+    pub fn verdict(&self) -> Verdict {
         match (self.failed, self.passed) {
-            (0, 0) => "not run",
-            (0, _) => "passed",
-            _ => "failed",
+            (0, 0) => Verdict::NotRun,
+            (0, _) => Verdict::Passed,
+            _ => Verdict::Failed,
         }
     }
 }

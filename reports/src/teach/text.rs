@@ -89,7 +89,7 @@ fn row<'a>(ledger: &'a Ledger, id: &str) -> Result<&'a Row> {
 
 /// A claim in words; one that no formula can prove says so.
 fn item(row: &Row) -> String {
-    let open = if row.kind.contains(&Kind::Empirical) {
+    let open = if row.kind() == Kind::Empirical {
         "; not a matter of formulas: the report measures it"
     } else {
         ""
@@ -99,7 +99,7 @@ fn item(row: &Row) -> String {
         escape(&row.id),
         escape(&row.id),
         escape(&row.statement),
-        escape(&row.place)
+        escape(&row.citation)
     )
 }
 

@@ -4,6 +4,7 @@ use crate::document::format::count;
 use crate::document::table::Table;
 use crate::document::{Block, Section};
 use crate::study::{Ledger, Study};
+use inducer_verify::Verdict;
 use inducer_verify::render::number;
 
 /// The section.
@@ -23,11 +24,15 @@ fn sentence(study: &Study) -> String {
     let Some(ledger) = &study.ledger else {
         return "The claims ledger was not run with this report: `inducer verify` runs it.".into();
     };
-    let with = |verdict: &str| {
+    let with = |verdict| {
         let lines = ledger.claims.iter();
         lines.filter(|c| c.verdict() == verdict).count()
     };
-    let (passed, failed, not_run) = (with("passed"), with("failed"), with("not run"));
+    let (passed, failed, not_run) = (
+        with(Verdict::Passed),
+        with(Verdict::Failed),
+        with(Verdict::NotRun),
+    );
     let cases: usize = ledger.claims.iter().map(|c| c.cases).sum();
     let failures = match failed {
         0 => "none failed".to_string(),
@@ -49,7 +54,7 @@ fn table(ledger: &Ledger) -> Table {
         .text("Claim", |c| c.id.clone())
         .text("Statement", |c| c.statement.clone())
         .text("Place", |c| c.place.clone())
-        .text("Verdict", |c| c.verdict())
+        .text("Verdict", |c| c.verdict().label())
         .under("Engines", "passed", |c| c.passed.to_string())
         .under("Engines", "failed", |c| c.failed.to_string())
         .under("Engines", "not run", |c| c.not_run.to_string())

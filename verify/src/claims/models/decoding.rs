@@ -1,0 +1,87 @@
+//! Decoding with a cache is recomputation, token by token.
+
+use crate::cases::{ModelCase, TextRow, gpt2};
+use crate::engines::candle::{array, batch};
+use crate::engines::{Candle, Paper, Specification, candles};
+use crate::{Case, Claim, Cuda, Engine, Result, Tolerance};
+
+/// The claims of this file.
+#[must_use]
+pub fn claims(cuda: &Cuda) -> Vec<Claim> {
+    vec![
+        Claim::new("cache-decoding")
+            .one_case_in(4)
+            .at_least(13)
+            .on_each_one_sided(candles(cuda), decodes),
+    ]
+}
+
+/// Tokens `from..to` of a row.
+fn part(row: &TextRow, from: usize, to: usize) -> TextRow {
+    TextRow {
+        ids: row.ids[from..to].to_vec(),
+        segments: row
+            .segments
+            .as_ref()
+            .map(|segments| segments[from..to].to_vec()),
+        labels: row.labels[from..to].to_vec(),
+    }
+}
+
+/// Prompts of different lengths, then one token at a time; rows that have ended leave the cache. In
+/// the control the tokens of the prompt are others.
+fn decodes(engine: &Candle, case: &mut Case) -> Result<()> {
+    let model = ModelCase::random(&mut case.draw, gpt2)?;
+    let expected = engine.compute(&model)?;
+    let bounds = Paper::conditioning(&model)?;
+    let built = engine.model(&model)?;
+    let describe = model.describe();
+    let mut active: Vec<usize> = (0..model.rows.len()).collect();
+    let mut cache = built.cache(active.len());
+    let mut seen = vec![0_usize; model.rows.len()];
+    let mut first = true;
+    while !active.is_empty() {
+        let mut new = Vec::new();
+        for r in &active {
+            let row = &model.rows[*r];
+            let to = if first {
+                case.draw.size(1, row.ids.len())
+            } else {
+                seen[*r] + 1
+            };
+            let mut piece = part(row, seen[*r], to);
+            if first && case.control && to < row.ids.len() {
+                let other = |id: &mut u32| *id = (*id + 1) % model.ids();
+                piece.ids.iter_mut().for_each(other);
+            }
+            seen[*r] = to;
+            new.push(piece);
+        }
+        let logits = array(&built.decode(&batch(&model.on(new)), &mut cache)?)?;
+        for (place, r) in active.iter().enumerate() {
+            let at = seen[*r] - 1;
+            for (c, found) in logits
+                .index_axis(ndarray::Axis(0), place)
+                .iter()
+                .enumerate()
+            {
+                let bound = bounds.logits[*r][[at, c]];
+                let tolerance = Tolerance::rounding(bound.and(bound), engine.roundoff(), 0.0);
+                // a wrong token in the prompt is wrong for its own step too: the control counts
+                // from the next step on
+                if !(first && case.control) {
+                    case.close(*found, expected.logits[*r][[at, c]], &tolerance, || {
+                        format!("{describe}: row {r}, token {at}, logit {c}")
+                    });
+                }
+            }
+        }
+        let kept: Vec<usize> = (0..active.len())
+            .filter(|place| seen[active[*place]] < model.rows[active[*place]].ids.len())
+            .collect();
+        cache.keep(&kept);
+        active = kept.into_iter().map(|place| active[place]).collect();
+        first = false;
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! Each term of (1)–(11), by name: an engine with that term broken leaves the
+//! [`oracle`](crate::oracle).
+//!
+//! The control is the breakage itself, put into the oracle: √p dropped, b_2 weighted by λ, LoRA's
+//! bias forgotten, λ from a second softmax over n columns, r_k and r_v exchanged, one future token
+//! leaked.
+
+use super::agreement::compare;
+use crate::bounds::UNIT_ROUNDOFF_F64;
+use crate::cases::{Draw, ModelCase, gpt2, method};
+use crate::engines::{Computed, Paper, Specification, candles, engines, translate};
+use crate::oracle::{Mutation, logits};
+use crate::{Case, Claim, Cuda, Engine, Result, Target};
+use inducer_gpu::{Method, shapes};
+use inducer_reference::{AdapterConfig, AttentionConfig, Backbone, Gpt2Config, Variant};
+
+/// The row of each term that a fault in an engine may break.
+pub const TERMS: [(&str, Mutation); 6] = [
+    ("term-scale", Mutation::Scale),
+    ("term-shared-bias", Mutation::SharedBias),
+    ("term-lora-bias", Mutation::LoraBias),
+    ("term-denominator", Mutation::Denominator),
+    ("term-widths", Mutation::Widths),
+    ("term-future", Mutation::Future),
+];
+
+/// The claims of this file.
+#[must_use]
+pub fn claims(cuda: &Cuda) -> Vec<Claim> {
+    let term = |(id, mutation)| {
+        Claim::new(id)
+            .one_case_in(8)
+            .at_least(13)
+            .on_each_one_sided(engines(cuda), move |engine, case| {
+                holds(engine, case, mutation)
+            })
+    };
+    let mut claims: Vec<Claim> = TERMS.map(term).into();
+    claims.push(Claim::new("term-widths-count").on_one_sided(Target::Integers, widths));
+    claims
+}
+
+impl Claim {
+    /// With a check on whole models on each device and scalar of the training engine: its logits
+    /// are the oracle's, which takes the form of the formula that the mutation names, and in the
+    /// control has it mutated.
+    #[must_use]
+    pub fn on_whole_models(self, cuda: &Cuda, mutation: Mutation) -> Self {
+        self.one_case_in(8)
+            .at_least(13)
+            .on_each_one_sided(candles(cuda), move |engine, case| {
+                holds(engine, case, mutation)
+            })
+    }
+}
+
+/// The model that shows a mutation: inducers with LoRA, Gating, a prefix or an adapter.
+fn model(draw: &mut Draw, mutation: Mutation) -> Result<ModelCase> {
+    match mutation {
+        Mutation::Mixture | Mutation::Past => {
+            let config = AdapterConfig {
+                attention: Some(AttentionConfig::Prefix {
+                    length: draw.size(1, 4),
+                    offset_positions: false,
+                    reparametrisation: None,
+                }),
+                ..method::none()
+            };
+            let backbone = gpt2(draw);
+            ModelCase::of(draw, backbone, config)
+        }
+        Mutation::Gating => ModelCase::with(draw, gpt2, Method::Gating),
+        Mutation::Residual => ModelCase::with(draw, gpt2, Method::Adapter),
+        _ => ModelCase::with(draw, gpt2, Method::InducerLora),
+    }
+}
+
+/// The engine's logits are the oracle's, in the control those of the mutated oracle.
+fn holds(engine: &dyn Engine, case: &mut Case, mutation: Mutation) -> Result<()> {
+    let model = model(&mut case.draw, mutation)?;
+    let found = engine.compute(&model)?.without_gates();
+    let rows = model.rows.iter();
+    let expected = Computed {
+        logits: rows
+            .map(|row| logits(&model, row, mutation, case.control))
+            .collect::<Result<_>>()?,
+        gates: Vec::new(),
+        loss: None,
+    };
+    let bounds = Paper::conditioning(&model)?;
+    let units = [engine.roundoff(), UNIT_ROUNDOFF_F64];
+    compare(case, &model.describe(), &found, &expected, &bounds, units);
+    Ok(())
+}
+
+/// r_k sizes MLP_k and r_v MLP_v, in the shapes of both crates: H (p r_k + r_k + r_k p + p) + H (p
+/// r_v + r_v + r_v d) + d a layer.
+fn widths(case: &mut Case) -> Result<()> {
+    let [h, p, layers] = case.draw.sizes([(1, 12), (2, 64), (1, 12)]);
+    let [r_k, r_v] = case.draw.sizes([(1, 10), (11, 20)]);
+    let backbone = Gpt2Config::new(9, 24, h * p, layers, h);
+    let config = AdapterConfig {
+        attention: Some(AttentionConfig::Inducer {
+            variant: Variant::Inducer,
+            key_bottleneck: Some(r_k),
+            value_bottleneck: r_v,
+        }),
+        ..method::none()
+    };
+    let (k, v) = case.or_control((r_k, r_v), (r_v, r_k));
+    let d = h * p;
+    let count = layers * (h * (2 * p * k + k + p) + h * (p * v + v + v * d) + d);
+    let reference = backbone.layout().adapter_size(&config);
+    let engine = shapes::stored(
+        &translate(&config)?,
+        &translate::<inducer_gpu::Gpt2Config>(&backbone)?,
+    );
+    let describe = format!("H {h}, p {p}, L {layers}, r_k {r_k}, r_v {r_v}");
+    case.same(reference, count, || format!("{describe}, reference"));
+    case.same(engine, count, || format!("{describe}, engine"));
+    Ok(())
+}

@@ -1,0 +1,211 @@
+//! Training changes what it may and nothing else, and a stop changes nothing.
+
+use crate::cases::{Corner, ModelCase, roberta};
+use crate::engines::candle::{array, batch, nearest_bf16};
+use crate::engines::{Candle, mixed, training};
+use crate::{Case, Claim, Cuda, Error, Result};
+use inducer_datasets::batch::Batch;
+use inducer_gpu::Model;
+use inducer_gpu::train::{Data, Event, TrainConfig, train};
+use inducer_reference::TensorMap;
+use std::path::Path;
+
+/// The claims of this file.
+#[must_use]
+pub fn claims(cuda: &Cuda) -> Vec<Claim> {
+    let share = |id| Claim::new(id).one_case_in(4).at_least(12);
+    let roberta = |id| share(id).about(roberta);
+    vec![
+        share("frozen-stays").on_each_one_sided(training(cuda), frozen),
+        roberta("roberta-frozen-stays").on_each_one_sided(training(cuda), frozen),
+        share("mixed-masters").on_each_one_sided(mixed(cuda), masters),
+        roberta("roberta-mixed-masters").on_each_one_sided(mixed(cuda), masters),
+        share("resume-identical").on_each_one_sided(training(cuda), resumed),
+        roberta("roberta-resume-identical").on_each_one_sided(training(cuda), resumed),
+    ]
+}
+
+/// A few batches, another order in every epoch.
+struct Few {
+    batches: Vec<Batch>,
+}
+
+impl Data for Few {
+    fn epoch(&self, epoch: usize) -> Vec<Batch> {
+        let mut batches = self.batches.clone();
+        let by = epoch % batches.len();
+        batches.rotate_left(by);
+        batches
+    }
+
+    fn validation(&self) -> &[Batch] {
+        &self.batches[..1]
+    }
+}
+
+/// A model with something to train, and labelled batches.
+fn task(case: &mut Case) -> Result<(ModelCase, Few)> {
+    case.draw.force(Corner::Plain);
+    let mut model = ModelCase::trainable(&mut case.draw, case.family)?;
+    // numbers that every engine can represent, so that none rounds what it is given
+    model.round(nearest_bf16);
+    let batches = (0..3).map(|_| {
+        let mut rows = model.more_rows(&mut case.draw);
+        for row in &mut rows {
+            row.segments = None;
+            if !model.backbone.classifies() {
+                row.labels = row.ids.iter().map(|id| i64::from(*id)).collect();
+            }
+        }
+        batch(&model.on(rows))
+    });
+    let data = Few {
+        batches: batches.collect(),
+    };
+    Ok((model, data))
+}
+
+fn config(seed: u64) -> TrainConfig {
+    let mut config = TrainConfig::generation(1e-2, 5);
+    (
+        config.seed,
+        config.warmup,
+        config.checkpoint_every,
+        config.validate_every,
+        config.patience,
+    ) = (seed, 1, 2, 5, None);
+    config
+}
+
+fn trained(model: &Model) -> Result<TensorMap<f64>> {
+    model
+        .trainable()
+        .into_iter()
+        .map(|p| Ok((p.name.clone(), array(&p.tensor)?)))
+        .collect()
+}
+
+/// Steps of training leave every frozen tensor as it was, bit by bit, and change every trainable
+/// one. In the control everything is trained.
+fn frozen(engine: &Candle, case: &mut Case) -> Result<()> {
+    let (mut given, data) = task(case)?;
+    // hidden units that are dead for every token do not change by right
+    given.change("adapter.down.bias", |x| x.abs() + 3.0);
+    let mut model = engine.model(&given)?;
+    if case.control {
+        model
+            .backbone
+            .parameters_mut()
+            .into_iter()
+            .for_each(|p| p.trainable = true);
+    }
+    let before = trained(&model)?;
+    train(
+        &mut model,
+        &data,
+        &config(case.draw.bits()),
+        None,
+        &mut |_| {},
+    )?;
+    let describe = given.describe();
+    let after = trained(&model)?;
+    for (name, before) in &before {
+        case.same(after.get(name) == Some(before), false, || {
+            format!("{describe}: {name} is trainable and did not change")
+        });
+    }
+    for p in model.backbone.parameters() {
+        if !given.adapter.contains_key(&p.name) {
+            let same = array(&p.tensor)? == array(&engine.tensor(&given.weights[&p.name])?)?;
+            case.same(same, true, || {
+                format!("{describe}: {} is frozen and changed", p.name)
+            });
+        }
+    }
+    Ok(())
+}
+
+/// In mixed precision steps that bf16 cannot resolve still change every trained tensor, since it is
+/// kept in f32. In the control the tensors are rounded to bf16, as a model that kept them so would
+/// have done.
+fn masters(engine: &Candle, case: &mut Case) -> Result<()> {
+    let (mut given, data) = task(case)?;
+    given.change("adapter.down.bias", |x| x.abs() + 3.0);
+    let mut model = engine.model(&given)?;
+    let before = trained(&model)?;
+    let config = TrainConfig {
+        learning_rate: 1e-6,
+        ..config(case.draw.bits())
+    };
+    train(&mut model, &data, &config, None, &mut |_| {})?;
+    let mut after = trained(&model)?;
+    if case.control {
+        after
+            .values_mut()
+            .for_each(|x| x.mapv_inplace(nearest_bf16));
+    }
+    let describe = given.describe();
+    for (name, before) in &before {
+        case.same(after.get(name) == Some(before), false, || {
+            format!("{describe}: {name} did not change")
+        });
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+/// A run that goes on from the checkpoint of step 2 ends with the same bits as the run that never
+/// stopped. In the control the generator starts from another seed.
+fn resumed(engine: &Candle, case: &mut Case) -> Result<()> {
+    let (given, data) = task(case)?;
+    let (whole, rest) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let seed = case.draw.bits();
+    let mut model = engine.model(&given)?;
+    let mut copied = Err(Error::Missing("a checkpoint after step 2".into()));
+    train(
+        &mut model,
+        &data,
+        &config(seed),
+        Some(whole.path()),
+        &mut |event| {
+            if matches!(event, Event::Step { step: 3, .. }) {
+                copied = copy(
+                    &whole.path().join("checkpoint"),
+                    &rest.path().join("checkpoint"),
+                );
+            }
+        },
+    )?;
+    copied?;
+    let mut again = engine.model(&given)?;
+    let mut from = 0;
+    let seed = case.or_control(seed, seed ^ 1);
+    train(
+        &mut again,
+        &data,
+        &config(seed),
+        Some(rest.path()),
+        &mut |event| {
+            if let Event::Resumed { step } = event {
+                from = *step;
+            }
+        },
+    )?;
+    let describe = given.describe();
+    case.same(from, 2, || format!("{describe}: resumed after step"));
+    let (expected, found) = (trained(&model)?, trained(&again)?);
+    for (name, expected) in &expected {
+        case.same(found.get(name) == Some(expected), true, || {
+            format!("{describe}: {name}, the same bits")
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! A third opinion: the whole model under inducers, LoRA, a prefix or an adapter (Eqs. 1–11)
+//! written once more, number by number, each term of it mutable by name.
+//!
+//! ```text
+//! q = x W^q + b^q + (α/r) (x Aᵀ Bᵀ + b_lora)                                (10)
+//! P_k = q + MLP_k(q),  P_v^(h) = f^(h) + tanh(q W_1 + b_1) W_2              (5), (6), (9), (11)
+//! output = Σ_h λ P_v^(h) + (1 − λ) f^(h) + b_2 + b^o                        (7), (11), (4)
+//! λ = κ(q, P_k)/(κ(q, P_k) + Σ_{j ≤ i} κ(q, k_j)),  κ(q, k) = exp(⟨q, k⟩/√p)   (3), (7)
+//! ```
+//!
+//! Reference and engine use the residual form (8) with λ from the log-sum-exp; here stands the
+//! mixture (7) with λ by definition, over the n + 1 points themselves. An engine in which one term
+//! went wrong leaves this function, and this function with the [`Mutation`] of the same term leaves
+//! a right engine: the negative control of
+//! [`on_whole_models`](crate::Claim::on_whole_models).
+//!
+//! Where an identity of the ledger has another form of the same function (values inside W^o, the
+//! merged weight, one product over the heads, the concatenated prefix), the oracle takes that form
+//! for the row's [`Mutation`], and the engine must agree with it.
+//!
+//! Embedding, layer normalisation and FFN are no part of the method and are the reference's
+//! ([`frame`]).
+
+mod attention;
+pub mod frame;
+
+use crate::cases::{ModelCase, TextRow};
+use crate::engines::reference::stored;
+use crate::error::{Error, Result};
+use attention::Layer;
+use inducer_reference::parts::AttentionPart;
+use inducer_reference::{Adapter, Gpt2};
+use ndarray::Array2;
+
+/// A term of (1)–(11), or a form of theirs, with the mutation of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// √p in every score: dropped.
+    Scale,
+    /// b_2 once, unweighted: weighted by Σ_h λ^(h) instead.
+    SharedBias,
+    /// b_lora: forgotten.
+    LoraBias,
+    /// λ from one softmax over n + 1 points: from a second one over the text's n columns instead.
+    Denominator,
+    /// r_k units in MLP_k and r_v in MLP_v: exchanged.
+    Widths,
+    /// No key later than the query: one later key leaks.
+    Future,
+    /// D, the row sums of M: column sums instead.
+    RowSums,
+    /// A constant added to every score of a row: to one column's alone instead.
+    Shift,
+    /// The row blocks of W^o: transposed.
+    Blocks,
+    /// The weights' sum under f: left out.
+    Normaliser,
+    /// The support points in another order: the keys alone in it.
+    Order,
+    /// q in P_k: dropped.
+    KeyQuery,
+    /// f in P_v: dropped.
+    ValueEstimate,
+    /// LSE in λ: the maximum instead.
+    LogSumExp,
+    /// The inducer as a prefix of length 1: of length 2.
+    Once,
+    /// Values inside W^o: inside the next head's block.
+    Extended,
+    /// LoRA merged into W^q: with the scale on all of it.
+    Merged,
+    /// Σ_h λ tanh(·) W_2 as one product of scaled hidden units: with the first head's λ after it.
+    OneProduct,
+    /// The inducer of a query made from that query: from the one before.
+    OwnQuery,
+    /// Gating as Inducer − λ f W^o: + instead.
+    Gating,
+    /// 1 − μ of the text and μ of the prefix: exchanged.
+    Mixture,
+    /// The residual of an adapter: dropped.
+    Residual,
+    /// The prefix's keys and values in front of the text's: the values one place further on.
+    Past,
+}
+
+/// The logits of one text, [n, ids], in the form of the formula that a mutation names, `mutated` or
+/// not.
+///
+/// # Errors
+/// The model has no part in its attention or is not GPT-2, or the reference refuses its tensors.
+pub fn logits(
+    case: &ModelCase,
+    row: &TextRow,
+    mutation: Mutation,
+    mutated: bool,
+) -> Result<Array2<f64>> {
+    let model = Gpt2::from_tensors(case.backbone.gpt2()?.clone(), &case.weights)?;
+    let tensors = stored(case, &case.adapter)?;
+    let adapter = Adapter::from_tensors(case.method.clone(), &case.backbone, tensors)?;
+    frame::logits(&model, &adapter.added(), row, None, |i, block, x| {
+        let parts = adapter.layer(i)?;
+        let layer = Layer {
+            attention: &block.attention,
+            lora: parts.q.as_ref(),
+            mutation,
+            mutated,
+        };
+        match &parts.attention {
+            AttentionPart::Inducer(inducer) => Ok(layer.output(inducer, x)),
+            AttentionPart::Prefix(prefix) => Ok(layer.behind(Some(prefix), x)),
+            AttentionPart::Adapter(adapter) => Ok(layer.adapted(adapter, x)),
+            AttentionPart::None => Err(Error::Missing("a part in the attention".into())),
+        }
+    })
+}

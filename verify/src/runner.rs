@@ -1,0 +1,421 @@
+//! Running claims and reporting what came out.
+
+use crate::bounds::tolerance::VACUOUS;
+use crate::claim::{Case, Check, Claim, Outcome, Run, Worst};
+use crate::engines::{Cuda, Target};
+use crate::error::{Error, Result};
+use crate::ledger::{Ledger, Row as LedgerRow};
+use inducer_reference::scalar::prime::MODULUS;
+use rayon::prelude::*;
+use serde::Serialize;
+use std::time::Instant;
+
+/// Cases that a negative control gets: enough to leave the corners where a changed term happens not
+/// to matter. A check goes on to as many where its worst error lies too far below its bound.
+pub const CONTROL_CASES: usize = 26;
+
+/// What became of a claim on an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Every case within its bound, the bound not vacuous, and the control caught.
+    Passed,
+    /// A case beyond its bound, a vacuous bound, or a control that passed.
+    Failed,
+    /// Not checked here: never counts as passed.
+    NotRun,
+}
+
+impl Verdict {
+    /// The word for it in tables.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "FAILED",
+            Self::NotRun => "not run",
+        }
+    }
+}
+
+/// A claim on an engine.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReportRow {
+    /// The claim.
+    pub claim: String,
+    /// The engine.
+    pub engine: String,
+    /// What came out.
+    pub verdict: Verdict,
+    /// Cases run.
+    pub cases: usize,
+    /// Numbers compared in them.
+    pub comparisons: usize,
+    /// The comparison nearest to (or furthest beyond) its bound.
+    pub worst: Option<Worst>,
+    /// The same of the control, which has to be beyond.
+    pub control: Option<Worst>,
+    /// In how many of how many cases the control was caught.
+    pub caught: (usize, usize),
+    /// For an identity over the prime field: its degree, and log₁₀ of the chance that all cases
+    /// missed that it is false.
+    pub chance: Option<Chance>,
+    /// Why it failed or was not run.
+    pub note: Option<String>,
+    /// Seconds taken.
+    pub seconds: f64,
+}
+
+impl ReportRow {
+    /// A claim on an engine where nothing was run yet.
+    fn new(claim: &str, engine: &str) -> Self {
+        Self {
+            claim: claim.into(),
+            engine: engine.into(),
+            verdict: Verdict::NotRun,
+            cases: 0,
+            comparisons: 0,
+            worst: None,
+            control: None,
+            caught: (0, 0),
+            chance: None,
+            note: None,
+            seconds: 0.0,
+        }
+    }
+}
+
+/// Schwartz and Zippel: (D/p)^cases.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Chance {
+    /// D.
+    pub degree: u64,
+    /// log₁₀ (D/p)^cases.
+    pub log10: f64,
+}
+
+/// All claims.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The suite's version.
+    pub version: &'static str,
+    /// The seed.
+    pub seed: u64,
+    /// Cases asked for.
+    pub cases: usize,
+    /// Seconds taken.
+    pub seconds: f64,
+    /// One row for each claim and engine.
+    pub rows: Vec<ReportRow>,
+}
+
+impl Report {
+    /// Whether no claim failed.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.rows.iter().all(|row| row.verdict != Verdict::Failed)
+    }
+
+    /// How many rows have this verdict.
+    #[must_use]
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.rows
+            .iter()
+            .filter(|row| row.verdict == verdict)
+            .count()
+    }
+}
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Random cases of a small check; a large one takes a share of them.
+    pub cases: usize,
+    /// Seed.
+    pub seed: u64,
+    /// Only the claims whose id contains this.
+    pub filter: Option<String>,
+    /// The GPU.
+    pub cuda: Cuda,
+}
+
+impl Options {
+    /// Every claim, on the CPU.
+    #[must_use]
+    pub fn new(cases: usize, seed: u64) -> Self {
+        Self {
+            cases,
+            seed,
+            filter: None,
+            cuda: Cuda::not_asked(),
+        }
+    }
+
+    /// Only the claims whose id contains this.
+    #[must_use]
+    pub fn only(self, filter: &str) -> Self {
+        Self {
+            filter: Some(filter.into()),
+            ..self
+        }
+    }
+
+    fn wants(&self, id: &str) -> bool {
+        self.filter
+            .as_deref()
+            .is_none_or(|filter| id.contains(filter))
+    }
+}
+
+/// Runs the claims, as many at a time as the current thread pool has threads; `on_row` hears of
+/// each row as soon as it is there, in any order.
+///
+/// # Errors
+/// The ledger cannot be read, or no claim has the wanted name. A check that cannot be made is a
+/// failed row, not an error.
+pub fn run(options: &Options, on_row: &(dyn Fn(&ReportRow) + Sync)) -> Result<Report> {
+    let start = Instant::now();
+    let ledger = Ledger::read()?;
+    let claims = crate::claims::on(&options.cuda);
+    let wanted = ledger.claim.iter().filter(|entry| options.wants(&entry.id));
+    let rows: Vec<(&LedgerRow, &str)> = wanted.flat_map(engines).collect();
+    if rows.is_empty() {
+        let filter = options.filter.clone().unwrap_or_default();
+        return Err(Error::Missing(format!(
+            "no claim's id contains `{filter}`; `verify/claims.toml` lists them"
+        )));
+    }
+    let rows = rows
+        .into_par_iter()
+        .map(|(entry, engine)| {
+            let row = row_of(&claims, entry, engine, options);
+            on_row(&row);
+            row
+        })
+        .collect();
+    Ok(Report {
+        version: env!("CARGO_PKG_VERSION"),
+        seed: options.seed,
+        cases: options.cases,
+        seconds: start.elapsed().as_secs_f64(),
+        rows,
+    })
+}
+
+/// The engines of a claim; an empirical claim has the placeholder `–`.
+fn engines(entry: &LedgerRow) -> Vec<(&LedgerRow, &str)> {
+    let none = entry.measured.is_some().then_some("–");
+    let engines = entry.engines.iter().map(String::as_str);
+    none.into_iter()
+        .chain(engines)
+        .map(|engine| (entry, engine))
+        .collect()
+}
+
+fn row_of(claims: &[Claim], entry: &LedgerRow, engine: &str, options: &Options) -> ReportRow {
+    let claim = claims.iter().find(|claim| claim.id == entry.id);
+    let check = claim.and_then(|claim| {
+        let check = claim
+            .checks
+            .iter()
+            .find(|check| check.target.name() == engine);
+        check.map(|check| (claim, check))
+    });
+    match check {
+        Some((claim, check)) => row(claim, check, options.cases, options.seed),
+        None => not_run(entry, engine, &options.cuda),
+    }
+}
+
+fn not_run(entry: &LedgerRow, engine: &str, cuda: &Cuda) -> ReportRow {
+    let note = match (&entry.measured, Target::is_gpu(engine)) {
+        (Some(place), _) => format!("empirical: {place}"),
+        (None, true) => cuda.absence().into(),
+        _ => "no check on this engine".into(),
+    };
+    ReportRow {
+        note: Some(note),
+        ..ReportRow::new(&entry.id, engine)
+    }
+}
+
+/// Runs `cases` cases of a check or of its control, then up to [`CONTROL_CASES`] until `enough`.
+fn outcome(
+    run: &Run,
+    (claim, seed): (&Claim, u64),
+    control: bool,
+    cases: usize,
+    enough: impl Fn(&Outcome) -> bool,
+) -> Result<Outcome> {
+    let mut all = Outcome::default();
+    for index in 0..cases.max(CONTROL_CASES) {
+        if index >= cases && enough(&all) {
+            break;
+        }
+        let mut case = Case::new(seed, claim, index, control);
+        run(&mut case)?;
+        all.merge(case.finish());
+    }
+    Ok(all)
+}
+
+/// The worst error's share of its bound, where that is too small for a tight check.
+fn vacuous(check: &Check, made: &Outcome) -> Option<f64> {
+    let ratio = made.worst.as_ref().map_or(0.0, Worst::ratio);
+    (check.tight && ratio > 0.0 && ratio * VACUOUS < 1.0).then_some(ratio)
+}
+
+/// Runs one check and its control.
+#[must_use]
+pub fn row(claim: &Claim, check: &Check, cases: usize, seed: u64) -> ReportRow {
+    row_with(claim, check, cases, seed, false)
+}
+
+/// Runs one check as if the code had the control's fault: the verdict on mutated code.
+#[must_use]
+pub fn mutated(claim: &Claim, check: &Check, cases: usize, seed: u64) -> ReportRow {
+    row_with(claim, check, cases, seed, true)
+}
+
+fn row_with(claim: &Claim, check: &Check, cases: usize, seed: u64, mutated: bool) -> ReportRow {
+    let start = Instant::now();
+    let cases = check.share.of(cases);
+    let of = (claim, seed);
+    // the errors of few cases may all lie far below their bounds, and none of few changed terms may
+    // show
+    let made = outcome(&check.run, of, mutated, cases, |made| {
+        vacuous(check, made).is_none()
+    });
+    let of_control = cases.min(CONTROL_CASES);
+    let control = outcome(&check.run, of, true, of_control, |control| {
+        control.failed > 0
+    });
+    let (made, control, mut note) = match (made, control) {
+        (Ok(made), Ok(control)) => (made, control, None),
+        (Err(error), _) | (_, Err(error)) => (
+            Outcome::default(),
+            Outcome::default(),
+            Some(format!("the check could not be made: {error}")),
+        ),
+    };
+    note = note.or_else(|| verdict_note(check, &made, &control));
+    let chance = made.degree.map(|degree| Chance {
+        degree,
+        log10: made.cases as f64 * (degree.max(1) as f64 / MODULUS as f64).log10(),
+    });
+    ReportRow {
+        verdict: match note {
+            None => Verdict::Passed,
+            Some(_) => Verdict::Failed,
+        },
+        cases: made.cases,
+        comparisons: made.comparisons,
+        worst: made.worst,
+        control: control.worst,
+        caught: (control.failed, control.cases),
+        chance,
+        note,
+        seconds: start.elapsed().as_secs_f64(),
+        ..ReportRow::new(claim.id, check.target.name())
+    }
+}
+
+fn verdict_note(check: &Check, made: &Outcome, control: &Outcome) -> Option<String> {
+    if made.comparisons == 0 {
+        return Some("nothing was compared".into());
+    }
+    if made.failed > 0 {
+        let worst = made.worst.as_ref()?;
+        return Some(format!(
+            "{} of {} cases beyond their bound; worst: case {}, {}: error {:.3e}, bound {:.3e} \
+             ({})",
+            made.failed,
+            made.cases,
+            worst.case,
+            worst.location,
+            worst.error,
+            worst.bound,
+            worst.why
+        ));
+    }
+    if control.failed == 0 {
+        return Some(format!(
+            "the negative control passed: {} cases with the changed term, all within their bound",
+            control.cases
+        ));
+    }
+    vacuous(check, made).map(|ratio| {
+        format!("the bound is vacuous: the worst error is {ratio:.1e} of it, less than 1/{VACUOUS}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(cases: usize, fault: impl Fn(&Case) -> bool + Send + Sync + 'static) -> ReportRow {
+        let claim = Claim::new("x").on_one_sided(Target::Integers, move |case| {
+            let wrong = fault(case);
+            case.same(wrong, false, || "a fault".into());
+            Ok(())
+        });
+        row(&claim, &claim.checks[0], cases, 1)
+    }
+
+    #[test]
+    fn a_control_of_few_cases_goes_on_until_it_is_caught() {
+        let rare = |case: &Case| case.control && case.draw.index == 7;
+        let found = checked(1, rare);
+        assert_eq!((found.verdict, found.caught), (Verdict::Passed, (1, 8)));
+        let found = checked(100, rare);
+        assert_eq!((found.cases, found.caught), (100, (1, CONTROL_CASES)));
+    }
+
+    #[test]
+    fn a_control_that_is_never_caught_and_a_case_beyond_its_bound_fail_the_row() {
+        let found = checked(1, |_| false);
+        let note = found.note.unwrap();
+        assert_eq!((found.verdict, found.caught), (Verdict::Failed, (0, 26)));
+        assert!(note.contains("the negative control passed"), "{note}");
+        let found = checked(9, |case| case.control || case.draw.index == 3);
+        assert_eq!((found.verdict, found.caught), (Verdict::Failed, (9, 9)));
+        assert!(found.note.unwrap().contains("1 of 9 cases"));
+    }
+
+    #[test]
+    fn a_check_of_few_cases_goes_on_until_its_worst_error_comes_near_its_bound() {
+        // an error of 1 in case `near` and of 1/10000 before, where 2 is allowed
+        let of = |near: usize| {
+            let claim = Claim::new("x").on(Target::Integers, move |case| {
+                let error = if case.draw.index == near { 1.0 } else { 1e-4 };
+                let bound = case.or_control(2.0, 0.0);
+                let tolerance = crate::bounds::Tolerance::stated(bound, "a reason");
+                case.error(error, &tolerance, || "a number".into());
+                Ok(())
+            });
+            row(&claim, &claim.checks[0], 2, 1)
+        };
+        assert_eq!((of(1).verdict, of(1).cases), (Verdict::Passed, 2));
+        assert_eq!((of(7).verdict, of(7).cases), (Verdict::Passed, 8));
+        let never = of(1000);
+        assert_eq!(
+            (never.verdict, never.cases),
+            (Verdict::Failed, CONTROL_CASES)
+        );
+        assert!(never.note.unwrap().contains("the bound is vacuous"));
+    }
+
+    #[test]
+    fn a_bound_that_is_no_number_fails_its_row() {
+        for bound in [f64::NAN, f64::INFINITY] {
+            let claim = Claim::new("x").on_one_sided(Target::Integers, move |case| {
+                let tolerance = crate::bounds::Tolerance::stated(bound, "nobody knows");
+                case.close(1.0, 1.0, &tolerance, || "a number".into());
+                Ok(())
+            });
+            let found = row(&claim, &claim.checks[0], 2, 1);
+            assert_eq!(found.verdict, Verdict::Failed);
+            assert!(found.note.unwrap().contains("2 of 2 cases"));
+        }
+    }
+}
