@@ -1,31 +1,29 @@
 //! The training engine: GPT-2 and RoBERTa with every method of the paper, on candle, CPU and CUDA.
 
+pub mod adapter;
 pub mod backbone;
-pub mod cache;
 pub mod config;
+pub mod counts;
+pub mod decode;
+pub mod drift;
 pub mod error;
-pub mod generate;
-pub mod gpt2;
-pub mod hub;
-pub mod init;
-pub mod merge;
-pub mod method;
+pub mod files;
+pub mod gradients;
+pub mod methods;
 pub mod model;
 pub mod ops;
 pub mod parts;
-pub mod peft;
-pub mod probe;
-pub mod roberta;
-pub mod saved;
-pub mod shapes;
 pub mod tape;
+pub mod tensors;
 pub mod train;
-pub mod weights;
 
-pub use backbone::{Backbone, BackboneConfig};
-pub use config::{AdapterConfig, Gpt2Config, RobertaConfig, Variant};
+pub use adapter::AdapterConfig;
+pub use backbone::Backbone;
+pub use config::{BackboneConfig, Gpt2Config, RobertaConfig};
 pub use error::{Error, Result};
-pub use method::Method;
+pub use files::{SavedAdapter, hub, peft};
+pub use methods::Method;
 pub use model::{LossOptions, Model};
-pub use saved::Saved;
+pub use parts::Variant;
 pub use tape::{Parameter, Tape, Value};
+pub use tensors::Tensors;

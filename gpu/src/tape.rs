@@ -13,6 +13,7 @@
 //! way, in plain candle, and every fused operation has such a form beside it as its witness.
 
 use crate::error::{Error, Result};
+use crate::gradients::Gradients;
 use crate::ops::inplace::{add_block, last_dim, place};
 use crate::ops::mixed::wide;
 use candle_core::{DType, Tensor, Var};
@@ -29,7 +30,20 @@ pub struct Parameter {
     pub tensor: Tensor,
     /// Whether gradients are wanted.
     pub trainable: bool,
+    /// What it is in its map.
+    pub role: Role,
     id: usize,
+}
+
+/// What a parameter is in the map that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A weight, an embedding or a prefix; weight decay acts on it.
+    Weight,
+    /// A bias, also that of a LayerNorm.
+    Bias,
+    /// A vector of factors.
+    Scale,
 }
 
 /// A weight and its bias.
@@ -38,9 +52,10 @@ pub type Pair = [Parameter; 2];
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 impl Parameter {
-    /// A parameter with a fresh identity.
+    /// A parameter with a fresh identity: a bias where it is a vector, else a weight.
     pub fn new(name: impl Into<String>, tensor: Tensor, trainable: bool) -> Self {
         Self {
+            role: if tensor.rank() < 2 { Role::Bias } else { Role::Weight },
             name: name.into(),
             tensor,
             trainable,
@@ -206,9 +221,6 @@ pub struct Tape {
     recording: bool,
     compute: Option<DType>,
 }
-
-/// Gradients of the trainable parameters, by parameter name.
-pub type Gradients = std::collections::BTreeMap<String, Tensor>;
 
 impl Tape {
     /// A tape that records.
@@ -389,7 +401,7 @@ impl Tape {
         let inner = self.inner.into_inner();
         let start = loss
             .slot
-            .ok_or_else(|| Error::Batch("the loss depends on nothing trainable".into()))?;
+            .ok_or(Error::NothingTrainable)?;
         let mut slots = Slots((0..inner.slots).map(|_| None).collect());
         slots.add(Some(start), loss.tensor.ones_like()?)?;
         for node in inner.nodes.into_iter().rev() {
@@ -398,13 +410,11 @@ impl Tape {
                 (node.backward)(&mut grads, &mut slots)?;
             }
         }
-        let mut result = Gradients::new();
-        for p in parameters {
-            if let Some(g) = inner.leaves.get(&p.id).and_then(|s| slots.take(*s)) {
-                result.insert(p.name.clone(), g);
-            }
-        }
-        Ok(result)
+        let taken = parameters.into_iter().filter_map(|p| {
+            let slot = inner.leaves.get(&p.id)?;
+            Some((p.name.clone(), slots.take(*slot)?))
+        });
+        Ok(taken.collect())
     }
 }
 

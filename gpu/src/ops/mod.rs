@@ -10,6 +10,7 @@
 //! composed.
 
 pub mod activation;
+pub mod argmax;
 pub mod attention;
 pub mod cross_entropy;
 pub mod dropout;

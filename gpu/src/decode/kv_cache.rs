@@ -13,13 +13,13 @@ enum Store {
 }
 
 /// The cache of a batch of rows.
-pub struct Cache {
+pub struct KvCache {
     layers: Vec<Store>,
-    /// Tokens seen of each row.
-    pub seen: Vec<usize>,
+    /// Number of tokens of each row.
+    pub lengths: Vec<usize>,
 }
 
-impl Cache {
+impl KvCache {
     /// An empty cache for `rows` rows of a model that computes in `dtype` on `device`.
     pub fn new(layers: usize, rows: usize, dtype: DType, device: &Device) -> Self {
         let store = || match dtype {
@@ -29,7 +29,7 @@ impl Cache {
         };
         Self {
             layers: (0..layers).map(|_| store()).collect(),
-            seen: vec![0; rows],
+            lengths: vec![0; rows],
         }
     }
 
@@ -55,7 +55,7 @@ impl Cache {
 
     /// Keeps only the rows at these indices.
     pub fn keep(&mut self, rows: &[usize]) {
-        self.seen = rows.iter().map(|r| self.seen[*r]).collect();
+        self.lengths = rows.iter().map(|r| self.lengths[*r]).collect();
         for layer in &mut self.layers {
             match layer {
                 Store::F32(all) => {
@@ -155,7 +155,7 @@ fn device(
 mod tests {
     use super::*;
     use crate::config::Gpt2Config;
-    use crate::gpt2::Gpt2;
+    use crate::backbone::Gpt2;
     use crate::ops::mixed::kept;
     use crate::{Method, Model};
     use inducer_datasets::batch::Batch;
