@@ -9,7 +9,7 @@ use inducer_gpu::ops::activation::Activation;
 use inducer_gpu::ops::attention::{self, Heads, Visible};
 use inducer_gpu::ops::cross_entropy::{self, Head};
 use inducer_gpu::ops::dropout::Dropout;
-use inducer_gpu::ops::gate::{self, KeyMlp};
+use inducer_gpu::ops::inducer::{self, KeyMlp};
 use inducer_gpu::ops::layer_norm;
 use inducer_gpu::ops::linear::Linear;
 use inducer_gpu::{Parameter, Result, Tape, Value};
@@ -144,8 +144,8 @@ fn inducer(c: &mut Criterion) {
             trained("c", &[h, 10, p]),
             trained("cb", &[h, p]),
         ],
-        Box::new(|t, v| gate::own_score(t, &v[0], HEADS, Some(key(v)))),
-        Box::new(|t, v| gate::own_score_composed(t, &v[0], HEADS, Some(key(v)))),
+        Box::new(|t, v| inducer::inducer_score(t, &v[0], HEADS, Some(key(v)))),
+        Box::new(|t, v| inducer::inducer_score_composed(t, &v[0], HEADS, Some(key(v)))),
     );
     compare(
         c,
@@ -156,8 +156,8 @@ fn inducer(c: &mut Criterion) {
             trained("down", &[h, p, r]),
             trained("bias", &[h, r]),
         ],
-        Box::new(|t, v| gate::gated_hidden(t, &v[0], &v[1], &v[2], &v[3], HEADS)),
-        Box::new(|t, v| gate::gated_hidden_composed(t, &v[0], &v[1], &v[2], &v[3], HEADS)),
+        Box::new(|t, v| inducer::gated_hidden(t, &v[0], &v[1], &v[2], &v[3], HEADS)),
+        Box::new(|t, v| inducer::gated_hidden_composed(t, &v[0], &v[1], &v[2], &v[3], HEADS)),
     );
 }
 

@@ -7,7 +7,7 @@
 use super::{Attended, Part, Pass, Site};
 use crate::error::Result;
 use crate::ops::attention::attention_to;
-use crate::ops::gate::gate;
+use crate::ops::inducer::gate;
 use crate::ops::mixture::mixture;
 use crate::probe::to_nearest;
 use crate::tape::{Parameter, Tape, Value};

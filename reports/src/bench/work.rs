@@ -60,7 +60,7 @@ pub fn flops(
 /// Rate of this machine's own f32 matrix product, `[512, 768] × [768, 3072]`, in operations a
 /// second: the best of `repeats`.
 pub fn product_rate(repeats: usize) -> f64 {
-    use inducer_gpu::ops::raw::{Mat, MatMut, Threads, gemm};
+    use inducer_gpu::kernels::gemm::{Mat, MatMut, Threads, gemm};
     let (m, k, n) = (512, 768, 3072);
     let a = vec![0.5_f32; m * k];
     let b = vec![0.25_f32; k * n];
