@@ -9,7 +9,7 @@ use inducer_gpu::ops::activation::Activation;
 use inducer_gpu::ops::attention::{self, Heads, Visible};
 use inducer_gpu::ops::cross_entropy::{self, Head};
 use inducer_gpu::ops::dropout::Dropout;
-use inducer_gpu::ops::gate::{self, KeyMlp};
+use inducer_gpu::ops::inducer::{self, KeyMlp};
 use inducer_gpu::ops::layer_norm;
 use inducer_gpu::ops::linear::Linear;
 use inducer_gpu::{Parameter, Result, Tape, Value};
@@ -22,8 +22,8 @@ const HEADS: Heads = Heads {
 const STARTS: [usize; 4] = [0, TOKENS / 4, TOKENS / 2, TOKENS];
 
 fn random(name: &str, shape: &[usize], trainable: bool) -> Parameter {
-    let init = inducer_gpu::init::Init::Normal(0.1);
-    let tensor = inducer_gpu::init::tensor(init, 1, name, shape, DType::F32, &Device::Cpu);
+    let init = inducer_gpu::tensors::Init::Normal(0.1);
+    let tensor = init.tensor(1, name, shape, DType::F32, &Device::Cpu);
     Parameter::new(name, tensor.unwrap_or_else(|e| panic!("{e}")), trainable)
 }
 
@@ -144,8 +144,8 @@ fn inducer(c: &mut Criterion) {
             trained("c", &[h, 10, p]),
             trained("cb", &[h, p]),
         ],
-        Box::new(|t, v| gate::own_score(t, &v[0], HEADS, Some(key(v)))),
-        Box::new(|t, v| gate::own_score_composed(t, &v[0], HEADS, Some(key(v)))),
+        Box::new(|t, v| inducer::inducer_score(t, &v[0], HEADS, Some(key(v)))),
+        Box::new(|t, v| inducer::inducer_score_composed(t, &v[0], HEADS, Some(key(v)))),
     );
     compare(
         c,
@@ -156,8 +156,8 @@ fn inducer(c: &mut Criterion) {
             trained("down", &[h, p, r]),
             trained("bias", &[h, r]),
         ],
-        Box::new(|t, v| gate::gated_hidden(t, &v[0], &v[1], &v[2], &v[3], HEADS)),
-        Box::new(|t, v| gate::gated_hidden_composed(t, &v[0], &v[1], &v[2], &v[3], HEADS)),
+        Box::new(|t, v| inducer::gated_hidden(t, &v[0], &v[1], &v[2], &v[3], HEADS)),
+        Box::new(|t, v| inducer::gated_hidden_composed(t, &v[0], &v[1], &v[2], &v[3], HEADS)),
     );
 }
 

@@ -89,9 +89,13 @@ impl AdapterConfig {
             }
         });
         let lora = self.lora.as_ref().map(|c| -> &dyn PartConfig { c });
-        let ffn = self.ffn.as_ref().map(|Ffn::Adapter(c)| -> &dyn PartConfig { c });
+        let ffn = self
+            .ffn
+            .as_ref()
+            .map(|Ffn::Adapter(c)| -> &dyn PartConfig { c });
         let all = [("lora", lora), ("attention", attention), ("ffn", ffn)];
-        all.into_iter().filter_map(|(field, part)| Some((field, part?)))
+        all.into_iter()
+            .filter_map(|(field, part)| Some((field, part?)))
     }
 
     /// What is left when every part that can be folded into the backbone has been.
@@ -187,7 +191,12 @@ impl Attached {
         special: usize,
         from: &Declare<'_>,
     ) -> Result<Self> {
-        let layer = |i| config.parts().map(|(_, part)| part.declare(i, spec, from)).collect();
+        let layer = |i| {
+            config
+                .parts()
+                .map(|(_, part)| part.declare(i, spec, from))
+                .collect()
+        };
         let start = Init::Normal(spec.initializer_std);
         let rows = || from.weight(Self::SPECIAL_TOKENS, [special, spec.hidden], start);
         let prefix = config.prefix();

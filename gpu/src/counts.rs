@@ -1,7 +1,7 @@
 //! Numbers of parameters and names of tensors, from the declarations that training runs on.
 
 use crate::adapter::{AdapterConfig, Attached};
-use crate::backbone::{self, Backbone};
+use crate::backbone;
 use crate::config::BackboneConfig;
 use crate::error::Result;
 use crate::tape::Parameter;

@@ -1,9 +1,9 @@
 //! The gradients of a model's trainable parameters, by name.
 
 use crate::error::Result;
-use crate::ops::inplace::add_block;
-use crate::ops::mixed::wide;
-use crate::ops::{cpu, dispatch, fused};
+use crate::kernels::inplace::add_block;
+use crate::kernels::precision::upcast;
+use crate::kernels::{cpu, dispatch, elem, fused};
 use candle_core::{DType, Tensor};
 use num_traits::ToPrimitive as _;
 use std::collections::BTreeMap;
@@ -53,12 +53,12 @@ impl Gradients {
                 total += dispatch!(g, T => {
                     let g = cpu(g)?;
                     let g = g.slice::<T>()?;
-                    let dot = |c| crate::ops::elem::dot(c, c).to_f64().unwrap_or(f64::NAN);
+                    let dot = |c: &[T]| elem::dot(c, c).to_f64().unwrap_or(f64::NAN);
                     // blocks in the scalar's own precision, their sum in f64
                     g.chunks(4096).map(dot).sum::<f64>()
                 });
             } else {
-                elsewhere.push(wide(g)?.sqr()?.sum_all()?);
+                elsewhere.push(upcast(g)?.sqr()?.sum_all()?);
             }
         }
         if !elsewhere.is_empty() {
@@ -96,7 +96,7 @@ impl IntoIterator for Gradients {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::on_tensors;
+    use crate::kernels::without_cpu_kernels;
     use candle_core::Device;
 
     fn matrix(values: [f64; 4]) -> Tensor {
@@ -110,7 +110,7 @@ mod tests {
             ("b".to_owned(), matrix([0.5, 1.0, -1.5, 3.0])),
         ]);
         let expected = (1.0_f64 + 4.0 + 16.0 + 1e-18 + 0.25 + 1.0 + 2.25 + 9.0).sqrt();
-        for found in [gradients.norm(), on_tensors(|| gradients.norm())] {
+        for found in [gradients.norm(), without_cpu_kernels(|| gradients.norm())] {
             assert!((found.unwrap() - expected).abs() < 1e-15);
         }
         assert_eq!(Gradients::default().norm().unwrap(), 0.0);

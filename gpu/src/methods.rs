@@ -250,11 +250,16 @@ impl Method {
         if paper == 0 {
             return sized(self, 0);
         }
-        sized(self, papers.unwrap_or_else(|| {
-            let count = |config: AdapterConfig| counts::stored(&config, backbone);
-            let budget = count(sized(Self::Inducer, budget));
-            nearest(4 * backbone.spec().hidden, budget, |size| count(sized(self, size)))
-        }))
+        sized(
+            self,
+            papers.unwrap_or_else(|| {
+                let count = |config: AdapterConfig| counts::stored(&config, backbone);
+                let budget = count(sized(Self::Inducer, budget));
+                nearest(4 * backbone.spec().hidden, budget, |size| {
+                    count(sized(self, size))
+                })
+            }),
+        )
     }
 }
 

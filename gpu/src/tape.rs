@@ -14,8 +14,8 @@
 
 use crate::error::{Error, Result};
 use crate::gradients::Gradients;
-use crate::ops::inplace::{add_block, last_dim, place};
-use crate::ops::mixed::wide;
+use crate::kernels::inplace::{add_block, last_dim, place};
+use crate::kernels::precision::upcast;
 use candle_core::{DType, Tensor, Var};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -55,7 +55,11 @@ impl Parameter {
     /// A parameter with a fresh identity: a bias where it is a vector, else a weight.
     pub fn new(name: impl Into<String>, tensor: Tensor, trainable: bool) -> Self {
         Self {
-            role: if tensor.rank() < 2 { Role::Bias } else { Role::Weight },
+            role: if tensor.rank() < 2 {
+                Role::Bias
+            } else {
+                Role::Weight
+            },
             name: name.into(),
             tensor,
             trainable,
@@ -369,7 +373,7 @@ impl Tape {
                 if let Some(grad) = grad.take() {
                     // the sum only carries gradients; halves would not add up to a type that other
                     // results have
-                    let part = wide(&(result * grad)?.sum_all()?)?;
+                    let part = upcast(&(result * grad)?.sum_all()?)?;
                     total = Some(match total {
                         None => part,
                         Some(t) => (t + part)?,
@@ -399,9 +403,7 @@ impl Tape {
         parameters: impl IntoIterator<Item = &'a Parameter>,
     ) -> Result<Gradients> {
         let inner = self.inner.into_inner();
-        let start = loss
-            .slot
-            .ok_or(Error::NothingTrainable)?;
+        let start = loss.slot.ok_or(Error::NothingTrainable)?;
         let mut slots = Slots((0..inner.slots).map(|_| None).collect());
         slots.add(Some(start), loss.tensor.ones_like()?)?;
         for node in inner.nodes.into_iter().rev() {
@@ -421,5 +423,30 @@ impl Tape {
 impl Default for Tape {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn a_parameter_is_handed_out_rounded_and_its_gradient_comes_back_in_its_own_type() {
+        // 1 + 2^-12 is 1 in bf16
+        let kept = Tensor::new(&[1.0_f32 + 2.0_f32.powi(-12)], &Device::Cpu).unwrap();
+        let p = Parameter::new("p", kept, true);
+        let tape = Tape::new().computing_in(DType::BF16);
+        let x = tape.parameter(&p).unwrap();
+        assert_eq!(x.tensor.dtype(), DType::BF16);
+        let rounded: Vec<f32> = upcast(&x.tensor).unwrap().to_vec1().unwrap();
+        assert_eq!(rounded, [1.0]);
+        let loss = tape
+            .composed(&[&x], |a| Ok(vec![(upcast(&a[0])? * 3.0)?.sum_all()?]))
+            .unwrap()
+            .remove(0);
+        let gradients = tape.backward(&loss, [&p]).unwrap();
+        assert_eq!(gradients["p"].dtype(), DType::F32);
+        assert_eq!(gradients["p"].to_vec1::<f32>().unwrap(), [3.0]);
     }
 }

@@ -217,10 +217,9 @@ impl Declare<'_> {
     fn tensor(&self, name: &str, shape: &[usize], init: Init, role: Role) -> Result<Parameter> {
         let name = self.name(name);
         let tensor = self.source.tensor(&name, shape, init)?;
-        Ok(Parameter {
-            role,
-            ..Parameter::new(name, tensor, self.trainable)
-        })
+        let mut parameter = Parameter::new(name, tensor, self.trainable);
+        parameter.role = role;
+        Ok(parameter)
     }
 
     /// A weight: weight decay acts on it.

@@ -14,7 +14,7 @@
 
 use candle_core::{D, Tensor};
 use inducer_gpu::ops::attention::Heads;
-use inducer_gpu::parts::{Attended, Part, Pass};
+use inducer_gpu::parts::{Attended, ForwardContext, Part};
 use inducer_gpu::{Parameter, Result, Value};
 use inducer_reference::Real;
 use inducer_reference::attention::attend;
@@ -129,16 +129,15 @@ impl Two {
     }
 }
 
+inducer_gpu::tensors!(Two: parameters);
+
 impl Part for Two {
-    fn parameters(&self) -> Vec<&Parameter> {
-        self.parameters.iter().collect()
-    }
-
-    fn parameters_mut(&mut self) -> Vec<&mut Parameter> {
-        self.parameters.iter_mut().collect()
-    }
-
-    fn on_heads(&self, pass: &Pass<'_>, qkv: &Value, attended: Attended) -> Result<Attended> {
+    fn on_heads(
+        &self,
+        pass: &ForwardContext<'_>,
+        qkv: &Value,
+        attended: Attended,
+    ) -> Result<Attended> {
         let own: Vec<Value> = self
             .parameters
             .iter()

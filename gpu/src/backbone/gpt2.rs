@@ -153,7 +153,10 @@ impl FoldTarget for Gpt2 {
             Map::Projection(target) => (&mut block.c_attn, target as usize * d),
             Map::FfnDown => (&mut block.mlp_proj, 0),
         };
-        let (w, b) = (weight.tensor.to_dtype(DType::F64)?, bias.tensor.to_dtype(DType::F64)?);
+        let (w, b) = (
+            weight.tensor.to_dtype(DType::F64)?,
+            bias.tensor.to_dtype(DType::F64)?,
+        );
         let before = w.narrow(1, from, d)?.t()?.contiguous()?;
         let (new, new_bias) = change(before, b.narrow(0, from, d)?)?;
         let columns = (0..w.dim(0)?, from..from + d);
@@ -166,7 +169,7 @@ impl FoldTarget for Gpt2 {
 }
 
 impl Block {
-    fn forward(&self, layer: Layer<'_>, x: &Value, eps: f64) -> Result<Value> {
+    fn forward(&self, layer: Layer<'_, '_>, x: &Value, eps: f64) -> Result<Value> {
         let tape = layer.ctx.tape;
         let input = norm(tape, &self.ln_1, x, eps)?;
         let qkv = conv1d(tape, &self.c_attn, &input, None)?;

@@ -1,11 +1,11 @@
 //! What stands on a backbone: which labels it learns from, what it scores, and its loss.
 
 use crate::error::{Error, Result};
+use crate::kernels::precision::upcast;
 use crate::ops::activation::Activation;
 use crate::ops::cross_entropy::{Head as TiedRows, class_loss, cross_entropy};
+use crate::ops::gather::gather_rows;
 use crate::ops::layer_norm::norm;
-use crate::ops::mixed::wide;
-use crate::ops::rows::rows;
 use crate::parts::ForwardContext;
 use crate::tape::{Pair, Parameter, Tape, Value};
 use crate::tensors::{Declare, Init, Tensors};
@@ -84,7 +84,7 @@ impl MaskedLm {
 
     /// What the tied embedding scores at these positions [positions, d].
     fn hidden(&self, tape: &Tape, hidden: &Value, positions: &[u32]) -> Result<Value> {
-        let x = rows(tape, hidden, positions)?;
+        let x = gather_rows(tape, hidden, positions)?;
         let x = Activation::GeluErf.apply(tape, &torch(tape, &self.dense, &x, None)?)?;
         norm(tape, &self.layer_norm, &x, self.epsilon)
     }
@@ -114,7 +114,7 @@ impl Classifier {
         let tape = ctx.tape;
         let starts = &ctx.starts[..ctx.starts.len() - 1];
         let first: Vec<u32> = starts.iter().map(|s| *s as u32).collect();
-        let x = rows(tape, hidden, &first)?;
+        let x = gather_rows(tape, hidden, &first)?;
         let x = Activation::Tanh.apply(tape, &torch(tape, &self.dense, &x, None)?)?;
         torch(tape, &self.out_proj, &x, None)
     }
@@ -268,14 +268,14 @@ impl Head {
     ) -> Result<Tensor> {
         match self {
             Self::LanguageModel => {
-                let hidden = rows(&Tape::off(), hidden, positions)?;
+                let hidden = gather_rows(&Tape::off(), hidden, positions)?;
                 tied.logits(ctx.tape, &hidden.tensor)
             }
             Self::MaskedLm(head) => {
                 let hidden = head.hidden(ctx.tape, hidden, positions)?;
                 tied.logits(ctx.tape, &hidden.tensor)
             }
-            Self::Classifier(head) => Ok(wide(&head.scores(ctx, hidden)?.tensor)?),
+            Self::Classifier(head) => Ok(upcast(&head.scores(ctx, hidden)?.tensor)?),
         }
     }
 

@@ -16,8 +16,8 @@ use crate::ops::activation::Activation;
 use crate::ops::attention::Visible;
 use crate::ops::dropout::{Dropout, residual};
 use crate::ops::embedding::{Tables, embedding};
+use crate::ops::gather::{concatenate, gather_rows};
 use crate::ops::layer_norm::norm;
-use crate::ops::rows::{concatenate, rows};
 use crate::parts::{Change, DropoutSite, FoldTarget, ForwardContext, Map, Part};
 use crate::tape::{Pair, Parameter, Value};
 use crate::tensors::{Declare, Init, Source};
@@ -71,13 +71,18 @@ impl Roberta {
     pub fn declare(config: RobertaConfig, head: Head, from: &Declare<'_>) -> Result<Self> {
         let (d, inner) = (config.hidden_size, config.intermediate_size);
         let start = Init::Normal(config.initializer_range);
-        let dense = |at: &Declare<'_>, name: &str, shape| at.linear(name, shape, [start, Init::ZERO]);
+        let dense =
+            |at: &Declare<'_>, name: &str, shape| at.linear(name, shape, [start, Init::ZERO]);
         let at = from.frozen().within("roberta");
         let layer = |i: usize| {
             let at = at.within("encoder.layer").within(i);
             let projection = |name: &str| dense(&at, &format!("attention.self.{name}"), [d, d]);
             Ok(EncoderLayer {
-                qkv: [projection("query")?, projection("key")?, projection("value")?],
+                qkv: [
+                    projection("query")?,
+                    projection("key")?,
+                    projection("value")?,
+                ],
                 output: dense(&at, "attention.output.dense", [d, d])?,
                 attention_norm: at.norm("attention.output.LayerNorm", d)?,
                 intermediate: dense(&at, "intermediate.dense", [inner, d])?,
@@ -94,7 +99,9 @@ impl Roberta {
             position_embeddings: table("position", config.max_position_embeddings)?,
             token_type_embeddings: table("token_type", config.type_vocab_size)?,
             norm: embeddings.norm("LayerNorm", d)?,
-            layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
+            layers: (0..config.num_hidden_layers)
+                .map(layer)
+                .collect::<Result<_>>()?,
             head,
             config,
         })
@@ -187,7 +194,11 @@ impl Backbone for Roberta {
         let x = embedding(tape, tables, inputs.ids, None, inputs.positions)?;
         let zeros = vec![0; inputs.ids.len()];
         let segments = inputs.segments.unwrap_or(&zeros);
-        let types = rows(tape, &tape.parameter(&self.token_type_embeddings)?, segments)?;
+        let types = gather_rows(
+            tape,
+            &tape.parameter(&self.token_type_embeddings)?,
+            segments,
+        )?;
         let x = residual(tape, &x, &types, Dropout::OFF)?;
         let mut x = norm(tape, &self.norm, &x, eps)?;
         for (index, (layer, parts)) in self.layers.iter().zip(parts).enumerate() {
@@ -219,7 +230,7 @@ impl FoldTarget for Roberta {
 }
 
 impl EncoderLayer {
-    fn forward(&self, layer: Layer<'_>, x: &Value, eps: f64) -> Result<Value> {
+    fn forward(&self, layer: Layer<'_, '_>, x: &Value, eps: f64) -> Result<Value> {
         let tape = layer.ctx.tape;
         let [q, k, v] = &self.qkv;
         let project = |pair| torch(tape, pair, x, None);

@@ -46,9 +46,9 @@ fn apply(tape: &Tape, map: Linear<'_>, x: &Value, onto: Option<&Value>) -> Resul
 
 /// A layer in a forward pass: what its sub-layers have in common.
 #[derive(Clone, Copy)]
-pub struct Layer<'a> {
+pub struct Layer<'a, 'c> {
     /// The pass.
-    pub ctx: &'a ForwardContext<'a>,
+    pub ctx: &'a ForwardContext<'c>,
     /// Its index.
     pub index: usize,
     /// The parts that act in it.
@@ -57,7 +57,7 @@ pub struct Layer<'a> {
     pub affine: Affine,
 }
 
-impl Layer<'_> {
+impl Layer<'_, '_> {
     /// Dropout at a site of this layer.
     pub fn dropout(&self, site: DropoutSite) -> Dropout {
         self.ctx.dropout(self.index, site)

@@ -63,20 +63,28 @@ impl BackboneConfig {
     /// # Errors
     /// A model type that this engine does not compute, and what each type asks for.
     pub fn from_json(path: &Path, value: Value) -> Result<Self> {
-        let expected = "expected \"gpt2\" or \"roberta\"";
-        match value.get("model_type") {
-            Some(kind) if kind == "gpt2" => Ok(Self::Gpt2(Gpt2Config::from_json(path, value)?)),
-            Some(kind) if kind == "roberta" => {
-                Ok(Self::Roberta(RobertaConfig::from_json(path, value)?))
-            }
-            found => {
-                let message = match found {
-                    Some(other) => format!("{expected}, found {other}"),
-                    None => format!("missing ({expected})"),
-                };
+        match Self::model_type(path, &value)? {
+            "gpt2" => Ok(Self::Gpt2(Gpt2Config::from_json(path, value)?)),
+            "roberta" => Ok(Self::Roberta(RobertaConfig::from_json(path, value)?)),
+            other => {
+                let message = format!("expected \"gpt2\" or \"roberta\", found \"{other}\"");
                 Err(Error::config(path, "model_type", message))
             }
         }
+    }
+
+    /// What a `config.json` says that it is of.
+    ///
+    /// # Errors
+    /// It does not say.
+    pub fn model_type<'a>(path: &Path, value: &'a Value) -> Result<&'a str> {
+        let expected = "expected \"gpt2\" or \"roberta\"";
+        let message = match value.get("model_type") {
+            Some(Value::String(kind)) => return Ok(kind),
+            Some(other) => format!("{expected}, found {other}"),
+            None => format!("missing ({expected})"),
+        };
+        Err(Error::config(path, "model_type", message))
     }
 
     /// What methods have to know.

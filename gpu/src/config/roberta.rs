@@ -123,7 +123,9 @@ impl RobertaConfig {
     /// The contents of a `config.json` for transformers; `architecture` is its class there.
     pub fn to_json(&self, architecture: &str) -> Value {
         let classes = 0..self.classes();
-        let named = classes.clone().map(|i| (i.to_string(), format!("LABEL_{i}")));
+        let named = classes
+            .clone()
+            .map(|i| (i.to_string(), format!("LABEL_{i}")));
         let numbered = classes.map(|i| (format!("LABEL_{i}"), i));
         json!({
             "architectures": [architecture],

@@ -1,9 +1,9 @@
 //! Keys and values of the tokens decoded so far, row by row and layer by layer.
 
 use crate::error::{Error, Result};
+use crate::kernels::cpu;
+use crate::kernels::precision::{cast_like, upcast};
 use crate::ops::attention::{Heads, Visible, attention_cached};
-use crate::ops::cpu;
-use crate::ops::mixed::{like, wide};
 use candle_core::{D, DType, Device, Tensor};
 
 enum Store {
@@ -70,7 +70,7 @@ impl KvCache {
     }
 }
 
-fn host<T: crate::ops::elem::Elem>(
+fn host<T: crate::kernels::elem::Elem>(
     rows: &mut [[Vec<T>; 2]],
     qkv: &Tensor,
     heads: Heads,
@@ -118,8 +118,8 @@ fn device(
             None => (k, v),
         };
         let m = k.dim(1)?;
-        let keys = wide(&k)?.t()?.contiguous()?;
-        let mut scores = (wide(&q)?.matmul(&keys)? * heads.scale())?;
+        let keys = upcast(&k)?.t()?.contiguous()?;
+        let mut scores = (upcast(&q)?.matmul(&keys)? * heads.scale())?;
         if visible == Visible::Causal && n > 1 {
             let hidden: Vec<f32> = (0..n * m)
                 .map(|x| {
@@ -137,7 +137,7 @@ fn device(
         let top = scores.max_keepdim(D::Minus1)?;
         let e = scores.broadcast_sub(&top)?.exp()?;
         let total = e.sum_keepdim(D::Minus1)?;
-        let o = like(&e.broadcast_div(&total)?, &v)?
+        let o = cast_like(&e.broadcast_div(&total)?, &v)?
             .matmul(&v)?
             .transpose(0, 1)?
             .reshape((n, d))?;
@@ -154,9 +154,9 @@ fn device(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Gpt2Config;
     use crate::backbone::Gpt2;
-    use crate::ops::mixed::kept;
+    use crate::config::Gpt2Config;
+    use crate::kernels::precision::master_dtype;
     use crate::{Method, Model};
     use inducer_datasets::batch::Batch;
 
@@ -196,7 +196,8 @@ mod tests {
             (DType::F32, 1e-5),
             (DType::BF16, 1.0 / 32.0),
         ] {
-            let backbone = Gpt2::random(config.clone(), 3, kept(dtype), &Device::Cpu).unwrap();
+            let backbone =
+                Gpt2::random(config.clone(), 3, master_dtype(dtype), &Device::Cpu).unwrap();
             let mut model = Model::new(backbone, dtype, &Device::Cpu);
             model.attach(&Method::Inducer.paper(), 0, 4).unwrap();
             let ids = [5, 1, 9, 16, 2, 7];

@@ -94,7 +94,7 @@ pub(super) fn write_files(
     let tensors = tensors
         .iter()
         .map(|(name, t)| Ok((name.clone(), t.to_dtype(DType::F32)?)))
-        .collect::<Result<_>>()?;
+        .collect::<Result<BTreeMap<_, _>>>()?;
     let metadata = HashMap::from([("format".into(), "pt".into())]);
     write(&dir.join(TENSORS), &serialize(&tensors, metadata)?)?;
     write_json(&dir.join(CONFIG), config)

@@ -23,6 +23,15 @@ impl BackboneConfig {
     }
 }
 
+/// What a Hugging Face directory's `config.json` says it is.
+///
+/// # Errors
+/// A missing or broken file; no `model_type`.
+pub fn model_type(dir: &Path) -> Result<String> {
+    let path = dir.join("config.json");
+    BackboneConfig::model_type(&path, &read_json(&path)?).map(str::to_string)
+}
+
 /// Reads a Hugging Face directory of either kind. A RoBERTa without a head gets one, started from
 /// `seed`, for `classes`, or for as many as its configuration says.
 ///
@@ -54,7 +63,10 @@ pub fn load(
 fn expected(config: &BackboneConfig) -> Result<[Vec<Shape>; 2]> {
     let outline = Source::outline();
     let backbone = declare(config, &outline.root())?;
-    Ok([shapes(backbone.own_parameters()), shapes(backbone.head().parameters())])
+    Ok([
+        shapes(backbone.own_parameters()),
+        shapes(backbone.head().parameters()),
+    ])
 }
 
 /// The names that a tensor of GPT-2 may have in a file: with and without the prefix.
@@ -153,6 +165,9 @@ pub fn save(backbone: &dyn Backbone, dir: &Path) -> Result<()> {
         tensors.insert("lm_head.bias".into(), zeros);
     }
     let metadata = HashMap::from([("format".into(), "pt".into())]);
-    write(&dir.join("model.safetensors"), &serialize(&tensors, metadata)?)?;
+    write(
+        &dir.join("model.safetensors"),
+        &serialize(&tensors, metadata)?,
+    )?;
     write_json(&dir.join("config.json"), &backbone.json())
 }

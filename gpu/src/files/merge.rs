@@ -34,7 +34,9 @@ pub fn merge(backbone: &mut dyn Backbone, saved: &SavedAdapter) -> Result<Option
             }
         }
     }
-    let special = tensors.get(Attached::SPECIAL_TOKENS).map_or(0, |t| t.dims()[0]);
+    let special = tensors
+        .get(Attached::SPECIAL_TOKENS)
+        .map_or(0, |t| t.dims()[0]);
     let source = Source::given(tensors, Origin::Memory);
     let config = saved.config.stored();
     let attached = Attached::declare(&config, &backbone.spec(), special, &source.root())?;

@@ -5,8 +5,8 @@ use super::{backbone, peft};
 use crate::backbone::Backbone;
 use crate::config::BackboneConfig;
 use crate::error::Result;
+use crate::kernels::precision::master_dtype;
 use crate::model::Model;
-use crate::ops::mixed::kept;
 use candle_core::{DType, Device};
 use std::path::Path;
 
@@ -62,7 +62,7 @@ impl Model {
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
-        let backbone = backbone::load(dir, classes, seed, kept(dtype), device)?;
+        let backbone = backbone::load(dir, classes, seed, master_dtype(dtype), device)?;
         Ok(Self::new(backbone, dtype, device))
     }
 

@@ -58,7 +58,10 @@ const LORA: [(&str, &str); 3] = [
 /// A missing or broken file.
 pub fn is_peft(dir: &Path) -> Result<bool> {
     let config = read_json(&dir.join(CONFIG))?;
-    Ok(matches!(config["peft_type"].as_str(), Some("LORA" | "PREFIX_TUNING")))
+    Ok(matches!(
+        config["peft_type"].as_str(),
+        Some("LORA" | "PREFIX_TUNING")
+    ))
 }
 
 /// Whether q, k and v are one map in the backbone's files.
@@ -146,7 +149,10 @@ pub fn export(saved: &SavedAdapter, backbone: &dyn Backbone, dir: &Path) -> Resu
             );
         }
     };
-    if let (true, Some(added)) = (is_fused(&whole), saved.tensors.get(Attached::SPECIAL_TOKENS)) {
+    if let (true, Some(added)) = (
+        is_fused(&whole),
+        saved.tensors.get(Attached::SPECIAL_TOKENS),
+    ) {
         let rows = backbone.token_embeddings().tensor.to_dtype(added.dtype())?;
         tensors.insert(
             EMBEDDING[usize::from(c.lora.is_none())].into(),
@@ -220,7 +226,10 @@ fn fused_out(saved: &SavedAdapter, lora: &LoraConfig, spec: &Spec) -> Result<Exp
         let a: Vec<Tensor> = a.into_iter().map(|(_, a)| a).collect();
         let stacked = [a, b, bias].into_iter().zip(LORA);
         for (blocks, (name, _)) in stacked.take(if lora.bias { 3 } else { 2 }) {
-            tensors.insert(format!("{}.{name}", projection(i)), Tensor::cat(&blocks, 0)?);
+            tensors.insert(
+                format!("{}.{name}", projection(i)),
+                Tensor::cat(&blocks, 0)?,
+            );
         }
     }
     let fields = json!({
@@ -326,7 +335,10 @@ impl Given {
         }
         let modules = &self.target_modules;
         if fused && *modules != json!(["c_attn"]) {
-            return bad("target_modules", format!("expected [\"c_attn\"], found {modules}"));
+            return bad(
+                "target_modules",
+                format!("expected [\"c_attn\"], found {modules}"),
+            );
         }
         Ok(())
     }
@@ -386,11 +398,13 @@ pub fn import(
         false if given.is_lora() => {
             let lora = given.lora(given.targets(&path)?);
             let names = separate(&lora, backbone)?;
-            let there = names.iter().map(|(there, (_, s))| (there.clone(), s.clone()));
+            let there = names
+                .iter()
+                .map(|(there, (_, s))| (there.clone(), s.clone()));
             let mut read = read(&weights()?, &there.collect::<Vec<_>>(), dtype, device)?;
-            let here = names.into_iter().filter_map(|(there, (own, _))| {
-                Some((own, read.remove(&there)?))
-            });
+            let here = names
+                .into_iter()
+                .filter_map(|(there, (own, _))| Some((own, read.remove(&there)?)));
             SavedAdapter {
                 tensors: here.collect(),
                 config: AdapterConfig {

@@ -5,7 +5,7 @@ use super::io::read_json;
 use super::mmap::map_file;
 use crate::counts::Shape;
 use crate::error::{Error, Result};
-use crate::ops::{cpu, dispatch};
+use crate::kernels::{cpu, dispatch};
 use candle_core::{DType, Device, Tensor};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -135,7 +135,9 @@ impl Weights {
         let mut out = BTreeMap::new();
         for (name, shape) in expected {
             let possible = names(name);
-            let found = possible.iter().find_map(|n| Some((n, *self.entries.get(n)?)));
+            let found = possible
+                .iter()
+                .find_map(|n| Some((n, *self.entries.get(n)?)));
             let Some((stored, i)) = found else {
                 return Err(Error::MissingTensor {
                     origin: self.home.as_path().into(),
@@ -144,7 +146,9 @@ impl Weights {
                 });
             };
             let path = &self.files[i].0;
-            let view = parsed[i].tensor(stored).map_err(|e| Error::format(path, e))?;
+            let view = parsed[i]
+                .tensor(stored)
+                .map_err(|e| Error::format(path, e))?;
             if view.shape() != shape {
                 return Err(Error::Shape {
                     origin: path.as_path().into(),
@@ -227,8 +231,8 @@ fn load(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Tensor> {
 ///
 /// # Errors
 /// A candle error.
-pub fn serialize(
-    tensors: &BTreeMap<String, Tensor>,
+pub fn serialize<'a>(
+    tensors: impl IntoIterator<Item = (&'a String, &'a Tensor)>,
     metadata: HashMap<String, String>,
 ) -> Result<Vec<u8>> {
     let stored = |t: &Tensor| match t.dtype() {
@@ -236,7 +240,7 @@ pub fn serialize(
         _ => t.to_device(&Device::Cpu)?.to_dtype(DType::F32),
     };
     let tensors = tensors
-        .iter()
+        .into_iter()
         .map(|(name, t)| Ok((name, stored(t)?)))
         .collect::<Result<Vec<_>>>()?;
     let metadata = (!metadata.is_empty()).then_some(metadata);

@@ -41,7 +41,9 @@ impl Model {
 fn check_ids(field: &str, ids: &[u32], tokens: usize, limit: u32) -> Result<()> {
     if ids.len() != tokens {
         let found = ids.len();
-        return Err(Error::Batch(format!("{field}: expected {tokens} ids, found {found}")));
+        return Err(Error::Batch(format!(
+            "{field}: expected {tokens} ids, found {found}"
+        )));
     }
     match ids.iter().position(|id| *id >= limit) {
         Some(i) => Err(Error::Batch(format!(

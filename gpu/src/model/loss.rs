@@ -4,8 +4,8 @@ use super::Model;
 use crate::backbone::heads::Targets;
 use crate::error::Result;
 use crate::gradients::Gradients;
+use crate::kernels::threads::{map_tasks, single_threaded};
 use crate::ops::dropout::Dropout;
-use crate::ops::{alone, map_tasks};
 use crate::tape::{Tape, Value};
 use candle_core::{DType, Tensor};
 use inducer_datasets::batch::Batch;
@@ -40,7 +40,11 @@ impl Model {
     pub fn loss(&self, batch: &Batch, options: LossOptions) -> Result<f64> {
         self.check(batch)?;
         let targets = self.targets(batch)?;
-        scalar(&self.loss_on(&self.tape_off(), batch, &targets, options)?.tensor)
+        scalar(
+            &self
+                .loss_on(&self.tape_off(), batch, &targets, options)?
+                .tensor,
+        )
     }
 
     /// How many positions (rows of a classifier) the loss of a batch is the mean over.
@@ -70,7 +74,7 @@ impl Model {
                 ..options
             };
             let (batch, targets) = &halves[i];
-            alone(|| self.gradients_of(batch, targets, options))
+            single_threaded(|| self.gradients_of(batch, targets, options))
         });
         let (mut loss, mut sum) = (0.0, Gradients::default());
         for ((_, targets), part) in halves.iter().zip(parts) {
@@ -129,12 +133,18 @@ impl Model {
             false => batch.starts[middle],
         };
         let (left, right) = targets.split_at(targets.partition_point(|(at, _)| *at < first));
-        let right = right.iter().map(|(at, label)| (at - first, *label)).collect();
+        let right = right
+            .iter()
+            .map(|(at, label)| (at - first, *label))
+            .collect();
         let halves = [
             (batch.slice(0..middle), left.to_vec()),
             (batch.slice(middle..batch.rows()), right),
         ];
-        halves.into_iter().filter(|(_, targets): &(Batch, Targets)| !targets.is_empty()).collect()
+        halves
+            .into_iter()
+            .filter(|(_, targets): &(Batch, Targets)| !targets.is_empty())
+            .collect()
     }
 }
 

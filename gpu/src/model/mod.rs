@@ -10,10 +10,10 @@ use crate::backbone::heads::{Targets, Tied, positions};
 use crate::backbone::{Backbone, Inputs};
 use crate::decode::kv_cache::KvCache;
 use crate::error::{Error, Origin, Result};
+use crate::kernels::precision::master_dtype;
 use crate::ops::argmax::argmax;
 use crate::ops::attention::Visible;
 use crate::ops::dropout::Dropout;
-use crate::ops::mixed::kept;
 use crate::parts::observe::Observation;
 use crate::parts::{ForwardContext, Part};
 use crate::tape::{Parameter, Tape, Value};
@@ -88,7 +88,9 @@ impl Model {
         tensors: BTreeMap<String, Tensor>,
         origin: Origin,
     ) -> Result<()> {
-        let special = tensors.get(Attached::SPECIAL_TOKENS).map_or(0, |t| t.dims()[0]);
+        let special = tensors
+            .get(Attached::SPECIAL_TOKENS)
+            .map_or(0, |t| t.dims()[0]);
         self.attach_from(config, special, Source::given(tensors, origin))
     }
 
@@ -204,7 +206,7 @@ impl Model {
 
     /// The type that its trained tensors are kept in: f32 where it computes in bf16.
     pub fn master_dtype(&self) -> DType {
-        kept(self.dtype)
+        master_dtype(self.dtype)
     }
 
     /// The device it computes on.

@@ -1,9 +1,10 @@
 //! Pointwise activations.
 
-use super::elem::Elem;
-use super::mixed::{like, wide};
-use super::{cpu, dispatch, for_rows, fused, tensor};
 use crate::error::Result;
+use crate::kernels::elem::Elem;
+use crate::kernels::precision::{cast_like, upcast};
+use crate::kernels::threads::for_rows;
+use crate::kernels::{cpu, dispatch, fused, tensor};
 use crate::tape::{Tape, Value};
 use candle_core::Tensor;
 
@@ -138,7 +139,7 @@ impl Activation {
     /// A candle error.
     pub fn composed(self, tape: &Tape, x: &Value) -> Result<Value> {
         let mut out = tape.composed(&[x], |a| {
-            let x = wide(&a[0])?;
+            let x = upcast(&a[0])?;
             let y = match self {
                 // written out: the slope of candle's own gelu has constants of seven digits
                 Self::GeluTanh => {
@@ -152,7 +153,7 @@ impl Activation {
                 Self::Tanh => x.tanh()?,
                 Self::Relu => x.relu()?,
             };
-            Ok(vec![like(&y, &a[0])?])
+            Ok(vec![cast_like(&y, &a[0])?])
         })?;
         Ok(out.remove(0))
     }

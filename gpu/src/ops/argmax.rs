@@ -1,13 +1,10 @@
-//! The class or token with the greatest logit.
+//! Which logit of each row is the largest.
 
 use crate::error::Result;
 use candle_core::{DType, Tensor};
 
-/// Index of the largest logit of each row; ties go to the lowest.
-///
-/// # Errors
-/// The logits are no matrix.
-pub fn argmax(logits: &Tensor) -> Result<Vec<u32>> {
+/// Index of the largest logit of each row; the lowest of equal ones.
+pub(crate) fn argmax(logits: &Tensor) -> Result<Vec<u32>> {
     let rows: Vec<Vec<f32>> = logits.to_dtype(DType::F32)?.to_vec2()?;
     Ok(rows
         .iter()

@@ -11,11 +11,12 @@
 //! `dS = P ∘ (mask ∘ dO Vᵀ − D + dLSE)`.
 
 use super::dropout::Dropout;
-use super::elem::{Elem, dot, max, simd, sum};
-use super::mixed::{like, wide};
-use super::raw::{Mat, MatMut, Shared, Threads, gemm};
-use super::{cpu, dispatch, for_rows, for_tasks, fused, tensor};
 use crate::error::Result;
+use crate::kernels::elem::{Elem, dot, max, simd, sum};
+use crate::kernels::gemm::{Mat, MatMut, Shared, Threads, gemm};
+use crate::kernels::precision::{cast_like, upcast};
+use crate::kernels::threads::{for_rows, for_tasks};
+use crate::kernels::{cpu, dispatch, fused, tensor};
 use crate::tape::{Tape, Value};
 use candle_core::{D, Device, Tensor};
 use num_traits::Zero as _;
@@ -604,7 +605,7 @@ fn on_tensors(
             let g = operands(group, &x)?.backward(heads, results, given)?;
             let flat: Vec<Tensor> = g
                 .iter()
-                .map(|g| like(&side_by_side(g)?, &x))
+                .map(|g| cast_like(&side_by_side(g)?, &x))
                 .collect::<candle_core::Result<_>>()?;
             all.push(group.packed(&Tensor::cat(&flat, 1)?)?);
         }
@@ -765,12 +766,12 @@ struct Operands {
 impl Operands {
     /// ⟨q_i, k_j⟩/√p, −∞ where the key is not seen: [rows, H, n, m] in f32 or f64.
     fn scores(&self, heads: Heads) -> candle_core::Result<Tensor> {
-        let keys = wide(&self.k)?.t()?.contiguous()?;
-        let s = (wide(&self.q)?.matmul(&keys)? * heads.scale())?;
+        let keys = upcast(&self.k)?.t()?.contiguous()?;
+        let s = (upcast(&self.q)?.matmul(&keys)? * heads.scale())?;
         match &self.hidden {
             None => Ok(s),
             Some(hidden) => {
-                let never = like(&Tensor::new(f32::NEG_INFINITY, s.device())?, &s)?;
+                let never = cast_like(&Tensor::new(f32::NEG_INFINITY, s.device())?, &s)?;
                 hidden
                     .broadcast_as(s.shape())?
                     .where_cond(&never.broadcast_as(s.shape())?, &s)
@@ -792,7 +793,7 @@ impl Operands {
         let e = s.broadcast_sub(&top)?.exp()?;
         let total = e.sum_keepdim(D::Minus1)?;
         let weights = self.thin(e.broadcast_div(&total)?)?;
-        let o = like(&weights, &self.v)?.matmul(&self.v)?;
+        let o = cast_like(&weights, &self.v)?.matmul(&self.v)?;
         Ok([side_by_side(&o)?, side_by_side(&(total.log()? + top)?)?])
     }
 
@@ -810,18 +811,18 @@ impl Operands {
             Some(g) => of_heads(g)?,
             None => o.zeros_like()?,
         };
-        let of_weights = wide(&go.matmul(&self.v.t()?.contiguous()?)?)?;
-        let mut shift = (wide(&go)? * wide(&o)?)?.sum_keepdim(D::Minus1)?;
+        let of_weights = upcast(&go.matmul(&self.v.t()?.contiguous()?)?)?;
+        let mut shift = (upcast(&go)? * upcast(&o)?)?.sum_keepdim(D::Minus1)?;
         if let Some(g) = &given[1] {
             shift = (shift - of_heads(g)?)?;
         }
         let ds = (&p * self.thin(of_weights)?.broadcast_sub(&shift)?)?;
-        let ds = like(&(ds * heads.scale())?, &self.q)?;
-        let weights = like(&self.thin(p)?, &self.v)?;
+        let ds = cast_like(&(ds * heads.scale())?, &self.q)?;
+        let weights = cast_like(&self.thin(p)?, &self.v)?;
         Ok([
-            wide(&ds.matmul(&self.k)?)?,
-            wide(&ds.t()?.contiguous()?.matmul(&self.q)?)?,
-            wide(&weights.t()?.contiguous()?.matmul(&go)?)?,
+            upcast(&ds.matmul(&self.k)?)?,
+            upcast(&ds.t()?.contiguous()?.matmul(&self.q)?)?,
+            upcast(&weights.t()?.contiguous()?.matmul(&go)?)?,
         ])
     }
 }
@@ -896,7 +897,7 @@ pub fn composed(
                     .transpose(0, 1)?
                     .contiguous()
             };
-            let (q, k, v) = (wide(&part(0)?)?, wide(&part(1)?)?, part(2)?);
+            let (q, k, v) = (upcast(&part(0)?)?, upcast(&part(1)?)?, part(2)?);
             let mut scores = (q.matmul(&k.t()?.contiguous()?)? * heads.scale())?;
             if visible == Visible::Causal {
                 let hidden: Vec<f32> = (0..n * n)
@@ -939,7 +940,7 @@ fn weigh(
     if let Some(mask) = keep_mask(drop, &[first], [n, m], heads.count, scores)? {
         weights = (weights * mask.squeeze(0)?)?;
     }
-    let o = like(&weights, v)?
+    let o = cast_like(&weights, v)?
         .matmul(v)?
         .transpose(0, 1)?
         .reshape((n, heads.hidden()))?;
@@ -966,8 +967,8 @@ pub fn composed_to(
             .reshape((n, heads.count, heads.width))?
             .transpose(0, 1)?
             .contiguous()?;
-        let keys = wide(&a[1])?.t()?.contiguous()?;
-        let scores = (wide(&q)?.matmul(&keys)? * heads.scale())?;
+        let keys = upcast(&a[1])?.t()?.contiguous()?;
+        let scores = (upcast(&q)?.matmul(&keys)? * heads.scale())?;
         let (o, lse) = weigh(&scores, &a[2], 0, heads, drop)?;
         Ok(vec![o, lse])
     })?;

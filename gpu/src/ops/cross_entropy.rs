@@ -10,11 +10,12 @@
 //! [tokens × vocabulary] matrix never exists. Label smoothing and ignored positions follow
 //! PyTorch's `CrossEntropyLoss`.
 
-use super::elem::{Elem, max, simd, sum};
-use super::mixed::{kept, like, wide};
-use super::raw::{Mat, MatMut, Shared, Threads, gemm, product};
-use super::{cpu, dispatch, few_rows, fused_pair, map_tasks, tensor};
 use crate::error::Result;
+use crate::kernels::elem::{Elem, max, simd, sum};
+use crate::kernels::gemm::{Mat, MatMut, Shared, Threads, gemm, product};
+use crate::kernels::precision::{cast_like, master_dtype, upcast};
+use crate::kernels::threads::map_tasks;
+use crate::kernels::{cpu, dispatch, few_rows, fused_pair, tensor};
 use crate::tape::{Tape, Value};
 use candle_core::{D, Device, Tensor};
 use num_traits::Zero as _;
@@ -48,12 +49,12 @@ impl<'a> Head<'a> {
     /// Shapes that do not fit.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         if !fused_pair(hidden, &self.tokens.tensor) {
-            let hidden = like(hidden, &self.tokens.tensor)?;
+            let hidden = cast_like(hidden, &self.tokens.tensor)?;
             let mut parts = vec![hidden.matmul(&self.tokens.tensor.t()?)?];
             if let Some(a) = self.added {
                 parts.push(hidden.matmul(&a.tensor.t()?)?);
             }
-            return Ok(wide(&Tensor::cat(&parts, 1)?)?);
+            return Ok(upcast(&Tensor::cat(&parts, 1)?)?);
         }
         dispatch!(hidden, T => {
             let (rows, d) = hidden.dims2()?;
@@ -286,15 +287,15 @@ fn run_on_tensors(
     let mut grads: Vec<Option<Tensor>> = inputs
         .iter()
         .zip(wanted)
-        .map(|(t, wanted)| wanted.then(|| wide(t)?.zeros_like()).transpose())
+        .map(|(t, wanted)| wanted.then(|| upcast(t)?.zeros_like()).transpose())
         .collect::<candle_core::Result<_>>()?;
     let mut loss = 0.0;
     for chunk in targets.chunks(TENSOR_CHUNK) {
         let n = chunk.len();
         let (rows, labels) = apart(chunk, device)?;
-        let x = like(&hidden.index_select(&rows, 0)?, tables[0])?;
+        let x = cast_like(&hidden.index_select(&rows, 0)?, tables[0])?;
         let parts = tables.iter().map(|t| x.matmul(&t.t()?));
-        let z = wide(&Tensor::cat(
+        let z = upcast(&Tensor::cat(
             &parts.collect::<candle_core::Result<Vec<_>>>()?,
             1,
         )?)?;
@@ -315,28 +316,28 @@ fn run_on_tensors(
         // of the mean: (softmax − ε/V − (1 − ε) at the label) / count
         let width = z.dim(1)? as f64;
         let spread = (e.broadcast_div(&total)? - smoothing / width)?;
-        let at_label = like(&Tensor::full(smoothing - 1.0, (n, 1), device)?, &spread)?;
-        let dz = like(&(spread.scatter_add(&labels, &at_label, 1)? / count)?, &x)?;
+        let at_label = cast_like(&Tensor::full(smoothing - 1.0, (n, 1), device)?, &spread)?;
+        let dz = cast_like(&(spread.scatter_add(&labels, &at_label, 1)? / count)?, &x)?;
         let mut from = 0;
         for (i, table) in tables.iter().enumerate() {
             let own = dz.narrow(1, from, table.dim(0)?)?.contiguous()?;
             from += table.dim(0)?;
             if let Some(dh) = grads[0].take() {
-                let back = wide(&own.matmul(table)?)?;
+                let back = upcast(&own.matmul(table)?)?;
                 grads[0] = Some(dh.index_add(&rows, &back, 0)?);
             }
             if let Some(sum) = grads[i + 1].take() {
-                grads[i + 1] = Some((sum + wide(&own.t()?.matmul(&x)?)?)?);
+                grads[i + 1] = Some((sum + upcast(&own.t()?.matmul(&x)?)?)?);
             }
         }
     }
     let grads = inputs
         .iter()
         .zip(grads)
-        .map(|(t, g)| g.map(|g| like(&g, t)).transpose())
+        .map(|(t, g)| g.map(|g| cast_like(&g, t)).transpose())
         .collect::<candle_core::Result<_>>()?;
     let loss = Tensor::new(loss / count, &Device::Cpu)?.to_device(device)?;
-    Ok((loss.to_dtype(kept(hidden.dtype()))?, grads))
+    Ok((loss.to_dtype(master_dtype(hidden.dtype()))?, grads))
 }
 
 /// Positions [n] and labels [n, 1] on a device.
@@ -401,7 +402,7 @@ pub fn composed(
         } else {
             a[1].clone()
         };
-        let z = like(&a[0].index_select(&rows, 0)?, &table)?.matmul(&table.t()?)?;
+        let z = cast_like(&a[0].index_select(&rows, 0)?, &table)?.matmul(&table.t()?)?;
         Ok(vec![mean_loss(&z, &labels, smoothing)?])
     })?;
     Ok(out.remove(0))
@@ -410,7 +411,7 @@ pub fn composed(
 /// Mean of (1 − ε)(LSE − z_label) + ε(LSE − mean z) over the rows of `z` [rows, classes] with
 /// `labels` [rows, 1].
 fn mean_loss(z: &Tensor, labels: &Tensor, smoothing: f64) -> candle_core::Result<Tensor> {
-    let z = wide(z)?;
+    let z = upcast(z)?;
     let top = z.max_keepdim(D::Minus1)?.detach();
     let total = z.broadcast_sub(&top)?.exp()?.sum_keepdim(D::Minus1)?;
     let log = (total.log()? + top)?;

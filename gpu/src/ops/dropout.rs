@@ -5,10 +5,12 @@
 //! threads, the mask is the same on every device, and a resumed run draws the same masks, since the
 //! key comes from the run's seed, the step and the place in the model ([`Dropout::at`]).
 
-use super::elem::Elem;
-use super::mixed::like;
-use super::{cpu, dispatch, for_rows, fused, fused_pair, tensor};
 use crate::error::Result;
+use crate::kernels::elem::Elem;
+use crate::kernels::inplace::last_dim;
+use crate::kernels::precision::cast_like;
+use crate::kernels::threads::for_rows;
+use crate::kernels::{cpu, dispatch, fused, fused_pair, tensor};
 use crate::tape::{Tape, Value};
 use candle_core::Tensor;
 use num_traits::Zero as _;
@@ -81,7 +83,7 @@ impl Dropout {
     /// # Errors
     /// A candle error.
     pub fn mask_like(&self, like: &Tensor) -> Result<Tensor> {
-        let width = super::inplace::last_dim(like);
+        let width = last_dim(like);
         let rows = like.elem_count() / width.max(1);
         let mask = Tensor::from_vec(
             self.mask::<f64>(rows, width),
@@ -135,7 +137,7 @@ fn masked(x: &Tensor, drop: Dropout) -> Result<Tensor> {
         return Ok((x * drop.mask_like(x)?)?);
     }
     dispatch!(x, T => {
-        let width = super::inplace::last_dim(x);
+        let width = last_dim(x);
         let mut y = cpu(x)?.slice::<T>()?.to_vec();
         for_rows(&mut y, width, #[inline(always)] |i, row| {
             let keep = drop.row::<T>(i as u64);
@@ -161,7 +163,7 @@ pub fn residual(tape: &Tape, x: &Value, branch: &Value, drop: Dropout) -> Result
         dispatch!(x.tensor, T => {
             let (a, b) = (cpu(&x.tensor)?, cpu(&branch_out)?);
             let (a, b) = (a.slice::<T>()?, b.slice::<T>()?);
-            let width = super::inplace::last_dim(&x.tensor);
+            let width = last_dim(&x.tensor);
             let mut y = vec![T::zero(); a.len()];
             for_rows(&mut y, width, #[inline(always)] |i, row| {
                 let from = i * width;
@@ -172,7 +174,7 @@ pub fn residual(tape: &Tape, x: &Value, branch: &Value, drop: Dropout) -> Result
             tensor(y, x.tensor.shape().clone())
         })?
     } else {
-        (&x.tensor + like(&branch_out, &x.tensor)?)?
+        (&x.tensor + cast_like(&branch_out, &x.tensor)?)?
     };
     let kind = branch.tensor.dtype();
     let (xs, bs) = (x.slot(), branch.slot());

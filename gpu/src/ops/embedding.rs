@@ -3,10 +3,11 @@
 //! `x_t = E[ids_t] + E[segments_t] + P[positions_t]`, `E` the backbone's matrix followed by the
 //! trained rows of the special tokens: GPT-2's token embedding is reused as segment embedding.
 
-use super::elem::Elem;
-use super::mixed::wide;
-use super::{cpu, dispatch, for_rows, fused, tensor};
 use crate::error::Result;
+use crate::kernels::elem::Elem;
+use crate::kernels::precision::upcast;
+use crate::kernels::threads::for_rows;
+use crate::kernels::{cpu, dispatch, fused, tensor};
 use crate::tape::{Tape, Value};
 use candle_core::{Device, Tensor};
 
@@ -157,7 +158,7 @@ pub fn composed(
         } else {
             a[0].clone()
         };
-        let row = |table: &Tensor, ids: &[u32]| wide(&table.index_select(&index(ids)?, 0)?);
+        let row = |table: &Tensor, ids: &[u32]| upcast(&table.index_select(&index(ids)?, 0)?);
         let mut y = (row(&table, ids)? + row(&a[1], positions)?)?;
         if let Some(s) = segments {
             y = (y + row(&table, s)?)?;

@@ -3,10 +3,11 @@
 //! Candle's fused layer norm has no backward pass and says nothing about it; this one has. Mean and
 //! deviation are computed again in the backward pass rather than kept.
 
-use super::elem::{Elem, dot, sum};
-use super::mixed::wide;
-use super::{cpu, dispatch, for_rows, fused_pair, tensor};
 use crate::error::Result;
+use crate::kernels::elem::{Elem, dot, simd, sum};
+use crate::kernels::precision::upcast;
+use crate::kernels::threads::for_rows;
+use crate::kernels::{cpu, dispatch, fused_pair, tensor};
 use crate::tape::{Pair, Tape, Value};
 use candle_core::Tensor;
 
@@ -122,7 +123,7 @@ fn parameter_gradients<T: Elem>(g: &Tensor, x: &Tensor, eps: f64) -> Result<(Ten
     let (g, x) = (cpu(g)?, cpu(x)?);
     let (g, x) = (g.slice::<T>()?, x.slice::<T>()?);
     let (mut dw, mut db) = (vec![T::zero(); d], vec![T::zero(); d]);
-    super::elem::simd(
+    simd(
         #[inline(always)]
         || {
             for (g, x) in g.chunks_exact(d).zip(x.chunks_exact(d)) {
@@ -143,7 +144,7 @@ fn parameter_gradients<T: Elem>(g: &Tensor, x: &Tensor, eps: f64) -> Result<(Ten
 /// As [`layer_norm`].
 pub fn composed(tape: &Tape, x: &Value, weight: &Value, bias: &Value, eps: f64) -> Result<Value> {
     let mut out = tape.composed(&[x, weight, bias], |a| {
-        let (x, weight, bias) = (wide(&a[0])?, wide(&a[1])?, wide(&a[2])?);
+        let (x, weight, bias) = (upcast(&a[0])?, upcast(&a[1])?, upcast(&a[2])?);
         let centred = x.broadcast_sub(&x.mean_keepdim(1)?)?;
         let variance = centred.sqr()?.mean_keepdim(1)?;
         let scaled = centred.broadcast_div(&(variance + eps)?.sqrt()?)?;

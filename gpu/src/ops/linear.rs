@@ -5,12 +5,13 @@
 //! inducer's value path (Eq. 11) adds to the attention's output. A frozen weight has no slot, so
 //! its gradient is never computed and its input is not kept.
 
-use super::elem::Elem;
-use super::inplace::{last_dim, place};
-use super::mixed::{like, wide};
-use super::raw::{Mat, MatMut, Shared, Threads, gemm, product};
-use super::{cpu, dispatch, few_rows, for_rows, fused_pair, tensor};
 use crate::error::Result;
+use crate::kernels::elem::{Elem, simd};
+use crate::kernels::gemm::{Mat, MatMut, Shared, Threads, gemm, product};
+use crate::kernels::inplace::{last_dim, place};
+use crate::kernels::precision::{cast_like, upcast};
+use crate::kernels::threads::for_rows;
+use crate::kernels::{cpu, dispatch, few_rows, fused_pair, tensor};
 use crate::tape::{Tape, Value};
 use candle_core::Tensor;
 
@@ -122,7 +123,7 @@ impl<'a> Linear<'a> {
         Ok(tape.push(y, &inputs, move |g, slots| {
             if !fused {
                 // what the product's own columns are multiplied by
-                let own = like(&(g.narrow(1, column, output)? * scale)?, &weight)?;
+                let own = cast_like(&(g.narrow(1, column, output)? * scale)?, &weight)?;
                 if x_slot.is_some() {
                     let back = match layout {
                         Layout::InOut => own.matmul(&weight.t()?)?,
@@ -131,7 +132,7 @@ impl<'a> Linear<'a> {
                     slots.add(x_slot, back.to_dtype(kind)?)?;
                 }
                 if let Some(x) = kept {
-                    let x = like(&x, &weight)?;
+                    let x = cast_like(&x, &weight)?;
                     let dw = match layout {
                         Layout::InOut => x.t()?.matmul(&own)?,
                         Layout::OutIn => own.t()?.matmul(&x)?,
@@ -139,7 +140,7 @@ impl<'a> Linear<'a> {
                     slots.add(w_slot, dw)?;
                 }
                 if b_slot.is_some() {
-                    slots.add(b_slot, like(&wide(&own)?.sum(0)?, &weight)?)?;
+                    slots.add(b_slot, cast_like(&upcast(&own)?.sum(0)?, &weight)?)?;
                 }
                 return slots.pass(onto_slot, g);
             }
@@ -240,7 +241,7 @@ fn map(
     layout: Layout,
     scale: f64,
 ) -> candle_core::Result<Tensor> {
-    let x = like(x, weight)?;
+    let x = cast_like(x, weight)?;
     let mut y = match layout {
         Layout::InOut => x.matmul(weight)?,
         Layout::OutIn => x.matmul(&weight.t()?)?,
@@ -254,7 +255,7 @@ fn map(
     };
     let (total, width) = (onto.dim(1)?, y.dim(1)?);
     let placed = y.pad_with_zeros(1, column, total - column - width)?;
-    onto + like(&placed, onto)?
+    onto + cast_like(&placed, onto)?
 }
 
 fn weight_matrix<T>(w: &[T], layout: Layout, input: usize, output: usize) -> Mat<'_, T> {
@@ -319,7 +320,7 @@ fn column_sums<T: Elem>(
     let g = cpu(g)?;
     let g = g.slice::<T>()?;
     let mut sums = vec![T::zero(); output];
-    super::elem::simd(
+    simd(
         #[inline(always)]
         || {
             for row in g.chunks_exact(total) {

@@ -5,10 +5,11 @@
 //! ```
 
 use super::attention::Heads;
-use super::elem::dot;
-use super::mixed::{like, wide};
-use super::{cpu, dispatch, for_rows, fused, tensor};
 use crate::error::Result;
+use crate::kernels::elem::dot;
+use crate::kernels::precision::{cast_like, upcast};
+use crate::kernels::threads::for_rows;
+use crate::kernels::{cpu, dispatch, fused, tensor};
 use crate::tape::{Tape, Value};
 use candle_core::Tensor;
 use num_traits::{One as _, Zero as _};
@@ -25,11 +26,14 @@ pub fn mixture(tape: &Tape, f: &Value, g: &Value, mu: &Value, heads: Heads) -> R
     let tokens = f.tensor.dim(0)?;
     if !fused(&f.tensor) {
         let mut out = tape.composed(&[f, g, mu], |a| {
-            let (f, g) = (wide(&a[0])?, wide(&a[1])?);
+            let (f, g) = (upcast(&a[0])?, upcast(&a[1])?);
             let change = (g - &f)?
                 .reshape((tokens, count, p))?
-                .broadcast_mul(&wide(&a[2])?.unsqueeze(2)?)?;
-            Ok(vec![like(&(f + change.reshape((tokens, d))?)?, &a[0])?])
+                .broadcast_mul(&upcast(&a[2])?.unsqueeze(2)?)?;
+            Ok(vec![cast_like(
+                &(f + change.reshape((tokens, d))?)?,
+                &a[0],
+            )?])
         })?;
         return Ok(out.remove(0));
     }

@@ -1,8 +1,8 @@
 //! Fused against composed: the same inputs, values and gradients compared in f64 and f32.
 
-use super::mixed::wide;
-use super::on_tensors;
 use crate::error::Result;
+use crate::kernels::precision::upcast;
+use crate::kernels::without_cpu_kernels;
 use crate::tape::{Gradients, Parameter, Tape, Value};
 use candle_core::{DType, Device, Tensor};
 use rand::{Rng, SeedableRng};
@@ -50,7 +50,7 @@ pub fn evaluate(
                     .collect();
                 let w =
                     Tensor::from_vec(w, t.shape().clone(), &Device::Cpu)?.to_dtype(t.dtype())?;
-                let part = wide(&(t * w)?)?.sum_all()?;
+                let part = upcast(&(t * w)?)?.sum_all()?;
                 total = Some(match total {
                     None => part,
                     Some(x) => (x + part)?,
@@ -103,7 +103,7 @@ pub fn agree(
             let expected = evaluate(&params, &composed);
             for tensors in [false, true] {
                 let found = match tensors {
-                    true => on_tensors(|| evaluate(&params, &form)),
+                    true => without_cpu_kernels(|| evaluate(&params, &form)),
                     false => evaluate(&params, &form),
                 };
                 let what = format!("{dtype:?}, seed {seed}, tensors {tensors}");
@@ -148,11 +148,11 @@ mod forms {
     use crate::ops::cross_entropy::{self, Head};
     use crate::ops::dropout::{self, Dropout};
     use crate::ops::embedding::{self, Tables};
-    use crate::ops::gate::{self, KeyMlp};
+    use crate::ops::gather;
+    use crate::ops::inducer::{self, KeyMlp};
     use crate::ops::layer_norm;
     use crate::ops::linear::{Layout, Linear};
     use crate::ops::mixture;
-    use crate::ops::rows;
 
     const HEADS: Heads = Heads { count: 3, width: 5 };
     const DROP: Dropout = Dropout { rate: 0.3, key: 99 };
@@ -237,7 +237,7 @@ mod forms {
     fn gate_agrees_with_candle_and_keeps_the_digits_of_its_slope() {
         agree(
             &[&[9, 3], &[9, 3]],
-            |t, v| Ok(vec![gate::gate(t, &v[0], &v[1])?]),
+            |t, v| Ok(vec![inducer::gate(t, &v[0], &v[1])?]),
             |t, v| {
                 t.composed(&[&v[0], &v[1]], |a| {
                     let odds = (&a[1] - &a[0])?.exp()?;
@@ -252,7 +252,7 @@ mod forms {
                 [30.0, -30.0].map(|x| Parameter::new(format!("{x}"), tensor(sign * x), true));
             let tape = Tape::new();
             let [s, lse] = tape.parameters(&params).unwrap();
-            let gate = gate::gate(&tape, &s, &lse).unwrap();
+            let gate = inducer::gate(&tape, &s, &lse).unwrap();
             let sum = tape.composed(&[&gate], |a| Ok(vec![a[0].sum_all()?]));
             let gradients = tape.backward(&sum.unwrap()[0], &params).unwrap();
             let slope = f64::from(
@@ -398,23 +398,34 @@ mod forms {
         }
         agree(
             &[&[tokens, 45], &[3, 5, 2], &[3, 2], &[3, 2, 5], &[3, 5]],
-            |t, v| Ok(vec![gate::own_score(t, &v[0], HEADS, key(v))?]),
-            |t, v| Ok(vec![gate::own_score_composed(t, &v[0], HEADS, key(v))?]),
+            |t, v| Ok(vec![inducer::inducer_score(t, &v[0], HEADS, key(v))?]),
+            |t, v| {
+                Ok(vec![inducer::inducer_score_composed(
+                    t,
+                    &v[0],
+                    HEADS,
+                    key(v),
+                )?])
+            },
         );
         agree(
             &[&[tokens, 45]],
-            |t, v| Ok(vec![gate::own_score(t, &v[0], HEADS, None)?]),
-            |t, v| Ok(vec![gate::own_score_composed(t, &v[0], HEADS, None)?]),
+            |t, v| Ok(vec![inducer::inducer_score(t, &v[0], HEADS, None)?]),
+            |t, v| {
+                Ok(vec![inducer::inducer_score_composed(
+                    t, &v[0], HEADS, None,
+                )?])
+            },
         );
         agree(
             &[&[tokens, 45], &[tokens, 3], &[3, 5, 4], &[3, 4]],
             |t, v| {
-                Ok(vec![gate::gated_hidden(
+                Ok(vec![inducer::gated_hidden(
                     t, &v[0], &v[1], &v[2], &v[3], HEADS,
                 )?])
             },
             |t, v| {
-                Ok(vec![gate::gated_hidden_composed(
+                Ok(vec![inducer::gated_hidden_composed(
                     t, &v[0], &v[1], &v[2], &v[3], HEADS,
                 )?])
             },
@@ -424,18 +435,20 @@ mod forms {
     #[test]
     fn what_is_made_of_f_agrees_with_its_form_for_other_devices() {
         let lifted = |t: &Tape, v: &[Value]| {
-            gate::lift(t, &v[0], &v[1], &v[2], &v[3], &v[4], HEADS).map(|y| vec![y])
+            inducer::add_gated_values(t, &v[0], &v[1], &v[2], &v[3], &v[4], HEADS).map(|y| vec![y])
         };
         let shapes: [&[usize]; 5] = [&[7, 15], &[7, 6], &[7, 3], &[3, 2, 5], &[3, 5]];
-        agree(&shapes, lifted, |t, v| on_tensors(|| lifted(t, v)));
-        let faded = |t: &Tape, v: &[Value]| gate::fade(t, &v[0], &v[1], HEADS).map(|y| vec![y]);
+        agree(&shapes, lifted, |t, v| without_cpu_kernels(|| lifted(t, v)));
+        let faded = |t: &Tape, v: &[Value]| {
+            inducer::scale_by_complement(t, &v[0], &v[1], HEADS).map(|y| vec![y])
+        };
         let shapes: [&[usize]; 2] = [&[7, 15], &[7, 3]];
-        agree(&shapes, faded, |t, v| on_tensors(|| faded(t, v)));
+        agree(&shapes, faded, |t, v| without_cpu_kernels(|| faded(t, v)));
         let mixed = |t: &Tape, v: &[Value]| {
             mixture::mixture(t, &v[0], &v[1], &v[2], HEADS).map(|y| vec![y])
         };
         let shapes: [&[usize]; 3] = [&[7, 15], &[7, 15], &[7, 3]];
-        agree(&shapes, mixed, |t, v| on_tensors(|| mixed(t, v)));
+        agree(&shapes, mixed, |t, v| without_cpu_kernels(|| mixed(t, v)));
     }
 
     #[test]
@@ -513,7 +526,7 @@ mod forms {
                     added: special,
                 };
                 let here = head.logits(&hidden.tensor).unwrap();
-                let there = on_tensors(|| head.logits(&hidden.tensor)).unwrap();
+                let there = without_cpu_kernels(|| head.logits(&hidden.tensor)).unwrap();
                 assert!(distance(&here, &expected) <= bound, "{rows} {dtype:?}");
                 assert!(distance(&there, &expected) <= bound, "{rows} {dtype:?}");
             }
@@ -574,7 +587,7 @@ mod forms {
         let taken = [4_u32, 0, 4];
         agree(
             &[&[5, 3]],
-            |t, v| Ok(vec![rows::rows(t, &v[0], &taken)?]),
+            |t, v| Ok(vec![gather::gather_rows(t, &v[0], &taken)?]),
             |t, v| {
                 let index = Tensor::new(&taken, &Device::Cpu)?;
                 t.composed(&[&v[0]], |a| Ok(vec![a[0].index_select(&index, 0)?]))
@@ -582,7 +595,7 @@ mod forms {
         );
         agree(
             &[&[5, 3], &[5, 1], &[5, 2]],
-            |t, v| Ok(vec![rows::concatenate(t, v)?]),
+            |t, v| Ok(vec![gather::concatenate(t, v)?]),
             |t, v| t.composed(&[&v[0], &v[1], &v[2]], |a| Ok(vec![Tensor::cat(a, 1)?])),
         );
     }

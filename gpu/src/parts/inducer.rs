@@ -12,7 +12,9 @@ use super::{Attended, DropoutSite, ForwardContext, Part, PartConfig, Wrong, at_l
 use crate::config::Spec;
 use crate::error::Result;
 use crate::ops::dropout::dropout;
-use crate::ops::gate::{KeyMlp, fade, gate, gated_hidden, lift, own_score};
+use crate::ops::inducer::{
+    KeyMlp, add_gated_values, gate, gated_hidden, inducer_score, scale_by_complement,
+};
 use crate::ops::linear::Linear;
 use crate::tape::{Parameter, Value};
 use crate::tensors::{Declare, Init};
@@ -138,7 +140,7 @@ impl Part for Inducer {
         });
         let [down, down_bias, up, up_bias] = tape.parameters(&self.value)?;
 
-        let score = own_score(tape, qkv, ctx.heads, key)?;
+        let score = inducer_score(tape, qkv, ctx.heads, key)?;
         let lambda = gate(tape, &score, &attended.lse)?;
         ctx.observe(self.layer, &lambda, || {
             distance_to_inducer(&qkv.tensor, self.key.as_ref(), ctx.heads)
@@ -146,7 +148,7 @@ impl Part for Inducer {
         let dropped = dropout(tape, &lambda, ctx.dropout(self.layer, DropoutSite::Gate))?;
         let hidden = gated_hidden(tape, qkv, &dropped, &down, &down_bias, ctx.heads)?;
         if self.variant == Variant::Adaptive {
-            let f = lift(
+            let f = add_gated_values(
                 tape,
                 &attended.f,
                 &hidden,
@@ -162,7 +164,7 @@ impl Part for Inducer {
         let flat = up.reshaped(tape, &[h * r, d])?;
         let update = Linear::conv1d(&flat, &up_bias).apply(tape, &hidden)?;
         let f = if self.variant == Variant::Gating {
-            fade(tape, &attended.f, &lambda, ctx.heads)?
+            scale_by_complement(tape, &attended.f, &lambda, ctx.heads)?
         } else {
             attended.f
         };

@@ -136,7 +136,11 @@ impl Part for LowRank {
         let tape = ctx.tape;
         for (i, update) in self.targets.iter().enumerate() {
             let (a, b) = (tape.parameter(&update.a)?, tape.parameter(&update.b)?);
-            let bias = update.bias.as_ref().map(|p| tape.parameter(p)).transpose()?;
+            let bias = update
+                .bias
+                .as_ref()
+                .map(|p| tape.parameter(p))
+                .transpose()?;
             let site = ctx.dropout(self.layer, DropoutSite::Lora).at(i as u64);
             let site = if ctx.training {
                 Dropout {

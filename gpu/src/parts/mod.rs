@@ -202,7 +202,9 @@ mod tests {
         let x = Value::constant(tensor(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3));
         let q = |lora: f64, elsewhere: f64| -> Vec<f64> {
             let qkv = Value::constant(tensor(&[0.0; 18], 3));
-            let out = part(lora).on_qkv(&context(&tape, elsewhere), &x, qkv).unwrap();
+            let out = part(lora)
+                .on_qkv(&context(&tape, elsewhere), &x, qkv)
+                .unwrap();
             let first = out.tensor.narrow(1, 0, 1).unwrap();
             first.flatten_all().unwrap().to_vec1().unwrap()
         };

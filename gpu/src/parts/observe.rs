@@ -10,8 +10,8 @@
 
 use super::inducer::HeadMlp;
 use crate::error::Result;
+use crate::kernels::precision::upcast;
 use crate::ops::attention::Heads;
-use crate::ops::mixed::wide;
 use candle_core::{D, Tensor};
 
 /// What the attention part of one layer did with a batch.
@@ -29,7 +29,7 @@ pub struct Observation {
 /// The queries of `qkv` [tokens, 3d] by head: [H, tokens, p].
 fn queries(qkv: &Tensor, heads: Heads) -> Result<Tensor> {
     let tokens = qkv.dims()[0];
-    let q = wide(&qkv.narrow(1, 0, heads.count * heads.width)?)?;
+    let q = upcast(&qkv.narrow(1, 0, heads.count * heads.width)?)?;
     let q = q.reshape((tokens, heads.count, heads.width))?;
     Ok(q.transpose(0, 1)?.contiguous()?)
 }
@@ -47,7 +47,7 @@ fn in_bandwidths(squares: &Tensor, heads: Heads) -> Result<Tensor> {
 /// Shapes that do not fit.
 pub(crate) fn distance_to_nearest(qkv: &Tensor, keys: &Tensor, heads: Heads) -> Result<Tensor> {
     let q = queries(qkv, heads)?;
-    let keys = &wide(keys)?;
+    let keys = &upcast(keys)?;
     let cross = q.matmul(&keys.transpose(1, 2)?.contiguous()?)?;
     let own = q.sqr()?.sum_keepdim(D::Minus1)?;
     let theirs = keys.sqr()?.sum(D::Minus1)?.unsqueeze(1)?;
@@ -110,7 +110,10 @@ mod tests {
     #[test]
     fn the_nearest_key_is_found_by_search() {
         let (qkv, keys) = (numbers(&[5, 18], 0.3), numbers(&[2, 4, 3], 9.1));
-        let found: Vec<Vec<f64>> = distance_to_nearest(&qkv, &keys, HEADS).unwrap().to_vec2().unwrap();
+        let found: Vec<Vec<f64>> = distance_to_nearest(&qkv, &keys, HEADS)
+            .unwrap()
+            .to_vec2()
+            .unwrap();
         let q: Vec<Vec<f64>> = qkv.to_vec2().unwrap();
         let k = cube(&keys);
         for (t, row) in found.iter().enumerate() {
@@ -134,7 +137,10 @@ mod tests {
             numbers(&[2, 3], 4.0),
         ];
         let mlp: HeadMlp = [&down, &a, &up, &c].map(|t| Parameter::new("x", t.clone(), false));
-        let found: Vec<Vec<f64>> = distance_to_inducer(&qkv, Some(&mlp), HEADS).unwrap().to_vec2().unwrap();
+        let found: Vec<Vec<f64>> = distance_to_inducer(&qkv, Some(&mlp), HEADS)
+            .unwrap()
+            .to_vec2()
+            .unwrap();
         let q: Vec<Vec<f64>> = qkv.to_vec2().unwrap();
         let (down, up) = (cube(&down), cube(&up));
         let (a, c): (Vec<Vec<f64>>, Vec<Vec<f64>>) = (a.to_vec2().unwrap(), c.to_vec2().unwrap());

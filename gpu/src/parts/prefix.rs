@@ -9,7 +9,7 @@ use super::{Attended, DropoutSite, ForwardContext, Part, PartConfig, Wrong, at_l
 use crate::config::Spec;
 use crate::error::Result;
 use crate::ops::attention::attention_to;
-use crate::ops::gate::gate;
+use crate::ops::inducer::gate;
 use crate::ops::mixture::mixture;
 use crate::tape::{Pair, Parameter, Tape, Value};
 use crate::tensors::{Declare, Init};
@@ -82,7 +82,10 @@ impl PartConfig for PrefixConfig {
         let [key, value] = Self::NAMES;
         let tensors = match self.reparametrisation {
             Some(_) => None,
-            None => Some([at.weight(key, shape, start)?, at.weight(value, shape, start)?]),
+            None => Some([
+                at.weight(key, shape, start)?,
+                at.weight(value, shape, start)?,
+            ]),
         };
         Ok(Box::new(Prefix { layer, tensors }))
     }
@@ -190,7 +193,9 @@ impl PrefixNetwork {
                 .collect()
         })?;
         let pairs = all.chunks_exact(2);
-        Ok(pairs.map(|pair| (pair[0].clone(), pair[1].clone())).collect())
+        Ok(pairs
+            .map(|pair| (pair[0].clone(), pair[1].clone()))
+            .collect())
     }
 
     /// The prefix as it is stored after training: f32 keys and values of every layer by name.

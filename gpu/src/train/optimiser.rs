@@ -1,8 +1,8 @@
 //! AdamW with moments that can be saved, and clipping by the global norm.
 
 use crate::error::{Error, Result};
-use crate::ops::inplace::{AdamStep, Moment};
 use crate::gradients::Gradients;
+use crate::kernels::inplace::{AdamStep, Moment};
 use crate::tape::{Parameter, Role};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};

@@ -144,7 +144,9 @@ impl<'a> Run<'a> {
         let (loss, gradients, tokens) = accumulate(self.model, &mut self.stream, config, step)?;
         let norm = gradients.norm()?;
         if !loss.is_finite() || !norm.is_finite() {
-            let checkpoint = self.dir.map_or_else(Default::default, |d| d.join(checkpoint::FILE));
+            let checkpoint = self
+                .dir
+                .map_or_else(Default::default, |d| d.join(checkpoint::FILE));
             return Err(Error::Diverged {
                 step: step + 1,
                 loss,
@@ -154,7 +156,8 @@ impl<'a> Run<'a> {
         let scale = clip_factor(norm, config.clip);
         let factor = config.schedule.factor(step, config.warmup, config.steps);
         let lr = config.learning_rate * factor;
-        self.optimiser.step(self.model.trainable_mut(), &gradients, lr, scale)?;
+        self.optimiser
+            .step(self.model.trainable_mut(), &gradients, lr, scale)?;
         let elapsed = self.clock.elapsed().as_secs_f64();
         let progress = &mut self.progress;
         progress.step += 1;

@@ -6,7 +6,7 @@ use crate::compute;
 use anyhow::{Context, Result, bail};
 use candle_core::DType;
 use inducer_datasets::files::write_atomic;
-use inducer_gpu::gpt2::Gpt2;
+use inducer_gpu::backbone::Gpt2;
 use inducer_gpu::{Method, Model};
 
 /// Runs the command.

@@ -5,8 +5,10 @@ use crate::compute;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
 use inducer_datasets::{Batch, IGNORE, Labels};
-use inducer_gpu::config::model_type;
-use inducer_gpu::{BackboneConfig, LossOptions, Model, saved, weights};
+use inducer_gpu::files::adapter::head_classes as saved_classes;
+use inducer_gpu::files::backbone::model_type;
+use inducer_gpu::files::safetensors::serialize;
+use inducer_gpu::{BackboneConfig, LossOptions, Model};
 use inducer_reference as reference;
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -185,8 +187,11 @@ pub fn run(args: &ForwardArgs) -> Result<()> {
     for (name, gradient) in computed.gradients {
         out.push((format!("grad.{name}"), gradient.to_dtype(dtype)?));
     }
-    inducer_datasets::files::write_atomic(&args.out, &weights::serialize(&out, HashMap::new())?)
-        .with_context(|| args.out.display().to_string())?;
+    inducer_datasets::files::write_atomic(
+        &args.out,
+        &serialize(out.iter().map(|(n, t)| (n, t)), HashMap::new())?,
+    )
+    .with_context(|| args.out.display().to_string())?;
     match computed.loss {
         Some(loss) => println!(
             "{}: {} tensors, loss {loss:.6}",
@@ -330,7 +335,7 @@ fn independent<T: reference::Real>(args: &ForwardArgs, rows: &[Row]) -> Result<(
 /// The classes that the adapter's own head tells apart, which a backbone without a head is loaded
 /// for.
 fn head_classes(args: &ForwardArgs) -> Result<Option<usize>> {
-    let found = args.adapter.as_deref().map(saved::classes).transpose()?;
+    let found = args.adapter.as_deref().map(saved_classes).transpose()?;
     Ok(found.flatten())
 }
 

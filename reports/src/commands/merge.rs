@@ -6,9 +6,10 @@ use crate::run;
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device};
 use inducer_datasets::files::write_atomic;
-use inducer_gpu::merge::merge;
-use inducer_gpu::model::write_json;
-use inducer_gpu::{BackboneConfig, Model, Saved};
+use inducer_gpu::files::load_with_adapter;
+use inducer_gpu::files::merge::merge;
+use inducer_gpu::files::write_json;
+use inducer_gpu::{BackboneConfig, Model};
 use std::path::Path;
 
 /// What a Hugging Face directory holds besides weights and configuration.
@@ -32,14 +33,14 @@ pub fn run(args: &MergeArgs) -> Result<()> {
         "--out {}: expected another directory than --backbone",
         args.out.display()
     );
-    let (mut backbone, saved) = Saved::with_backbone(&args.backbone, &args.adapter)?;
+    let (mut backbone, saved) = load_with_adapter(&args.backbone, &args.adapter)?;
     let c = &saved.config;
     ensure!(
         c.lora.is_some() || c.full || c.bitfit,
         "{}: nothing to fold: the adapter has neither LoRA nor backbone tensors",
         args.adapter.display()
     );
-    let rest = merge(&mut backbone, &saved)?;
+    let rest = merge(backbone.as_mut(), &saved)?;
     let config = backbone.config();
     Model::new(backbone, DType::F32, &Device::Cpu).save_backbone(&args.out)?;
     configuration(&args.backbone, &args.out, &config)?;

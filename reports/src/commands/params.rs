@@ -3,7 +3,7 @@
 
 use crate::cli::ParamsArgs;
 use anyhow::Result;
-use inducer_gpu::{AdapterConfig, BackboneConfig, Gpt2Config, Method, RobertaConfig, shapes};
+use inducer_gpu::{AdapterConfig, BackboneConfig, Gpt2Config, Method, RobertaConfig, counts};
 use serde::Serialize;
 
 /// One row of the table.
@@ -65,11 +65,10 @@ fn row(
     backbone: &BackboneConfig,
     paper: Option<&'static str>,
 ) -> Row {
-    let describe = backbone.describe();
     let (trained, stored, all) = (
-        shapes::trained(config, describe),
-        shapes::stored(config, describe),
-        shapes::of_backbone(describe) as f64,
+        counts::trained(config, backbone),
+        counts::stored(config, backbone),
+        counts::of_backbone(backbone) as f64,
     );
     Row {
         backbone: match backbone {
@@ -95,14 +94,14 @@ pub fn table(backbone: &BackboneConfig) -> Vec<Row> {
 }
 
 fn print(backbone: &BackboneConfig, rows: &[Row]) {
-    let d = backbone.describe();
+    let d = backbone.spec();
     println!(
         "Backbone: {}, {} layers, hidden {}, {} heads, {} parameters{}\n",
         rows.first().map_or("", |r| r.backbone),
         d.layers(),
         d.hidden(),
         d.heads(),
-        shapes::of_backbone(d),
+        counts::of_backbone(backbone),
         match backbone {
             BackboneConfig::Gpt2(_) => "",
             BackboneConfig::Roberta(_) =>

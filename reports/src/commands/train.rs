@@ -38,7 +38,7 @@ pub fn method(name: &str, backbone: &BackboneConfig) -> Result<(String, AdapterC
 /// The learning rate of a method where none is given: section 6's, but fine-tuning's small one only
 /// for GPT-2's own sizes.
 pub fn learning_rate(method: &str, backbone: &BackboneConfig) -> f64 {
-    let large = backbone.describe().hidden() >= 768;
+    let large = backbone.spec().hidden >= 768;
     match (backbone, Method::named(method)) {
         (BackboneConfig::Roberta(_), _) if large => 2e-4,
         (BackboneConfig::Gpt2(_), Some(m)) if large => m.learning_rate(),

@@ -24,9 +24,9 @@ use inducer_datasets::files::write_atomic;
 use inducer_datasets::fingerprint;
 use inducer_datasets::metrics::{Accuracy, Coqa, webnlg};
 use inducer_datasets::{Encoded, Example, Surface, Task};
-use inducer_gpu::probe::Frozen;
+use inducer_gpu::drift::Frozen;
 use inducer_gpu::train::{Event, TrainConfig, train};
-use inducer_gpu::{AdapterConfig, BackboneConfig, Model, hub, model::write_json};
+use inducer_gpu::{AdapterConfig, BackboneConfig, Model, files::write_json, hub};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 

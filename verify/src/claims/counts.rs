@@ -5,7 +5,7 @@ use crate::engine::On;
 use crate::error::Result;
 use crate::random::method;
 use inducer_gpu::config::Gpt2Config as Gpt2;
-use inducer_gpu::{Method, shapes};
+use inducer_gpu::{Method, counts};
 use inducer_reference::{
     AdapterConfig, AttentionConfig, Backbone, FfnConfig, Gpt2Config, LoraConfig, Placement,
     Projection, RobertaConfig, Variant,
@@ -53,7 +53,7 @@ pub fn claims() -> Vec<Claim> {
         Claim::new("counts-prefix-108-train")
             .weighing(1000, 1)
             .loosely_on(On::Integers, |case| {
-                let count = shapes::trained(&Method::Prefix.paper(), &Gpt2::small());
+                let count = counts::trained(&Method::Prefix.paper(), &Gpt2::small());
                 case.same(count - case.or_control(0, 2 * 12 * 768), 9_932_288, || {
                     "E, Linear(d → 512), Linear(512 → 2 L d)".into()
                 });
@@ -82,8 +82,11 @@ fn one_less(case: &Case, shapes: impl Iterator<Item = (String, Vec<usize>)>) -> 
 /// Both crates count the paper's number, each from its own shapes.
 fn generation(case: &mut Case, method: Method, count: usize) -> Result<()> {
     let (config, small) = (method.paper(), Gpt2::small());
-    let less = one_less(case, shapes::adapter(&config, &small).into_iter());
-    case.same(shapes::stored(&config, &small) - less, count, || {
+    let less = one_less(
+        case,
+        counts::stored_tensors(&config, &(&small).into())?.into_iter(),
+    );
+    case.same(counts::stored(&config, &small) - less, count, || {
         format!("{}, engine", method.title())
     });
     let config: AdapterConfig = serde_json::from_value(serde_json::to_value(&config)?)?;
@@ -142,7 +145,7 @@ fn bitfit(case: &mut Case) -> Result<()> {
     let expected = d + 12 * (7 * d + inner);
     let base = inducer_gpu::RobertaConfig::base();
     let less = case.or_control(0, d);
-    case.same(shapes::stored(&config, &base) - less, expected, || {
+    case.same(counts::stored(&config, &base) - less, expected, || {
         "BitFit, engine".into()
     });
     let config: AdapterConfig = serde_json::from_value(serde_json::to_value(&config)?)?;
@@ -160,8 +163,8 @@ fn store_equals_train(case: &mut Case) -> Result<()> {
     let small = Gpt2::small();
     let counts = |method: Method| {
         (
-            shapes::stored(&method.paper(), &small),
-            shapes::trained(&method.paper(), &small),
+            counts::stored(&method.paper(), &small),
+            counts::trained(&method.paper(), &small),
         )
     };
     for method in [

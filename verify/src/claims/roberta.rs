@@ -13,9 +13,9 @@ use crate::tolerance::{Conditioning, Tolerance};
 use crate::traced::{Traced, record};
 use candle_core::DType;
 use inducer_datasets::batch::{Batch, Labels};
-use inducer_gpu::ops::mixed::kept;
-use inducer_gpu::roberta::Roberta as Engined;
-use inducer_gpu::{LossOptions, Model};
+use inducer_gpu::backbone::Roberta as Engined;
+use inducer_gpu::kernels::precision::master_dtype;
+use inducer_gpu::{LossOptions, Model, Tensors as _};
 use inducer_reference::{
     Adapter, AdapterConfig, AttentionConfig, Backbone, Dual, Real, Roberta, RobertaConfig,
     TensorMap, cross_entropy,
@@ -245,7 +245,7 @@ impl Classified {
 
     fn engine(&self, candle: &Candle) -> Result<Model> {
         let config = serde_json::from_value(serde_json::to_value(&self.backbone)?)?;
-        let mut backbone = Engined::random(config, 0, kept(candle.dtype), &candle.device)?;
+        let mut backbone = Engined::random(config, 0, master_dtype(candle.dtype), &candle.device)?;
         for p in backbone.parameters_mut() {
             if let Some(values) = self.weights.get(&p.name) {
                 p.tensor = candle.tensor(values)?;

@@ -11,7 +11,7 @@ use crate::engine::{Computed, Cuda, Engine, On, candles, conditioning, engines};
 use crate::error::Result;
 use crate::random::{Draw, ModelCase, method, model};
 use crate::witness::{Term, logits};
-use inducer_gpu::{Method, shapes};
+use inducer_gpu::{Method, counts};
 use inducer_reference::{AdapterConfig, AttentionConfig, Backbone, Gpt2Config, Variant};
 
 /// The row of each term.
@@ -149,7 +149,7 @@ fn widths(case: &mut Case) -> Result<()> {
     let d = h * p;
     let count = layers * (h * (2 * p * k + k + p) + h * (p * v + v + v * d) + d);
     let reference = backbone.layout().adapter_size(&config);
-    let engine = shapes::stored(
+    let engine = counts::stored(
         &serde_json::from_value(serde_json::to_value(&config)?)?,
         &serde_json::from_value::<inducer_gpu::config::Gpt2Config>(serde_json::to_value(
             &backbone,

@@ -6,8 +6,8 @@ use crate::engine::{Candle, Cuda, mixed, training};
 use crate::error::{Error, Result};
 use crate::random::{Corner, ModelCase, method, model};
 use inducer_datasets::batch::Batch;
-use inducer_gpu::Model;
 use inducer_gpu::train::{Data, Event, TrainConfig, train};
+use inducer_gpu::{Model, Tensors as _};
 use inducer_reference::TensorMap;
 use std::path::Path;
 

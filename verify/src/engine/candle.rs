@@ -6,11 +6,11 @@ use crate::error::Result;
 use crate::random::model::{ModelCase, TextRow};
 use candle_core::{DType, Device, Tensor};
 use inducer_datasets::batch::Batch;
-use inducer_gpu::gpt2::Gpt2;
-use inducer_gpu::ops::mixed::kept;
-use inducer_gpu::ops::on_tensors;
-use inducer_gpu::tape::Gradients;
-use inducer_gpu::{LossOptions, Model};
+use inducer_gpu::backbone::Gpt2;
+use inducer_gpu::gradients::Gradients;
+use inducer_gpu::kernels::precision::master_dtype;
+use inducer_gpu::kernels::without_cpu_kernels;
+use inducer_gpu::{LossOptions, Model, Tensors as _};
 use inducer_reference::TensorMap;
 use ndarray::{Array2, ArrayD, Axis, IxDyn, s};
 use std::collections::BTreeMap;
@@ -83,7 +83,7 @@ impl Candle {
     pub fn tensor(&self, x: &ArrayD<f64>) -> Result<Tensor> {
         let values: Vec<f64> = x.iter().copied().collect();
         Ok(Tensor::from_vec(values, x.shape(), &Device::Cpu)?
-            .to_dtype(kept(self.dtype))?
+            .to_dtype(master_dtype(self.dtype))?
             .to_device(&self.device)?)
     }
 
@@ -93,7 +93,7 @@ impl Candle {
     /// The engine refuses the configuration.
     pub fn backbone(&self, case: &ModelCase) -> Result<Model> {
         let config = serde_json::from_value(serde_json::to_value(&case.backbone)?)?;
-        let mut backbone = Gpt2::random(config, 0, kept(self.dtype), &self.device)?;
+        let mut backbone = Gpt2::random(config, 0, master_dtype(self.dtype), &self.device)?;
         for parameter in backbone.parameters_mut() {
             parameter.tensor = self.tensor(&case.weights[&parameter.name])?;
         }
@@ -194,7 +194,7 @@ impl Engine for Candle {
     fn within(&self, run: &mut dyn FnMut() -> Result<()>) -> Result<()> {
         match self.kernels {
             true => run(),
-            false => on_tensors(run),
+            false => without_cpu_kernels(run),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::engine::candle::{arrays, options, pack};
 use crate::engine::{Candle, Computed, Engine, On};
 use crate::error::Result;
 use crate::random::{Corner, TextRow};
-use inducer_gpu::ops::on_tensors;
+use inducer_gpu::kernels::without_cpu_kernels;
 use inducer_reference::TensorMap;
 use ndarray::{Array2, s};
 
@@ -22,13 +22,13 @@ pub fn suite<R: Formula, E: Engined>() -> Vec<Claim> {
             .loosely_on(On::CpuF64, |case| agrees::<R>(case, &engined::<R, E>))
             .loosely_on(On::CpuF32, |case| agrees::<R>(case, &engined32::<R, E>))
             .loosely_on(On::CpuTensors, |case| {
-                on_tensors(|| agrees::<R>(case, &engined::<R, E>))
+                without_cpu_kernels(|| agrees::<R>(case, &engined::<R, E>))
             })
             .loosely_on(On::ReferenceF32, |case| agrees::<R>(case, &formula32::<R>)),
         Claim::new("own-gradients")
             .loosely_on(On::CpuF64, gradients::<R, E>)
             .loosely_on(On::CpuTensors, |case| {
-                on_tensors(|| gradients::<R, E>(case))
+                without_cpu_kernels(|| gradients::<R, E>(case))
             }),
         Claim::new("own-reaches").loosely_on(On::CpuF64, reaches::<R, E>),
         Claim::new("own-causal")

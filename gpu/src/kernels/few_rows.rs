@@ -10,8 +10,8 @@
 //! ```
 
 use super::elem::{Elem, simd};
-use super::raw::{Mat, MatMut, Shared};
-use super::{for_tasks, map_tasks};
+use super::gemm::{Mat, MatMut, Shared};
+use super::threads::{for_tasks, map_tasks};
 
 /// Most rows for which this form is used; from there on the general product is as fast.
 pub const MOST: usize = 16;
@@ -137,7 +137,7 @@ fn by_outputs<T: Elem>(x: &[&[T]], n: usize, k: usize, dst: Out<'_, T>, w: &Mat<
 
 #[cfg(test)]
 mod tests {
-    use super::super::raw::{Threads, gemm};
+    use super::super::gemm::{Threads, gemm};
     use super::*;
 
     fn both_layouts_equal_the_general_product_in<T: Elem + std::fmt::Debug>() {

@@ -2,19 +2,20 @@
 //! units, head by head.
 //!
 //! ```text
-//! s   = ⟨q, q + MLP_k(q)⟩/√p          own_score      (MLP_k absent: P_k = q)
+//! s   = ⟨q, q + MLP_k(q)⟩/√p          inducer_score        (MLP_k absent: P_k = q)
 //! λ   = σ(s − LSE)                      gate
-//! hid = λ tanh(q W₁ + b₁)               gated_hidden   (one product with W₂ then gives the whole update of Eq. 11)
-//! f + hid W₂ + λ b₂   per head          lift           (without value extension)
-//! (1 − λ) f           per head          fade           (Gating)
+//! hid = λ tanh(q W₁ + b₁)               gated_hidden         (one product with W₂ then gives the whole update of Eq. 11)
+//! f + hid W₂ + λ b₂   per head          add_gated_values     (without value extension)
+//! (1 − λ) f           per head          scale_by_complement  (Gating)
 //! ```
 
 use super::attention::Heads;
-use super::elem::{Elem, dot, simd};
-use super::mixed::{like, wide};
-use super::raw::{Mat, MatMut, Shared, Threads, gemm};
-use super::{cpu, dispatch, for_rows, for_tasks, fused, tensor};
 use crate::error::Result;
+use crate::kernels::elem::{Elem, dot, simd};
+use crate::kernels::gemm::{Mat, MatMut, Shared, Threads, gemm};
+use crate::kernels::precision::{cast_like, upcast};
+use crate::kernels::threads::{for_rows, for_tasks};
+use crate::kernels::{cpu, dispatch, fused, tensor};
 use crate::tape::{Tape, Value};
 use candle_core::{D, Tensor};
 use num_traits::{One as _, Zero as _};
@@ -97,9 +98,14 @@ fn units<T: Elem>(
 ///
 /// # Errors
 /// Shapes that do not fit.
-pub fn own_score(tape: &Tape, qkv: &Value, heads: Heads, key: Option<KeyMlp<'_>>) -> Result<Value> {
+pub fn inducer_score(
+    tape: &Tape,
+    qkv: &Value,
+    heads: Heads,
+    key: Option<KeyMlp<'_>>,
+) -> Result<Value> {
     if !fused(&qkv.tensor) {
-        return own_score_composed(tape, qkv, heads, key);
+        return inducer_score_composed(tape, qkv, heads, key);
     }
     let mut inputs = vec![qkv];
     inputs.extend(key.iter().flat_map(|k| k.values()));
@@ -465,7 +471,7 @@ pub fn gated_hidden(
 ///
 /// # Errors
 /// Shapes that do not fit.
-pub fn lift(
+pub fn add_gated_values(
     tape: &Tape,
     f: &Value,
     hidden: &Value,
@@ -485,11 +491,11 @@ pub fn lift(
                 .contiguous()?
                 .matmul(&a[3])?
                 .transpose(0, 1)?;
-            let biased = wide(&a[2])?
+            let biased = upcast(&a[2])?
                 .unsqueeze(2)?
-                .broadcast_mul(&wide(&a[4])?.unsqueeze(0)?)?;
-            let change = (wide(&lifted)? + biased)?.reshape((tokens, d))?;
-            Ok(vec![like(&(wide(&a[0])? + change)?, &a[0])?])
+                .broadcast_mul(&upcast(&a[4])?.unsqueeze(0)?)?;
+            let change = (upcast(&lifted)? + biased)?.reshape((tokens, d))?;
+            Ok(vec![cast_like(&(upcast(&a[0])? + change)?, &a[0])?])
         })?;
         return Ok(out.remove(0));
     }
@@ -554,17 +560,17 @@ pub fn lift(
 ///
 /// # Errors
 /// Shapes that do not fit.
-pub fn fade(tape: &Tape, f: &Value, lambda: &Value, heads: Heads) -> Result<Value> {
+pub fn scale_by_complement(tape: &Tape, f: &Value, lambda: &Value, heads: Heads) -> Result<Value> {
     let (count, p, d) = (heads.count, heads.width, heads.hidden());
     let tokens = f.tensor.dim(0)?;
     if !fused(&f.tensor) {
         let mut out = tape.composed(&[f, lambda], |a| {
-            let keep = (1.0 - wide(&a[1])?)?.unsqueeze(2)?;
-            let faded = wide(&a[0])?
+            let keep = (1.0 - upcast(&a[1])?)?.unsqueeze(2)?;
+            let faded = upcast(&a[0])?
                 .reshape((tokens, count, p))?
                 .broadcast_mul(&keep)?
                 .reshape((tokens, d))?;
-            Ok(vec![like(&faded, &a[0])?])
+            Ok(vec![cast_like(&faded, &a[0])?])
         })?;
         return Ok(out.remove(0));
     }
@@ -604,11 +610,11 @@ fn queries(qkv: &Tensor, heads: Heads) -> candle_core::Result<Tensor> {
         .contiguous()
 }
 
-/// [`own_score`] in plain candle.
+/// [`inducer_score`] in plain candle.
 ///
 /// # Errors
-/// As [`own_score`].
-pub fn own_score_composed(
+/// As [`inducer_score`].
+pub fn inducer_score_composed(
     tape: &Tape,
     qkv: &Value,
     heads: Heads,
@@ -618,17 +624,17 @@ pub fn own_score_composed(
     inputs.extend(key.iter().flat_map(|k| k.values()));
     let mut out = tape.composed(&inputs, |a| {
         let q = queries(&a[0], heads)?;
-        let mut inducer = wide(&q)?;
+        let mut inducer = upcast(&q)?;
         if let [_, down, down_bias, up, up_bias] = a {
             let u = q
                 .matmul(down)?
                 .broadcast_add(&down_bias.unsqueeze(1)?)?
                 .tanh()?;
             let moved = u.matmul(up)?.broadcast_add(&up_bias.unsqueeze(1)?)?;
-            inducer = (inducer + wide(&moved)?)?;
+            inducer = (inducer + upcast(&moved)?)?;
         }
         Ok(vec![
-            ((wide(&q)? * inducer)?.sum(D::Minus1)? * heads.scale())?
+            ((upcast(&q)? * inducer)?.sum(D::Minus1)? * heads.scale())?
                 .t()?
                 .contiguous()?,
         ])
@@ -654,11 +660,11 @@ pub fn gated_hidden_composed(
             .matmul(&a[2])?
             .broadcast_add(&a[3].unsqueeze(1)?)?
             .tanh()?;
-        let gated = wide(&u)?
+        let gated = upcast(&u)?
             .transpose(0, 1)?
-            .broadcast_mul(&wide(&a[1])?.unsqueeze(2)?)?;
+            .broadcast_mul(&upcast(&a[1])?.unsqueeze(2)?)?;
         let (n, count, r) = gated.dims3()?;
-        Ok(vec![like(&gated.reshape((n, count * r))?, &q)?])
+        Ok(vec![cast_like(&gated.reshape((n, count * r))?, &q)?])
     })?;
     Ok(out.remove(0))
 }

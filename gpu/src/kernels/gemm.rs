@@ -1,36 +1,11 @@
-//! The one module with `unsafe`: the `gemm` crate's kernel behind a checked call, writes of many
+//! Products of matrices: the `gemm` crate's kernel behind a checked call, and the writes of many
 //! threads into one buffer at places that do not overlap (a head's columns of each row, which no
-//! safe slice can name), and the mapping of weight files into memory.
+//! safe slice can name).
 #![allow(unsafe_code)]
 
 use super::elem::Elem;
+use super::threads::{for_tasks, parallel};
 use std::marker::PhantomData;
-
-/// Maps a file into memory.
-///
-/// # Errors
-/// The system's.
-pub fn map_file(path: &std::path::Path) -> std::io::Result<memmap2::Mmap> {
-    let file = std::fs::File::open(path)?;
-    // SAFETY: the map is read only. A file that another program truncates meanwhile can end this
-    // process; weights are written beside and renamed by every program that writes them, so an open
-    // file does not change.
-    unsafe { memmap2::Mmap::map(&file) }
-}
-
-/// Asks the processor to have an element at hand soon. No effect on any result, and none at all
-/// where there is no such element.
-#[inline(always)]
-pub fn prefetch<T>(data: &[T], index: usize) {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(element) = data.get(index) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint, not an access; and the address is that of an element.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(element).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (data, index);
-}
 
 /// A strided matrix inside a slice: element (i, j) is `data[offset + i * row + j * column]`.
 #[derive(Clone, Copy)]
@@ -250,7 +225,7 @@ unsafe fn multiply<T: Elem>(
         "gemm: operand outside its buffer"
     );
     let (rows, columns) = match threads {
-        Threads::Pool if super::parallel() && m * n * k > 32_768 => {
+        Threads::Pool if parallel() && m * n * k > 32_768 => {
             grid(m, n, rayon::current_num_threads())
         }
         _ => (m, n),
@@ -293,7 +268,7 @@ unsafe fn multiply<T: Elem>(
     if count == 1 {
         return one(0, 0);
     }
-    super::for_tasks(
+    for_tasks(
         count,
         || (),
         |(), task| {

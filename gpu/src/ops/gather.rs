@@ -12,7 +12,7 @@ use candle_core::{Device, Tensor};
 ///
 /// # Errors
 /// An index that is out of range.
-pub fn rows(tape: &Tape, x: &Value, indices: &[u32]) -> Result<Value> {
+pub fn gather_rows(tape: &Tape, x: &Value, indices: &[u32]) -> Result<Value> {
     let index = Tensor::from_slice(indices, indices.len(), &Device::Cpu)?;
     let index = index.to_device(x.tensor.device())?;
     let y = x.tensor.index_select(&index, 0)?;
