@@ -93,6 +93,15 @@ impl IntoIterator for Gradients {
     }
 }
 
+impl<'a> IntoIterator for &'a Gradients {
+    type Item = (&'a String, &'a Tensor);
+    type IntoIter = std::collections::btree_map::Iter<'a, String, Tensor>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

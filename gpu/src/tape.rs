@@ -13,7 +13,7 @@
 //! way, in plain candle, and every fused operation has such a form beside it as its witness.
 
 use crate::error::{Error, Result};
-use crate::gradients::Gradients;
+pub use crate::gradients::Gradients;
 use crate::kernels::inplace::{add_block, last_dim, place};
 use crate::kernels::precision::upcast;
 use candle_core::{DType, Tensor, Var};

@@ -130,7 +130,7 @@ fn both_engines_agree_on_class_scores_and_loss_for_every_method() {
                 .read(&expected, same_name, candle_core::DType::F64, &device)
                 .unwrap();
             let all: Vec<f64> = tensors
-                .iter()
+                .values()
                 .flat_map(|t| t.flatten_all().unwrap().to_vec1::<f64>().unwrap())
                 .collect();
             results.push(all);

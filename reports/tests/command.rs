@@ -208,11 +208,10 @@ fn both_engines_agree_on_logits_and_loss_for_every_method() {
                 ("logits".to_string(), vec![2, 6, 406]),
                 ("loss".to_string(), vec![1]),
             ];
-            found.push(
-                weights
-                    .read(&shapes, same_name, DType::F64, &Device::Cpu)
-                    .unwrap(),
-            );
+            let tensors = weights
+                .read(&shapes, same_name, DType::F64, &Device::Cpu)
+                .unwrap();
+            found.push(tensors.into_values().collect::<Vec<_>>());
         }
         for (a, b) in found[0].iter().zip(&found[1]) {
             let top = b

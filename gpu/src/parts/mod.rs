@@ -15,7 +15,7 @@ mod prefix;
 pub use adapter::{AttentionAdapterConfig, Bottleneck, FfnAdapterConfig, Placement};
 pub use context::{DropoutSite, ForwardContext};
 pub use inducer::{Inducer, InducerConfig, Variant};
-pub use lora::{LoraConfig, LowRank, Target};
+pub use lora::{LoraConfig, LowRank, LowRankUpdate, Target};
 pub use prefix::{Prefix, PrefixConfig, PrefixNetwork, Reparametrisation};
 
 use crate::config::Spec;
@@ -189,14 +189,12 @@ mod tests {
             layer: 0,
             scale: 1.0,
             rate,
-            targets: vec![(
-                Target::Q,
-                [
-                    Parameter::new("a", tensor(&[1.0, 2.0], 1), true),
-                    Parameter::new("b", tensor(&[1.0, -1.0], 2), true),
-                ],
-                None,
-            )],
+            targets: vec![LowRankUpdate {
+                target: Target::Q,
+                a: Parameter::new("a", tensor(&[1.0, 2.0], 1), true),
+                b: Parameter::new("b", tensor(&[1.0, -1.0], 2), true),
+                bias: None,
+            }],
         };
         let tape = Tape::off();
         let x = Value::constant(tensor(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3));

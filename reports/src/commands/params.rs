@@ -98,9 +98,9 @@ fn print(backbone: &BackboneConfig, rows: &[Row]) {
     println!(
         "Backbone: {}, {} layers, hidden {}, {} heads, {} parameters{}\n",
         rows.first().map_or("", |r| r.backbone),
-        d.layers(),
-        d.hidden(),
-        d.heads(),
+        d.layers,
+        d.hidden,
+        d.heads,
         counts::of_backbone(backbone),
         match backbone {
             BackboneConfig::Gpt2(_) => "",
