@@ -145,13 +145,10 @@ impl Part for Two {
             .collect::<Result<_>>()?;
         let mut inputs = vec![qkv, &attended.f, &attended.lse];
         inputs.extend(&own);
-        let mut output = pass
+        let f = pass
             .tape
-            .composed(&inputs, |x| Ok(vec![self.forward(pass.heads, x)?]))?;
-        Ok(Attended {
-            f: output.remove(0),
-            ..attended
-        })
+            .composed(&inputs, |x| self.forward(pass.heads, x))?;
+        Ok(Attended { f, ..attended })
     }
 }
 

@@ -1,57 +1,88 @@
 //! Products of matrices: the `gemm` crate's kernel behind a checked call, and the writes of many
 //! threads into one buffer at places that do not overlap (a head's columns of each row, which no
 //! safe slice can name).
+//!
+//! ```text
+//! a.times(b).write(c)                      c ← a b
+//! a.times(b).scaled(s).add_to(c)           c ← c + s · a b
+//! a.times(b.t()).in_parallel().to_vec()    a bᵀ as a new matrix, by all threads of the pool
+//! ```
 #![allow(unsafe_code)]
 
 use super::elem::Elem;
 use super::threads::{for_tasks, parallel};
 use std::marker::PhantomData;
 
-/// A strided matrix inside a slice: element (i, j) is `data[offset + i * row + j * column]`.
+/// A matrix inside a slice: element (i, j) is `data[offset + i * row + j * column]`.
 #[derive(Clone, Copy)]
 pub struct Mat<'a, T> {
-    /// Storage.
-    pub data: &'a [T],
-    /// Index of element (0, 0).
-    pub offset: usize,
+    pub(super) data: &'a [T],
+    pub(super) offset: usize,
+    /// Rows and columns.
+    pub(super) shape: [usize; 2],
     /// Distance between rows.
-    pub row: usize,
+    pub(super) row: usize,
     /// Distance between columns.
-    pub column: usize,
+    pub(super) column: usize,
 }
 
 impl<'a, T> Mat<'a, T> {
-    /// A contiguous matrix with `columns` columns.
-    pub fn new(data: &'a [T], columns: usize) -> Self {
-        Self {
-            data,
-            offset: 0,
-            row: columns,
-            column: 1,
-        }
+    /// A contiguous matrix.
+    pub fn new(data: &'a [T], [rows, columns]: [usize; 2]) -> Self {
+        Self::strided(data, [rows, columns], 0, columns)
     }
 
-    /// Rows of `stride` elements starting at `offset`.
-    pub fn strided(data: &'a [T], offset: usize, stride: usize) -> Self {
+    /// Rows that begin at `offset`, `offset + stride`, ….
+    pub fn strided(data: &'a [T], shape: [usize; 2], offset: usize, stride: usize) -> Self {
         Self {
             data,
             offset,
+            shape,
             row: stride,
             column: 1,
         }
     }
 
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.shape[0]
+    }
+
+    /// Number of columns.
+    pub fn columns(&self) -> usize {
+        self.shape[1]
+    }
+
     /// The transpose, without a copy.
     pub fn t(self) -> Self {
+        let [rows, columns] = self.shape;
         Self {
+            shape: [columns, rows],
             row: self.column,
             column: self.row,
             ..self
         }
     }
 
-    fn last(&self, rows: usize, columns: usize) -> usize {
-        self.offset + (rows - 1) * self.row + (columns - 1) * self.column
+    /// Whether the last element, and so each, is inside the slice.
+    fn fits(&self) -> bool {
+        let [rows, columns] = self.shape;
+        self.offset + (rows - 1) * self.row + (columns - 1) * self.column < self.data.len()
+    }
+}
+
+impl<'a, T: Elem> Mat<'a, T> {
+    /// The product with `right`, which nothing has computed yet.
+    ///
+    /// Panics when the shapes do not fit.
+    pub fn times(self, right: Self) -> Product<'a, T> {
+        assert_eq!(self.shape[1], right.shape[0], "gemm: shapes do not fit");
+        Product {
+            left: self,
+            right,
+            scale: T::one(),
+            parallel: false,
+        }
     }
 }
 
@@ -96,7 +127,7 @@ impl<'a, T> Shared<'a, T> {
 }
 
 impl<T> Shared<'_, T> {
-    /// The place of an element, which must be inside the buffer.
+    /// The address of an element, which must be inside the buffer.
     fn at(&self, i: usize) -> *mut T {
         debug_assert!(i < self.len);
         self.start.wrapping_add(i)
@@ -132,149 +163,155 @@ impl<'a, T> MatMut<'a, T> {
             row: stride,
         }
     }
-}
 
-/// Whether a product uses all threads of the current pool.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Threads {
-    /// The calling thread only.
-    One,
-    /// All threads of the current rayon pool.
-    Pool,
-}
-
-/// `dst ← scale · a b` or, with `add`, `dst ← dst + scale · a b`, for `a` [m, k], `b` [k, n].
-pub fn gemm<T: Elem>(
-    m: usize,
-    n: usize,
-    k: usize,
-    dst: MatMut<'_, T>,
-    add: bool,
-    a: Mat<'_, T>,
-    b: Mat<'_, T>,
-    scale: T,
-    threads: Threads,
-) {
-    if m == 0 || n == 0 {
-        return;
+    /// `len` elements of row i from column `from` on. Panics when they are not inside the buffer.
+    pub(super) fn row(&self, i: usize, from: usize, len: usize) -> &'a mut [T] {
+        self.data.part(self.offset + i * self.row + from, len)
     }
-    let end = dst.offset + (m - 1) * dst.row + n - 1;
-    assert!(
-        end < dst.data.len && (m == 1 || dst.row >= n),
-        "gemm: destination outside its buffer"
-    );
-    if k == 0 {
-        if !add {
-            for i in 0..m {
-                dst.data.part(dst.offset + i * dst.row, n).fill(T::zero());
-            }
+}
+
+/// `scale · a b` for `a` [m, k], `b` [k, n], to be written somewhere.
+#[derive(Clone, Copy)]
+pub struct Product<'a, T> {
+    left: Mat<'a, T>,
+    right: Mat<'a, T>,
+    scale: T,
+    parallel: bool,
+}
+
+impl<T: Elem> Product<'_, T> {
+    /// The same product, scaled.
+    pub fn scaled(self, scale: T) -> Self {
+        Self { scale, ..self }
+    }
+
+    /// The same product by all threads of the current pool instead of the calling one.
+    pub fn in_parallel(self) -> Self {
+        Self {
+            parallel: true,
+            ..self
         }
-        return;
     }
-    // SAFETY: the last element of the destination is inside its buffer (checked above), so all are,
-    // strides being non-negative; it does not overlap itself (row ≥ n) nor the operands (borrow
-    // rules).
-    unsafe {
-        let start = dst.data.start.add(dst.offset);
-        multiply(m, n, k, start, dst.row, add, a, b, scale, threads);
-    }
-}
 
-/// `scale · a b` as a new matrix [m, n]: no pass over its memory before the product writes it.
-pub fn product<T: Elem>(
-    m: usize,
-    n: usize,
-    k: usize,
-    a: Mat<'_, T>,
-    b: Mat<'_, T>,
-    scale: T,
-    threads: Threads,
-) -> Vec<T> {
-    if m * n == 0 || k == 0 {
-        return vec![T::zero(); m * n];
+    /// `dst ← scale · a b`.
+    ///
+    /// Panics when an operand or the destination is too short.
+    pub fn write(self, dst: MatMut<'_, T>) {
+        self.run(dst, false);
     }
-    let mut out: Vec<T> = Vec::with_capacity(m * n);
-    // SAFETY: the buffer holds m · n elements, rows of n do not overlap, and a product that does
-    // not add writes every element without reading it; only then are they counted as there.
-    unsafe {
-        multiply(m, n, k, out.as_mut_ptr(), n, false, a, b, scale, threads);
-        out.set_len(m * n);
-    }
-    out
-}
 
-/// The call of the kernel. Panics when an operand is too short.
-///
-/// # Safety
-/// `dst` may be written at i · row + j for all i < m, j < n; m, n, k are not 0; rows do not overlap
-/// each other nor the operands; with `add` they are initialised.
-unsafe fn multiply<T: Elem>(
-    m: usize,
-    n: usize,
-    k: usize,
-    dst: *mut T,
-    row: usize,
-    add: bool,
-    a: Mat<'_, T>,
-    b: Mat<'_, T>,
-    scale: T,
-    threads: Threads,
-) {
-    assert!(
-        a.last(m, k) < a.data.len() && b.last(k, n) < b.data.len(),
-        "gemm: operand outside its buffer"
-    );
-    let (rows, columns) = match threads {
-        Threads::Pool if parallel() && m * n * k > 32_768 => {
-            grid(m, n, rayon::current_num_threads())
+    /// `dst ← dst + scale · a b`.
+    ///
+    /// Panics when an operand or the destination is too short.
+    pub fn add_to(self, dst: MatMut<'_, T>) {
+        self.run(dst, true);
+    }
+
+    /// As a new matrix [m, n]: no pass over its memory before the product writes it.
+    ///
+    /// Panics when an operand is too short.
+    pub fn to_vec(self) -> Vec<T> {
+        let [m, n, k] = self.sizes();
+        if m * n == 0 || k == 0 {
+            return vec![T::zero(); m * n];
         }
-        _ => (m, n),
-    };
-    let across = n.div_ceil(columns);
-    let dst = Shared {
-        start: dst,
-        len: (m - 1) * row + n,
-        buffer: PhantomData,
-    };
-    let one = |i: usize, j: usize| {
-        let (m, n) = (rows.min(m - i), columns.min(n - j));
-        // SAFETY: the last element of each operand is inside its buffer (checked), so all are; the
-        // destination by the caller's promise, and the pieces of the grid do not overlap.
+        let mut out: Vec<T> = Vec::with_capacity(m * n);
+        // SAFETY: the buffer holds m · n elements, rows of n do not overlap, and a product that
+        // does not add writes every element without reading it; only then are they counted as
+        // there.
         unsafe {
-            gemm::gemm(
-                m,
-                n,
-                k,
-                dst.at(i * row + j),
-                1,
-                row as isize,
-                add,
-                a.data.as_ptr().add(a.offset + i * a.row),
-                a.column as isize,
-                a.row as isize,
-                b.data.as_ptr().add(b.offset + j * b.column),
-                b.column as isize,
-                b.row as isize,
-                T::one(),
-                scale,
-                false,
-                false,
-                false,
-                gemm::Parallelism::None,
-            );
+            self.multiply(out.as_mut_ptr(), n, false);
+            out.set_len(m * n);
         }
-    };
-    let count = across * m.div_ceil(rows);
-    if count == 1 {
-        return one(0, 0);
+        out
     }
-    for_tasks(
-        count,
-        || (),
-        |(), task| {
-            one(task / across * rows, task % across * columns);
-        },
-    );
+
+    fn sizes(&self) -> [usize; 3] {
+        [self.left.shape[0], self.right.shape[1], self.left.shape[1]]
+    }
+
+    fn run(self, dst: MatMut<'_, T>, add: bool) {
+        let [m, n, k] = self.sizes();
+        if m == 0 || n == 0 {
+            return;
+        }
+        let end = dst.offset + (m - 1) * dst.row + n - 1;
+        assert!(
+            end < dst.data.len && (m == 1 || dst.row >= n),
+            "gemm: destination outside its buffer"
+        );
+        if k == 0 {
+            if !add {
+                for i in 0..m {
+                    dst.row(i, 0, n).fill(T::zero());
+                }
+            }
+            return;
+        }
+        // SAFETY: the last element of the destination is inside its buffer (checked above), so all
+        // are, strides being non-negative; it does not overlap itself (row ≥ n) nor the operands
+        // (borrow rules).
+        unsafe {
+            self.multiply(dst.data.start.add(dst.offset), dst.row, add);
+        }
+    }
+
+    /// Divides the product among threads. Panics when an operand is too short.
+    ///
+    /// # Safety
+    /// `dst` may be written at i · row + j for all i < m, j < n; m, n, k are not 0; rows do not
+    /// overlap each other nor the operands; with `add` they are initialised.
+    unsafe fn multiply(&self, dst: *mut T, row: usize, add: bool) {
+        assert!(
+            self.left.fits() && self.right.fits(),
+            "gemm: operand outside its buffer"
+        );
+        let [m, n, k] = self.sizes();
+        let (rows, columns) = if self.parallel && parallel() && m * n * k > 32_768 {
+            grid(m, n, rayon::current_num_threads())
+        } else {
+            (m, n)
+        };
+        let across = n.div_ceil(columns);
+        let dst = Shared {
+            start: dst,
+            len: (m - 1) * row + n,
+            buffer: PhantomData,
+        };
+        let (a, b) = (&self.left, &self.right);
+        let piece = |task: usize| {
+            let (i, j) = (task / across * rows, task % across * columns);
+            // SAFETY: the last element of each operand is inside its buffer (checked), so all are;
+            // the destination by the caller's promise, and the pieces of the grid do not overlap.
+            unsafe {
+                gemm::gemm(
+                    rows.min(m - i),
+                    columns.min(n - j),
+                    k,
+                    dst.at(i * row + j),
+                    1,
+                    row as isize,
+                    add,
+                    a.data.as_ptr().add(a.offset + i * a.row),
+                    a.column as isize,
+                    a.row as isize,
+                    b.data.as_ptr().add(b.offset + j * b.column),
+                    b.column as isize,
+                    b.row as isize,
+                    T::one(),
+                    self.scale,
+                    false,
+                    false,
+                    false,
+                    gemm::Parallelism::None,
+                );
+            }
+        };
+        match across * m.div_ceil(rows) {
+            1 => piece(0),
+            count => for_tasks(count, || (), |(), task| piece(task)),
+        }
+    }
 }
 
 /// Rows and columns of a thread's piece of a product [m, n]: columns are divided first, since then
@@ -306,48 +343,29 @@ mod tests {
     fn gemm_multiplies_adds_scales_and_transposes() {
         let a = [1.0_f64, 2.0, 3.0, 4.0, 5.0, 6.0]; // [2, 3]
         let b = [1.0_f64, 0.0, 0.0, 1.0, 1.0, 1.0]; // [3, 2]
+        let (a, b) = (Mat::new(&a, [2, 3]), Mat::new(&b, [3, 2]));
         let mut c = [10.0_f64; 4];
-        gemm(
-            2,
-            2,
-            3,
-            MatMut::new(&mut c, 2),
-            true,
-            Mat::new(&a, 3),
-            Mat::new(&b, 2),
-            2.0,
-            Threads::One,
-        );
+        a.times(b).scaled(2.0).add_to(MatMut::new(&mut c, 2));
         assert_eq!(c, [18.0, 20.0, 30.0, 32.0]);
         let mut d = [7.0_f64; 9];
-        gemm(
-            3,
-            3,
-            2,
-            MatMut::new(&mut d, 3),
-            false,
-            Mat::new(&a, 3).t(),
-            Mat::new(&a, 3),
-            1.0,
-            Threads::One,
-        );
+        a.t().times(a).write(MatMut::new(&mut d, 3));
         assert_eq!(d, [17.0, 22.0, 27.0, 22.0, 29.0, 36.0, 27.0, 36.0, 45.0]);
-        let e = product(2, 2, 3, Mat::new(&a, 3), Mat::new(&b, 2), 0.5, Threads::One);
-        assert_eq!(e, [2.0, 2.5, 5.0, 5.5]);
-        assert_eq!(
-            product(2, 1, 0, Mat::new(&a, 3), Mat::new(&b, 2), 1.0, Threads::One),
-            [0.0; 2]
-        );
+        assert_eq!(a.times(b).scaled(0.5).to_vec(), [2.0, 2.5, 5.0, 5.5]);
+        let nothing = Mat::strided(a.data, [2, 0], 0, 3).times(Mat::strided(b.data, [0, 1], 0, 2));
+        assert_eq!(nothing.to_vec(), [0.0; 2]);
     }
 
     #[test]
     fn products_of_nothing_leave_zeros_or_what_was_there() {
         let x = [1.0_f64; 6];
+        let of = |m, n, k| Mat::strided(&x, [m, k], 0, 3).times(Mat::strided(&x, [k, n], 0, 2));
         let run = |m, n, k, add| {
             let mut c = [7.0_f64; 8];
             let dst = MatMut::strided(Shared::new(&mut c), 1, 4);
-            let (a, b) = (Mat::new(&x, 3), Mat::new(&x, 2));
-            gemm(m, n, k, dst, add, a, b, 1.0, Threads::One);
+            match add {
+                true => of(m, n, k).add_to(dst),
+                false => of(m, n, k).write(dst),
+            }
             c
         };
         assert_eq!(run(0, 2, 3, false), [7.0; 8]);
@@ -356,9 +374,15 @@ mod tests {
         let zeros = [7.0, 0.0, 0.0, 7.0, 7.0, 0.0, 0.0, 7.0];
         assert_eq!(run(2, 2, 0, false), zeros);
         for (m, n) in [(0, 2), (2, 0)] {
-            let (a, b) = (Mat::new(&x, 3), Mat::new(&x, 2));
-            assert!(product(m, n, 3, a, b, 1.0, Threads::One).is_empty());
+            assert!(of(m, n, 3).to_vec().is_empty());
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "gemm: shapes do not fit")]
+    fn operands_of_shapes_that_do_not_fit_are_refused() {
+        let x = [1.0_f64; 6];
+        let _ = Mat::new(&x, [2, 3]).times(Mat::new(&x, [2, 3]));
     }
 
     #[test]
@@ -366,23 +390,17 @@ mod tests {
     fn a_destination_that_is_too_short_is_refused() {
         let (x, mut c) = ([1.0_f64; 6], [0.0_f64; 5]);
         let dst = MatMut::strided(Shared::new(&mut c), 0, 4); // the second row ends at 6
-        let (a, b) = (Mat::new(&x, 3), Mat::new(&x, 2));
-        gemm(2, 2, 3, dst, false, a, b, 1.0, Threads::One);
+        Mat::new(&x, [2, 3]).times(Mat::new(&x, [3, 2])).write(dst);
     }
 
     #[test]
     #[should_panic(expected = "gemm: operand outside its buffer")]
     fn an_operand_that_is_too_short_is_refused() {
         let x = [1.0_f64; 5];
-        let _ = product(
-            2,
-            2,
-            3,
-            Mat::new(&x, 2).t(),
-            Mat::new(&[1.0; 6], 2),
-            1.0,
-            Threads::One,
-        );
+        let _ = Mat::new(&x, [3, 2])
+            .t()
+            .times(Mat::new(&[1.0; 6], [3, 2]))
+            .to_vec();
     }
 
     /// The pieces that threads compute are together the product, and the bits are those of one
@@ -399,15 +417,15 @@ mod tests {
         ] {
             let a: Vec<f32> = (0..m * k).map(value).collect();
             let b: Vec<f32> = (0..n * k).map(|i| value(i + 5)).collect();
-            for right in [Mat::new(&b, n), Mat::new(&b, k).t()] {
-                let left = Mat::new(&a, k);
-                let once = product(m, n, k, left, right, 0.7, Threads::One);
+            for right in [Mat::new(&b, [k, n]), Mat::new(&b, [n, k]).t()] {
+                let product = Mat::new(&a, [m, k]).times(right).scaled(0.7);
+                let once = product.to_vec();
                 for threads in [2, 3, 16] {
                     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
                     let found = pool
                         .build()
                         .unwrap()
-                        .install(|| product(m, n, k, left, right, 0.7, Threads::Pool));
+                        .install(|| product.in_parallel().to_vec());
                     assert!(found == once, "[{m}, {n}, {k}], {threads} threads");
                 }
             }
@@ -433,16 +451,8 @@ mod tests {
     #[should_panic(expected = "outside")]
     fn gemm_refuses_an_operand_that_is_too_short() {
         let mut c = [0.0_f64; 4];
-        gemm(
-            2,
-            2,
-            3,
-            MatMut::new(&mut c, 2),
-            false,
-            Mat::new(&[0.0; 5], 3),
-            Mat::new(&[0.0; 6], 2),
-            1.0,
-            Threads::One,
-        );
+        let (a, b) = ([0.0; 5], [0.0; 6]);
+        let product = Mat::new(&a, [2, 3]).times(Mat::new(&b, [3, 2]));
+        product.write(MatMut::new(&mut c, 2));
     }
 }

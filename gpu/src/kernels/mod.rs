@@ -55,6 +55,35 @@ pub fn cpu(t: &Tensor) -> Result<CpuSlice<'_>> {
     }
 }
 
+/// `f` of the elements of contiguous CPU tensors.
+///
+/// # Errors
+/// A tensor that is not contiguous, of another type or on another device.
+pub(crate) fn with_slices<T: Elem, R, const N: usize>(
+    tensors: [&Tensor; N],
+    f: impl FnOnce([&[T]; N]) -> R,
+) -> Result<R> {
+    with_some_slices(tensors.map(Some), f)
+}
+
+/// [`with_slices`] of tensors some of which may be absent: no elements.
+pub(crate) fn with_some_slices<T: Elem, R, const N: usize>(
+    tensors: [Option<&Tensor>; N],
+    f: impl FnOnce([&[T]; N]) -> R,
+) -> Result<R> {
+    let mut guards = [const { None }; N];
+    for (guard, t) in guards.iter_mut().zip(tensors) {
+        *guard = t.map(cpu).transpose()?;
+    }
+    let mut slices: [&[T]; N] = [&[]; N];
+    for (slice, guard) in slices.iter_mut().zip(&guards) {
+        if let Some(guard) = guard {
+            *slice = guard.slice()?;
+        }
+    }
+    Ok(f(slices))
+}
+
 /// A CPU tensor from its elements, without a copy.
 pub(crate) fn tensor<T: Elem>(data: Vec<T>, shape: impl Into<Shape>) -> Result<Tensor> {
     Ok(Tensor::from_vec(data, shape.into(), &Device::Cpu)?)

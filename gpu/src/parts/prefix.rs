@@ -9,8 +9,7 @@ use super::{Attended, DropoutSite, ForwardContext, Part, PartConfig, Wrong, at_l
 use crate::config::Spec;
 use crate::error::Result;
 use crate::ops::attention::attention_to;
-use crate::ops::inducer::gate;
-use crate::ops::mixture::mixture;
+use crate::ops::inducer::{gate, mixture};
 use crate::tape::{Pair, Parameter, Tape, Value};
 use crate::tensors::{Declare, Init};
 use candle_core::{DType, Tensor};
@@ -149,12 +148,11 @@ impl Prefix {
 /// log(eᵃ + eᵇ): the log-sum-exp over prefix and text together, for a part that acts after this
 /// one.
 fn joint(tape: &Tape, a: &Value, b: &Value) -> Result<Value> {
-    let mut out = tape.composed(&[a, b], |x| {
+    tape.composed(&[a, b], |x| {
         let top = x[0].maximum(&x[1])?.detach();
         let sum = ((&x[0] - &top)?.exp()? + (&x[1] - &top)?.exp()?)?;
-        Ok(vec![(sum.log()? + top)?])
-    })?;
-    Ok(out.remove(0))
+        sum.log()? + top
+    })
 }
 
 /// The reparametrisation of all layers' prefixes.
@@ -179,7 +177,7 @@ impl PrefixNetwork {
         let (layers, heads, d) = (self.spec.layers, self.spec.heads, self.spec.hidden);
         let embedding = tape.parameter(&self.embedding)?;
         let ([w1, b1], [w2, b2]) = (tape.parameters(&self.down)?, tape.parameters(&self.up)?);
-        let all = tape.composed(&[&embedding, &w1, &b1, &w2, &b2], |a| {
+        let all = tape.composed_many(&[&embedding, &w1, &b1, &w2, &b2], |a| {
             let u = a[0].matmul(&a[1].t()?)?.broadcast_add(&a[2])?.tanh()?;
             let p = u.matmul(&a[3].t()?)?.broadcast_add(&a[4])?;
             let length = p.dim(0)?;
