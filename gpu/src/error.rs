@@ -1,7 +1,32 @@
 //! One error type; every message names the file, the tensor or field, what was expected and what
 //! was found.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Where tensors come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A file.
+    File(PathBuf),
+    /// A map in memory.
+    Memory,
+}
+
+impl From<&Path> for Origin {
+    fn from(path: &Path) -> Self {
+        Self::File(path.to_path_buf())
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Memory => f.write_str("the given tensors"),
+        }
+    }
+}
 
 /// What can go wrong in the engine.
 #[derive(Debug, thiserror::Error)]
@@ -42,30 +67,30 @@ pub enum Error {
         message: String,
     },
     /// A tensor is missing.
-    #[error("{path}: tensor `{name}` is missing (expected shape {expected:?})")]
+    #[error("{origin}: tensor `{name}` is missing (expected shape {expected:?})")]
     MissingTensor {
-        /// The file.
-        path: PathBuf,
+        /// Where it was looked for.
+        origin: Origin,
         /// The tensor.
         name: String,
         /// Its shape according to the configuration.
         expected: Vec<usize>,
     },
     /// A tensor that the configuration does not know.
-    #[error("{path}: tensor `{name}` (shape {found:?}) is not part of this configuration")]
+    #[error("{origin}: tensor `{name}` (shape {found:?}) is not part of this configuration")]
     ExtraTensor {
-        /// The file.
-        path: PathBuf,
+        /// Where it was looked for.
+        origin: Origin,
         /// The tensor.
         name: String,
         /// Its shape.
         found: Vec<usize>,
     },
     /// A tensor has the wrong shape.
-    #[error("{path}: tensor `{name}`: expected shape {expected:?}, found {found:?}")]
+    #[error("{origin}: tensor `{name}`: expected shape {expected:?}, found {found:?}")]
     Shape {
-        /// The file.
-        path: PathBuf,
+        /// Where it was looked for.
+        origin: Origin,
         /// The tensor.
         name: String,
         /// Its shape according to the configuration.
@@ -88,6 +113,25 @@ pub enum Error {
     /// A batch does not fit the model.
     #[error("batch: {0}")]
     Batch(String),
+    /// There are no data to train or validate on.
+    #[error("no {0} data")]
+    NoData(&'static str),
+    /// A model of this kind cannot do what was asked.
+    #[error("{what} needs {needs}, found {found}")]
+    Unsupported {
+        /// What was asked for.
+        what: &'static str,
+        /// What can do it.
+        needs: &'static str,
+        /// What the model is.
+        found: &'static str,
+    },
+    /// Gradients of a loss that depends on no trainable tensor.
+    #[error("the loss depends on nothing trainable")]
+    NothingTrainable,
+    /// A trainable parameter that the loss does not depend on.
+    #[error("parameter `{0}` is trainable but the loss does not depend on it")]
+    NoGradient(String),
     /// The loss left the finite numbers.
     #[error("step {step}: the loss is {loss}; the last good checkpoint is kept in {checkpoint}")]
     Diverged {
@@ -120,6 +164,22 @@ impl Error {
         Self::Io {
             path: path.into(),
             source,
+        }
+    }
+
+    /// A JSON error with its file.
+    pub fn json(path: impl Into<PathBuf>, reason: impl ToString) -> Self {
+        Self::Json {
+            path: path.into(),
+            message: reason.to_string(),
+        }
+    }
+
+    /// A broken safetensors file.
+    pub fn format(path: impl Into<PathBuf>, reason: impl ToString) -> Self {
+        Self::Format {
+            path: path.into(),
+            message: reason.to_string(),
         }
     }
 

@@ -7,8 +7,9 @@ mod common;
 use candle_core::{DType, Device, Tensor};
 use common::{Fixture, tiny_roberta};
 use inducer_datasets::Batch;
-use inducer_gpu::roberta::Roberta;
-use inducer_gpu::{Model, weights};
+use inducer_gpu::Model;
+use inducer_gpu::backbone::Roberta;
+use inducer_gpu::files::safetensors::serialize;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -30,7 +31,7 @@ fn tensors(dir: &Path) -> Named {
 }
 
 fn put(dir: &Path, file: &str, tensors: &Named) {
-    let bytes = weights::serialize(tensors, HashMap::new()).unwrap();
+    let bytes = serialize(tensors.iter().map(|(n, t)| (n, t)), HashMap::new()).unwrap();
     std::fs::write(dir.join(file), bytes).unwrap();
 }
 

@@ -6,7 +6,7 @@ mod common;
 use candle_core::{DType, Device};
 use common::Fixture;
 use inducer_gpu::Method;
-use inducer_gpu::weights::Weights;
+use inducer_gpu::files::safetensors::{Weights, same_name};
 use std::path::Path;
 
 const TRAIN: [&str; 11] = [
@@ -205,10 +205,13 @@ fn both_engines_agree_on_logits_and_loss_for_every_method() {
             );
             let weights = Weights::open(&f.path(engine)).unwrap();
             let shapes = [
-                (vec!["logits".to_string()], vec![2, 6, 406]),
-                (vec!["loss".to_string()], vec![1]),
+                ("logits".to_string(), vec![2, 6, 406]),
+                ("loss".to_string(), vec![1]),
             ];
-            found.push(weights.read(&shapes, DType::F64, &Device::Cpu).unwrap());
+            let tensors = weights
+                .read(&shapes, same_name, DType::F64, &Device::Cpu)
+                .unwrap();
+            found.push(tensors.into_values().collect::<Vec<_>>());
         }
         for (a, b) in found[0].iter().zip(&found[1]) {
             let top = b

@@ -8,8 +8,10 @@ mod common;
 use candle_core::{DType, Device};
 use common::{Fixture, tiny_roberta};
 use inducer_datasets::Batch;
-use inducer_gpu::roberta::Roberta;
-use inducer_gpu::{Method, Model, init, saved};
+use inducer_gpu::backbone::Roberta;
+use inducer_gpu::files::adapter::head_classes;
+use inducer_gpu::tensors::Init;
+use inducer_gpu::{Method, Model};
 use std::path::Path;
 
 const EXPORT: &str = "export --backbone backbone --adapter own --out peft";
@@ -31,17 +33,17 @@ fn adapter(f: &Fixture, method: Method, special: usize) {
     model.attach(&config, special, 5).unwrap();
     for p in model.trainable_mut() {
         let (name, shape) = (p.name.clone(), p.tensor.dims().to_vec());
-        let start = init::Init::Normal(0.2);
-        p.tensor = init::tensor(start, 9, &name, &shape, DType::F32, &Device::Cpu).unwrap();
+        let start = Init::Normal(0.2);
+        p.tensor = start
+            .tensor(9, &name, &shape, DType::F32, &Device::Cpu)
+            .unwrap();
     }
     model.save_adapter(&f.path("own")).unwrap();
 }
 
 fn logits(f: &Fixture, backbone: &str, adapter: Option<&str>) -> Vec<f32> {
     let own = adapter.map(|name| f.path(name));
-    let classes = own
-        .as_deref()
-        .and_then(|d: &Path| saved::classes(d).unwrap());
+    let classes = own.as_deref().and_then(|d: &Path| head_classes(d).unwrap());
     let dir = f.path(backbone);
     let mut model = Model::load_for(&dir, classes, 1, DType::F32, &Device::Cpu).unwrap();
     if let Some(dir) = own {

@@ -9,7 +9,7 @@ use common::Fixture;
 use inducer_datasets::batches::pack;
 use inducer_datasets::synthetic::{self, GlueConfig};
 use inducer_datasets::{Batch, Malformed, Surface, Task, directory};
-use inducer_gpu::model::ADDED;
+use inducer_gpu::adapter::Attached;
 use inducer_gpu::train::{Data, TrainConfig, evaluate, train};
 use inducer_gpu::{Method, Model};
 use inducer_reports::compute::Precision;
@@ -124,7 +124,7 @@ fn losses(
         .iter()
         .map(|p| p.tensor.copy().unwrap())
         .collect();
-    let common = |name: &str| name == ADDED || name.starts_with("classifier.");
+    let common = |name: &str| name == Attached::SPECIAL_TOKENS || name.starts_with("classifier.");
     for (p, first) in model.trainable_mut().into_iter().zip(first) {
         if !common(&p.name) {
             p.tensor = first;

@@ -4,7 +4,7 @@
 use candle_core::{DType, Device};
 use inducer_datasets::Tokenizer;
 use inducer_datasets::synthetic::{self, CoqaConfig};
-use inducer_gpu::gpt2::Gpt2;
+use inducer_gpu::backbone::Gpt2;
 use inducer_gpu::{Gpt2Config, Model};
 use std::path::Path;
 use std::process::{Command, Output};

@@ -7,17 +7,64 @@
 //! Gating:             [(1 − λ) f] W^o + Σ_h λ tanh(q W₁ + b₁) W₂ + b₂
 //! ```
 
-use super::{Attended, Part, Pass, Site};
-use crate::config::Variant;
+use super::observe::distance_to_inducer;
+use super::{Attended, DropoutSite, ForwardContext, Part, PartConfig, Wrong, at_least_one};
+use crate::config::Spec;
 use crate::error::Result;
 use crate::ops::dropout::dropout;
-use crate::ops::gate::{KeyMlp, fade, gate, gated_hidden, lift, own_score};
+use crate::ops::inducer::{
+    KeyMlp, add_gated_values, gate, gated_hidden, inducer_score, scale_by_complement,
+};
 use crate::ops::linear::Linear;
-use crate::probe::to_own;
 use crate::tape::{Parameter, Value};
+use crate::tensors::{Declare, Init};
+use serde::{Deserialize, Serialize};
 
-/// MLP_k: down, down bias, up, up bias.
-pub type KeyTensors = [Parameter; 4];
+/// The ablation's variants (section 6.2 of the paper).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Variant {
+    /// P_k = q, values in R^p.
+    Adaptive,
+    /// P_k = q, values in R^d (Eqs. 9, 11).
+    Extension,
+    /// Extension with MLP_k, and P_v = MLP_v(q) without f.
+    Gating,
+    /// The paper's method.
+    Inducer,
+}
+
+impl Variant {
+    /// Whether P_k = q + MLP_k(q).
+    pub fn has_key_mlp(self) -> bool {
+        matches!(self, Self::Gating | Self::Inducer)
+    }
+
+    /// Whether MLP_v returns R^d.
+    pub fn extended(self) -> bool {
+        self != Self::Adaptive
+    }
+}
+
+/// Inducers (Eqs. 5–11).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InducerConfig {
+    /// Which variant.
+    pub variant: Variant,
+    /// r_k; absent for the variants without MLP_k.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub key_bottleneck: usize,
+    /// r_v.
+    pub value_bottleneck: usize,
+}
+
+fn is_zero(x: &usize) -> bool {
+    *x == 0
+}
+
+/// A MLP for each head: down [H, p, r], down bias [H, r], up, up bias.
+pub type HeadMlp = [Parameter; 4];
 
 /// The inducer of one layer.
 pub struct Inducer {
@@ -26,26 +73,64 @@ pub struct Inducer {
     /// Variant.
     pub variant: Variant,
     /// MLP_k, for the variants that have one.
-    pub key: Option<KeyTensors>,
-    /// MLP_v: down [H, p, r_v], down bias [H, r_v], up, up bias.
-    pub value: [Parameter; 4],
+    pub key: Option<HeadMlp>,
+    /// MLP_v.
+    pub value: HeadMlp,
+}
+
+crate::tensors!(Inducer: key, value);
+
+impl PartConfig for InducerConfig {
+    fn check(&self) -> std::result::Result<(), Wrong> {
+        at_least_one("value_bottleneck", self.value_bottleneck)?;
+        let message = match (self.variant.has_key_mlp(), self.key_bottleneck) {
+            (true, 0) => "expected at least 1 for this variant, found 0".into(),
+            (false, 1..) => format!(
+                "expected none: this variant has no MLP_k; found {}",
+                self.key_bottleneck
+            ),
+            _ => return Ok(()),
+        };
+        Err(("key_bottleneck", message))
+    }
+
+    fn declare(&self, layer: usize, spec: &Spec, from: &Declare<'_>) -> Result<Box<dyn Part>> {
+        let (h, p, d) = (spec.heads, spec.head_width(), spec.hidden);
+        let start = Init::TruncatedNormal(0.01);
+        let at = from.within(spec.attention_name(layer)).within("inducer");
+        let declare = |name: &str, r: usize, extended: bool| -> Result<HeadMlp> {
+            let at = at.within(name);
+            let outputs = if extended { d } else { p };
+            Ok([
+                at.weight("down", [h, p, r], start)?,
+                at.bias("down_bias", [h, r], start)?,
+                at.weight("up", [h, r, outputs], start)?,
+                if extended {
+                    at.bias("up_bias", [d], start)?
+                } else {
+                    at.bias("up_bias", [h, p], start)?
+                },
+            ])
+        };
+        let variant = self.variant;
+        let key = variant.has_key_mlp().then_some(self.key_bottleneck);
+        Ok(Box::new(Inducer {
+            layer,
+            variant,
+            key: key.map(|r| declare("key", r, false)).transpose()?,
+            value: declare("value", self.value_bottleneck, variant.extended())?,
+        }))
+    }
 }
 
 impl Part for Inducer {
-    fn parameters(&self) -> Vec<&Parameter> {
-        self.key.iter().flatten().chain(&self.value).collect()
-    }
-
-    fn parameters_mut(&mut self) -> Vec<&mut Parameter> {
-        self.key
-            .iter_mut()
-            .flatten()
-            .chain(&mut self.value)
-            .collect()
-    }
-
-    fn on_heads(&self, pass: &Pass<'_>, qkv: &Value, attended: Attended) -> Result<Attended> {
-        let tape = pass.tape;
+    fn on_heads(
+        &self,
+        ctx: &ForwardContext<'_>,
+        qkv: &Value,
+        attended: Attended,
+    ) -> Result<Attended> {
+        let tape = ctx.tape;
         let key = self.key.as_ref().map(|k| tape.parameters(k)).transpose()?;
         let key = key.as_ref().map(|[down, down_bias, up, up_bias]| KeyMlp {
             down,
@@ -55,22 +140,22 @@ impl Part for Inducer {
         });
         let [down, down_bias, up, up_bias] = tape.parameters(&self.value)?;
 
-        let score = own_score(tape, qkv, pass.heads, key)?;
+        let score = inducer_score(tape, qkv, ctx.heads, key)?;
         let lambda = gate(tape, &score, &attended.lse)?;
-        pass.observe(self.layer, &lambda, || {
-            to_own(&qkv.tensor, self.key.as_ref(), pass.heads)
+        ctx.observe(self.layer, &lambda, || {
+            distance_to_inducer(&qkv.tensor, self.key.as_ref(), ctx.heads)
         })?;
-        let dropped = dropout(tape, &lambda, pass.drop(self.layer, Site::Gate))?;
-        let hidden = gated_hidden(tape, qkv, &dropped, &down, &down_bias, pass.heads)?;
+        let dropped = dropout(tape, &lambda, ctx.dropout(self.layer, DropoutSite::Gate))?;
+        let hidden = gated_hidden(tape, qkv, &dropped, &down, &down_bias, ctx.heads)?;
         if self.variant == Variant::Adaptive {
-            let f = lift(
+            let f = add_gated_values(
                 tape,
                 &attended.f,
                 &hidden,
                 &dropped,
                 &up,
                 &up_bias,
-                pass.heads,
+                ctx.heads,
             )?;
             return Ok(Attended { f, ..attended });
         }
@@ -79,7 +164,7 @@ impl Part for Inducer {
         let flat = up.reshaped(tape, &[h * r, d])?;
         let update = Linear::conv1d(&flat, &up_bias).apply(tape, &hidden)?;
         let f = if self.variant == Variant::Gating {
-            fade(tape, &attended.f, &lambda, pass.heads)?
+            scale_by_complement(tape, &attended.f, &lambda, ctx.heads)?
         } else {
             attended.f
         };

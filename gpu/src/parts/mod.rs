@@ -1,94 +1,28 @@
 //! Parts: what a method adds to a backbone.
 //!
-//! A backbone knows a part only by the places where one can act: on q, k, v; on the attention's
-//! output, before and after W^o; and beside the FFN. A method is a list of parts in each layer; a
-//! new one is a new [`Part`].
+//! A backbone knows a part only by the five places where one can act: on q, k, v; on the attention's
+//! output, before and after W^o; on the FFN's hidden units; and beside the FFN. A method is a list
+//! of parts in each layer; a new one is a new [`Part`] in a file of its own, with its configuration
+//! ([`PartConfig`]), the declaration of its tensors and its forward.
 
 mod adapter;
+mod context;
 mod inducer;
 mod lora;
+pub mod observe;
 mod prefix;
 
-pub use adapter::Bottleneck;
-pub use inducer::{Inducer, KeyTensors};
-pub use lora::LowRank;
-pub use prefix::{Prefix, Reparametrised};
+pub use adapter::{AttentionAdapterConfig, Bottleneck, FfnAdapterConfig, Placement};
+pub use context::{DropoutSite, ForwardContext};
+pub use inducer::{Inducer, InducerConfig, Variant};
+pub use lora::{LoraConfig, LowRank, LowRankUpdate, Target};
+pub use prefix::{Prefix, PrefixConfig, PrefixNetwork, Reparametrisation};
 
-use crate::cache::Cache;
+use crate::config::Spec;
 use crate::error::Result;
-use crate::ops::attention::{Heads, Visible};
-use crate::ops::dropout::Dropout;
-use crate::probe::Observation;
-use crate::tape::{Parameter, Tape, Value};
+use crate::tape::Value;
+use crate::tensors::{Declare, Tensors};
 use candle_core::Tensor;
-use std::cell::RefCell;
-
-/// Everything that is fixed during one forward pass.
-pub struct Pass<'a> {
-    /// The tape.
-    pub tape: &'a Tape,
-    /// Heads of the backbone.
-    pub heads: Heads,
-    /// Row boundaries of the packed batch.
-    pub starts: &'a [usize],
-    /// What a query sees of its own row.
-    pub visible: Visible,
-    /// Whether dropout is active at all.
-    pub training: bool,
-    /// Dropout of this step; off in evaluation.
-    pub dropout: Dropout,
-    /// Keys and values of earlier tokens while decoding.
-    pub cache: Option<RefCell<&'a mut Cache>>,
-    /// Prefix keys and values of each layer made by a reparametrisation.
-    pub prefix: Vec<(Value, Value)>,
-    /// What the parts show of themselves, when asked for.
-    pub observed: Option<RefCell<Vec<Observation>>>,
-}
-
-/// The places where dropout acts, each with its own mask.
-#[derive(Clone, Copy, Debug)]
-pub enum Site {
-    /// Attention weights.
-    Attention,
-    /// Attention weights of the prefix.
-    Prefix,
-    /// λ.
-    Gate,
-    /// The attention's residual branch.
-    AttentionBranch,
-    /// The FFN's residual branch.
-    FfnBranch,
-    /// LoRA's input.
-    Lora,
-}
-
-impl Pass<'_> {
-    /// Dropout at a place of a layer.
-    pub fn drop(&self, layer: usize, site: Site) -> Dropout {
-        self.dropout.at((layer * 16 + site as usize) as u64)
-    }
-
-    /// Keeps the gate [tokens, H] of a layer's part, and the distances [tokens, H] to its keys,
-    /// when somebody looks.
-    ///
-    /// # Errors
-    /// Those of `distance`.
-    pub fn observe(
-        &self,
-        layer: usize,
-        gate: &Value,
-        distance: impl FnOnce() -> Result<Tensor>,
-    ) -> Result<()> {
-        if let Some(observed) = &self.observed {
-            observed.borrow_mut().push(Observation {
-                layer,
-                gate: gate.tensor.clone(),
-                distance: distance()?,
-            });
-        }
-        Ok(())
-    }
-}
 
 /// The attention's result on its way out.
 pub struct Attended {
@@ -100,19 +34,13 @@ pub struct Attended {
     pub update: Option<Value>,
 }
 
-/// One part of a method in one layer.
-pub trait Part: Send + Sync {
-    /// Its tensors, by their names in files.
-    fn parameters(&self) -> Vec<&Parameter>;
-
-    /// The same, to be changed by the optimiser.
-    fn parameters_mut(&mut self) -> Vec<&mut Parameter>;
-
+/// One part of a method in one layer; its tensors are those of [`Tensors`].
+pub trait Part: Tensors + Send + Sync {
     /// Acts on the projections: `x` [tokens, d] is their input, `qkv` [tokens, 3d] their result.
     ///
     /// # Errors
     /// Shapes that do not fit.
-    fn on_qkv(&self, _pass: &Pass<'_>, _x: &Value, qkv: Value) -> Result<Value> {
+    fn on_qkv(&self, _ctx: &ForwardContext<'_>, _x: &Value, qkv: Value) -> Result<Value> {
         Ok(qkv)
     }
 
@@ -120,7 +48,12 @@ pub trait Part: Send + Sync {
     ///
     /// # Errors
     /// Shapes that do not fit.
-    fn on_heads(&self, _pass: &Pass<'_>, _qkv: &Value, attended: Attended) -> Result<Attended> {
+    fn on_heads(
+        &self,
+        _ctx: &ForwardContext<'_>,
+        _qkv: &Value,
+        attended: Attended,
+    ) -> Result<Attended> {
         Ok(attended)
     }
 
@@ -128,28 +61,95 @@ pub trait Part: Send + Sync {
     ///
     /// # Errors
     /// Shapes that do not fit.
-    fn on_output(&self, _pass: &Pass<'_>, y: Value) -> Result<Value> {
+    fn on_output(&self, _ctx: &ForwardContext<'_>, y: Value) -> Result<Value> {
         Ok(y)
+    }
+
+    /// Acts on the FFN's hidden units [tokens, inner], after their activation.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    fn on_ffn_hidden(&self, _ctx: &ForwardContext<'_>, hidden: Value) -> Result<Value> {
+        Ok(hidden)
     }
 
     /// Acts beside the FFN: `x` [tokens, d] is its input, `y` its output.
     ///
     /// # Errors
     /// Shapes that do not fit.
-    fn beside_ffn(&self, _pass: &Pass<'_>, _x: &Value, y: Value) -> Result<Value> {
+    fn beside_ffn(&self, _ctx: &ForwardContext<'_>, _x: &Value, y: Value) -> Result<Value> {
         Ok(y)
+    }
+
+    /// Folds the part into the weights of its layer, exactly over the reals; `false` where it
+    /// cannot be and nothing was done.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    fn fold(&self, _weights: &mut dyn FoldTarget) -> Result<bool> {
+        Ok(false)
+    }
+}
+
+/// A linear map of a layer that a part can be folded into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Map {
+    /// One of W^q, W^k, W^v.
+    Projection(Target),
+    /// The FFN's second map, from its hidden units.
+    FfnDown,
+}
+
+/// The linear maps of a backbone's layers, however its files lay them out.
+pub trait FoldTarget {
+    /// Replaces weight [outputs, inputs] and bias [outputs] of a map, both given in f64 and rounded
+    /// once to the type that they are kept in.
+    ///
+    /// # Errors
+    /// What `change` returns; shapes that do not fit.
+    fn replace(&mut self, layer: usize, map: Map, change: &mut Change<'_>) -> Result<()>;
+}
+
+/// New weight and bias from the old ones.
+pub type Change<'a> = dyn FnMut(Tensor, Tensor) -> Result<(Tensor, Tensor)> + 'a;
+
+/// A field that has a wrong value, and what is wrong with it.
+pub type Wrong = (&'static str, String);
+
+/// The configuration of a part, as it stands in `adapter_config.json`.
+pub trait PartConfig {
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// The field, what was expected and what was found.
+    fn check(&self) -> std::result::Result<(), Wrong>;
+
+    /// Declares the part's tensors in one layer.
+    ///
+    /// # Errors
+    /// A tensor that is missing or has another shape.
+    fn declare(&self, layer: usize, spec: &Spec, from: &Declare<'_>) -> Result<Box<dyn Part>>;
+}
+
+/// An error unless a size is at least 1.
+fn at_least_one(field: &'static str, size: usize) -> std::result::Result<(), Wrong> {
+    match size {
+        0 => Err((field, "expected at least 1, found 0".into())),
+        _ => Ok(()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Target;
+    use crate::ops::attention::{Heads, Visible};
+    use crate::ops::dropout::Dropout;
+    use crate::tape::{Parameter, Tape};
     use candle_core::Device;
     use std::collections::BTreeSet;
 
-    fn pass(tape: &Tape, rate: f64) -> Pass<'_> {
-        Pass {
+    fn context(tape: &Tape, rate: f64) -> ForwardContext<'_> {
+        ForwardContext {
             tape,
             heads: Heads { count: 1, width: 2 },
             starts: &[0, 3],
@@ -165,16 +165,16 @@ mod tests {
     #[test]
     fn every_place_of_every_layer_has_a_mask_of_its_own() {
         let tape = Tape::off();
-        let pass = pass(&tape, 0.1);
+        let ctx = context(&tape, 0.1);
         let sites = [
-            Site::Attention,
-            Site::Prefix,
-            Site::Gate,
-            Site::AttentionBranch,
-            Site::FfnBranch,
-            Site::Lora,
+            DropoutSite::Attention,
+            DropoutSite::Prefix,
+            DropoutSite::Gate,
+            DropoutSite::AttentionBranch,
+            DropoutSite::FfnBranch,
+            DropoutSite::Lora,
         ];
-        let all = (0..48).flat_map(|layer| sites.map(|site| pass.drop(layer, site)));
+        let all = (0..48).flat_map(|layer| sites.map(|site| ctx.dropout(layer, site)));
         let keys: BTreeSet<u64> = all.clone().map(|dropout| dropout.key).collect();
         assert_eq!(keys.len(), 48 * sites.len());
         assert!(all.into_iter().all(|dropout| dropout.rate == 0.1));
@@ -189,20 +189,20 @@ mod tests {
             layer: 0,
             scale: 1.0,
             rate,
-            targets: vec![(
-                Target::Q,
-                [
-                    Parameter::new("a", tensor(&[1.0, 2.0], 1), true),
-                    Parameter::new("b", tensor(&[1.0, -1.0], 2), true),
-                ],
-                None,
-            )],
+            targets: vec![LowRankUpdate {
+                target: Target::Q,
+                a: Parameter::new("a", tensor(&[1.0, 2.0], 1), true),
+                b: Parameter::new("b", tensor(&[1.0, -1.0], 2), true),
+                bias: None,
+            }],
         };
         let tape = Tape::off();
         let x = Value::constant(tensor(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3));
         let q = |lora: f64, elsewhere: f64| -> Vec<f64> {
             let qkv = Value::constant(tensor(&[0.0; 18], 3));
-            let out = part(lora).on_qkv(&pass(&tape, elsewhere), &x, qkv).unwrap();
+            let out = part(lora)
+                .on_qkv(&context(&tape, elsewhere), &x, qkv)
+                .unwrap();
             let first = out.tensor.narrow(1, 0, 1).unwrap();
             first.flatten_all().unwrap().to_vec1().unwrap()
         };
@@ -236,7 +236,7 @@ mod tests {
         };
         let tape = Tape::off();
         let qkv = Value::constant(tensor(&qkv, &[3, 6]));
-        let after = part.on_heads(&pass(&tape, 0.0), &qkv, attended).unwrap();
+        let after = part.on_heads(&context(&tape, 0.0), &qkv, attended).unwrap();
         let found: Vec<f64> = after.lse.tensor.flatten_all().unwrap().to_vec1().unwrap();
         for (found, (q, lse)) in found.iter().zip(queries.iter().zip(text)) {
             let own = (q[0] - 2.0 * q[1]) / 2.0_f64.sqrt();

@@ -4,54 +4,130 @@
 //! While it is trained, the prefix may come from `P = tanh(E W₁ + b₁) W₂ + b₂`, laid out as PEFT
 //! does: P [l, 2 L d] read as [l, 2L, H, p], layer i's keys at 2i, its values at 2i + 1.
 
-use super::{Attended, Part, Pass, Site};
+use super::observe::distance_to_nearest;
+use super::{Attended, DropoutSite, ForwardContext, Part, PartConfig, Wrong, at_least_one};
+use crate::config::Spec;
 use crate::error::Result;
 use crate::ops::attention::attention_to;
-use crate::ops::gate::gate;
-use crate::ops::mixture::mixture;
-use crate::probe::to_nearest;
-use crate::tape::{Parameter, Tape, Value};
+use crate::ops::inducer::{gate, mixture};
+use crate::tape::{Pair, Parameter, Tape, Value};
+use crate::tensors::{Declare, Init};
 use candle_core::{DType, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// A learned prefix.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrefixConfig {
+    /// l.
+    pub length: usize,
+    /// Whether the text's positions start at l.
+    #[serde(default = "yes")]
+    pub offset_positions: bool,
+    /// Training through P = MLP(E).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reparametrisation: Option<Reparametrisation>,
+}
+
+/// The prefix's MLP while training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reparametrisation {
+    /// Width of the hidden layer.
+    pub width: usize,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl PrefixConfig {
+    /// Names of a layer's keys and values below its attention module.
+    pub const NAMES: [&str; 2] = ["prefix.key", "prefix.value"];
+
+    /// Declares the network that makes the prefixes of all layers while it is trained, if there is
+    /// one.
+    ///
+    /// # Errors
+    /// A tensor that is missing or has another shape.
+    pub fn network(&self, spec: &Spec, from: &Declare<'_>) -> Result<Option<PrefixNetwork>> {
+        let Some(Reparametrisation { width }) = self.reparametrisation else {
+            return Ok(None);
+        };
+        let (d, outputs) = (spec.hidden, 2 * spec.layers * spec.hidden);
+        // PyTorch's start, but the biases start at 0
+        let start = |inputs| [Init::kaiming(inputs), Init::ZERO];
+        let at = from.within("transformer.prefix");
+        Ok(Some(PrefixNetwork {
+            embedding: at.weight("embedding", [self.length, d], Init::Normal(1.0))?,
+            down: at.linear("down", [width, d], start(d))?,
+            up: at.linear("up", [outputs, width], start(width))?,
+            spec: spec.clone(),
+        }))
+    }
+}
+
+impl PartConfig for PrefixConfig {
+    fn check(&self) -> std::result::Result<(), Wrong> {
+        at_least_one("length", self.length)?;
+        let width = self.reparametrisation.map_or(1, |r| r.width);
+        at_least_one("reparametrisation.width", width)
+    }
+
+    fn declare(&self, layer: usize, spec: &Spec, from: &Declare<'_>) -> Result<Box<dyn Part>> {
+        let shape = [spec.heads, self.length, spec.head_width()];
+        let at = from.within(spec.attention_name(layer));
+        let start = Init::Normal(spec.initializer_std);
+        let [key, value] = Self::NAMES;
+        let tensors = match self.reparametrisation {
+            Some(_) => None,
+            None => Some([
+                at.weight(key, shape, start)?,
+                at.weight(value, shape, start)?,
+            ]),
+        };
+        Ok(Box::new(Prefix { layer, tensors }))
+    }
+}
 
 /// The prefix of one layer.
 pub struct Prefix {
     /// Layer.
     pub layer: usize,
     /// Keys and values [H, l, p]; absent while a reparametrisation makes them.
-    pub tensors: Option<[Parameter; 2]>,
+    pub tensors: Option<Pair>,
 }
 
+crate::tensors!(Prefix: tensors);
+
 impl Part for Prefix {
-    fn parameters(&self) -> Vec<&Parameter> {
-        self.tensors.iter().flatten().collect()
-    }
-
-    fn parameters_mut(&mut self) -> Vec<&mut Parameter> {
-        self.tensors.iter_mut().flatten().collect()
-    }
-
-    fn on_heads(&self, pass: &Pass<'_>, qkv: &Value, attended: Attended) -> Result<Attended> {
-        let tape = pass.tape;
+    fn on_heads(
+        &self,
+        ctx: &ForwardContext<'_>,
+        qkv: &Value,
+        attended: Attended,
+    ) -> Result<Attended> {
+        let tape = ctx.tape;
         let (keys, values) = match &self.tensors {
             Some(pair) => tape.parameters(pair)?.into(),
-            None => pass.prefix[self.layer].clone(),
+            None => ctx.prefix[self.layer].clone(),
         };
         if keys.tensor.dim(1)? == 0 {
-            return self.empty(pass, attended);
+            return self.empty(ctx, attended);
         }
         let (g, lse) = attention_to(
             tape,
             qkv,
             &keys,
             &values,
-            pass.heads,
-            pass.drop(self.layer, Site::Prefix),
+            ctx.heads,
+            ctx.dropout(self.layer, DropoutSite::Prefix),
         )?;
         let mu = gate(tape, &lse, &attended.lse)?;
-        pass.observe(self.layer, &mu, || {
-            to_nearest(&qkv.tensor, &keys.tensor, pass.heads)
+        ctx.observe(self.layer, &mu, || {
+            distance_to_nearest(&qkv.tensor, &keys.tensor, ctx.heads)
         })?;
-        let f = mixture(tape, &attended.f, &g, &mu, pass.heads)?;
+        let f = mixture(tape, &attended.f, &g, &mu, ctx.heads)?;
         let lse = joint(tape, &attended.lse, &lse)?;
         Ok(Attended { f, lse, ..attended })
     }
@@ -59,12 +135,12 @@ impl Part for Prefix {
 
 impl Prefix {
     /// A prefix of length 0: μ = 0, f_prefix = f, and no key is at any finite distance.
-    fn empty(&self, pass: &Pass<'_>, attended: Attended) -> Result<Attended> {
+    fn empty(&self, ctx: &ForwardContext<'_>, attended: Attended) -> Result<Attended> {
         let lse = &attended.lse.tensor;
         let mu = Value::constant(lse.zeros_like()?);
         let far =
             || Ok(Tensor::full(f64::INFINITY, lse.shape(), lse.device())?.to_dtype(lse.dtype())?);
-        pass.observe(self.layer, &mu, far)?;
+        ctx.observe(self.layer, &mu, far)?;
         Ok(attended)
     }
 }
@@ -72,66 +148,67 @@ impl Prefix {
 /// log(eᵃ + eᵇ): the log-sum-exp over prefix and text together, for a part that acts after this
 /// one.
 fn joint(tape: &Tape, a: &Value, b: &Value) -> Result<Value> {
-    let mut out = tape.composed(&[a, b], |x| {
+    tape.composed(&[a, b], |x| {
         let top = x[0].maximum(&x[1])?.detach();
         let sum = ((&x[0] - &top)?.exp()? + (&x[1] - &top)?.exp()?)?;
-        Ok(vec![(sum.log()? + top)?])
-    })?;
-    Ok(out.remove(0))
+        sum.log()? + top
+    })
 }
 
 /// The reparametrisation of all layers' prefixes.
-pub struct Reparametrised {
-    /// E [l, d], W₁ [width, d], b₁, W₂ [2 L d, width], b₂.
-    pub tensors: [Parameter; 5],
+pub struct PrefixNetwork {
+    /// E [l, d].
+    pub embedding: Parameter,
+    /// W₁ [width, d], b₁.
+    pub down: Pair,
+    /// W₂ [2 L d, width], b₂.
+    pub up: Pair,
+    spec: Spec,
 }
 
-impl Reparametrised {
+crate::tensors!(PrefixNetwork: embedding, down, up);
+
+impl PrefixNetwork {
     /// Keys and values [H, l, p] of every layer.
     ///
     /// # Errors
     /// Shapes that do not fit.
-    pub fn apply(&self, tape: &Tape, layers: usize, heads: usize) -> Result<Vec<(Value, Value)>> {
-        let bound = tape.parameters(&self.tensors)?;
-        let inputs: Vec<&Value> = bound.iter().collect();
-        let mut all = tape.composed(&inputs, |a| {
+    pub fn apply(&self, tape: &Tape) -> Result<Vec<(Value, Value)>> {
+        let (layers, heads, d) = (self.spec.layers, self.spec.heads, self.spec.hidden);
+        let embedding = tape.parameter(&self.embedding)?;
+        let ([w1, b1], [w2, b2]) = (tape.parameters(&self.down)?, tape.parameters(&self.up)?);
+        let all = tape.composed_many(&[&embedding, &w1, &b1, &w2, &b2], |a| {
             let u = a[0].matmul(&a[1].t()?)?.broadcast_add(&a[2])?.tanh()?;
             let p = u.matmul(&a[3].t()?)?.broadcast_add(&a[4])?;
-            let (l, wide) = p.dims2()?;
-            let d = wide / (2 * layers);
+            let length = p.dim(0)?;
             (0..2 * layers)
                 .map(|i| {
                     p.narrow(1, i * d, d)?
-                        .reshape((l, heads, d / heads))?
+                        .reshape((length, heads, d / heads))?
                         .transpose(0, 1)?
                         .contiguous()
                 })
                 .collect()
         })?;
-        let mut out = Vec::new();
-        while all.len() >= 2 {
-            let value = all.split_off(all.len() - 1).remove(0);
-            let key = all.split_off(all.len() - 1).remove(0);
-            out.push((key, value));
-        }
-        out.reverse();
-        Ok(out)
+        let pairs = all.chunks_exact(2);
+        Ok(pairs
+            .map(|pair| (pair[0].clone(), pair[1].clone()))
+            .collect())
     }
 
-    /// The prefix as it is stored after training: f32 keys and values of every layer.
+    /// The prefix as it is stored after training: f32 keys and values of every layer by name.
     ///
     /// # Errors
     /// Shapes that do not fit.
-    pub fn stored(&self, layers: usize, heads: usize) -> Result<Vec<(Tensor, Tensor)>> {
-        self.apply(&Tape::off(), layers, heads)?
-            .into_iter()
-            .map(|(k, v)| {
-                Ok((
-                    k.tensor.to_dtype(DType::F32)?,
-                    v.tensor.to_dtype(DType::F32)?,
-                ))
-            })
-            .collect()
+    pub fn stored(&self) -> Result<Vec<(String, Tensor)>> {
+        let mut out = Vec::new();
+        for (layer, (key, value)) in self.apply(&Tape::off())?.into_iter().enumerate() {
+            for (name, t) in PrefixConfig::NAMES.iter().zip([key, value]) {
+                let name = format!("{}.{name}", self.spec.attention_name(layer));
+                out.push((name, t.tensor.to_dtype(DType::F32)?));
+            }
+        }
+        Ok(out)
     }
 }
 

@@ -4,13 +4,15 @@
 //! data and initial values are functions of the seed and the step, so the step is the whole state
 //! of every generator.
 
+use super::optimiser::AdamW;
+use crate::counts::shapes;
 use crate::error::{Error, Result};
-use crate::model::{Model, write};
-use crate::train::optimiser::AdamW;
-use crate::weights::{Weights, metadata, serialize};
+use crate::files::safetensors::{Weights, metadata, serialize};
+use crate::files::{create_dir, write};
+use crate::model::Model;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// The part of the state that is not tensors.
@@ -41,22 +43,19 @@ pub const FILE: &str = "checkpoint/state.safetensors";
 /// # Errors
 /// The file cannot be written.
 pub fn save(dir: &Path, model: &Model, optimiser: &AdamW, progress: &Progress) -> Result<()> {
-    let mut tensors: Vec<(String, Tensor)> = Vec::new();
+    let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
     for p in model.trainable() {
-        tensors.push((format!("parameter.{}", p.name), p.tensor.clone()));
+        tensors.insert(format!("parameter.{}", p.name), p.tensor.clone());
         if let Some([m, v]) = optimiser.moments.get(&p.name) {
-            tensors.push((format!("first.{}", p.name), m.clone()));
-            tensors.push((format!("second.{}", p.name), v.clone()));
+            tensors.insert(format!("first.{}", p.name), m.clone());
+            tensors.insert(format!("second.{}", p.name), v.clone());
         }
     }
     let path = dir.join(FILE);
     if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;
+        create_dir(parent)?;
     }
-    let json = serde_json::to_string(progress).map_err(|e| Error::Json {
-        path: path.clone(),
-        message: e.to_string(),
-    })?;
+    let json = serde_json::to_string(progress).map_err(|e| Error::json(&path, e))?;
     let meta = HashMap::from([
         ("progress".to_string(), json),
         ("optimiser_step".to_string(), optimiser.step.to_string()),
@@ -85,27 +84,22 @@ pub fn load(dir: &Path, model: &mut Model, optimiser: &mut AdamW) -> Result<Opti
         .parse()
         .map_err(|e: std::num::ParseIntError| bad("optimiser_step", e.to_string()))?;
     let weights = Weights::open(&path)?;
-    let (dtype, device) = (model.kept(), model.device().clone());
-    let expected: Vec<(String, Vec<usize>)> = model
-        .trainable()
-        .iter()
-        .map(|p| (p.name.clone(), p.tensor.dims().to_vec()))
-        .collect();
-    let group = |kind: &str| {
-        expected
-            .iter()
-            .map(|(n, s)| (vec![format!("{kind}.{n}")], s.clone()))
-            .collect::<Vec<_>>()
+    let (dtype, device) = (model.master_dtype(), model.device().clone());
+    let expected = shapes(model.trainable());
+    let read = |kind: &str| {
+        let stored = |name: &str| vec![format!("{kind}.{name}")];
+        weights.read(&expected, stored, dtype, &device)
     };
-    let read = |kind: &str| weights.read(&group(kind), dtype, &device);
-    let parameters = read("parameter")?;
+    let mut parameters = read("parameter")?;
     if optimiser.step > 0 {
-        for (((name, _), m), v) in expected.iter().zip(read("first")?).zip(read("second")?) {
-            optimiser.moments.insert(name.clone(), [m, v]);
+        for ((name, m), (_, v)) in read("first")?.into_iter().zip(read("second")?) {
+            optimiser.moments.insert(name, [m, v]);
         }
     }
-    for (p, t) in model.trainable_mut().into_iter().zip(parameters) {
-        p.tensor = t;
+    for p in model.trainable_mut() {
+        if let Some(t) = parameters.remove(&p.name) {
+            p.tensor = t;
+        }
     }
     Ok(Some(progress))
 }

@@ -1,11 +1,16 @@
 //! Training: optimiser, schedule, checkpoints, and the loop.
 
 pub mod checkpoint;
-pub mod events;
+mod config;
+mod data;
+mod log;
 pub mod optimiser;
 pub mod schedule;
+pub mod tensorboard;
 mod trainer;
 
-pub use optimiser::{AdamW, AdamWConfig, clip_factor, global_norm};
+pub use config::TrainConfig;
+pub use data::{Data, evaluate};
+pub use optimiser::{AdamW, AdamWConfig, clip_factor};
 pub use schedule::Schedule;
-pub use trainer::{Data, Event, Summary, TrainConfig, evaluate, train};
+pub use trainer::{Event, Summary, train};

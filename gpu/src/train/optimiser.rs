@@ -1,12 +1,10 @@
 //! AdamW with moments that can be saved, and clipping by the global norm.
 
 use crate::error::{Error, Result};
-use crate::ops::inplace::{AdamStep, Moment};
-use crate::ops::mixed::wide;
-use crate::ops::{cpu, dispatch, fused};
-use crate::tape::{Gradients, Parameter};
-use candle_core::{DType, Tensor};
-use num_traits::ToPrimitive as _;
+use crate::gradients::Gradients;
+use crate::kernels::inplace::{AdamStep, Moment};
+use crate::tape::{Parameter, Role};
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -78,15 +76,12 @@ impl AdamW {
             1.0 - c.beta2.powi(self.step as i32),
         );
         for p in parameters {
-            let g = gradients.get(&p.name).ok_or_else(|| {
-                Error::Batch(format!(
-                    "parameter `{}` is trainable but the loss does not depend on it",
-                    p.name
-                ))
-            })?;
-            let plain =
-                p.tensor.rank() < 2 || p.name.ends_with("bias") || p.name.ends_with("_bias");
-            let decay = if plain { 0.0 } else { c.weight_decay };
+            let g = gradients.get(&p.name);
+            let g = g.ok_or_else(|| Error::NoGradient(p.name.clone()))?;
+            let decay = match p.role {
+                Role::Weight => c.weight_decay,
+                Role::Bias | Role::Scale => 0.0,
+            };
             let g = match c.coupled && decay > 0.0 {
                 // the moments multiply by `scale`, which is for the gradient alone
                 true => (g + (&p.tensor * (decay / scale))?)?,
@@ -130,58 +125,13 @@ pub fn clip_factor(norm: f64, limit: Option<f64>) -> f64 {
     }
 }
 
-/// √ of the sum of squares of all gradients.
-///
-/// # Errors
-/// A candle error.
-pub fn global_norm(gradients: &Gradients) -> Result<f64> {
-    let mut total = 0.0;
-    let mut elsewhere = Vec::new();
-    for g in gradients.values() {
-        if fused(g) {
-            total += dispatch!(g, T => {
-                let g = cpu(g)?;
-                let g = g.slice::<T>()?;
-                // blocks in the scalar's own precision, their sum in f64
-                g.chunks(4096).map(|c| crate::ops::elem::dot(c, c).to_f64().unwrap_or(f64::NAN)).sum::<f64>()
-            });
-        } else {
-            elsewhere.push(wide(g)?.sqr()?.sum_all()?);
-        }
-    }
-    if !elsewhere.is_empty() {
-        // one transfer for all of them
-        let sums = Tensor::stack(&elsewhere, 0)?.to_dtype(DType::F64)?;
-        total += sums.to_vec1::<f64>()?.into_iter().sum::<f64>();
-    }
-    Ok(total.sqrt())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::on_tensors;
     use candle_core::Device;
 
     fn matrix(values: [f64; 4]) -> Tensor {
         Tensor::from_vec(values.to_vec(), (2, 2), &Device::Cpu).unwrap()
-    }
-
-    #[test]
-    fn the_global_norm_is_that_of_all_tensors_together_on_every_device_and_type() {
-        let gradients: Gradients = [
-            ("a".to_owned(), matrix([1.0, -2.0, 4.0, 1e-9])),
-            ("b".to_owned(), matrix([0.5, 1.0, -1.5, 3.0])),
-        ]
-        .into();
-        let expected = (1.0_f64 + 4.0 + 16.0 + 1e-18 + 0.25 + 1.0 + 2.25 + 9.0).sqrt();
-        for found in [
-            global_norm(&gradients),
-            on_tensors(|| global_norm(&gradients)),
-        ] {
-            assert!((found.unwrap() - expected).abs() < 1e-15);
-        }
-        assert_eq!(global_norm(&Gradients::new()).unwrap(), 0.0);
     }
 
     /// Three steps of `torch.optim.Adam` and `AdamW` (torch 2.15.0, f64): lr 0.01, betas (0.9,
@@ -227,7 +177,7 @@ mod tests {
                 });
                 for g in gradients {
                     let g = matrix(g.map(|x| x * factor));
-                    let all = Gradients::from([("w".to_string(), g)]);
+                    let all = Gradients::from_iter([("w".to_string(), g)]);
                     adam.step(vec![&mut p], &all, 0.01, scale).unwrap();
                 }
                 let found: Vec<f64> = p.tensor.flatten_all().unwrap().to_vec1().unwrap();

@@ -3,7 +3,7 @@
 use super::{ids, least, median, peak_mib, rounded, seconds};
 use anyhow::Result;
 use inducer_gpu::Model;
-use inducer_gpu::generate::{Decoding, Prompt, greedy};
+use inducer_gpu::decode::greedy::{Decoding, Prompt, greedy};
 use serde::Serialize;
 
 /// What to time.

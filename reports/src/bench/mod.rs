@@ -8,7 +8,6 @@ pub mod decode;
 pub mod train;
 pub mod work;
 
-use inducer_gpu::config::Attention;
 use inducer_gpu::{AdapterConfig, Gpt2Config, Method};
 use rand::{Rng, SeedableRng};
 use std::time::Instant;
@@ -55,14 +54,7 @@ impl Preset {
 /// The method with the paper's sizes on every preset; a prefix without its reparametrisation, as
 /// the other side trains it.
 pub fn method(method: Method) -> AdapterConfig {
-    let mut config = method.paper();
-    if let Some(Attention::Prefix {
-        reparametrisation, ..
-    }) = &mut config.attention
-    {
-        *reparametrisation = None;
-    }
-    config
+    method.paper().stored()
 }
 
 /// Length of each row: `length − (i · 7919 + seed) mod (length / 4)`.
@@ -138,9 +130,9 @@ mod tests {
     #[test]
     fn a_prefix_is_timed_without_its_reparametrisation_and_the_rest_has_the_papers_sizes() {
         let small = Preset::Gpt2.config();
-        let trained = |m| inducer_gpu::shapes::trained(&method(m), &small);
+        let trained = |m| inducer_gpu::counts::trained(&method(m), &small);
         assert_eq!(trained(Method::Prefix), 1_990_656);
         assert_eq!(trained(Method::Inducer), 2_003_472);
-        assert_eq!(small.parameters(), 124_439_808);
+        assert_eq!(inducer_gpu::counts::of_backbone(&small), 124_439_808);
     }
 }

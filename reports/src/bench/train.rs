@@ -5,9 +5,9 @@ use super::{Preset, ids, least, lengths, median, method, peak_mib, rounded, seco
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use inducer_datasets::batch::{Batch, IGNORE};
-use inducer_gpu::gpt2::Gpt2;
-use inducer_gpu::ops::mixed::kept;
-use inducer_gpu::train::{AdamW, AdamWConfig, clip_factor, global_norm};
+use inducer_gpu::backbone::Gpt2;
+use inducer_gpu::kernels::precision::master_dtype;
+use inducer_gpu::train::{AdamW, AdamWConfig, clip_factor};
 use inducer_gpu::{LossOptions, Method, Model};
 use serde::Serialize;
 
@@ -105,12 +105,12 @@ pub fn run(options: &Options) -> Result<Report> {
     let backbone = Gpt2::random(
         config.clone(),
         options.seed,
-        kept(options.dtype),
+        master_dtype(options.dtype),
         &options.device,
     )?;
     let mut model = Model::new(backbone, options.dtype, &options.device);
     model.attach(&adapter, 0, options.seed)?;
-    model.settle()?;
+    model.cast_frozen_weights()?;
     let batch = batch(options);
     let labelled = model.targets(&batch)?.len();
     let mut optimiser = AdamW::new(AdamWConfig {
@@ -119,7 +119,7 @@ pub fn run(options: &Options) -> Result<Report> {
     });
     let mut step = || -> Result<f64> {
         let (loss, gradients) = model.gradients(&batch, LossOptions::PLAIN)?;
-        let scale = clip_factor(global_norm(&gradients)?, Some(1.0));
+        let scale = clip_factor(gradients.norm()?, Some(1.0));
         optimiser.step(model.trainable_mut(), &gradients, 1e-4, scale)?;
         Ok(loss)
     };

@@ -1,7 +1,7 @@
 //! What a training step must compute, counted in multiplications and additions of its matrix
 //! products.
 
-use inducer_gpu::config::{Attention, Ffn};
+use inducer_gpu::adapter::{Attention, Ffn};
 use inducer_gpu::{AdapterConfig, Gpt2Config};
 
 /// Floating-point operations of one training step's matrix products, each useful one counted once:
@@ -34,25 +34,21 @@ pub fn flops(
     total += 2.0 * 2.0 * labelled as f64 * config.vocab_size as f64 * d;
     // a small product costs its forward pass, its input's gradient and its weight's gradient
     let small = |weights: f64| 3.0 * 2.0 * tokens * weights * layers;
-    total += match method.attention {
-        Some(Attention::Inducer {
-            key_bottleneck,
-            value_bottleneck,
-            ..
-        }) => {
+    total += match &method.attention {
+        Some(Attention::Inducer(c)) => {
             let h = d / p;
-            let (rk, rv) = (key_bottleneck as f64, value_bottleneck as f64);
+            let (rk, rv) = (c.key_bottleneck as f64, c.value_bottleneck as f64);
             small(h * 2.0 * p * rk + h * (p * rv + rv * d))
         }
-        Some(Attention::Prefix { length, .. }) => small(2.0 * d * length as f64),
-        Some(Attention::Adapter { bottleneck, .. }) => small(2.0 * d * bottleneck as f64),
+        Some(Attention::Prefix(c)) => small(2.0 * d * c.length as f64),
+        Some(Attention::Adapter(c)) => small(2.0 * d * c.bottleneck as f64),
         None => 0.0,
     };
     if let Some(lora) = &method.lora {
         total += small(2.0 * d * lora.rank as f64 * lora.targets.len() as f64);
     }
-    if let Some(Ffn::Adapter { bottleneck, .. }) = method.ffn {
-        total += small(2.0 * d * bottleneck as f64);
+    if let Some(Ffn::Adapter(c)) = &method.ffn {
+        total += small(2.0 * d * c.bottleneck as f64);
     }
     total
 }
@@ -60,7 +56,7 @@ pub fn flops(
 /// Rate of this machine's own f32 matrix product, `[512, 768] × [768, 3072]`, in operations a
 /// second: the best of `repeats`.
 pub fn product_rate(repeats: usize) -> f64 {
-    use inducer_gpu::ops::raw::{Mat, MatMut, Threads, gemm};
+    use inducer_gpu::kernels::gemm::{Mat, MatMut};
     let (m, k, n) = (512, 768, 3072);
     let a = vec![0.5_f32; m * k];
     let b = vec![0.25_f32; k * n];
@@ -68,18 +64,8 @@ pub fn product_rate(repeats: usize) -> f64 {
     let mut best = f64::INFINITY;
     for _ in 0..repeats.max(1) {
         let start = std::time::Instant::now();
-        let dst = MatMut::new(&mut c, n);
-        gemm(
-            m,
-            n,
-            k,
-            dst,
-            false,
-            Mat::new(&a, k),
-            Mat::new(&b, n),
-            1.0,
-            Threads::Pool,
-        );
+        let product = Mat::new(&a, [m, k]).times(Mat::new(&b, [k, n]));
+        product.in_parallel().write(MatMut::new(&mut c, n));
         best = best.min(start.elapsed().as_secs_f64());
     }
     2.0 * (m * n * k) as f64 / best

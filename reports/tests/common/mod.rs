@@ -4,7 +4,7 @@
 use candle_core::{DType, Device};
 use inducer_datasets::synthetic::{self, SyntheticConfig};
 use inducer_datasets::{Task, Tokenizer};
-use inducer_gpu::gpt2::Gpt2;
+use inducer_gpu::backbone::Gpt2;
 use inducer_gpu::{Gpt2Config, Method, Model, RobertaConfig};
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -68,7 +68,7 @@ impl Fixture {
     pub fn adapter(&self, method: Method) -> PathBuf {
         let dir = self.path(method.name());
         let mut model = Model::load(&self.path("backbone"), DType::F32, &Device::Cpu).unwrap();
-        let config = method.for_backbone(&model.backbone.gpt2("the fixture").unwrap().config);
+        let config = method.on(&model.backbone.config());
         model
             .attach(&config, Task::WebNlg.special_tokens().len(), 5)
             .unwrap();

@@ -5,8 +5,8 @@ use crate::engines::candle::{array, batch, nearest_bf16};
 use crate::engines::{Candle, mixed, training};
 use crate::{Case, Claim, Cuda, Error, Result};
 use inducer_datasets::batch::Batch;
-use inducer_gpu::Model;
 use inducer_gpu::train::{Data, Event, TrainConfig, train};
+use inducer_gpu::{Model, Tensors as _};
 use inducer_reference::TensorMap;
 use std::path::Path;
 

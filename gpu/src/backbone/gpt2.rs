@@ -1,0 +1,184 @@
+//! GPT-2 (pre-norm): `x ← x + drop(attention(LN(x)))`,
+//! `x ← x + drop(FFN(LN(x)) + parts beside it)`.
+
+use super::sublayer::{Layer, conv1d};
+use super::{Backbone, Head, Inputs};
+use crate::config::{BackboneConfig, Gpt2Config};
+use crate::error::Result;
+use crate::ops::activation::Activation;
+use crate::ops::attention::Visible;
+use crate::ops::dropout::{Dropout, residual};
+use crate::ops::embedding::{Tables, embedding};
+use crate::ops::layer_norm::norm;
+use crate::parts::{Change, DropoutSite, FoldTarget, ForwardContext, Map, Part};
+use crate::tape::{Pair, Parameter, Value};
+use crate::tensors::{Declare, Init, Source};
+use candle_core::{DType, Device, Tensor};
+
+/// One layer.
+pub struct Block {
+    /// LayerNorm before the attention.
+    pub ln_1: Pair,
+    /// Fused projection [d, 3d].
+    pub c_attn: Pair,
+    /// W^o [d, d].
+    pub c_proj: Pair,
+    /// LayerNorm before the FFN.
+    pub ln_2: Pair,
+    /// [d, inner].
+    pub c_fc: Pair,
+    /// [inner, d].
+    pub mlp_proj: Pair,
+}
+
+crate::tensors!(Block: ln_1, c_attn, c_proj, ln_2, c_fc, mlp_proj);
+
+/// The backbone.
+pub struct Gpt2 {
+    /// Its configuration.
+    pub config: Gpt2Config,
+    /// Token embeddings [vocabulary, d], also the head.
+    pub wte: Parameter,
+    /// Position embeddings [positions, d].
+    pub wpe: Parameter,
+    /// Layers.
+    pub blocks: Vec<Block>,
+    /// Last LayerNorm.
+    pub ln_f: Pair,
+}
+
+crate::tensors!(Gpt2: wte, wpe, blocks, ln_f);
+
+impl Gpt2 {
+    /// Declares every tensor; initial values as in transformers: N(0, range²), residual projections
+    /// divided by √(2L).
+    ///
+    /// # Errors
+    /// A tensor that is missing or has another shape.
+    pub fn declare(config: Gpt2Config, from: &Declare<'_>) -> Result<Self> {
+        let (d, inner, range) = (config.n_embd, config.inner(), config.initializer_range);
+        let start = Init::Normal(range);
+        let residual = Init::Normal(range / (2.0 * config.n_layer as f64).sqrt());
+        let at = from.frozen().within("transformer");
+        let block = |i: usize| {
+            let at = at.within("h").within(i);
+            Ok(Block {
+                ln_1: at.norm("ln_1", d)?,
+                c_attn: at.conv1d("attn.c_attn", d, 3 * d, start)?,
+                c_proj: at.conv1d("attn.c_proj", d, d, residual)?,
+                ln_2: at.norm("ln_2", d)?,
+                c_fc: at.conv1d("mlp.c_fc", d, inner, start)?,
+                mlp_proj: at.conv1d("mlp.c_proj", inner, d, residual)?,
+            })
+        };
+        Ok(Self {
+            wte: at.weight("wte.weight", [config.vocab_size, d], start)?,
+            wpe: at.weight("wpe.weight", [config.n_positions, d], start)?,
+            blocks: (0..config.n_layer).map(block).collect::<Result<_>>()?,
+            ln_f: at.norm("ln_f", d)?,
+            config,
+        })
+    }
+
+    /// A new GPT-2 with initial values.
+    ///
+    /// # Errors
+    /// A candle error.
+    pub fn random(config: Gpt2Config, seed: u64, dtype: DType, device: &Device) -> Result<Self> {
+        Self::declare(config, &Source::random(seed, dtype, device).root())
+    }
+}
+
+impl Backbone for Gpt2 {
+    fn config(&self) -> BackboneConfig {
+        BackboneConfig::Gpt2(self.config.clone())
+    }
+
+    fn json(&self) -> serde_json::Value {
+        self.config.to_json()
+    }
+
+    fn head(&self) -> &Head {
+        &Head::LanguageModel
+    }
+
+    fn token_embeddings(&self) -> &Parameter {
+        &self.wte
+    }
+
+    fn visible(&self) -> Visible {
+        Visible::Causal
+    }
+
+    fn hidden(
+        &self,
+        ctx: &ForwardContext<'_>,
+        parts: &[Vec<Box<dyn Part>>],
+        inputs: Inputs<'_>,
+    ) -> Result<Value> {
+        let (tape, eps) = (ctx.tape, self.config.layer_norm_epsilon);
+        let (tokens, positions) = (tape.parameter(&self.wte)?, tape.parameter(&self.wpe)?);
+        let tables = Tables {
+            tokens: &tokens,
+            added: inputs.special,
+            positions: &positions,
+        };
+        let mut x = embedding(tape, tables, inputs.ids, inputs.segments, inputs.positions)?;
+        for (index, (block, parts)) in self.blocks.iter().zip(parts).enumerate() {
+            let layer = Layer {
+                ctx,
+                index,
+                parts,
+                affine: conv1d,
+            };
+            x = block.forward(layer, &x, eps)?;
+        }
+        norm(tape, &self.ln_f, &x, eps)
+    }
+
+    fn append_tokens(&mut self, rows: &Tensor) -> Result<()> {
+        let rows = rows.to_dtype(self.wte.tensor.dtype())?;
+        self.config.vocab_size += rows.dim(0)?;
+        self.wte.tensor = Tensor::cat(&[&self.wte.tensor, &rows], 0)?;
+        Ok(())
+    }
+}
+
+impl FoldTarget for Gpt2 {
+    /// One matrix [d in, 3 d out] and one bias [3 d] hold q, k and v.
+    fn replace(&mut self, layer: usize, map: Map, change: &mut Change<'_>) -> Result<()> {
+        let d = self.config.n_embd;
+        let block = &mut self.blocks[layer];
+        let ([weight, bias], from) = match map {
+            Map::Projection(target) => (&mut block.c_attn, target as usize * d),
+            Map::FfnDown => (&mut block.mlp_proj, 0),
+        };
+        let (w, b) = (
+            weight.tensor.to_dtype(DType::F64)?,
+            bias.tensor.to_dtype(DType::F64)?,
+        );
+        let before = w.narrow(1, from, d)?.t()?.contiguous()?;
+        let (new, new_bias) = change(before, b.narrow(0, from, d)?)?;
+        let columns = (0..w.dim(0)?, from..from + d);
+        let w = w.slice_assign(&[columns.0, columns.1], &new.t()?.contiguous()?)?;
+        let b = b.slice_assign(&[from..from + d], &new_bias.contiguous()?)?;
+        weight.tensor = w.to_dtype(weight.tensor.dtype())?;
+        bias.tensor = b.to_dtype(bias.tensor.dtype())?;
+        Ok(())
+    }
+}
+
+impl Block {
+    fn forward(&self, layer: Layer<'_, '_>, x: &Value, eps: f64) -> Result<Value> {
+        let tape = layer.ctx.tape;
+        let input = norm(tape, &self.ln_1, x, eps)?;
+        let qkv = conv1d(tape, &self.c_attn, &input, None)?;
+        let y = layer.attention(&input, qkv, &self.c_proj)?;
+        let x = residual(tape, x, &y, layer.dropout(DropoutSite::AttentionBranch))?;
+
+        let input = norm(tape, &self.ln_2, &x, eps)?;
+        let maps = [&self.c_fc, &self.mlp_proj];
+        let y = layer.feed_forward(&input, maps, Activation::GeluTanh, Dropout::OFF)?;
+        residual(tape, &x, &y, layer.dropout(DropoutSite::FfnBranch))
+    }
+}

@@ -1,0 +1,129 @@
+//! GPT-2's `config.json`.
+
+use super::{Checked, Spec};
+use crate::error::Result;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// GPT-2's configuration, the fields that decide its function.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gpt2Config {
+    /// Vocabulary.
+    pub vocab_size: usize,
+    /// Number of positions.
+    pub n_positions: usize,
+    /// Hidden size d.
+    pub n_embd: usize,
+    /// Number of layers L.
+    pub n_layer: usize,
+    /// Number of heads H.
+    pub n_head: usize,
+    /// Width of the feed-forward layer; 4 d when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_inner: Option<usize>,
+    /// Layer norm's ε.
+    #[serde(default = "default_eps")]
+    pub layer_norm_epsilon: f64,
+    /// Standard deviation of initial weights.
+    #[serde(default = "super::default_range")]
+    pub initializer_range: f64,
+    /// End-of-text id.
+    #[serde(default)]
+    pub eos_token_id: Option<u32>,
+}
+
+fn default_eps() -> f64 {
+    1e-5
+}
+
+impl Gpt2Config {
+    /// GPT-2 small: 124,439,808 parameters.
+    pub fn small() -> Self {
+        Self {
+            vocab_size: 50257,
+            n_positions: 1024,
+            n_embd: 768,
+            n_layer: 12,
+            n_head: 12,
+            n_inner: None,
+            layer_norm_epsilon: 1e-5,
+            initializer_range: 0.02,
+            eos_token_id: Some(50256),
+        }
+    }
+
+    /// p = d / H.
+    pub fn head_width(&self) -> usize {
+        self.n_embd / self.n_head
+    }
+
+    /// Width of the feed-forward layer.
+    pub fn inner(&self) -> usize {
+        self.n_inner.unwrap_or(4 * self.n_embd)
+    }
+
+    /// From the contents of a `config.json`; errors name `path`.
+    ///
+    /// # Errors
+    /// A model type, activation or switch that this engine does not compute; a size that is missing
+    /// or 0.
+    pub fn from_json(path: &Path, value: Value) -> Result<Self> {
+        let given = Checked { path, value };
+        given.expect("model_type", "gpt2")?;
+        given.expect("activation_function", "gelu_new")?;
+        for (field, wanted) in [
+            ("scale_attn_weights", true),
+            ("tie_word_embeddings", true),
+            ("scale_attn_by_inverse_layer_idx", false),
+            ("reorder_and_upcast_attn", false),
+            ("add_cross_attention", false),
+        ] {
+            given.expect(field, wanted)?;
+        }
+        given.positive(&["vocab_size", "n_positions", "n_embd", "n_layer", "n_head"])?;
+        let config: Self = given.parse()?;
+        given.divides(("n_head", config.n_head), ("n_embd", config.n_embd))?;
+        Ok(config)
+    }
+
+    /// The contents of a `config.json` for transformers.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "activation_function": "gelu_new",
+            "architectures": ["GPT2LMHeadModel"],
+            "attn_pdrop": 0.0,
+            "bos_token_id": self.eos_token_id,
+            "embd_pdrop": 0.0,
+            "eos_token_id": self.eos_token_id,
+            "initializer_range": self.initializer_range,
+            "layer_norm_epsilon": self.layer_norm_epsilon,
+            "model_type": "gpt2",
+            "n_embd": self.n_embd,
+            "n_head": self.n_head,
+            "n_inner": self.n_inner,
+            "n_layer": self.n_layer,
+            "n_positions": self.n_positions,
+            "resid_pdrop": 0.0,
+            "scale_attn_weights": true,
+            "tie_word_embeddings": true,
+            "torch_dtype": "float32",
+            "vocab_size": self.vocab_size,
+        })
+    }
+
+    /// What methods have to know of it.
+    pub fn spec(&self) -> Spec {
+        Spec {
+            layers: self.n_layer,
+            hidden: self.n_embd,
+            heads: self.n_head,
+            ffn: self.inner(),
+            epsilon: self.layer_norm_epsilon,
+            initializer_std: self.initializer_range,
+            layer: "transformer.h",
+            attention: "attn",
+            ffn_adapter: "mlp.adapter",
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The configurations of the backbones, as their `config.json` has them, and what methods have to
+//! know of a backbone.
+
+mod gpt2;
+mod roberta;
+
+pub use gpt2::Gpt2Config;
+pub use roberta::RobertaConfig;
+
+use crate::error::{Error, Result};
+use serde_json::Value;
+use std::path::Path;
+
+/// A backbone's configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BackboneConfig {
+    /// GPT-2.
+    Gpt2(Gpt2Config),
+    /// RoBERTa.
+    Roberta(RobertaConfig),
+}
+
+/// What a method has to know of its backbone.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// L.
+    pub layers: usize,
+    /// d.
+    pub hidden: usize,
+    /// H.
+    pub heads: usize,
+    /// Hidden units of the FFN.
+    pub ffn: usize,
+    /// ε of its LayerNorms.
+    pub epsilon: f64,
+    /// Standard deviation of initial weights.
+    pub initializer_std: f64,
+    layer: &'static str,
+    attention: &'static str,
+    ffn_adapter: &'static str,
+}
+
+impl Spec {
+    /// p = d / H.
+    pub fn head_width(&self) -> usize {
+        self.hidden / self.heads
+    }
+
+    /// Name of the attention module of a layer.
+    pub fn attention_name(&self, layer: usize) -> String {
+        format!("{}.{layer}.{}", self.layer, self.attention)
+    }
+
+    /// Name of the adapter beside the FFN of a layer.
+    pub fn ffn_adapter_name(&self, layer: usize) -> String {
+        format!("{}.{layer}.{}", self.layer, self.ffn_adapter)
+    }
+}
+
+impl BackboneConfig {
+    /// From the contents of a `config.json`; errors name `path`.
+    ///
+    /// # Errors
+    /// A model type that this engine does not compute, and what each type asks for.
+    pub fn from_json(path: &Path, value: Value) -> Result<Self> {
+        match Self::model_type(path, &value)? {
+            "gpt2" => Ok(Self::Gpt2(Gpt2Config::from_json(path, value)?)),
+            "roberta" => Ok(Self::Roberta(RobertaConfig::from_json(path, value)?)),
+            other => {
+                let message = format!("expected \"gpt2\" or \"roberta\", found \"{other}\"");
+                Err(Error::config(path, "model_type", message))
+            }
+        }
+    }
+
+    /// What a `config.json` says that it is of.
+    ///
+    /// # Errors
+    /// It does not say.
+    pub fn model_type<'a>(path: &Path, value: &'a Value) -> Result<&'a str> {
+        let expected = "expected \"gpt2\" or \"roberta\"";
+        let message = match value.get("model_type") {
+            Some(Value::String(kind)) => return Ok(kind),
+            Some(other) => format!("{expected}, found {other}"),
+            None => format!("missing ({expected})"),
+        };
+        Err(Error::config(path, "model_type", message))
+    }
+
+    /// What methods have to know.
+    pub fn spec(&self) -> Spec {
+        match self {
+            Self::Gpt2(c) => c.spec(),
+            Self::Roberta(c) => c.spec(),
+        }
+    }
+
+    /// Token ids.
+    pub fn vocabulary(&self) -> usize {
+        match self {
+            Self::Gpt2(c) => c.vocab_size,
+            Self::Roberta(c) => c.vocab_size,
+        }
+    }
+
+    /// Positions for a text.
+    pub fn positions(&self) -> usize {
+        match self {
+            Self::Gpt2(c) => c.n_positions,
+            Self::Roberta(c) => c.max_position_embeddings.saturating_sub(c.first_position()),
+        }
+    }
+
+    /// Classes that its head tells apart; none for a language model.
+    pub fn classes(&self) -> Option<usize> {
+        match self {
+            Self::Gpt2(_) => None,
+            Self::Roberta(c) => Some(c.classes()),
+        }
+    }
+
+    /// Whether layers, hidden size and heads are those of the paper's backbone, GPT-2 small or
+    /// RoBERTa base: whatever the vocabulary, a method then has the paper's sizes.
+    pub fn is_papers_size(&self) -> bool {
+        let papers = match self {
+            Self::Gpt2(_) => Gpt2Config::small().spec(),
+            Self::Roberta(_) => RobertaConfig::base().spec(),
+        };
+        let size = |spec: Spec| (spec.layers, spec.hidden, spec.heads);
+        size(self.spec()) == size(papers)
+    }
+}
+
+impl From<&Self> for BackboneConfig {
+    fn from(config: &Self) -> Self {
+        config.clone()
+    }
+}
+
+impl From<&Gpt2Config> for BackboneConfig {
+    fn from(config: &Gpt2Config) -> Self {
+        Self::Gpt2(config.clone())
+    }
+}
+
+impl From<&RobertaConfig> for BackboneConfig {
+    fn from(config: &RobertaConfig) -> Self {
+        Self::Roberta(config.clone())
+    }
+}
+
+/// Of transformers, for both.
+fn default_range() -> f64 {
+    0.02
+}
+
+/// The contents of a `config.json` under examination.
+struct Checked<'a> {
+    path: &'a Path,
+    value: Value,
+}
+
+impl Checked<'_> {
+    /// A field that, where it is given, has one value that the engine computes.
+    fn expect(&self, field: &str, wanted: impl Into<Value>) -> Result<()> {
+        let wanted = wanted.into();
+        match self.value.get(field) {
+            Some(found) if !found.is_null() && *found != wanted => {
+                let message = format!("expected {wanted}, found {found}");
+                Err(Error::config(self.path, field, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Fields that must be there as positive integers.
+    fn positive(&self, fields: &[&str]) -> Result<()> {
+        let expected = "expected a positive integer";
+        for field in fields {
+            let message = match self.value.get(field) {
+                None => format!("missing ({expected})"),
+                Some(v) if v.as_u64().is_none_or(|v| v == 0) => format!("{expected}, found {v}"),
+                _ => continue,
+            };
+            return Err(Error::config(self.path, *field, message));
+        }
+        Ok(())
+    }
+
+    fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
+        T::deserialize(&self.value).map_err(|e| Error::json(self.path, e))
+    }
+
+    fn divides(&self, heads: (&str, usize), hidden: (&str, usize)) -> Result<()> {
+        if hidden.1.is_multiple_of(heads.1) {
+            return Ok(());
+        }
+        let message = format!(
+            "expected a divisor of {} = {}, found {}",
+            hidden.0, hidden.1, heads.1
+        );
+        Err(Error::config(self.path, heads.0, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Of `GPT2Config` and `RobertaConfig` (transformers 5.24.0).
+    #[test]
+    fn a_field_that_is_left_out_has_transformers_default() {
+        let gpt2: Gpt2Config = serde_json::from_value(json!({
+            "vocab_size": 12, "n_positions": 8, "n_embd": 4, "n_layer": 1, "n_head": 2
+        }))
+        .unwrap();
+        assert_eq!(
+            (gpt2.layer_norm_epsilon, gpt2.initializer_range),
+            (1e-5, 0.02)
+        );
+        let roberta: RobertaConfig = serde_json::from_value(json!({
+            "vocab_size": 12, "max_position_embeddings": 10, "hidden_size": 4, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "intermediate_size": 6
+        }))
+        .unwrap();
+        assert_eq!((roberta.type_vocab_size, roberta.pad_token_id), (2, 1));
+        assert_eq!(
+            (roberta.layer_norm_eps, roberta.initializer_range),
+            (1e-12, 0.02)
+        );
+        assert_eq!((roberta.classes(), roberta.hidden_dropout_prob), (2, 0.1));
+    }
+}

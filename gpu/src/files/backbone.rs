@@ -1,0 +1,173 @@
+//! Backbones as Hugging Face directories: `config.json` and `model.safetensors`.
+
+use super::io::{create_dir, read_json, write, write_json};
+use super::safetensors::{Weights, serialize};
+use crate::backbone::{Backbone, Gpt2, Head, Roberta, declare, declare_head};
+use crate::config::{BackboneConfig, Gpt2Config, RobertaConfig};
+use crate::counts::{Shape, shapes};
+use crate::error::{Error, Result};
+use crate::tensors::{Source, Tensors as _};
+use candle_core::{DType, Device, Tensor};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+impl BackboneConfig {
+    /// Reads `config.json` of a Hugging Face directory.
+    ///
+    /// # Errors
+    /// A missing or broken file; a model type, activation or switch that this engine does not
+    /// compute.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let path = dir.join("config.json");
+        Self::from_json(&path, read_json(&path)?)
+    }
+}
+
+/// What a Hugging Face directory's `config.json` says it is.
+///
+/// # Errors
+/// A missing or broken file; no `model_type`.
+pub fn model_type(dir: &Path) -> Result<String> {
+    let path = dir.join("config.json");
+    BackboneConfig::model_type(&path, &read_json(&path)?).map(str::to_string)
+}
+
+/// Reads a Hugging Face directory of either kind. A RoBERTa without a head gets one, started from
+/// `seed`, for `classes`, or for as many as its configuration says.
+///
+/// # Errors
+/// A missing or broken file; a missing, extra, wrongly shaped or non-finite tensor.
+pub fn load(
+    dir: &Path,
+    classes: Option<usize>,
+    seed: u64,
+    dtype: DType,
+    device: &Device,
+) -> Result<Box<dyn Backbone>> {
+    let weights = || Weights::open_backbone(dir);
+    match BackboneConfig::read(dir)? {
+        BackboneConfig::Gpt2(config) => gpt2(config, &weights()?, dtype, device),
+        BackboneConfig::Roberta(mut config) => {
+            let weights = weights()?;
+            let has_head = weights.names().any(|n| n.starts_with("classifier."));
+            if let (false, Some(classes)) = (has_head, classes) {
+                config.num_labels = Some(classes);
+            }
+            let start = Source::random(seed, dtype, device);
+            roberta(config, &weights, has_head, &start, dtype, device)
+        }
+    }
+}
+
+/// Shapes of the backbone's own tensors and of its head's.
+fn expected(config: &BackboneConfig) -> Result<[Vec<Shape>; 2]> {
+    let outline = Source::outline();
+    let backbone = declare(config, &outline.root())?;
+    Ok([
+        shapes(backbone.own_parameters()),
+        shapes(backbone.head().parameters()),
+    ])
+}
+
+/// The names that a tensor of GPT-2 may have in a file: with and without the prefix.
+fn gpt2_names(name: &str) -> Vec<String> {
+    vec![name.into(), name.trim_start_matches("transformer.").into()]
+}
+
+/// The untied form of GPT-2's head.
+const LM_HEAD: &str = "lm_head.weight";
+
+fn gpt2(
+    config: Gpt2Config,
+    weights: &Weights,
+    dtype: DType,
+    device: &Device,
+) -> Result<Box<dyn Backbone>> {
+    let [mut own, _] = expected(&BackboneConfig::from(&config))?;
+    if weights.names().any(|n| n == LM_HEAD) {
+        own.push((LM_HEAD.into(), vec![config.vocab_size, config.n_embd]));
+    }
+    weights.refuse_others(&own, gpt2_names, |name| {
+        name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")
+    })?;
+    let mut tensors = weights.read(&own, gpt2_names, dtype, device)?;
+    let head = tensors.remove(LM_HEAD);
+    let source = Source::given(tensors, weights.path().into());
+    let backbone = Gpt2::declare(config, &source.root())?;
+    if let Some(head) = head {
+        let apart = (head - &backbone.wte.tensor)?.abs()?.max_all()?;
+        let apart = apart.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        if apart != 0.0 {
+            let message = format!(
+                "expected the tied head, equal to wte.weight; found a difference of {apart:e}"
+            );
+            return Err(Error::config(weights.path(), LM_HEAD, message));
+        }
+    }
+    Ok(backbone.into())
+}
+
+/// The names that a tensor of RoBERTa may have in a file: with and without the prefix, and the
+/// older names of LayerNorm's tensors.
+fn roberta_names(name: &str) -> Vec<String> {
+    let mut all = vec![name.to_string()];
+    for (new, old) in [
+        ("LayerNorm.weight", "LayerNorm.gamma"),
+        ("LayerNorm.bias", "LayerNorm.beta"),
+    ] {
+        if name.ends_with(new) {
+            all.push(name.replace(new, old));
+        }
+    }
+    let bare: Vec<String> = all
+        .iter()
+        .filter_map(|n| n.strip_prefix("roberta.").map(str::to_string))
+        .collect();
+    all.extend(bare);
+    all
+}
+
+fn roberta(
+    config: RobertaConfig,
+    weights: &Weights,
+    has_head: bool,
+    start: &Source,
+    dtype: DType,
+    device: &Device,
+) -> Result<Box<dyn Backbone>> {
+    let whole = BackboneConfig::from(&config);
+    let [mut own, head] = expected(&whole)?;
+    let known = [own.clone(), head.clone()].concat();
+    weights.refuse_others(&known, roberta_names, |name| {
+        name.contains("pooler.") || name.starts_with("lm_head.") || name.ends_with("position_ids")
+    })?;
+    if has_head {
+        own.extend(head);
+    }
+    let tensors = weights.read(&own, roberta_names, dtype, device)?;
+    let given = Source::given(tensors, weights.path().into());
+    let head = if has_head { &given } else { start };
+    let head = declare_head(&whole, &head.root())?;
+    Ok(Roberta::declare(config, head, &given.root())?.into())
+}
+
+/// Writes a backbone's `config.json` and `model.safetensors`.
+///
+/// # Errors
+/// The directory cannot be written.
+pub fn save(backbone: &dyn Backbone, dir: &Path) -> Result<()> {
+    create_dir(dir)?;
+    let own = backbone.parameters().into_iter();
+    let mut tensors: BTreeMap<String, Tensor> =
+        own.map(|p| (p.name.clone(), p.tensor.clone())).collect();
+    if let Head::MaskedLm(_) = backbone.head() {
+        let zeros = Tensor::zeros(backbone.vocabulary(), DType::F32, &Device::Cpu)?;
+        tensors.insert("lm_head.bias".into(), zeros);
+    }
+    let metadata = HashMap::from([("format".into(), "pt".into())]);
+    write(
+        &dir.join("model.safetensors"),
+        &serialize(&tensors, metadata)?,
+    )?;
+    write_json(&dir.join("config.json"), &backbone.json())
+}

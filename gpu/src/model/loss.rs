@@ -1,0 +1,153 @@
+//! The loss of a batch and its gradients; the batches of small backbones in halves on two threads.
+
+use super::Model;
+use crate::backbone::heads::Targets;
+use crate::error::Result;
+use crate::gradients::Gradients;
+use crate::kernels::threads::{map_tasks, single_threaded};
+use crate::ops::dropout::Dropout;
+use crate::tape::{Tape, Value};
+use candle_core::{DType, Tensor};
+use inducer_datasets::batch::Batch;
+
+/// Widest backbone whose batches are divided among threads (see [`Model::gradients`]); above it
+/// operations are.
+const SHARDED_WIDTH: usize = 256;
+
+/// How a loss is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct LossOptions {
+    /// Label smoothing ε.
+    pub smoothing: f64,
+    /// Dropout of this step; its key also serves the parts that have a rate of their own (LoRA's
+    /// input). `None` in evaluation.
+    pub dropout: Option<Dropout>,
+}
+
+impl LossOptions {
+    /// Plain cross-entropy, no dropout.
+    pub const PLAIN: Self = Self {
+        smoothing: 0.0,
+        dropout: None,
+    };
+}
+
+impl Model {
+    /// Mean loss over the labelled positions, or over the rows of a classifier.
+    ///
+    /// # Errors
+    /// Ids, rows or labels that do not fit the model.
+    pub fn loss(&self, batch: &Batch, options: LossOptions) -> Result<f64> {
+        self.check(batch)?;
+        let targets = self.targets(batch)?;
+        scalar(
+            &self
+                .loss_on(&self.tape_off(), batch, &targets, options)?
+                .tensor,
+        )
+    }
+
+    /// How many positions (rows of a classifier) the loss of a batch is the mean over.
+    ///
+    /// # Errors
+    /// Labels that do not fit.
+    pub fn labelled(&self, batch: &Batch) -> Result<usize> {
+        Ok(self.targets(batch)?.len())
+    }
+
+    /// Mean loss and the gradient of every trainable tensor.
+    ///
+    /// # Errors
+    /// As [`Model::loss`]; nothing is trainable.
+    pub fn gradients(&self, batch: &Batch, options: LossOptions) -> Result<(f64, Gradients)> {
+        self.check(batch)?;
+        let targets = self.targets(batch)?;
+        let halves = match self.middle(batch) {
+            // a half without a label adds nothing; without any label the whole batch says so
+            Some(middle) if !targets.is_empty() => self.halves(batch, &targets, middle),
+            _ => return self.gradients_of(batch, &targets, options),
+        };
+        let total = targets.len() as f64;
+        let parts = map_tasks(halves.len(), |i| {
+            let options = LossOptions {
+                dropout: options.dropout.map(|d| d.at(i as u64)),
+                ..options
+            };
+            let (batch, targets) = &halves[i];
+            single_threaded(|| self.gradients_of(batch, targets, options))
+        });
+        let (mut loss, mut sum) = (0.0, Gradients::default());
+        for ((_, targets), part) in halves.iter().zip(parts) {
+            let (value, gradients) = part?;
+            let share = targets.len() as f64 / total;
+            loss += share * value;
+            sum.add_scaled(gradients, share)?;
+        }
+        Ok((loss, sum))
+    }
+
+    fn gradients_of(
+        &self,
+        batch: &Batch,
+        targets: &Targets,
+        options: LossOptions,
+    ) -> Result<(f64, Gradients)> {
+        let tape = Tape::new().computing_in(self.dtype());
+        let loss = self.loss_on(&tape, batch, targets, options)?;
+        let value = scalar(&loss.tensor)?;
+        Ok((value, tape.backward(&loss, self.trainable())?))
+    }
+
+    fn loss_on(
+        &self,
+        tape: &Tape,
+        batch: &Batch,
+        targets: &Targets,
+        options: LossOptions,
+    ) -> Result<Value> {
+        let ctx = self.context(tape, batch, options.dropout)?;
+        let hidden = self.hidden(&ctx, batch, &vec![0; batch.rows()])?;
+        let head = self.backbone.head();
+        head.loss(&ctx, &hidden, self.tied(), targets, options.smoothing)
+    }
+
+    /// The row at which a batch is divided into two halves of nearly the same number of tokens,
+    /// where that is faster: on the CPU, where each half goes through the whole model on one thread
+    /// without waiting for the other at every operation. That pays as long as a layer's weights
+    /// stay in a core's own cache. The division depends on the batch alone, not on the number of
+    /// threads, so results do not either.
+    fn middle(&self, batch: &Batch) -> Option<usize> {
+        let (rows, d) = (batch.rows(), self.backbone.spec().hidden);
+        let small = self.device().is_cpu() && d <= SHARDED_WIDTH && !self.config.full;
+        if !small || rows < 4 {
+            return None;
+        }
+        let half = batch.tokens() / 2;
+        (1..rows).min_by_key(|r| batch.starts[*r].abs_diff(half))
+    }
+
+    /// The halves of a batch that have targets, with them.
+    fn halves(&self, batch: &Batch, targets: &Targets, middle: usize) -> Vec<(Batch, Targets)> {
+        let first = match self.backbone.head().labels_rows() {
+            true => middle,
+            false => batch.starts[middle],
+        };
+        let (left, right) = targets.split_at(targets.partition_point(|(at, _)| *at < first));
+        let right = right
+            .iter()
+            .map(|(at, label)| (at - first, *label))
+            .collect();
+        let halves = [
+            (batch.slice(0..middle), left.to_vec()),
+            (batch.slice(middle..batch.rows()), right),
+        ];
+        halves
+            .into_iter()
+            .filter(|(_, targets): &(Batch, Targets)| !targets.is_empty())
+            .collect()
+    }
+}
+
+fn scalar(t: &Tensor) -> Result<f64> {
+    Ok(t.to_dtype(DType::F64)?.to_scalar::<f64>()?)
+}

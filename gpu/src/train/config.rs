@@ -1,0 +1,79 @@
+//! The settings of a training run.
+
+use super::optimiser::AdamWConfig;
+use super::schedule::Schedule;
+use serde::{Deserialize, Serialize};
+
+/// How to train.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Seed of initial values, order and masks.
+    pub seed: u64,
+    /// Optimiser steps.
+    pub steps: usize,
+    /// Batches whose gradients are summed in one step.
+    pub accumulation: usize,
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// Warm-up steps.
+    pub warmup: usize,
+    /// After the warm-up.
+    pub schedule: Schedule,
+    /// Largest global norm of the gradient; none for no clipping.
+    pub clip: Option<f64>,
+    /// Clip after every micro-batch, as the authors' code does, and not once after accumulation.
+    #[serde(default)]
+    pub clip_micro_batches: bool,
+    /// Label smoothing.
+    pub label_smoothing: f64,
+    /// Dropout rate at the paper's places.
+    pub dropout: f64,
+    /// AdamW.
+    pub optimiser: AdamWConfig,
+    /// Validate every so many steps (and at the end).
+    pub validate_every: usize,
+    /// Stop after so many validations without a new best.
+    pub patience: Option<usize>,
+    /// Save a checkpoint every so many steps (and at the end).
+    pub checkpoint_every: usize,
+}
+
+impl TrainConfig {
+    /// Section 6's settings for generation.
+    pub fn generation(learning_rate: f64, steps: usize) -> Self {
+        Self {
+            seed: 1,
+            steps,
+            accumulation: 1,
+            learning_rate,
+            warmup: 500.min(steps / 6),
+            schedule: Schedule::Linear,
+            clip: Some(1.0),
+            clip_micro_batches: false,
+            label_smoothing: 0.1,
+            dropout: 0.1,
+            optimiser: AdamWConfig::default(),
+            validate_every: (steps / 6).max(1),
+            patience: Some(5),
+            checkpoint_every: 50,
+        }
+    }
+
+    /// Section 6's settings for classification: 6 % of the steps are warm-up.
+    pub fn classification(learning_rate: f64, steps: usize) -> Self {
+        Self {
+            warmup: steps * 6 / 100,
+            label_smoothing: 0.0,
+            optimiser: AdamWConfig {
+                beta1: 0.9,
+                beta2: 0.98,
+                eps: 1e-6,
+                weight_decay: 0.1,
+                coupled: false,
+            },
+            patience: None,
+            ..Self::generation(learning_rate, steps)
+        }
+    }
+}
