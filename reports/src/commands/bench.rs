@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::DType;
 use clap::Args;
 use clap::builder::TypedValueParser;
-use inducer_gpu::gpt2::Gpt2;
+use inducer_gpu::backbone::Gpt2;
 use inducer_gpu::{Method, Model};
 use std::path::PathBuf;
 

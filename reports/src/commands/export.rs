@@ -3,7 +3,7 @@
 use crate::cli::model_directory;
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
-use inducer_gpu::{Saved, hub, peft};
+use inducer_gpu::{files, hub, peft};
 use std::path::PathBuf;
 
 /// Whose layout of an adapter directory.
@@ -42,12 +42,12 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         "--out {}: expected another directory than --adapter",
         args.out.display()
     );
-    let (backbone, mut saved) = Saved::with_backbone(&args.backbone, &args.adapter)?;
+    let (backbone, mut saved) = files::load_with_adapter(&args.backbone, &args.adapter)?;
     if saved.config.base_model_name_or_path.is_empty() {
         saved.config.base_model_name_or_path = hub::name(&args.backbone);
     }
     match args.layout {
-        Layout::Peft => peft::export(&saved, &backbone, &args.out)?,
+        Layout::Peft => peft::export(&saved, backbone.as_ref(), &args.out)?,
         Layout::Inducer => saved.write(&args.out)?,
     }
     eprintln!("{}: written", args.out.display());

@@ -7,8 +7,10 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
 use clap::{Args, ValueEnum};
 use inducer_datasets::{Batch, IGNORE, Labels};
-use inducer_gpu::config::model_type;
-use inducer_gpu::{BackboneConfig, LossOptions, Model, saved, weights};
+use inducer_gpu::files::backbone::model_type;
+use inducer_gpu::files::adapter::head_classes as saved_classes;
+use inducer_gpu::files::safetensors::serialize;
+use inducer_gpu::{BackboneConfig, LossOptions, Model};
 use inducer_reference as reference;
 use ndarray::Array2;
 use serde::Deserialize;
@@ -216,7 +218,8 @@ pub fn run(args: &ForwardArgs) -> Result<()> {
     for (name, gradient) in computed.gradients {
         out.push((format!("grad.{name}"), gradient.to_dtype(dtype)?));
     }
-    inducer_datasets::files::write_atomic(&args.out, &weights::serialize(&out, HashMap::new())?)
+    let bytes = serialize(out.iter().map(|(n, t)| (n, t)), HashMap::new())?;
+    inducer_datasets::files::write_atomic(&args.out, &bytes)
         .at(&args.out)?;
     match computed.loss {
         Some(loss) => println!(
@@ -375,6 +378,6 @@ fn values<T: reference::Real>(
 /// The classes that the adapter's own head tells apart, which a backbone without a head is loaded
 /// for.
 fn head_classes(args: &ForwardArgs) -> Result<Option<usize>> {
-    let found = args.adapter.as_deref().map(saved::classes).transpose()?;
+    let found = args.adapter.as_deref().map(saved_classes).transpose()?;
     Ok(found.flatten())
 }

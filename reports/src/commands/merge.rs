@@ -7,9 +7,10 @@ use anyhow::{Result, ensure};
 use candle_core::{DType, Device};
 use clap::Args;
 use inducer_datasets::files::write_atomic;
-use inducer_gpu::merge::merge;
-use inducer_gpu::model::write_json;
-use inducer_gpu::{BackboneConfig, Model, Saved};
+use inducer_gpu::files::merge::merge;
+use inducer_gpu::files::write_json;
+use inducer_gpu::files::load_with_adapter;
+use inducer_gpu::{BackboneConfig, Model};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
@@ -48,14 +49,14 @@ pub fn run(args: &MergeArgs) -> Result<()> {
         "--out {}: expected another directory than --backbone",
         args.out.display()
     );
-    let (mut backbone, saved) = Saved::with_backbone(&args.backbone, &args.adapter)?;
+    let (mut backbone, saved) = load_with_adapter(&args.backbone, &args.adapter)?;
     let c = &saved.config;
     ensure!(
         c.lora.is_some() || c.full || c.bitfit,
         "{}: nothing to fold: the adapter has neither LoRA nor backbone tensors",
         args.adapter.display()
     );
-    let rest = merge(&mut backbone, &saved)?;
+    let rest = merge(backbone.as_mut(), &saved)?;
     let config = backbone.config();
     Model::new(backbone, DType::F32, &Device::Cpu).save_backbone(&args.out)?;
     configuration(&args.backbone, &args.out, &config)?;

@@ -4,7 +4,7 @@
 use crate::cli::model_directory;
 use anyhow::Result;
 use clap::Args;
-use inducer_gpu::{AdapterConfig, BackboneConfig, Gpt2Config, Method, RobertaConfig, shapes};
+use inducer_gpu::{AdapterConfig, BackboneConfig, Gpt2Config, Method, RobertaConfig, counts};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -82,11 +82,10 @@ fn row(
     backbone: &BackboneConfig,
     paper: Option<&'static str>,
 ) -> Row {
-    let describe = backbone.describe();
     let (trained, stored, all) = (
-        shapes::trained(config, describe),
-        shapes::stored(config, describe),
-        shapes::of_backbone(describe) as f64,
+        counts::trained(config, backbone),
+        counts::stored(config, backbone),
+        counts::of_backbone(backbone) as f64,
     );
     Row {
         backbone: match backbone {
@@ -112,14 +111,14 @@ pub fn table(backbone: &BackboneConfig) -> Vec<Row> {
 }
 
 fn print(backbone: &BackboneConfig, rows: &[Row]) {
-    let d = backbone.describe();
+    let d = backbone.spec();
     println!(
         "Backbone: {}, {} layers, hidden {}, {} heads, {} parameters{}\n",
         rows.first().map_or("", |r| r.backbone),
-        d.layers(),
-        d.hidden(),
-        d.heads(),
-        shapes::of_backbone(d),
+        d.layers,
+        d.hidden,
+        d.heads,
+        counts::of_backbone(backbone),
         match backbone {
             BackboneConfig::Gpt2(_) => "",
             BackboneConfig::Roberta(_) =>

@@ -4,16 +4,16 @@
 use super::config::RunConfig;
 use super::record::RunResult;
 use crate::document::{markdown, table::Table};
-use inducer_gpu::{Method, Model, shapes};
+use inducer_gpu::{Method, Model, counts};
 
 /// Markdown with the front matter that the Hugging Face hub reads. Both `adapter/` (the last step)
 /// and `best/` get it.
 pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
     let backbone = model.backbone.config();
     let (trained, stored, all) = (
-        shapes::trained(&config.adapter, backbone.describe()),
-        shapes::stored(&config.adapter, backbone.describe()),
-        shapes::of_backbone(backbone.describe()),
+        counts::trained(&config.adapter, &backbone),
+        counts::stored(&config.adapter, &backbone),
+        counts::of_backbone(&backbone),
     );
     let title = Method::named(&config.method).map_or(config.method.clone(), |m| m.title().into());
     let base = &config.adapter.base_model_name_or_path;

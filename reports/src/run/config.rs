@@ -162,7 +162,7 @@ impl MethodSpec {
     /// The learning rate where none is given: section 6's, but fine-tuning's small one only for
     /// GPT-2's own sizes.
     fn learning_rate(&self, backbone: &BackboneConfig) -> f64 {
-        let large = backbone.describe().hidden() >= 768;
+        let large = backbone.spec().hidden >= 768;
         match (backbone, Method::named(&self.name)) {
             (BackboneConfig::Roberta(_), _) if large => 2e-4,
             (BackboneConfig::Gpt2(_), Some(m)) if large => m.learning_rate(),

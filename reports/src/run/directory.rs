@@ -5,7 +5,7 @@ use super::config::RunConfig;
 use super::record::RunResult;
 use crate::files::{self, At, read_json};
 use anyhow::{Context, Result, bail};
-use inducer_gpu::model::write_json;
+use inducer_gpu::files::write_json;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

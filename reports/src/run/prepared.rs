@@ -6,7 +6,7 @@ use inducer_datasets::batch::Labels;
 use inducer_datasets::batches::{epoch_batches, pack, sorted_batches};
 use inducer_datasets::cache::training_rows;
 use inducer_datasets::{Batch, Cache, Encoded, Example, Layout, Splits, Surface, Task, Tokenizer};
-use inducer_gpu::probe::Frozen;
+use inducer_gpu::drift::Frozen;
 use inducer_gpu::train::Data;
 use inducer_gpu::{AdapterConfig, BackboneConfig, Model};
 use std::path::PathBuf;

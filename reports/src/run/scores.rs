@@ -10,7 +10,7 @@ use inducer_datasets::metrics::webnlg::bleu_counts;
 use inducer_datasets::metrics::{Coqa, coqa};
 use inducer_datasets::{Encoded, Example, Task};
 use inducer_gpu::Model;
-use inducer_gpu::generate::{Decoding, Prompt, greedy};
+use inducer_gpu::decode::greedy::{Decoding, Prompt, greedy};
 use std::path::{Path, PathBuf};
 
 /// What a model says of examples, a line of `outputs.txt` each: texts, or the classes' names.

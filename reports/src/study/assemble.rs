@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use inducer_datasets::metrics::{accuracy, bleu, coqa, webnlg};
 use inducer_datasets::significance::approximate_randomisation;
 use inducer_datasets::{Example, Input, Task};
-use inducer_gpu::shapes;
+use inducer_gpu::counts;
 use inducer_gpu::{AdapterConfig, BackboneConfig, Gpt2Config, Method};
 use inducer_verify::{Ledger as Claims, Options, Report, Verdict, runner};
 use std::time::SystemTime;
@@ -77,11 +77,11 @@ pub fn study(
             backbone: BackboneSource {
                 name: plan.backbone_name.clone(),
                 origin: first.config.backbone.display().to_string(),
-                layers: b.describe().layers(),
-                hidden: b.describe().hidden(),
-                heads: b.describe().heads(),
+                layers: b.spec().layers,
+                hidden: b.spec().hidden,
+                heads: b.spec().heads,
                 vocabulary: b.vocabulary(),
-                parameters: shapes::of_backbone(b.describe()),
+                parameters: counts::of_backbone(b),
                 fingerprint: first.config.backbone_fingerprint.clone(),
             },
             comparable: comparable(plan, generated, matchers),
@@ -196,14 +196,14 @@ fn run_record(done: &Done<'_>) -> Result<Run> {
 
 fn row(planned: &Planned, backbone: &BackboneConfig) -> Result<Row> {
     let (method, adapter) = (&planned.method, &planned.config.adapter);
-    let trained = shapes::trained(adapter, backbone.describe());
+    let trained = counts::trained(adapter, backbone);
     Ok(Row {
         method: method.clone(),
         title: Method::named(method).map_or_else(|| method.to_string(), |m| m.title().into()),
         adapter: serde_json::to_value(adapter)?,
         trained,
-        stored: shapes::stored(adapter, backbone.describe()),
-        share: 100.0 * trained as f64 / shapes::of_backbone(backbone.describe()) as f64,
+        stored: counts::stored(adapter, backbone),
+        share: 100.0 * trained as f64 / counts::of_backbone(backbone) as f64,
         learning_rate: (planned.config.train.steps > 0)
             .then_some(planned.config.train.learning_rate),
         runs: Vec::new(),
@@ -357,7 +357,7 @@ fn comparable(plan: &Plan, generated: bool, matchers: Option<&[String]>) -> Vec<
 }
 
 fn backbone_words(backbone: &BackboneConfig) -> String {
-    let count = crate::document::format::count(shapes::of_backbone(backbone.describe()));
+    let count = crate::document::format::count(counts::of_backbone(backbone));
     match backbone {
         BackboneConfig::Gpt2(b) => {
             let small = Gpt2Config::small();
