@@ -4,7 +4,7 @@ use crate::cases::method;
 use crate::engines::translate;
 use crate::{Case, Claim, Result, Target};
 use inducer_gpu::config::Gpt2Config as Gpt2;
-use inducer_gpu::{Method, shapes};
+use inducer_gpu::{Method, counts};
 use inducer_reference::{
     AdapterConfig, AttentionConfig, Backbone, FfnConfig, Gpt2Config, LoraConfig, Placement,
     Projection, RobertaConfig, Variant,
@@ -71,7 +71,7 @@ fn counted(
 /// What a prefix trains behind its network. In the control its keys and values are counted too
 /// little.
 fn trained_prefix(case: &mut Case) -> Result<()> {
-    let count = shapes::trained(&Method::Prefix.paper(), &Gpt2::small());
+    let count = counts::trained(&Method::Prefix.paper(), &Gpt2::small());
     case.same(count - case.or_control(0, 2 * 12 * 768), 9_932_288, || {
         "E, Linear(d → 512), Linear(512 → 2 L d)".into()
     });
@@ -87,8 +87,9 @@ fn one_less(case: &Case, shapes: impl Iterator<Item = (String, Vec<usize>)>) -> 
 /// Both crates count the paper's number, each from its own shapes.
 fn generation(case: &mut Case, method: Method, count: usize) -> Result<()> {
     let (config, small) = (method.paper(), Gpt2::small());
-    let less = one_less(case, shapes::adapter(&config, &small).into_iter());
-    case.same(shapes::stored(&config, &small) - less, count, || {
+    let stored = counts::stored_tensors(&config, &(&small).into())?;
+    let less = one_less(case, stored.into_iter());
+    case.same(counts::stored(&config, &small) - less, count, || {
         format!("{}, engine", method.title())
     });
     let config: AdapterConfig = translate(&config)?;
@@ -147,7 +148,7 @@ fn bitfit(case: &mut Case) -> Result<()> {
     let expected = d + 12 * (7 * d + inner);
     let base = inducer_gpu::RobertaConfig::base();
     let less = case.or_control(0, d);
-    case.same(shapes::stored(&config, &base) - less, expected, || {
+    case.same(counts::stored(&config, &base) - less, expected, || {
         "BitFit, engine".into()
     });
     let config: AdapterConfig = translate(&config)?;
@@ -165,8 +166,8 @@ fn store_equals_train(case: &mut Case) -> Result<()> {
     let small = Gpt2::small();
     let counts = |method: Method| {
         (
-            shapes::stored(&method.paper(), &small),
-            shapes::trained(&method.paper(), &small),
+            counts::stored(&method.paper(), &small),
+            counts::trained(&method.paper(), &small),
         )
     };
     for method in [

@@ -11,7 +11,7 @@ use crate::cases::{Draw, ModelCase, gpt2, method};
 use crate::engines::{Computed, Paper, Specification, candles, engines, translate};
 use crate::oracle::{Mutation, logits};
 use crate::{Case, Claim, Cuda, Engine, Result, Target};
-use inducer_gpu::{Method, shapes};
+use inducer_gpu::{Method, counts};
 use inducer_reference::{AdapterConfig, AttentionConfig, Backbone, Gpt2Config, Variant};
 
 /// The row of each term that a fault in an engine may break.
@@ -111,7 +111,7 @@ fn widths(case: &mut Case) -> Result<()> {
     let d = h * p;
     let count = layers * (h * (2 * p * k + k + p) + h * (p * v + v + v * d) + d);
     let reference = backbone.layout().adapter_size(&config);
-    let engine = shapes::stored(
+    let engine = counts::stored(
         &translate(&config)?,
         &translate::<inducer_gpu::Gpt2Config>(&backbone)?,
     );
