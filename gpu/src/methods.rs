@@ -56,22 +56,30 @@ struct Named {
     bottleneck: usize,
 }
 
+const fn row(method: Method, name: &'static str, title: &'static str, bottleneck: usize) -> Named {
+    Named {
+        method,
+        name,
+        title,
+        bottleneck,
+    }
+}
+
 /// Every method, in the order of [`Method`].
-#[rustfmt::skip]
 const NAMED: [Named; 13] = [
-    Named { method: Method::None, name: "none", title: "Untuned backbone", bottleneck: 0 },
-    Named { method: Method::Full, name: "full", title: "Fine-tuning", bottleneck: 0 },
-    Named { method: Method::Bitfit, name: "bitfit", title: "BitFit", bottleneck: 0 },
-    Named { method: Method::Adapter, name: "adapter", title: "Adapter", bottleneck: 108 },
-    Named { method: Method::Lora, name: "lora", title: "LoRA", bottleneck: 54 },
-    Named { method: Method::Prefix, name: "prefix", title: "Prefix-tuning", bottleneck: 108 },
-    Named { method: Method::MamAdapter, name: "mam-adapter", title: "MAM adapter", bottleneck: 102 },
-    Named { method: Method::Adaptive, name: "adaptive", title: "Adaptive", bottleneck: 108 },
-    Named { method: Method::Extension, name: "extension", title: "Extension", bottleneck: 16 },
-    Named { method: Method::Gating, name: "gating", title: "Gating", bottleneck: 15 },
-    Named { method: Method::Inducer, name: "inducer", title: "Inducer-tuning", bottleneck: 15 },
-    Named { method: Method::InducerLora, name: "inducer-lora", title: "Inducer + LoRA", bottleneck: 24 },
-    Named { method: Method::MamInducer, name: "mam-inducer", title: "MAM inducer", bottleneck: 42 },
+    row(Method::None, "none", "Untuned backbone", 0),
+    row(Method::Full, "full", "Fine-tuning", 0),
+    row(Method::Bitfit, "bitfit", "BitFit", 0),
+    row(Method::Adapter, "adapter", "Adapter", 108),
+    row(Method::Lora, "lora", "LoRA", 54),
+    row(Method::Prefix, "prefix", "Prefix-tuning", 108),
+    row(Method::MamAdapter, "mam-adapter", "MAM adapter", 102),
+    row(Method::Adaptive, "adaptive", "Adaptive", 108),
+    row(Method::Extension, "extension", "Extension", 16),
+    row(Method::Gating, "gating", "Gating", 15),
+    row(Method::Inducer, "inducer", "Inducer-tuning", 15),
+    row(Method::InducerLora, "inducer-lora", "Inducer + LoRA", 24),
+    row(Method::MamInducer, "mam-inducer", "MAM inducer", 42),
 ];
 
 fn inducer(variant: Variant, key_bottleneck: usize, value_bottleneck: usize) -> Option<Attention> {

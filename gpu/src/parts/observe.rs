@@ -8,10 +8,10 @@
 //! So the kernel is a Gaussian of bandwidth p^{1/4} in the distance (section 2 of the spec), and
 //! distances are given in that unit.
 
-use super::inducer::HeadMlp;
 use crate::error::Result;
 use crate::kernels::precision::upcast;
 use crate::ops::attention::Heads;
+use crate::tape::Parameter;
 use candle_core::{D, Tensor};
 
 /// What the attention part of one layer did with a batch.
@@ -61,7 +61,7 @@ pub(crate) fn distance_to_nearest(qkv: &Tensor, keys: &Tensor, heads: Heads) -> 
 /// Shapes that do not fit.
 pub(crate) fn distance_to_inducer(
     qkv: &Tensor,
-    key: Option<&HeadMlp>,
+    key: Option<&[Parameter; 4]>,
     heads: Heads,
 ) -> Result<Tensor> {
     let q = queries(qkv, heads)?;
@@ -81,7 +81,6 @@ pub(crate) fn distance_to_inducer(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tape::Parameter;
     use candle_core::Device;
 
     const HEADS: Heads = Heads { count: 2, width: 3 };
@@ -136,7 +135,7 @@ mod tests {
             numbers(&[2, 2, 3], 3.0),
             numbers(&[2, 3], 4.0),
         ];
-        let mlp: HeadMlp = [&down, &a, &up, &c].map(|t| Parameter::new("x", t.clone(), false));
+        let mlp = [&down, &a, &up, &c].map(|t| Parameter::new("x", t.clone(), false));
         let found: Vec<Vec<f64>> = distance_to_inducer(&qkv, Some(&mlp), HEADS)
             .unwrap()
             .to_vec2()
