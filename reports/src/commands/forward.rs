@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
 use clap::{Args, ValueEnum};
 use inducer_datasets::{Batch, IGNORE, Labels};
-use inducer_gpu::files::backbone::model_type;
 use inducer_gpu::files::adapter::head_classes as saved_classes;
+use inducer_gpu::files::backbone::model_type;
 use inducer_gpu::files::safetensors::serialize;
 use inducer_gpu::{BackboneConfig, LossOptions, Model};
 use inducer_reference as reference;
@@ -219,8 +219,7 @@ pub fn run(args: &ForwardArgs) -> Result<()> {
         out.push((format!("grad.{name}"), gradient.to_dtype(dtype)?));
     }
     let bytes = serialize(out.iter().map(|(n, t)| (n, t)), HashMap::new())?;
-    inducer_datasets::files::write_atomic(&args.out, &bytes)
-        .at(&args.out)?;
+    inducer_datasets::files::write_atomic(&args.out, &bytes).at(&args.out)?;
     match computed.loss {
         Some(loss) => println!(
             "{}: {} tensors, loss {loss:.6}",

@@ -6,9 +6,9 @@ use super::{
     BackboneSource, ClaimLine, DataSource, Ledger, Long, PartCount, Provenance, Row, Run, SCHEMA,
     Sample, Settings, Study,
 };
+use crate::compute;
 use crate::run::directory::{curves, finished, outputs};
 use crate::run::{self, RunResult, Scores};
-use crate::compute;
 use anyhow::{Context, Result};
 use inducer_datasets::metrics::{accuracy, bleu, coqa, webnlg};
 use inducer_datasets::significance::approximate_randomisation;

@@ -7,11 +7,10 @@ use crate::cases::{BackboneConfig, ModelCase};
 use crate::error::Result;
 use candle_core::{DType, Device, Tensor};
 use inducer_datasets::batch::{Batch, Labels};
-use inducer_gpu::backbone::Gpt2;
+use inducer_gpu::backbone::{Backbone, Gpt2, Roberta};
 use inducer_gpu::kernels::precision::master_dtype;
 use inducer_gpu::kernels::without_cpu_kernels;
-use inducer_gpu::backbone::Roberta;
-use inducer_gpu::{Backbone, LossOptions, Model};
+use inducer_gpu::{LossOptions, Model, Tensors as _};
 use inducer_reference::TensorMap;
 use ndarray::{Array2, ArrayD, IxDyn, s};
 use std::collections::BTreeMap;
@@ -86,7 +85,7 @@ impl Candle {
     /// The engine refuses the configuration.
     pub fn backbone(&self, case: &ModelCase) -> Result<Model> {
         let (dtype, device) = (master_dtype(self.dtype), &self.device);
-        let mut backbone: Backbone = match &case.backbone {
+        let mut backbone: Box<dyn Backbone> = match &case.backbone {
             BackboneConfig::Gpt2(c) => Gpt2::random(translate(c)?, 0, dtype, device)?.into(),
             BackboneConfig::Roberta(c) => Roberta::random(translate(c)?, 0, dtype, device)?.into(),
         };
