@@ -53,7 +53,8 @@ fn pass(
     }
     let ones = y.tensor.ones_like()?;
     let loss = tape.composed(&[&y], |a| (&a[0] * &ones)?.sum_all())?;
-    Ok(tape.backward(&loss, parameters)?.into_values().next())
+    let gradients = tape.backward(&loss, parameters)?;
+    Ok(gradients.values().next().cloned())
 }
 
 type Form = Box<dyn Fn(&Tape, &[Value]) -> Result<Value>>;

@@ -18,7 +18,7 @@
 
 use candle_core::{D, Tensor};
 use inducer_gpu::ops::attention::Heads;
-use inducer_gpu::parts::{Attended, Part, Pass};
+use inducer_gpu::parts::{Attended, ForwardContext, Part};
 use inducer_gpu::{Parameter, Result, Value};
 use inducer_reference::Real;
 use inducer_reference::attention::attend;
@@ -111,17 +111,16 @@ impl TrainablePart for TwoInducers {
     }
 }
 
+inducer_gpu::tensors!(Two: parameters);
+
 impl Part for Two {
-    fn parameters(&self) -> Vec<&Parameter> {
-        self.parameters.iter().collect()
-    }
-
-    fn parameters_mut(&mut self) -> Vec<&mut Parameter> {
-        self.parameters.iter_mut().collect()
-    }
-
-    fn on_heads(&self, pass: &Pass<'_>, qkv: &Value, attended: Attended) -> Result<Attended> {
-        on_heads(&self.parameters, pass, qkv, attended, gate)
+    fn on_heads(
+        &self,
+        ctx: &ForwardContext<'_>,
+        qkv: &Value,
+        attended: Attended,
+    ) -> Result<Attended> {
+        on_heads(&self.parameters, ctx, qkv, attended, gate)
     }
 }
 
@@ -148,22 +147,19 @@ pub fn log_sum_exp(x: &Tensor) -> candle_core::Result<Tensor> {
 /// The heads' output f̃ in place of f, as one operation of the tape.
 pub fn on_heads(
     parameters: &[Parameter],
-    pass: &Pass<'_>,
+    ctx: &ForwardContext<'_>,
     qkv: &Value,
     attended: Attended,
     gate: Gate,
 ) -> Result<Attended> {
-    let own = parameters.iter().map(|p| pass.tape.parameter(p));
-    let own: Vec<Value> = own.collect::<Result<_>>()?;
+    let tensors = parameters.iter().map(|p| ctx.tape.parameter(p));
+    let tensors: Vec<Value> = tensors.collect::<Result<_>>()?;
     let mut inputs = vec![qkv, &attended.f, &attended.lse];
-    inputs.extend(&own);
-    let mut output = pass
+    inputs.extend(&tensors);
+    let f = ctx
         .tape
-        .composed(&inputs, |x| Ok(vec![forward(pass.heads, x, gate)?]))?;
-    Ok(Attended {
-        f: output.remove(0),
-        ..attended
-    })
+        .composed(&inputs, |x| forward(ctx.heads, x, gate))?;
+    Ok(Attended { f, ..attended })
 }
 
 /// f̃ [tokens, d] from qkv [tokens, 3 d], f [tokens, d], LSE [tokens, H] and the six tensors.

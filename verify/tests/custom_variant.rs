@@ -9,7 +9,7 @@ mod my_variant;
 
 use candle_core::Tensor;
 use inducer_gpu::ops::attention::Heads;
-use inducer_gpu::parts::{Attended, Inducer, Part, Pass};
+use inducer_gpu::parts::{Attended, ForwardContext, Inducer, Part};
 use inducer_gpu::{Parameter, Result, Value};
 use inducer_reference::Real;
 use inducer_reference::attention::attend;
@@ -30,17 +30,16 @@ fn gate_alone(lse: &Tensor, scores: &[Tensor], a: usize) -> candle_core::Result<
     (&scores[a] - log_sum_exp(&all)?)?.exp()
 }
 
+inducer_gpu::tensors!(Wrong: parameters);
+
 impl Part for Wrong {
-    fn parameters(&self) -> Vec<&Parameter> {
-        self.parameters.iter().collect()
-    }
-
-    fn parameters_mut(&mut self) -> Vec<&mut Parameter> {
-        self.parameters.iter_mut().collect()
-    }
-
-    fn on_heads(&self, pass: &Pass<'_>, qkv: &Value, attended: Attended) -> Result<Attended> {
-        on_heads(&self.parameters, pass, qkv, attended, gate_alone)
+    fn on_heads(
+        &self,
+        ctx: &ForwardContext<'_>,
+        qkv: &Value,
+        attended: Attended,
+    ) -> Result<Attended> {
+        on_heads(&self.parameters, ctx, qkv, attended, gate_alone)
     }
 }
 
