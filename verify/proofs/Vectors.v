@@ -209,3 +209,13 @@ Proof.
   rewrite Nat.div_add_l, Nat.div_small, Nat.add_0_r by lia.
   rewrite Nat.add_comm, Nat.mod_add, Nat.mod_small by lia. reflexivity.
 Qed.
+
+(** For counterexamples: fractions compared crosswise; 1 < e. *)
+Lemma cross_multiply a b c d : b <> 0 -> d <> 0 -> a / b = c / d -> a * d = c * b.
+Proof.
+  intros Hb Hd H. replace (a * d) with (a / b * (b * d)) by (field; exact Hb).
+  rewrite H. field. exact Hd.
+Qed.
+
+Lemma one_lt_e : 1 < exp 1.
+Proof. rewrite <- exp_0 at 1. apply exp_increasing. lra. Qed.
