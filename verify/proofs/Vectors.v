@@ -210,7 +210,7 @@ Proof.
   rewrite Nat.add_comm, Nat.mod_add, Nat.mod_small by lia. reflexivity.
 Qed.
 
-(** For counterexamples: fractions compared crosswise; 1 < e. *)
+(** Fractions compared crosswise; 1 < e; exp rises. *)
 Lemma cross_multiply a b c d : b <> 0 -> d <> 0 -> a / b = c / d -> a * d = c * b.
 Proof.
   intros Hb Hd H. replace (a * d) with (a / b * (b * d)) by (field; exact Hb).
@@ -219,3 +219,6 @@ Qed.
 
 Lemma one_lt_e : 1 < exp 1.
 Proof. rewrite <- exp_0 at 1. apply exp_increasing. lra. Qed.
+
+Lemma exp_le x y : x <= y -> exp x <= exp y.
+Proof. intros [H| ->]; [left; apply exp_increasing, H | right; reflexivity]. Qed.
