@@ -169,16 +169,43 @@ Proof.
   unfold residual. rewrite H0. coordinates. ring.
 Qed.
 
-(** Eqs. 1, 8.  The residual form is an adapter's: with a hidden layer u(q) = φ(q W_1 + b_1) and
-    MLP_v(q) = u(q) W_2 + b_2 the inducer adds λ times a bottleneck to what it is given. *)
-Theorem eq01_adapter_form κ q S (φ : R -> R) p r (W1 W2 : Mat) (b1 b2 : Vec) :
-  MLP_v q = mul r (fun b => φ (mul p q W1 b + b1 b)) W2 ⊕ b2 ->
-  residual κ q S = NW κ q S
-    ⊕ λ κ q (inducer_key q) S ⊙ (mul r (fun b => φ (mul p q W1 b + b1 b)) W2 ⊕ b2).
-Proof. intros H. unfold residual. rewrite H. reflexivity. Qed.
 End Inducer.
 
+(** The bottleneck φ(x W_1 + b_1) W_2 + b_2 of R^d with r hidden units, and (1). *)
+Definition bottleneck d r (φ : R -> R) (W1 : Mat) (b1 : Vec) (W2 : Mat) (b2 : Vec) (x : Vec) : Vec :=
+  mul r (fun b => φ (mul d x W1 b + b1 b)) W2 ⊕ b2.
+Definition adapter d r φ W1 b1 W2 b2 (h : Vec) : Vec := h ⊕ bottleneck d r φ W1 b1 W2 b2 h.
+
+(** Eq. 1.  An adapter is a residual bottleneck: it adds φ(h W_1 + b_1) W_2 + b_2 to h, and with
+    W_2 = 0 and b_2 = 0 it is the identity. *)
+Theorem eq01_adapter d r φ W1 b1 W2 b2 h :
+  adapter d r φ W1 b1 W2 b2 h ⊖ h = bottleneck d r φ W1 b1 W2 b2 h /\
+  ((forall i j, W2 i j = 0) -> b2 = zero -> adapter d r φ W1 b1 W2 b2 h = h).
+Proof.
+  unfold adapter, bottleneck. split; [coordinates; ring|].
+  intros HW ->. coordinates. unfold mul at 1. rewrite (sum_zero _ (fun a => _ * W2 a c)); [ring|].
+  intros a _. rewrite HW. ring.
+Qed.
+
+(** Eqs. 1, 8.  An inducer is an adapter of f with the query in place of f inside and λ before the
+    bottleneck: where λ = 1 and the bottleneck is given f, (8) is (1). *)
+Theorem eq08_adapter_form d r φ W1 b1 W2 b2 MLP_k κ q S :
+  residual MLP_k (bottleneck d r φ W1 b1 W2 b2) κ q S ⊖ NW κ q S =
+  λ κ q (inducer_key MLP_k q) S ⊙ (adapter d r φ W1 b1 W2 b2 q ⊖ q).
+Proof. unfold residual, adapter. coordinates. ring. Qed.
+
 (** * What fails *)
+
+(** False: an adapter without the residual h is the identity at W_2 = 0, b_2 = 0. *)
+Theorem refuted_adapter_without_residual :
+  ~ forall d r φ W1 b1 W2 b2 h, (forall i j, W2 i j = 0) -> b2 = zero ->
+    bottleneck d r φ W1 b1 W2 b2 h = h.
+Proof.
+  intros H. specialize (H 0%nat 0%nat (fun x => x) (fun _ _ => 0) zero (fun _ _ => 0) zero (all 1)
+    ltac:(reflexivity) ltac:(reflexivity)).
+  apply (f_equal (fun x => x 0%nat)) in H. revert H.
+  unfold bottleneck, mul, add, zero, all. simpl. lra.
+Qed.
 
 (** False: λ may be replaced by 1 − λ. *)
 Theorem refuted_one_minus_lambda :
