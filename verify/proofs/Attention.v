@@ -1,6 +1,7 @@
 (** Equations (2)–(4), (12), (13): attention, and that it is the estimator of §4.1.
 
-        softmax(Q Kᵀ/√p) V = D⁻¹ M V,   M_ij = κ(q_i, k_j) = exp(⟨q_i, k_j⟩/√p),   D_ii = Σ_j M_ij *)
+        softmax(Q Kᵀ/√p) V = D⁻¹ M V,
+        M_ij = κ(q_i, k_j) = exp(⟨q_i, k_j⟩/√p),   D_ii = Σ_j M_ij *)
 
 From Inducer Require Export Estimator.
 

@@ -85,8 +85,8 @@ Theorem counts_nlu_mam_inducer :
   L * (mlp_k 2 + mlp_v_extended 2 + lora_without_bias 4 + adapter 12) = 599760.
 Proof. reflexivity. Qed.
 
-(** Table 3.  BitFit: every bias of RoBERTa's encoder, that of the embeddings' LayerNorm, and in each
-    layer q, k, v, o, two LayerNorms, and the FFN's 4 d and d. *)
+(** Table 3.  BitFit: every bias of RoBERTa's encoder, that of the embeddings' LayerNorm, and in
+    each layer q, k, v, o, two LayerNorms, and the FFN's 4 d and d. *)
 Theorem counts_nlu_bitfit : d + L * (7 * d + 4 * d) = 102144.
 Proof. reflexivity. Qed.
 

@@ -22,7 +22,8 @@ Proof.
 Qed.
 
 (** §6.2.  A term added to the attention probabilities instead of the output, as in the published
-    code without value extension, reaches the output multiplied by V: (softmax + λ u) V = f + λ u V. *)
+    code without value extension, reaches the output multiplied by V:
+    (softmax + λ u) V = f + λ u V. *)
 Theorem authors_without_extension p m (q : Vec) (K V : nat -> Vec) (l : R) (u : Vec) :
   (fun a => Σ j < m, (softmax (seq 0 m) (fun j => score p q (K j)) j + l * u j) * V j a) =
   attention p q (points K V (seq 0 m)) ⊕ l ⊙ mul m u V.

@@ -38,7 +38,8 @@ Proof. intros Hκ HS. pose proof (mass_pos q Hκ HS). unfold NW. field. lra. Qed
     and sum to 1. *)
 Theorem nw_convex κ q S : positive κ -> S <> [] ->
   exists w : Point -> R,
-    (forall s, 0 < w s) /\ (Σ s ∈ S, w s) = 1 /\ NW κ q S = sum_vec S (fun s => w s ⊙ coefficient s).
+    (forall s, 0 < w s) /\ (Σ s ∈ S, w s) = 1 /\
+    NW κ q S = sum_vec S (fun s => w s ⊙ coefficient s).
 Proof.
   intros Hκ HS. pose proof (mass_pos q Hκ HS) as Hm.
   exists (fun s => κ q (key s) / mass κ q S). split; [|split].
@@ -122,7 +123,9 @@ Qed.
 Definition example_kernel : Kernel := fun _ k => 1 + k 0%nat * k 0%nat.
 
 Lemma example_kernel_positive : positive example_kernel.
-Proof. intros q k. pose proof (Rle_0_sqr (k 0%nat)). unfold Rsqr in *. unfold example_kernel. lra. Qed.
+Proof.
+  intros q k. pose proof (Rle_0_sqr (k 0%nat)). unfold Rsqr in *. unfold example_kernel. lra.
+Qed.
 
 Definition all (x : R) : Vec := fun _ => x.
 

@@ -98,8 +98,8 @@ Definition output (l : nat -> R) (u : nat -> Vec) (b2 : Vec) : Vec :=
 Theorem eq11_shared_bias l u b2 : output l u b2 = output l u zero ⊕ b2.
 Proof. unfold output. coordinates. ring. Qed.
 
-(** Eqs. 8, 11 (a departure of the published code from (8)).  Were b_2 weighted by every head's λ,
-    as by (8) alone, the output would differ by (Σ_h λ^(h) − 1) b_2. *)
+(** Eqs. 8, 11.  A departure of the published code from (8): were b_2 weighted by every head's λ, as
+    by (8) alone, the output would differ by (Σ_h λ^(h) − 1) b_2. *)
 Theorem authors_shared_bias l u b2 :
   output l (fun h => u h ⊕ b2) zero ⊖ output l u b2 = ((Σ h < H, l h) - 1) ⊙ b2.
 Proof.
@@ -139,7 +139,8 @@ Proof.
   unfold mul, concat_heads, row_block, sum_vec, all. simpl. lra.
 Qed.
 
-(** False: one λ may multiply the whole product, Σ_h λ^(h) u^(h) W_2^(h) = λ^(0) Σ_h u^(h) W_2^(h). *)
+(** False: one λ may multiply the whole product,
+    Σ_h λ^(h) u^(h) W_2^(h) = λ^(0) Σ_h u^(h) W_2^(h). *)
 Theorem refuted_one_lambda_after_the_product :
   ~ forall H r (l : nat -> R) (u : nat -> Vec) (W2 : nat -> Mat),
     (∑ h < H, l h ⊙ mul r (u h) (W2 h)) = l 0%nat ⊙ mul (H * r) (concat_heads r u) (stack r W2).

@@ -172,7 +172,7 @@ Qed.
 End Inducer.
 
 (** The bottleneck φ(x W_1 + b_1) W_2 + b_2 of R^d with r hidden units, and (1). *)
-Definition bottleneck d r (φ : R -> R) (W1 : Mat) (b1 : Vec) (W2 : Mat) (b2 : Vec) (x : Vec) : Vec :=
+Definition bottleneck d r (φ : R -> R) (W1 : Mat) (b1 : Vec) (W2 : Mat) (b2 x : Vec) : Vec :=
   mul r (fun b => φ (mul d x W1 b + b1 b)) W2 ⊕ b2.
 Definition adapter d r φ W1 b1 W2 b2 (h : Vec) : Vec := h ⊕ bottleneck d r φ W1 b1 W2 b2 h.
 

@@ -295,7 +295,8 @@ Proof.
   unfold NW, mass, sharpened, score, dot, all, zero, key, coefficient. simpl. rewrite sqrt_1.
   replace ((1 * 0 + 0) / 1) with 0 by field. replace ((1 * 1 + 0) / 1) with 1 by field.
   rewrite !Rminus_0_r, !Rminus_0_l, !Rabs_R0, Rabs_Ropp, Rabs_R1, !Rmult_0_r, !Rmult_1_r.
-  rewrite exp_0, exp_Ropp. assert (2 < exp 1) by (pose proof (exp_ineq1 1); lra). set (e := exp 1) in *.
+  rewrite exp_0, exp_Ropp. assert (2 < exp 1) by (pose proof (exp_ineq1 1); lra).
+  set (e := exp 1) in *.
   replace ((0 + (e + 0)) / (1 + (e + 0))) with (e / (1 + e)) by (f_equal; ring).
   rewrite Rabs_right by (apply Rle_ge, Rlt_le, Rdiv_lt_0_compat; lra).
   apply Rlt_not_le. rewrite Rplus_0_l, Rplus_0_r.

@@ -7,12 +7,6 @@
 
 From Inducer Require Export Ladder.
 
-Definition transpose (A : Mat) : Mat := fun i j => A j i.
-Definition add_mat (A B : Mat) : Mat := fun i j => A i j + B i j.
-Definition scale_mat (c : R) (A : Mat) : Mat := fun i j => c * A i j.
-(** A B for A with r columns. *)
-Definition product (r : nat) (A B : Mat) : Mat := fun i j => Σ b < r, A i b * B b j.
-
 Section Lora.
 Variables (d r : nat) (α : R) (W A B : Mat) (b b_lora : Vec).
 
@@ -55,8 +49,8 @@ Proof.
   - unfold mul at 1. rewrite <- sum_scale. apply sum_ext. intros. ring.
 Qed.
 
-(** Eq. 10 (a departure: the published code has b_lora in NLG and none in NLU).  With and without it
-    the update differs by (α/r) b_lora, for every input. *)
+(** Eq. 10.  A departure: the published code has b_lora in NLG and none in NLU.  With and without
+    it the update differs by (α/r) b_lora, for every input. *)
 Theorem authors_lora_bias x :
   lora_update x ⊖ (α / INR r) ⊙ mul r (mul d x (transpose A)) (transpose B) =
   (α / INR r) ⊙ b_lora.
@@ -103,9 +97,9 @@ Theorem frozen_ties κ q P S s s' :
   κ q (key s) = κ q (key s') -> share κ q (P ++ S) s = share κ q (P ++ S) s'.
 Proof. intros E. unfold share. rewrite E. reflexivity. Qed.
 
-(** Eq. 10, §4.5.  An update Δ of the query moves each score by that of Δ with the key, so the ratio
-    of two shares becomes exp(⟨Δ, k − k'⟩/√p) times the pre-trained one: LoRA on W^q suffices to move
-    attention between tokens. *)
+(** Eq. 10, §4.5.  An update Δ of the query moves each score by that of Δ with the key, so the
+    ratio of two shares becomes exp(⟨Δ, k − k'⟩/√p) times the pre-trained one: LoRA on W^q suffices
+    to move attention between tokens. *)
 Theorem lora_moves_the_ratio p q Δ S s s' : S <> [] ->
   share (κ_exp p) (q ⊕ Δ) S s / share (κ_exp p) (q ⊕ Δ) S s' =
   exp (score p Δ (key s ⊖ key s')) * (share (κ_exp p) q S s / share (κ_exp p) q S s').
@@ -119,7 +113,8 @@ Proof.
   assert (D : exp (score p Δ (key s ⊖ key s')) =
               exp (score p Δ (key s)) / exp (score p Δ (key s'))).
   { unfold Rdiv. rewrite <- exp_Ropp, <- exp_plus. f_equal. unfold score.
-    replace (dot p Δ (key s ⊖ key s')) with (dot p Δ (key s) - dot p Δ (key s')); [unfold Rdiv; ring|].
+    replace (dot p Δ (key s ⊖ key s')) with (dot p Δ (key s) - dot p Δ (key s'));
+      [unfold Rdiv; ring|].
     unfold dot, sub. replace (_ - _) with
       ((Σ a < p, Δ a * key s a) + Σ a < p, (-1) * (Δ a * key s' a)) by (rewrite sum_scale; ring).
     rewrite <- sum_plus. apply sum_ext. intros. ring. }
@@ -150,8 +145,8 @@ Proof.
   intros E. specialize (E 1%nat 1%nat 2 (fun _ _ => 1) (fun _ _ => 0) (fun _ _ => 0) zero zero
     (all 1)).
   apply (f_equal (fun x => x 0%nat)) in E. revert E.
-  unfold lora_query, lora_update, mul, scale_mat, add_mat, product, transpose, add, scale, zero, all.
-  simpl. lra.
+  unfold lora_query, lora_update, mul, scale_mat, add_mat, product, transpose, add, scale, zero,
+    all. simpl. lra.
 Qed.
 
 (** False: LoRA with B = 0 is the backbone although b_lora is not zero. *)

@@ -73,7 +73,8 @@ Proof.
     replace (τ * (norm1 p x + 1)) with (norm1 p x * τ + τ) by ring.
     apply Rplus_le_compat; [|apply Hb1].
     eapply Rle_trans; [apply sum_abs|]. unfold norm1. rewrite <- sum_scale_r.
-    apply sum_le. intros a _. rewrite Rabs_mult. apply Rmult_le_compat_l; [apply Rabs_pos | apply HW1].
+    apply sum_le. intros a _. rewrite Rabs_mult.
+    apply Rmult_le_compat_l; [apply Rabs_pos | apply HW1].
   - rewrite sum_const, seq_length. right. ring.
 Qed.
 
@@ -174,8 +175,9 @@ End Start.
 (** False: the bound for a deviation of 0.01 holds for one a hundred times as large. *)
 Theorem refuted_start_bound_for_larger_tensors :
   ~ forall (b2 : Vec) τ c, 0 < τ -> (forall c, Rabs (b2 c) <= 100 * τ) ->
-    Rabs (inducer 0 0 (fun _ _ => 0) zero example_kernel (fun _ => zero) one_point no_MLP no_MLP b2 c
-          - frozen 0 0 (fun _ _ => 0) zero example_kernel (fun _ => zero) one_point c) <= τ.
+    let Wo := fun _ _ => 0 in let q := fun _ => zero in
+    Rabs (inducer 0 0 Wo zero example_kernel q one_point no_MLP no_MLP b2 c
+          - frozen 0 0 Wo zero example_kernel q one_point c) <= τ.
 Proof.
   intros E. specialize (E (all 100) 1 0%nat ltac:(lra)
     ltac:(intros; unfold all; rewrite Rabs_right; lra)). revert E.

@@ -145,12 +145,19 @@ Definition dot (p : nat) (x y : Vec) : R := Σ a < p, x a * y a.
 Definition norm2 (p : nat) (x : Vec) : R := dot p x x.
 Definition mul (p : nat) (x : Vec) (A : Mat) : Vec := fun c => Σ a < p, x a * A a c.
 
+Definition transpose (A : Mat) : Mat := fun i j => A j i.
+Definition add_mat (A B : Mat) : Mat := fun i j => A i j + B i j.
+Definition scale_mat (c : R) (A : Mat) : Mat := fun i j => c * A i j.
+(** A B, n being the columns of A and the rows of B. *)
+Definition product (n : nat) (A B : Mat) : Mat := fun i j => Σ b < n, A i b * B b j.
+
 (** Rows h p, …, h p + p - 1 of a matrix; the vectors x_0, x_1, … ∈ R^p one behind the other. *)
 Definition row_block (p h : nat) (A : Mat) : Mat := fun a c => A (h * p + a)%nat c.
 Definition concat_heads (p : nat) (x : nat -> Vec) : Vec := fun c => x (c / p)%nat (c mod p)%nat.
 
 Ltac coordinates :=
-  apply functional_extensionality; let c := fresh "c" in intro c; unfold add, sub, scale, zero, sum_vec.
+  apply functional_extensionality; let c := fresh "c" in intro c;
+  unfold add, sub, scale, zero, sum_vec.
 
 Lemma dot_sym p x y : dot p x y = dot p y x.
 Proof. apply sum_ext. intros; lra. Qed.
@@ -193,9 +200,9 @@ Proof. intros H. coordinates. apply sum_below_ext. intros a Ha. rewrite H; auto.
 
 (** (x A) B = x (A B). *)
 Lemma mul_assoc p r x A B :
-  mul r (mul p x A) B = mul p x (fun a c => Σ b < r, A a b * B b c).
+  mul r (mul p x A) B = mul p x (product r A B).
 Proof.
-  coordinates. unfold mul.
+  coordinates. unfold mul, product.
   transitivity (Σ b < r, Σ a < p, x a * A a b * B b c).
   - apply sum_ext. intros b _. rewrite sum_scale_r. reflexivity.
   - rewrite sum_swap. apply sum_ext. intros a _.

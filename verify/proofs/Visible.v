@@ -37,16 +37,17 @@ Proof.
   reflexivity.
 Qed.
 
-(** §4.2, Eqs. 5–8.  f̃(q_i) depends on q_i and the visible keys and values alone: other queries, and
-    keys and values out of sight, may be anything. *)
+(** §4.2, Eqs. 5–8.  f̃(q_i) depends on q_i and the visible keys and values alone: other queries,
+    and keys and values out of sight, may be anything. *)
 Theorem inducer_local MLP_k MLP_v κ (Q Q' K K' V V' : nat -> Vec) (visible : Visible) i :
   Q i = Q' i -> (forall j, In j (visible i) -> K j = K' j /\ V j = V' j) ->
   augmented MLP_k MLP_v κ (Q i) (points K V (visible i)) =
   augmented MLP_k MLP_v κ (Q' i) (points K' V' (visible i)).
 Proof. intros HQ HKV. rewrite HQ, (points_ext K K' V V' (visible i) HKV). reflexivity. Qed.
 
-(** The general fact.  Let ι place the positions P of one row in another (in a batch, say) so that
-    each sees there what it sees here.  Then every model computes the same for it there as here. *)
+(** §2, Eq. 7.  The general fact: let ι place the positions P of one row in another (in a batch,
+    say) so that each sees there what it sees here.  Then every model computes the same for it there
+    as here. *)
 Theorem same_view_same_output (V V' : Visible) (P : nat -> Prop) (ι : nat -> nat) blocks :
   (forall i, P i -> V' (ι i) = map ι (V i) /\ forall j, In j (V i) -> P j) ->
   forall X X' : Row, (forall i, P i -> X' (ι i) = X i) ->
@@ -157,8 +158,9 @@ Theorem refuted_one_future_token :
   ~ forall blocks (X X' : Row) s, (forall j, (j <= s)%nat -> X' j = X j) ->
     model (fun i => seq 0 (2 + i)) blocks X' s = model (fun i => seq 0 (2 + i)) blocks X s.
 Proof.
-  intros E. specialize (E [mean_block] (fun _ => zero) (fun j => if Nat.eqb j 0 then zero else all 1)
-    0%nat ltac:(intros j Hj; replace j with 0%nat by lia; reflexivity)).
+  intros E. specialize (E [mean_block] (fun _ => zero)
+    (fun j => if Nat.eqb j 0 then zero else all 1) 0%nat
+    ltac:(intros j Hj; replace j with 0%nat by lia; reflexivity)).
   apply (f_equal (fun x => x 0%nat)) in E. revert E.
   unfold model, apply, points, all. simpl.
   unfold NW, mass, example_kernel, zero, key, coefficient. simpl.
