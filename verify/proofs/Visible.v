@@ -6,7 +6,7 @@
     Gating, Adaptive, or one not thought of yet.  What a block does afterwards at each position
     (W^o, b^o, b_2, residual sums, LayerNorm, FFN, adapters) is any function of that position. *)
 
-From Inducer Require Export Gradients.
+From Inducer Require Export Lora.
 
 (** States of a row: position ↦ vector.  Visible sets: position ↦ the positions that it sees. *)
 Definition Row := nat -> Vec.
