@@ -187,8 +187,8 @@ Proof.
   intros a _. rewrite HW. ring.
 Qed.
 
-(** Eqs. 1, 8.  An inducer is an adapter of f with the query in place of f inside and λ before the
-    bottleneck: where λ = 1 and the bottleneck is given f, (8) is (1). *)
+(** Eqs. 1, 8.  The residual form is an adapter's: what an inducer adds to f is λ times what an
+    adapter with the tensors of MLP_v adds to the query. *)
 Theorem eq08_adapter_form d r φ W1 b1 W2 b2 MLP_k κ q S :
   residual MLP_k (bottleneck d r φ W1 b1 W2 b2) κ q S ⊖ NW κ q S =
   λ κ q (inducer_key MLP_k q) S ⊙ (adapter d r φ W1 b1 W2 b2 q ⊖ q).
