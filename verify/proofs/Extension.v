@@ -40,6 +40,7 @@ Proof. intros E. coordinates. apply sum_below_ext. intros h Hh. rewrite E; auto.
 Section Heads.
 Variables (H p : nat) (Wo : Mat) (bo : Vec).
 Variables (κ : Kernel) (q : nat -> Vec) (S : nat -> list Point).
+(** Throughout, let κ be positive and let every head's query see a key. *)
 Hypotheses (Hκ : positive κ) (HS : forall h, S h <> []).
 
 (** f^(h) W^{o(h)} of one head. *)

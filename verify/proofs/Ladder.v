@@ -11,6 +11,7 @@ From Inducer Require Export Extension.
 Section Ladder.
 Variables (H p : nat) (Wo : Mat) (bo : Vec).
 Variables (κ : Kernel) (q : nat -> Vec) (S : nat -> list Point).
+(** Throughout, let κ be positive and let every head's query see a key. *)
 Hypotheses (Hκ : positive κ) (HS : forall h, S h <> []).
 
 Definition gate (MLP_k : nat -> Vec -> Vec) (h : nat) : R :=

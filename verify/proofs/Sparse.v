@@ -72,6 +72,7 @@ Qed.
 
 Section Sparse.
 Variables (N M : nat) (K_M K_Mi K_MN K_NM D Di C Ci Q_M Q_Mi : Mat).
+(** Throughout, let the four matrices have the inverses named with an i: K_Mi = K_M⁻¹. *)
 Hypotheses (HK : inverse M K_M K_Mi) (HD : inverse N D Di) (HC : inverse N C Ci).
 Hypothesis HQ : inverse M Q_M Q_Mi.
 Hypothesis C_is : C = add_mat (K_NM ·[M] (K_Mi ·[M] K_MN)) D.
