@@ -82,8 +82,8 @@ Section Start.
 Variables (H p r : nat) (Wo : Mat) (bo : Vec).
 Variables (κ : Kernel) (q : nat -> Vec) (S : nat -> list Point) (φ : R -> R) (τ : R).
 Variables (MLP_k : nat -> Vec -> Vec) (W1 W2 : nat -> Mat) (b1 : nat -> Vec) (b2 : Vec).
-(** Throughout, let κ be positive, let every head's query see a key, let φ be as tanh is, and let all
-    tensors of MLP_v be within τ of 0.  MLP_k may be any function. *)
+(** Throughout, let κ be positive, let every head's query see a key, let φ be as tanh is, and let
+    all tensors of MLP_v be within τ of 0.  MLP_k may be any function. *)
 Hypotheses (Hκ : positive κ) (HS : forall h, S h <> []) (Hφ : tame φ) (Hτ : 0 <= τ).
 Hypothesis (HW1 : forall h a b, Rabs (W1 h a b) <= τ).
 Hypothesis (Hb1 : forall h b, Rabs (b1 h b) <= τ).
