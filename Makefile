@@ -1,5 +1,5 @@
 # The two commands of the README, each with all the set-up it needs.
-.PHONY: report test setup bench-peers mutants
+.PHONY: report test setup bench-peers mutants proofs
 
 report: setup
 	cargo run --release -- report
@@ -9,6 +9,11 @@ test: setup
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 	cargo test --workspace --no-fail-fast
+
+# The paper's identities, proved for all inputs: checked by Coq, installed where apt is and it is
+# missing (verify/proofs/README.md).
+proofs:
+	@verify/proofs/check.sh
 
 # A LAPACK (libopenblas), installed with the system's package manager when it is missing.
 setup:

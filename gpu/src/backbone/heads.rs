@@ -234,7 +234,7 @@ impl Head {
         ctx: &ForwardContext<'_>,
         hidden: &Value,
         tied: Tied<'_>,
-        targets: &Targets,
+        targets: &[(usize, u32)],
         smoothing: f64,
     ) -> Result<Value> {
         let tape = ctx.tape;
@@ -300,7 +300,7 @@ impl Head {
 }
 
 /// The positions of some targets.
-pub fn positions(targets: &Targets) -> Vec<u32> {
+pub fn positions(targets: &[(usize, u32)]) -> Vec<u32> {
     targets.iter().map(|(t, _)| *t as u32).collect()
 }
 

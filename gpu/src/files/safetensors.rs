@@ -7,6 +7,7 @@ use crate::counts::Shape;
 use crate::error::{Error, Result};
 use crate::kernels::{cpu, dispatch};
 use candle_core::{DType, Device, Tensor};
+use num_traits::ToPrimitive as _;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -213,7 +214,7 @@ fn load(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Tensor> {
     let infinite = dispatch!(t, T => {
         let t = cpu(&t)?;
         let t = t.slice::<T>()?;
-        t.iter().position(|x| !x.is_finite()).map(|i| (i, f64::from(t[i])))
+        t.iter().position(|x| !x.is_finite()).map(|i| (i, t[i].to_f64().unwrap_or(f64::NAN)))
     });
     match infinite {
         Some((index, value)) => Err(Error::NonFinite {

@@ -89,7 +89,7 @@ impl Model {
     fn gradients_of(
         &self,
         batch: &Batch,
-        targets: &Targets,
+        targets: &[(usize, u32)],
         options: LossOptions,
     ) -> Result<(f64, Gradients)> {
         let tape = Tape::new().computing_in(self.dtype());
@@ -102,7 +102,7 @@ impl Model {
         &self,
         tape: &Tape,
         batch: &Batch,
-        targets: &Targets,
+        targets: &[(usize, u32)],
         options: LossOptions,
     ) -> Result<Value> {
         let ctx = self.context(tape, batch, options.dropout)?;
@@ -127,7 +127,12 @@ impl Model {
     }
 
     /// The halves of a batch that have targets, with them.
-    fn halves(&self, batch: &Batch, targets: &Targets, middle: usize) -> Vec<(Batch, Targets)> {
+    fn halves(
+        &self,
+        batch: &Batch,
+        targets: &[(usize, u32)],
+        middle: usize,
+    ) -> Vec<(Batch, Targets)> {
         let first = match self.backbone.head().labels_rows() {
             true => middle,
             false => batch.starts[middle],
