@@ -5,12 +5,13 @@
 
 use candle_core::{DType, Device, Tensor};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use inducer_gpu::kernels::without_cpu_kernels;
 use inducer_gpu::ops::activation::Activation;
 use inducer_gpu::ops::attention::{self, Heads, Visible};
 use inducer_gpu::ops::cross_entropy::{self, Head};
 use inducer_gpu::ops::dropout::Dropout;
-use inducer_gpu::ops::gate::{self, KeyMlp};
-use inducer_gpu::ops::layer_norm;
+use inducer_gpu::ops::inducer::{KeyMlp, gated_hidden, inducer_score};
+use inducer_gpu::ops::layer_norm::layer_norm;
 use inducer_gpu::ops::linear::Linear;
 use inducer_gpu::{Parameter, Result, Tape, Value};
 
@@ -51,9 +52,7 @@ fn pass(
         return Ok(None);
     }
     let ones = y.tensor.ones_like()?;
-    let loss = tape
-        .composed(&[&y], |a| Ok(vec![(&a[0] * &ones)?.sum_all()?]))?
-        .remove(0);
+    let loss = tape.composed(&[&y], |a| (&a[0] * &ones)?.sum_all())?;
     Ok(tape.backward(&loss, parameters)?.into_values().next())
 }
 
@@ -104,15 +103,15 @@ fn backbone(c: &mut Criterion) {
             frozen("w", &[d]),
             frozen("b", &[d]),
         ],
-        Box::new(|t, v| layer_norm::layer_norm(t, &v[0], &v[1], &v[2], 1e-5)),
-        Box::new(|t, v| layer_norm::composed(t, &v[0], &v[1], &v[2], 1e-5)),
+        Box::new(|t, v| layer_norm(t, &v[0], &v[1], &v[2], 1e-5)),
+        Box::new(|t, v| without_cpu_kernels(|| layer_norm(t, &v[0], &v[1], &v[2], 1e-5))),
     );
     compare(
         c,
         "gelu",
         &[trained("x", &[TOKENS, 4 * d])],
         Box::new(|t, v| Activation::GeluTanh.apply(t, &v[0])),
-        Box::new(|t, v| Activation::GeluTanh.composed(t, &v[0])),
+        Box::new(|t, v| without_cpu_kernels(|| Activation::GeluTanh.apply(t, &v[0]))),
     );
     let targets: Vec<(usize, u32)> = (0..TOKENS / 3).map(|t| (3 * t, 7 * t as u32)).collect();
     let again = targets.clone();
@@ -144,8 +143,8 @@ fn inducer(c: &mut Criterion) {
             trained("c", &[h, 10, p]),
             trained("cb", &[h, p]),
         ],
-        Box::new(|t, v| gate::own_score(t, &v[0], HEADS, Some(key(v)))),
-        Box::new(|t, v| gate::own_score_composed(t, &v[0], HEADS, Some(key(v)))),
+        Box::new(|t, v| inducer_score(t, &v[0], HEADS, Some(key(v)))),
+        Box::new(|t, v| without_cpu_kernels(|| inducer_score(t, &v[0], HEADS, Some(key(v))))),
     );
     compare(
         c,
@@ -156,8 +155,8 @@ fn inducer(c: &mut Criterion) {
             trained("down", &[h, p, r]),
             trained("bias", &[h, r]),
         ],
-        Box::new(|t, v| gate::gated_hidden(t, &v[0], &v[1], &v[2], &v[3], HEADS)),
-        Box::new(|t, v| gate::gated_hidden_composed(t, &v[0], &v[1], &v[2], &v[3], HEADS)),
+        Box::new(|t, v| gated_hidden(t, &v[0], &v[1], &v[2], &v[3], HEADS)),
+        Box::new(|t, v| without_cpu_kernels(|| gated_hidden(t, &v[0], &v[1], &v[2], &v[3], HEADS))),
     );
 }
 

@@ -1,10 +1,9 @@
 //! Keys and values of the tokens decoded so far, row by row and layer by layer.
 
-use crate::error::{Error, Result};
-use crate::ops::attention::{Heads, Visible, attention_cached};
-use crate::ops::cpu;
-use crate::ops::mixed::{like, wide};
-use candle_core::{D, DType, Device, Tensor};
+use crate::error::Result;
+use crate::kernels::cpu;
+use crate::ops::attention::{Heads, Visible, attention_cached, attention_cached_tensors};
+use candle_core::{DType, Device, Tensor};
 
 enum Store {
     F32(Vec<[Vec<f32>; 2]>),
@@ -49,7 +48,7 @@ impl Cache {
         match &mut self.layers[layer] {
             Store::F32(rows) => host(rows, qkv, heads, starts, visible),
             Store::F64(rows) => host(rows, qkv, heads, starts, visible),
-            Store::Device(rows) => device(rows, qkv, heads, starts, visible),
+            Store::Device(rows) => attention_cached_tensors(qkv, rows, starts, heads, visible),
         }
     }
 
@@ -70,7 +69,7 @@ impl Cache {
     }
 }
 
-fn host<T: crate::ops::elem::Elem>(
+fn host<T: crate::kernels::elem::Elem>(
     rows: &mut [[Vec<T>; 2]],
     qkv: &Tensor,
     heads: Heads,
@@ -91,72 +90,12 @@ fn host<T: crate::ops::elem::Elem>(
     attention_cached(qkv, rows, starts, heads, visible)
 }
 
-fn device(
-    rows: &mut [Option<[Tensor; 2]>],
-    qkv: &Tensor,
-    heads: Heads,
-    starts: &[usize],
-    visible: Visible,
-) -> Result<(Tensor, Tensor)> {
-    let (d, count, p) = (heads.hidden(), heads.count, heads.width);
-    let (mut outputs, mut sums) = (Vec::new(), Vec::new());
-    for (r, w) in starts.windows(2).enumerate() {
-        let n = w[1] - w[0];
-        let part = |c: usize| {
-            qkv.narrow(0, w[0], n)?
-                .narrow(1, c * d, d)?
-                .reshape((n, count, p))?
-                .transpose(0, 1)?
-                .contiguous()
-        };
-        let (q, k, v) = (part(0)?, part(1)?, part(2)?);
-        let (k, v) = match rows[r].take() {
-            Some([old_k, old_v]) => (
-                Tensor::cat(&[&old_k, &k], 1)?,
-                Tensor::cat(&[&old_v, &v], 1)?,
-            ),
-            None => (k, v),
-        };
-        let m = k.dim(1)?;
-        let keys = wide(&k)?.t()?.contiguous()?;
-        let mut scores = (wide(&q)?.matmul(&keys)? * heads.scale())?;
-        if visible == Visible::Causal && n > 1 {
-            let hidden: Vec<f32> = (0..n * m)
-                .map(|x| {
-                    if x % m > m - n + x / m {
-                        f32::NEG_INFINITY
-                    } else {
-                        0.0
-                    }
-                })
-                .collect();
-            scores = scores.broadcast_add(
-                &Tensor::from_vec(hidden, (1, n, m), qkv.device())?.to_dtype(scores.dtype())?,
-            )?;
-        }
-        let top = scores.max_keepdim(D::Minus1)?;
-        let e = scores.broadcast_sub(&top)?.exp()?;
-        let total = e.sum_keepdim(D::Minus1)?;
-        let o = like(&e.broadcast_div(&total)?, &v)?
-            .matmul(&v)?
-            .transpose(0, 1)?
-            .reshape((n, d))?;
-        sums.push((total.log()? + top)?.squeeze(2)?.t()?.contiguous()?);
-        outputs.push(o);
-        rows[r] = Some([k, v]);
-    }
-    if outputs.is_empty() {
-        return Err(Error::Batch("no rows to decode".into()));
-    }
-    Ok((Tensor::cat(&outputs, 0)?, Tensor::cat(&sums, 0)?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Gpt2Config;
     use crate::gpt2::Gpt2;
-    use crate::ops::mixed::kept;
+    use crate::kernels::precision::master_dtype;
     use crate::{Method, Model};
     use inducer_datasets::batch::Batch;
 
@@ -196,7 +135,8 @@ mod tests {
             (DType::F32, 1e-5),
             (DType::BF16, 1.0 / 32.0),
         ] {
-            let backbone = Gpt2::random(config.clone(), 3, kept(dtype), &Device::Cpu).unwrap();
+            let backbone =
+                Gpt2::random(config.clone(), 3, master_dtype(dtype), &Device::Cpu).unwrap();
             let mut model = Model::new(backbone, dtype, &Device::Cpu);
             model.attach(&Method::Inducer.paper(), 0, 4).unwrap();
             let ids = [5, 1, 9, 16, 2, 7];

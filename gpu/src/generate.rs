@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::model::Model;
-use candle_core::DType;
+use crate::ops::argmax::argmax;
 use inducer_datasets::batch::Batch;
 
 /// A prompt: token ids and, where the backbone's rows have them, segment ids.
@@ -94,21 +94,4 @@ fn decode_group(
     }
     on_done(active.len());
     Ok(())
-}
-
-/// Index of the largest logit of each row.
-pub(crate) fn argmax(logits: &candle_core::Tensor) -> Result<Vec<u32>> {
-    let rows: Vec<Vec<f32>> = logits.to_dtype(DType::F32)?.to_vec2()?;
-    Ok(rows
-        .iter()
-        .map(|row| {
-            let mut best = 0;
-            for (i, x) in row.iter().enumerate() {
-                if *x > row[best] {
-                    best = i;
-                }
-            }
-            best as u32
-        })
-        .collect())
 }

@@ -5,11 +5,11 @@ use crate::cache::Cache;
 use crate::config::{AdapterConfig, Attention, Ffn, Target};
 use crate::error::{Error, Result};
 use crate::init;
+use crate::kernels::inplace::add_block;
+use crate::kernels::precision::{master_dtype, upcast};
+use crate::kernels::threads::{map_tasks, single_threaded};
 use crate::ops::cross_entropy::{class_loss, cross_entropy};
 use crate::ops::dropout::Dropout;
-use crate::ops::inplace::add_block;
-use crate::ops::mixed::{kept, wide};
-use crate::ops::{alone, map_tasks};
 use crate::parts::{Bottleneck, Inducer, LowRank, Part, Pass, Prefix, Reparametrised};
 use crate::probe::Observation;
 use crate::roberta::Head as Top;
@@ -85,7 +85,7 @@ impl Model {
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
-        let backbone = Backbone::load(dir, classes, seed, kept(dtype), device)?;
+        let backbone = Backbone::load(dir, classes, seed, master_dtype(dtype), device)?;
         Ok(Self::new(backbone, dtype, device))
     }
 
@@ -125,7 +125,14 @@ impl Model {
             let start = init::of(&name, &shape, backbone.hidden(), backbone.range());
             tensors.insert(
                 name.clone(),
-                init::tensor(start, seed, &name, &shape, self.kept(), &self.device)?,
+                init::tensor(
+                    start,
+                    seed,
+                    &name,
+                    &shape,
+                    self.master_dtype(),
+                    &self.device,
+                )?,
             );
         }
         if special > 0 {
@@ -137,7 +144,7 @@ impl Model {
                     seed,
                     ADDED,
                     &[special, backbone.hidden()],
-                    self.kept(),
+                    self.master_dtype(),
                     &self.device,
                 )?,
             );
@@ -151,7 +158,12 @@ impl Model {
     /// # Errors
     /// A missing or broken file; a missing, extra, wrongly shaped or non-finite tensor.
     pub fn attach_saved(&mut self, dir: &Path) -> Result<()> {
-        let saved = Saved::read(dir, &self.backbone.config(), self.kept(), &self.device)?;
+        let saved = Saved::read(
+            dir,
+            &self.backbone.config(),
+            self.master_dtype(),
+            &self.device,
+        )?;
         self.install(&saved.config, saved.tensors)
     }
 
@@ -308,8 +320,8 @@ impl Model {
     }
 
     /// The type that its trained tensors are kept in: f32 where it computes in bf16.
-    pub fn kept(&self) -> DType {
-        kept(self.dtype)
+    pub fn master_dtype(&self) -> DType {
+        master_dtype(self.dtype)
     }
 
     /// The device it computes on.
@@ -416,7 +428,7 @@ impl Model {
     pub fn logits_and_gates(&self, batch: &Batch) -> Result<(Tensor, Vec<Tensor>)> {
         let (logits, observed) = self.observe(batch, |pass, hidden| match &self.backbone {
             Backbone::Gpt2(_) => self.project(&hidden.tensor),
-            Backbone::Roberta(b) => Ok(wide(&b.classify(pass, hidden)?.tensor)?),
+            Backbone::Roberta(b) => Ok(upcast(&b.classify(pass, hidden)?.tensor)?),
         })?;
         Ok((logits, observed.into_iter().map(|o| o.gate).collect()))
     }
@@ -427,7 +439,7 @@ impl Model {
     /// As [`Model::logits`]; the backbone has no classification head.
     pub fn predict(&self, batch: &Batch) -> Result<Vec<u32>> {
         self.backbone.roberta("classification")?;
-        crate::generate::argmax(&self.logits(batch)?)
+        crate::ops::argmax::argmax(&self.logits(batch)?)
     }
 
     /// What the attention part of each layer does with a batch: weight and distance of what it
@@ -455,7 +467,7 @@ impl Model {
                 let positions = Tensor::new(positions, &Device::Cpu)?.to_device(&self.device)?;
                 self.project(&hidden.tensor.index_select(&positions, 0)?)
             }
-            Backbone::Roberta(b) => Ok(wide(&b.classify(pass, hidden)?.tensor)?),
+            Backbone::Roberta(b) => Ok(upcast(&b.classify(pass, hidden)?.tensor)?),
         })?;
         let top = logits.max_keepdim(D::Minus1)?;
         let shifted = logits.broadcast_sub(&top)?;
@@ -604,7 +616,7 @@ impl Model {
                 dropout: options.dropout.map(|d| d.at(i as u64)),
                 ..options
             };
-            alone(|| self.gradients_of(&shards[work[i]], options))
+            single_threaded(|| self.gradients_of(&shards[work[i]], options))
         });
         let (mut loss, mut sum) = (0.0, Gradients::new());
         for (i, part) in work.into_iter().zip(parts) {

@@ -10,9 +10,9 @@
 //! distances are given in that unit.
 
 use crate::error::{Error, Result};
+use crate::kernels::precision::upcast;
 use crate::model::Model;
 use crate::ops::attention::Heads;
-use crate::ops::mixed::wide;
 use crate::parts::KeyTensors;
 use candle_core::{D, DType, Device, Tensor};
 use inducer_datasets::batch::Batch;
@@ -32,7 +32,7 @@ pub struct Observation {
 /// The queries of `qkv` [tokens, 3d] by head: [H, tokens, p].
 fn queries(qkv: &Tensor, heads: Heads) -> Result<Tensor> {
     let tokens = qkv.dims()[0];
-    let q = wide(&qkv.narrow(1, 0, heads.count * heads.width)?)?;
+    let q = upcast(&qkv.narrow(1, 0, heads.count * heads.width)?)?;
     let q = q.reshape((tokens, heads.count, heads.width))?;
     Ok(q.transpose(0, 1)?.contiguous()?)
 }
@@ -50,7 +50,7 @@ fn in_bandwidths(squares: &Tensor, heads: Heads) -> Result<Tensor> {
 /// Shapes that do not fit.
 pub(crate) fn to_nearest(qkv: &Tensor, keys: &Tensor, heads: Heads) -> Result<Tensor> {
     let q = queries(qkv, heads)?;
-    let keys = &wide(keys)?;
+    let keys = &upcast(keys)?;
     let cross = q.matmul(&keys.transpose(1, 2)?.contiguous()?)?;
     let own = q.sqr()?.sum_keepdim(D::Minus1)?;
     let theirs = keys.sqr()?.sum(D::Minus1)?.unsqueeze(1)?;

@@ -15,9 +15,9 @@ use crate::ops::activation::Activation;
 use crate::ops::attention::Heads;
 use crate::ops::dropout::{dropout, residual};
 use crate::ops::embedding::{Tables, embedding};
+use crate::ops::gather::{concatenate, gather_rows};
 use crate::ops::layer_norm::norm;
 use crate::ops::linear::Linear;
-use crate::ops::rows::{concatenate, rows};
 use crate::parts::{Attended, Part, Pass, Site};
 use crate::shapes::{Describe as _, Shape};
 use crate::tape::{Pair, Parameter, Tape, Value};
@@ -365,7 +365,7 @@ impl Roberta {
                 &zeros
             }
         };
-        let kind = rows(tape, &tape.parameter(&self.kind)?, segments)?;
+        let kind = gather_rows(tape, &tape.parameter(&self.kind)?, segments)?;
         let x = residual(tape, &x, &kind, crate::ops::dropout::Dropout::OFF)?;
         let mut x = norm(tape, &self.norm, &x, self.config.layer_norm_eps)?;
         for (layer, (block, parts)) in self.layers.iter().zip(parts).enumerate() {
@@ -389,7 +389,7 @@ impl Roberta {
                 "this RoBERTa has no classification head".into(),
             ));
         };
-        let x = rows(tape, hidden, &first)?;
+        let x = gather_rows(tape, hidden, &first)?;
         let x = Activation::Tanh.apply(tape, &linear(tape, dense, &x)?)?;
         linear(tape, out, &x)
     }
@@ -407,7 +407,7 @@ impl Roberta {
                 "this RoBERTa has no language-model head".into(),
             ));
         };
-        let x = rows(tape, hidden, positions)?;
+        let x = gather_rows(tape, hidden, positions)?;
         let x = Activation::GeluErf.apply(tape, &linear(tape, dense, &x)?)?;
         norm(tape, norm_pair, &x, self.config.layer_norm_eps)
     }

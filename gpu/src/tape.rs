@@ -13,8 +13,8 @@
 //! way, in plain candle, and every fused operation has such a form beside it as its witness.
 
 use crate::error::{Error, Result};
-use crate::ops::inplace::{add_block, last_dim, place};
-use crate::ops::mixed::wide;
+use crate::kernels::inplace::{add_block, last_dim, pad_columns};
+use crate::kernels::precision::upcast;
 use candle_core::{DType, Tensor, Var};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -90,27 +90,52 @@ impl Value {
 /// A gradient under construction.
 struct Partial {
     tensor: Tensor,
-    /// Whether nobody else can see the tensor, so that it may be added to in place.
-    own: bool,
+    /// Uniquely owned, so it may be added to in place.
+    unique: bool,
+}
+
+impl Partial {
+    fn unique(tensor: Tensor) -> Self {
+        Self {
+            tensor,
+            unique: true,
+        }
+    }
+
+    fn shared(tensor: Tensor) -> Self {
+        Self {
+            tensor,
+            unique: false,
+        }
+    }
 }
 
 /// Gradients by slot during the backward pass.
 pub struct Slots(Vec<Option<Partial>>);
 
 impl Slots {
+    /// Adds what `compute` makes to the slot, if there is one; else nothing is computed.
+    ///
+    /// # Errors
+    /// What `compute` returns; shapes that do not fit.
+    pub fn add_with(
+        &mut self,
+        slot: Option<usize>,
+        compute: impl FnOnce() -> Result<Tensor>,
+    ) -> Result<()> {
+        match slot {
+            Some(_) => self.add(slot, compute()?),
+            None => Ok(()),
+        }
+    }
+
     /// Adds a freshly made `gradient` to the slot, if there is one. The tensor must not be used
     /// elsewhere.
     ///
     /// # Errors
     /// Shapes that do not fit.
     pub fn add(&mut self, slot: Option<usize>, gradient: Tensor) -> Result<()> {
-        self.merge(
-            slot,
-            Partial {
-                tensor: gradient,
-                own: true,
-            },
-        )
+        self.merge(slot, Partial::unique(gradient))
     }
 
     /// Passes the gradient of a result on unchanged; the tensor may be passed to several slots.
@@ -118,13 +143,7 @@ impl Slots {
     /// # Errors
     /// Shapes that do not fit.
     pub fn pass(&mut self, slot: Option<usize>, gradient: Tensor) -> Result<()> {
-        self.merge(
-            slot,
-            Partial {
-                tensor: gradient,
-                own: false,
-            },
-        )
+        self.merge(slot, Partial::shared(gradient))
     }
 
     /// Adds a freshly made block to the columns from `column` on of a gradient of width `total`.
@@ -140,44 +159,30 @@ impl Slots {
     ) -> Result<()> {
         let Some(index) = slot else { return Ok(()) };
         match self.0[index].take() {
-            Some(Partial { tensor, own: true }) => {
-                self.0[index] = Some(Partial {
-                    tensor: add_block(tensor, block, column)?,
-                    own: true,
-                });
+            Some(old) if old.unique => {
+                let sum = add_block(old.tensor, block, column)?;
+                self.0[index] = Some(Partial::unique(sum));
                 Ok(())
             }
             before => {
                 self.0[index] = before;
-                self.merge(
-                    slot,
-                    Partial {
-                        tensor: place(block, column, total)?,
-                        own: last_dim(block) != total,
-                    },
-                )
+                let gradient = pad_columns(block, column, total)?;
+                match last_dim(block) == total {
+                    true => self.pass(slot, gradient), // still the caller's block
+                    false => self.add(slot, gradient),
+                }
             }
         }
     }
 
     fn merge(&mut self, slot: Option<usize>, new: Partial) -> Result<()> {
         let Some(slot) = slot else { return Ok(()) };
-        let sum = match self.0[slot].take() {
+        self.0[slot] = Some(match self.0[slot].take() {
             None => new,
-            Some(old) if old.own => Partial {
-                tensor: add_block(old.tensor, &new.tensor, 0)?,
-                own: true,
-            },
-            Some(old) if new.own => Partial {
-                tensor: add_block(new.tensor, &old.tensor, 0)?,
-                own: true,
-            },
-            Some(old) => Partial {
-                tensor: (old.tensor + new.tensor)?,
-                own: true,
-            },
-        };
-        self.0[slot] = Some(sum);
+            Some(old) if old.unique => Partial::unique(add_block(old.tensor, &new.tensor, 0)?),
+            Some(old) if new.unique => Partial::unique(add_block(new.tensor, &old.tensor, 0)?),
+            Some(old) => Partial::unique((old.tensor + new.tensor)?),
+        });
         Ok(())
     }
 
@@ -214,9 +219,8 @@ impl Tape {
     /// A tape that records.
     pub fn new() -> Self {
         Self {
-            inner: RefCell::default(),
             recording: true,
-            compute: None,
+            ..Self::off()
         }
     }
 
@@ -229,8 +233,8 @@ impl Tape {
         }
     }
 
-    /// The same tape with parameters handed out in `dtype`, whatever they are kept in: mixed
-    /// precision. A parameter's gradient comes back in the type that it is kept in.
+    /// The same tape with parameters handed out in `dtype`, whatever they are stored in: mixed
+    /// precision. A parameter's gradient comes back in the type that it is stored in.
     pub fn computing_in(self, dtype: DType) -> Self {
         Self {
             compute: Some(dtype),
@@ -243,15 +247,15 @@ impl Tape {
     /// # Errors
     /// Mixed precision, and the device cannot convert.
     pub fn parameter(&self, parameter: &Parameter) -> Result<Value> {
-        let kept = self.leaf(parameter);
-        let (from, slot) = (kept.tensor.dtype(), kept.slot);
+        let saved = self.leaf(parameter);
+        let (from, slot) = (saved.tensor.dtype(), saved.slot);
         match self.compute {
             Some(to) if to != from => Ok(self.push(
-                kept.tensor.to_dtype(to)?,
-                &[&kept],
+                saved.tensor.to_dtype(to)?,
+                &[&saved],
                 move |g, slots| slots.add(slot, g.to_dtype(from)?),
             )),
-            _ => Ok(kept),
+            _ => Ok(saved),
         }
     }
 
@@ -336,6 +340,19 @@ impl Tape {
     pub fn composed(
         &self,
         inputs: &[&Value],
+        expression: impl FnOnce(&[Tensor]) -> candle_core::Result<Tensor>,
+    ) -> Result<Value> {
+        let mut values = self.composed_many(inputs, |a| Ok(vec![expression(a)?]))?;
+        Ok(values.remove(0))
+    }
+
+    /// [`Tape::composed`] with several results.
+    ///
+    /// # Errors
+    /// As [`Tape::composed`].
+    pub fn composed_many(
+        &self,
+        inputs: &[&Value],
         expression: impl FnOnce(&[Tensor]) -> candle_core::Result<Vec<Tensor>>,
     ) -> Result<Vec<Value>> {
         let mut vars = Vec::new();
@@ -357,7 +374,7 @@ impl Tape {
                 if let Some(grad) = grad.take() {
                     // the sum only carries gradients; halves would not add up to a type that other
                     // results have
-                    let part = wide(&(result * grad)?.sum_all()?)?;
+                    let part = upcast(&(result * grad)?.sum_all()?)?;
                     total = Some(match total {
                         None => part,
                         Some(t) => (t + part)?,
@@ -411,5 +428,29 @@ impl Tape {
 impl Default for Tape {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn a_parameter_is_handed_out_rounded_and_its_gradient_comes_back_in_its_own_type() {
+        // 1 + 2^-12 is 1 in bf16
+        let saved = Tensor::new(&[1.0_f32 + 2.0_f32.powi(-12)], &Device::Cpu).unwrap();
+        let p = Parameter::new("p", saved, true);
+        let tape = Tape::new().computing_in(DType::BF16);
+        let x = tape.parameter(&p).unwrap();
+        assert_eq!(x.tensor.dtype(), DType::BF16);
+        let rounded: Vec<f32> = upcast(&x.tensor).unwrap().to_vec1().unwrap();
+        assert_eq!(rounded, [1.0]);
+        let loss = tape
+            .composed(&[&x], |a| (upcast(&a[0])? * 3.0)?.sum_all())
+            .unwrap();
+        let gradients = tape.backward(&loss, [&p]).unwrap();
+        assert_eq!(gradients["p"].dtype(), DType::F32);
+        assert_eq!(gradients["p"].to_vec1::<f32>().unwrap(), [3.0]);
     }
 }

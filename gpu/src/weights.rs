@@ -2,7 +2,7 @@
 //! checked.
 
 use crate::error::{Error, Result};
-use crate::ops::raw::map_file;
+use crate::mmap::map_file;
 use candle_core::{DType, Device, Tensor};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::collections::{BTreeMap, HashMap};

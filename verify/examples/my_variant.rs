@@ -157,13 +157,10 @@ pub fn on_heads(
     let own: Vec<Value> = own.collect::<Result<_>>()?;
     let mut inputs = vec![qkv, &attended.f, &attended.lse];
     inputs.extend(&own);
-    let mut output = pass
+    let f = pass
         .tape
-        .composed(&inputs, |x| Ok(vec![forward(pass.heads, x, gate)?]))?;
-    Ok(Attended {
-        f: output.remove(0),
-        ..attended
-    })
+        .composed(&inputs, |x| forward(pass.heads, x, gate))?;
+    Ok(Attended { f, ..attended })
 }
 
 /// f̃ [tokens, d] from qkv [tokens, 3 d], f [tokens, d], LSE [tokens, H] and the six tensors.

@@ -1,9 +1,10 @@
 //! Pointwise activations.
 
-use super::elem::Elem;
-use super::mixed::{like, wide};
-use super::{cpu, dispatch, for_rows, fused, tensor};
+use super::driver::{self, Gradient, Op};
 use crate::error::Result;
+use crate::kernels::elem::Elem;
+use crate::kernels::precision::{cast_like, upcast};
+use crate::kernels::threads::for_rows;
 use crate::tape::{Tape, Value};
 use candle_core::Tensor;
 
@@ -80,26 +81,19 @@ impl Activation {
     /// # Errors
     /// A candle error.
     pub fn apply(self, tape: &Tape, x: &Value) -> Result<Value> {
-        if !fused(&x.tensor) {
-            return self.composed(tape, x);
-        }
-        let y = dispatch!(x.tensor, T => self.forward::<T>(&x.tensor))?;
-        let (slot, kept) = (x.slot(), x.tensor.clone());
-        Ok(tape.push(y, &[x], move |g, slots| {
-            slots.add(slot, dispatch!(g, T => self.backward::<T>(&g, &kept))?)
-        }))
+        driver::run(tape, self, [x], x.tensor.shape())
     }
+}
 
-    fn forward<T: Elem>(self, x: &Tensor) -> Result<Tensor> {
-        let a = cpu(x)?;
-        let a = a.slice::<T>()?;
-        let mut y = vec![T::zero(); a.len()];
+impl Op<1> for Activation {
+    fn forward<T: Elem>(&self, [x]: [&[T]; 1]) -> Vec<T> {
+        let mut y = vec![T::zero(); x.len()];
         for_rows(
             &mut y,
             WIDTH,
             #[inline(always)]
             |i, row| {
-                let x = &a[i * WIDTH..i * WIDTH + row.len()];
+                let x = &x[i * WIDTH..i * WIDTH + row.len()];
                 match self {
                     Self::GeluTanh => each(row, x, |x| Self::GeluTanh.value(x)),
                     Self::GeluErf => each(row, x, |x| Self::GeluErf.value(x)),
@@ -108,19 +102,17 @@ impl Activation {
                 }
             },
         );
-        tensor(y, x.shape().clone())
+        y
     }
 
-    fn backward<T: Elem>(self, g: &Tensor, x: &Tensor) -> Result<Tensor> {
-        let (grad, a) = (cpu(g)?, cpu(x)?);
-        let (grad, a) = (grad.slice::<T>()?, a.slice::<T>()?);
-        let mut dx = grad.to_vec();
+    fn backward<T: Elem>(&self, [x]: [&[T]; 1], g: &[T], _: [bool; 1]) -> [Gradient<T>; 1] {
+        let mut dx = g.to_vec();
         for_rows(
             &mut dx,
             WIDTH,
             #[inline(always)]
             |i, row| {
-                let x = &a[i * WIDTH..i * WIDTH + row.len()];
+                let x = &x[i * WIDTH..i * WIDTH + row.len()];
                 match self {
                     Self::GeluTanh => scale(row, x, |x| Self::GeluTanh.slope(x)),
                     Self::GeluErf => scale(row, x, |x| Self::GeluErf.slope(x)),
@@ -129,32 +121,25 @@ impl Activation {
                 }
             },
         );
-        tensor(dx, x.shape().clone())
+        [Gradient::Of(dx)]
     }
 
-    /// The same function in plain candle.
-    ///
-    /// # Errors
-    /// A candle error.
-    pub fn composed(self, tape: &Tape, x: &Value) -> Result<Value> {
-        let mut out = tape.composed(&[x], |a| {
-            let x = wide(&a[0])?;
-            let y = match self {
-                // written out: the slope of candle's own gelu has constants of seven digits
-                Self::GeluTanh => {
-                    let u = ((&x + (x.powf(3.0)? * CUBIC)?)? * SQRT_2_OVER_PI)?;
-                    ((&x * 0.5)? * (u.tanh()? + 1.0)?)?
-                }
-                Self::GeluErf => {
-                    let u = (&x * std::f64::consts::FRAC_1_SQRT_2)?;
-                    ((&x * 0.5)? * (u.erf()? + 1.0)?)?
-                }
-                Self::Tanh => x.tanh()?,
-                Self::Relu => x.relu()?,
-            };
-            Ok(vec![like(&y, &a[0])?])
-        })?;
-        Ok(out.remove(0))
+    fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {
+        let x = upcast(&a[0])?;
+        let y = match self {
+            // written out: the slope of candle's own gelu has constants of seven digits
+            Self::GeluTanh => {
+                let u = ((&x + (x.powf(3.0)? * CUBIC)?)? * SQRT_2_OVER_PI)?;
+                ((&x * 0.5)? * (u.tanh()? + 1.0)?)?
+            }
+            Self::GeluErf => {
+                let u = (&x * std::f64::consts::FRAC_1_SQRT_2)?;
+                ((&x * 0.5)? * (u.erf()? + 1.0)?)?
+            }
+            Self::Tanh => x.tanh()?,
+            Self::Relu => x.relu()?,
+        };
+        cast_like(&y, &a[0])
     }
 }
 

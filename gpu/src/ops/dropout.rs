@@ -3,17 +3,18 @@
 //!
 //! Nothing has to be stored for the backward pass, the result does not depend on the number of
 //! threads, the mask is the same on every device, and a resumed run draws the same masks, since the
-//! key comes from the run's seed, the step and the place in the model ([`Dropout::at`]).
+//! key comes from the run's seed, the step and the site in the model ([`Dropout::at`]).
 
-use super::elem::Elem;
-use super::mixed::like;
-use super::{cpu, dispatch, for_rows, fused, fused_pair, tensor};
 use crate::error::Result;
+use crate::kernels::elem::Elem;
+use crate::kernels::inplace::last_dim;
+use crate::kernels::precision::cast_like;
+use crate::kernels::threads::for_rows;
+use crate::kernels::{cpu, dispatch, fused, fused_pair, tensor, with_slices};
 use crate::tape::{Tape, Value};
 use candle_core::Tensor;
-use num_traits::Zero as _;
 
-/// Dropout at one place of one step.
+/// Dropout at one site of one step.
 #[derive(Clone, Copy, Debug)]
 pub struct Dropout {
     /// Share of elements dropped, in [0, 1).
@@ -34,10 +35,10 @@ impl Dropout {
     /// No dropout.
     pub const OFF: Self = Self { rate: 0.0, key: 0 };
 
-    /// The same rate at another place.
-    pub fn at(self, place: u64) -> Self {
+    /// The same rate at another site.
+    pub fn at(self, site: u64) -> Self {
         Self {
-            key: mix(self.key ^ mix(place)),
+            key: mix(self.key ^ mix(site)),
             ..self
         }
     }
@@ -59,15 +60,20 @@ impl Dropout {
         }
     }
 
-    /// The factors of a whole matrix [rows, width].
-    pub fn mask<T: Elem>(&self, rows: usize, width: usize) -> Vec<T> {
+    /// The factors of a whole matrix [rows, width] whose i-th row is the `row(i)`-th of the mask.
+    pub fn mask<T: Elem>(
+        &self,
+        rows: usize,
+        width: usize,
+        row: impl Fn(usize) -> u64 + Sync + Send,
+    ) -> Vec<T> {
         let mut mask = vec![T::zero(); rows * width];
         for_rows(
             &mut mask,
             width,
             #[inline(always)]
             |i, out| {
-                let keep = self.row::<T>(i as u64);
+                let keep = self.row::<T>(row(i));
                 for (j, m) in out.iter_mut().enumerate() {
                     *m = keep.factor(j as u32);
                 }
@@ -76,15 +82,30 @@ impl Dropout {
         mask
     }
 
+    /// Multiplies the rows of a matrix by their factors.
+    fn thin<T: Elem>(&self, matrix: &mut [T], width: usize) {
+        for_rows(
+            matrix,
+            width,
+            #[inline(always)]
+            |i, row| {
+                let keep = self.row::<T>(i as u64);
+                for (j, y) in row.iter_mut().enumerate() {
+                    *y *= keep.factor(j as u32);
+                }
+            },
+        );
+    }
+
     /// The factors of a whole matrix as a tensor like `like`.
     ///
     /// # Errors
     /// A candle error.
     pub fn mask_like(&self, like: &Tensor) -> Result<Tensor> {
-        let width = super::inplace::last_dim(like);
+        let width = last_dim(like);
         let rows = like.elem_count() / width.max(1);
         let mask = Tensor::from_vec(
-            self.mask::<f64>(rows, width),
+            self.mask::<f64>(rows, width, |i| i as u64),
             like.shape().clone(),
             &candle_core::Device::Cpu,
         )?;
@@ -135,15 +156,9 @@ fn masked(x: &Tensor, drop: Dropout) -> Result<Tensor> {
         return Ok((x * drop.mask_like(x)?)?);
     }
     dispatch!(x, T => {
-        let width = super::inplace::last_dim(x);
         let mut y = cpu(x)?.slice::<T>()?.to_vec();
-        for_rows(&mut y, width, #[inline(always)] |i, row| {
-            let keep = drop.row::<T>(i as u64);
-            for (j, y) in row.iter_mut().enumerate() {
-                *y *= keep.factor(j as u32);
-            }
-        });
-        tensor(y, x.shape().clone())
+        drop.thin(&mut y, last_dim(x));
+        tensor(y, x.shape())
     })
 }
 
@@ -158,21 +173,11 @@ pub fn residual(tape: &Tape, x: &Value, branch: &Value, drop: Dropout) -> Result
         masked(&branch.tensor, drop)?
     };
     let y = if fused_pair(&x.tensor, &branch_out) {
-        dispatch!(x.tensor, T => {
-            let (a, b) = (cpu(&x.tensor)?, cpu(&branch_out)?);
-            let (a, b) = (a.slice::<T>()?, b.slice::<T>()?);
-            let width = super::inplace::last_dim(&x.tensor);
-            let mut y = vec![T::zero(); a.len()];
-            for_rows(&mut y, width, #[inline(always)] |i, row| {
-                let from = i * width;
-                for (j, y) in row.iter_mut().enumerate() {
-                    *y = a[from + j] + b[from + j];
-                }
-            });
-            tensor(y, x.tensor.shape().clone())
-        })?
+        dispatch!(x.tensor, T => with_slices::<T, _, 2>([&x.tensor, &branch_out], |[a, b]| {
+            tensor(sum(a, b, last_dim(&x.tensor)), x.tensor.shape())
+        }))??
     } else {
-        (&x.tensor + like(&branch_out, &x.tensor)?)?
+        (&x.tensor + cast_like(&branch_out, &x.tensor)?)?
     };
     let kind = branch.tensor.dtype();
     let (xs, bs) = (x.slot(), branch.slot());
@@ -188,6 +193,22 @@ pub fn residual(tape: &Tape, x: &Value, branch: &Value, drop: Dropout) -> Result
     }))
 }
 
+fn sum<T: Elem>(a: &[T], b: &[T], width: usize) -> Vec<T> {
+    let mut y = vec![T::zero(); a.len()];
+    for_rows(
+        &mut y,
+        width,
+        #[inline(always)]
+        |i, row| {
+            let from = i * width;
+            for (j, y) in row.iter_mut().enumerate() {
+                *y = a[from + j] + b[from + j];
+            }
+        },
+    );
+    y
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,7 +216,7 @@ mod tests {
     #[test]
     fn mask_keeps_its_share_and_its_mean_and_depends_on_key_row_and_place() {
         let d = Dropout { rate: 0.1, key: 7 };
-        let mask = d.mask::<f64>(300, 200);
+        let mask = d.mask::<f64>(300, 200, |i| i as u64);
         let kept = mask.iter().filter(|m| **m > 0.0).count() as f64 / 60_000.0;
         // standard deviation of the share: √(0.1 · 0.9 / 60 000) = 0.00122; five of them
         assert!((kept - 0.9).abs() < 0.0062, "{kept}");
@@ -204,8 +225,8 @@ mod tests {
                 .all(|m| *m == 0.0 || (*m - 1.0 / 0.9).abs() < 1e-15)
         );
         assert_ne!(mask[..200], mask[200..400]);
-        assert_ne!(mask, d.at(1).mask::<f64>(300, 200));
-        assert_eq!(mask, d.mask::<f64>(300, 200));
+        assert_ne!(mask, d.at(1).mask::<f64>(300, 200, |i| i as u64));
+        assert_eq!(mask, d.mask::<f64>(300, 200, |i| i as u64));
         // neighbours are independent: the share of pairs both dropped is 0.01 ± 5 · √(0.01 · 0.99 /
         // 59 999)
         let pairs = mask
@@ -234,7 +255,7 @@ mod tests {
             .bytes()
             .map(|bit| if bit == b'1' { 2.0 } else { 0.0 })
             .collect();
-        assert_eq!(place.mask::<f32>(3, 64), expected);
+        assert_eq!(place.mask::<f32>(3, 64, |i| i as u64), expected);
         // every bit of the hash: an element is dropped from the rate on that is just above its own
         for (index, hash) in [0x286D_E5C5_u32, 0x8C44_53DA, 0x2A62_5452, 0x87B2_333A]
             .into_iter()

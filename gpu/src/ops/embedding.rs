@@ -3,10 +3,11 @@
 //! `x_t = E[ids_t] + E[segments_t] + P[positions_t]`, `E` the backbone's matrix followed by the
 //! trained rows of the special tokens: GPT-2's token embedding is reused as segment embedding.
 
-use super::elem::Elem;
-use super::mixed::wide;
-use super::{cpu, dispatch, for_rows, fused, tensor};
+use super::driver::{self, Gradient, Op};
 use crate::error::Result;
+use crate::kernels::elem::Elem;
+use crate::kernels::precision::upcast;
+use crate::kernels::threads::for_rows;
 use crate::tape::{Tape, Value};
 use candle_core::{Device, Tensor};
 
@@ -35,134 +36,126 @@ pub fn embedding(
     segments: Option<&[u32]>,
     positions: &[u32],
 ) -> Result<Value> {
-    if !fused(&tables.tokens.tensor) {
-        return composed(tape, tables, ids, segments, positions);
-    }
     let (vocabulary, d) = tables.tokens.tensor.dims2()?;
-    let y = dispatch!(tables.tokens.tensor, T => forward::<T>(tables, ids, segments, positions, vocabulary, d))?;
-    let mut inputs = vec![tables.tokens, tables.positions];
-    inputs.extend(tables.added);
-    let (token_slot, position_slot, added_slot) = (
-        tables.tokens.slot(),
-        tables.positions.slot(),
-        tables.added.and_then(Value::slot),
-    );
-    let added = tables.added.map_or(Ok(0), |a| a.tensor.dim(0))?;
-    let length = tables.positions.tensor.dim(0)?;
-    let lookups: Vec<Vec<u32>> = std::iter::once(ids)
-        .chain(segments)
-        .map(<[u32]>::to_vec)
-        .collect();
-    let positions = positions.to_vec();
-    Ok(tape.push(y, &inputs, move |g, slots| {
-        let v = vocabulary as u32;
-        if token_slot.is_some() {
-            slots.add(token_slot, dispatch!(g, T => scatter::<T>(&g, &lookups, |id| (id < v).then_some(id as usize), vocabulary, d))?)?;
-        }
-        if added_slot.is_some() {
-            slots.add(added_slot, dispatch!(g, T => scatter::<T>(&g, &lookups, |id| (id >= v).then(|| (id - v) as usize), added, d))?)?;
-        }
-        if position_slot.is_some() {
-            let rows = [positions];
-            slots.add(position_slot, dispatch!(g, T => scatter::<T>(&g, &rows, |p| Some(p as usize), length, d))?)?;
-        }
-        Ok(())
-    }))
-}
-
-fn forward<T: Elem>(
-    tables: Tables<'_>,
-    ids: &[u32],
-    segments: Option<&[u32]>,
-    positions: &[u32],
-    vocabulary: usize,
-    d: usize,
-) -> Result<Tensor> {
-    let (tokens, places) = (cpu(&tables.tokens.tensor)?, cpu(&tables.positions.tensor)?);
-    let (tokens, places) = (tokens.slice::<T>()?, places.slice::<T>()?);
-    let added = tables.added.map(|a| cpu(&a.tensor)).transpose()?;
-    let added = added.as_ref().map_or(Ok(&[] as &[T]), |a| a.slice::<T>())?;
-    let row = |id: u32| {
-        let id = id as usize;
-        if id < vocabulary {
-            &tokens[id * d..(id + 1) * d]
-        } else {
-            &added[(id - vocabulary) * d..(id - vocabulary + 1) * d]
-        }
-    };
-    let mut y = vec![T::zero(); ids.len() * d];
-    for_rows(
-        &mut y,
+    let op = Embedding {
+        ids: ids.to_vec(),
+        segments: segments.map(<[u32]>::to_vec),
+        positions: positions.to_vec(),
+        rows: [
+            vocabulary,
+            tables.positions.tensor.dim(0)?,
+            tables.added.map_or(Ok(0), |a| a.tensor.dim(0))?,
+        ],
         d,
-        #[inline(always)]
-        |i, out| {
-            let p = positions[i] as usize;
-            let (token, place) = (row(ids[i]), &places[p * d..(p + 1) * d]);
-            for j in 0..d {
-                out[j] = token[j] + place[j];
-            }
-            if let Some(s) = segments {
-                for (o, s) in out.iter_mut().zip(row(s[i])) {
-                    *o += *s;
-                }
-            }
-        },
-    );
-    tensor(y, (ids.len(), d))
+    };
+    let (tokens, positions) = (tables.tokens, tables.positions);
+    let shape = (ids.len(), d);
+    match tables.added {
+        Some(added) => driver::run(tape, op, [tokens, positions, added], shape),
+        None => driver::run(tape, op, [tokens, positions], shape),
+    }
 }
 
-fn scatter<T: Elem>(
-    g: &Tensor,
-    lookups: &[Vec<u32>],
-    place: impl Fn(u32) -> Option<usize>,
-    rows: usize,
+struct Embedding {
+    ids: Vec<u32>,
+    segments: Option<Vec<u32>>,
+    positions: Vec<u32>,
+    /// Rows of the tables: tokens, positions, special tokens.
+    rows: [usize; 3],
     d: usize,
-) -> Result<Tensor> {
-    let g = cpu(g)?;
-    let g = g.slice::<T>()?;
-    let mut out = vec![T::zero(); rows * d];
-    for ids in lookups {
-        for (t, id) in ids.iter().enumerate() {
-            if let Some(r) = place(*id) {
-                for (o, g) in out[r * d..(r + 1) * d]
-                    .iter_mut()
-                    .zip(&g[t * d..(t + 1) * d])
-                {
-                    *o += *g;
-                }
+}
+
+/// Inputs: the tables of tokens, of positions and, when there is one, of special tokens.
+impl<const N: usize> Op<N> for Embedding {
+    const READS: [bool; N] = [false; N];
+
+    fn forward<T: Elem>(&self, inputs: [&[T]; N]) -> Vec<T> {
+        let (d, vocabulary) = (self.d, self.rows[0]);
+        let (tokens, positions) = (inputs[0], inputs[1]);
+        let row = |id: u32| {
+            let id = id as usize;
+            if id < vocabulary {
+                &tokens[id * d..(id + 1) * d]
+            } else {
+                &inputs[2][(id - vocabulary) * d..(id - vocabulary + 1) * d]
             }
+        };
+        let mut y = vec![T::zero(); self.ids.len() * d];
+        for_rows(
+            &mut y,
+            d,
+            #[inline(always)]
+            |i, out| {
+                let p = self.positions[i] as usize;
+                let (token, position) = (row(self.ids[i]), &positions[p * d..(p + 1) * d]);
+                for j in 0..d {
+                    out[j] = token[j] + position[j];
+                }
+                if let Some(s) = &self.segments {
+                    for (o, s) in out.iter_mut().zip(row(s[i])) {
+                        *o += *s;
+                    }
+                }
+            },
+        );
+        y
+    }
+
+    fn backward<T: Elem>(&self, _: [&[T]; N], g: &[T], wanted: [bool; N]) -> [Gradient<T>; N] {
+        let first_added = self.rows[0] as u32;
+        std::array::from_fn(|table| {
+            Gradient::when(wanted[table], || match table {
+                0 => self.scatter(table, g, self.lookups(), |id| {
+                    (id < first_added).then_some(id)
+                }),
+                1 => self.scatter(table, g, [&self.positions[..]], Some),
+                _ => self.scatter(table, g, self.lookups(), |id| id.checked_sub(first_added)),
+            })
+        })
+    }
+
+    fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {
+        let table = match a {
+            [tokens, _, added] => Tensor::cat(&[tokens, added], 0)?,
+            _ => a[0].clone(),
+        };
+        let row = |table: &Tensor, ids: &[u32]| {
+            let index = Tensor::from_slice(ids, ids.len(), &Device::Cpu)?;
+            upcast(&table.index_select(&index.to_device(table.device())?, 0)?)
+        };
+        let y = (row(&table, &self.ids)? + row(&a[1], &self.positions)?)?;
+        match &self.segments {
+            Some(s) => y + row(&table, s)?,
+            None => Ok(y),
         }
     }
-    tensor(out, (rows, d))
 }
 
-/// The same function in plain candle.
-///
-/// # Errors
-/// As [`embedding`].
-pub fn composed(
-    tape: &Tape,
-    tables: Tables<'_>,
-    ids: &[u32],
-    segments: Option<&[u32]>,
-    positions: &[u32],
-) -> Result<Value> {
-    let device = tables.tokens.tensor.device().clone();
-    let index = |ids: &[u32]| Tensor::from_slice(ids, ids.len(), &Device::Cpu)?.to_device(&device);
-    let mut inputs = vec![tables.tokens, tables.positions];
-    inputs.extend(tables.added);
-    let mut out = tape.composed(&inputs, |a| {
-        let table = if a.len() > 2 {
-            Tensor::cat(&[&a[0], &a[2]], 0)?
-        } else {
-            a[0].clone()
-        };
-        let row = |table: &Tensor, ids: &[u32]| wide(&table.index_select(&index(ids)?, 0)?);
-        let mut y = (row(&table, ids)? + row(&a[1], positions)?)?;
-        if let Some(s) = segments {
-            y = (y + row(&table, s)?)?;
+impl Embedding {
+    /// What is looked up among the tokens.
+    fn lookups(&self) -> impl Iterator<Item = &[u32]> {
+        std::iter::once(&self.ids[..]).chain(self.segments.as_deref())
+    }
+
+    /// The gradient of a table: that of each position added to the row that was looked up there.
+    fn scatter<'a, T: Elem>(
+        &self,
+        table: usize,
+        g: &[T],
+        lookups: impl IntoIterator<Item = &'a [u32]>,
+        row: impl Fn(u32) -> Option<u32>,
+    ) -> Vec<T> {
+        let d = self.d;
+        let mut out = vec![T::zero(); self.rows[table] * d];
+        for ids in lookups {
+            for (g, id) in g.chunks_exact(d).zip(ids) {
+                if let Some(r) = row(*id) {
+                    for (o, g) in out[r as usize * d..][..d].iter_mut().zip(g) {
+                        *o += *g;
+                    }
+                }
+            }
         }
-        Ok(vec![y])
-    })?;
-    Ok(out.remove(0))
+        out
+    }
 }

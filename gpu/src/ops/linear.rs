@@ -3,14 +3,15 @@
 //! Used for every projection of a backbone and every bottleneck. `onto` makes a sum part of the
 //! product: LoRA (Eq. 10) adds its update into the query's columns of the fused projection, the
 //! inducer's value path (Eq. 11) adds to the attention's output. A frozen weight has no slot, so
-//! its gradient is never computed and its input is not kept.
+//! its gradient is never computed and its input is not saved.
 
-use super::elem::Elem;
-use super::inplace::{last_dim, place};
-use super::mixed::{like, wide};
-use super::raw::{Mat, MatMut, Shared, Threads, gemm, product};
-use super::{cpu, dispatch, few_rows, for_rows, fused_pair, tensor};
 use crate::error::Result;
+use crate::kernels::elem::{Elem, simd};
+use crate::kernels::gemm::{Mat, MatMut, Shared};
+use crate::kernels::inplace::{last_dim, pad_columns};
+use crate::kernels::precision::{cast_like, upcast};
+use crate::kernels::threads::for_rows;
+use crate::kernels::{cpu, dispatch, few_rows, fused_pair, tensor, with_slices};
 use crate::tape::{Tape, Value};
 use candle_core::Tensor;
 
@@ -74,12 +75,37 @@ impl<'a> Linear<'a> {
         }
     }
 
-    fn widths(&self) -> Result<(usize, usize)> {
-        let (a, b) = self.weight.tensor.dims2()?;
-        Ok(if self.layout == Layout::InOut {
-            (a, b)
-        } else {
-            (b, a)
+    fn inputs(&self, x: &'a Value) -> Vec<&'a Value> {
+        let mut inputs = vec![x, self.weight];
+        inputs.extend(self.bias);
+        inputs.extend(self.onto.map(|(v, _)| v));
+        inputs
+    }
+
+    /// The sizes of the map of `x`, if the operands fit.
+    fn sizes(&self, x: &Tensor) -> Result<Sizes> {
+        let (rows, width) = x.dims2()?;
+        let [input, output] = match (self.layout, self.weight.tensor.dims2()?) {
+            (Layout::InOut, (input, output)) | (Layout::OutIn, (output, input)) => [input, output],
+        };
+        let (total, column) = self
+            .onto
+            .map_or((output, 0), |(v, c)| (last_dim(&v.tensor), c));
+        if width != input || column + output > total {
+            let message = format!(
+                "linear: x [{rows}, {width}], weight {input} → {output}, onto column {column} of \
+                 {total}"
+            );
+            return Err(candle_core::Error::Msg(message).into());
+        }
+        Ok(Sizes {
+            layout: self.layout,
+            scale: self.scale,
+            rows,
+            input,
+            output,
+            column,
+            total,
         })
     }
 
@@ -91,110 +117,71 @@ impl<'a> Linear<'a> {
     /// # Errors
     /// Shapes that do not fit.
     pub fn apply(&self, tape: &Tape, x: &Value) -> Result<Value> {
-        let (rows, width) = x.tensor.dims2()?;
-        let (input, output) = self.widths()?;
-        let (total, column) = self
-            .onto
-            .map_or((output, 0), |(v, c)| (last_dim(&v.tensor), c));
-        if width != input || column + output > total {
-            let message = format!(
-                "linear: x [{rows}, {width}], weight {input} → {output}, onto column {column} of \
-                 {total}"
-            );
-            return Err(candle_core::Error::Msg(message).into());
-        }
+        let sizes = self.sizes(&x.tensor)?;
         let fused = fused_pair(&x.tensor, &self.weight.tensor);
         let y = match fused {
-            true => dispatch!(x.tensor, T => self.forward::<T>(&x.tensor, rows, total, column))?,
-            false => self.forward_on_tensors(&x.tensor)?,
+            true => dispatch!(x.tensor, T => self.fused::<T>(&x.tensor, sizes))?,
+            false => self.tensors(&x.tensor)?,
         };
-        let mut inputs = vec![x, self.weight];
-        inputs.extend(self.bias);
-        inputs.extend(self.onto.map(|(v, _)| v));
-        let (x_slot, w_slot, b_slot) = (
-            x.slot(),
-            self.weight.slot(),
-            self.bias.and_then(Value::slot),
-        );
+        let (x_slot, w_slot) = (x.slot(), self.weight.slot());
+        let b_slot = self.bias.and_then(Value::slot);
         let onto_slot = self.onto.and_then(|(v, _)| v.slot());
-        let (weight, layout, scale) = (self.weight.tensor.clone(), self.layout, self.scale);
-        let (kept, kind) = (w_slot.map(|_| x.tensor.clone()), x.tensor.dtype());
-        Ok(tape.push(y, &inputs, move |g, slots| {
-            if !fused {
-                // what the product's own columns are multiplied by
-                let own = like(&(g.narrow(1, column, output)? * scale)?, &weight)?;
-                if x_slot.is_some() {
-                    let back = match layout {
-                        Layout::InOut => own.matmul(&weight.t()?)?,
-                        Layout::OutIn => own.matmul(&weight)?,
-                    };
-                    slots.add(x_slot, back.to_dtype(kind)?)?;
-                }
-                if let Some(x) = kept {
-                    let x = like(&x, &weight)?;
-                    let dw = match layout {
-                        Layout::InOut => x.t()?.matmul(&own)?,
-                        Layout::OutIn => own.t()?.matmul(&x)?,
-                    };
+        let (weight, kind) = (self.weight.tensor.clone(), x.tensor.dtype());
+        let saved = w_slot.map(|_| x.tensor.clone());
+        Ok(tape.push(y, &self.inputs(x), move |g, slots| {
+            if fused {
+                slots.add_with(
+                    x_slot,
+                    || dispatch!(g, T => sizes.input_gradient::<T>(&g, &weight)),
+                )?;
+                if let Some(x) = saved {
+                    let dw = dispatch!(g, T => sizes.weight_gradient::<T>(&g, &x))?;
                     slots.add(w_slot, dw)?;
                 }
-                if b_slot.is_some() {
-                    slots.add(b_slot, like(&wide(&own)?.sum(0)?, &weight)?)?;
+                slots.add_with(b_slot, || dispatch!(g, T => sizes.bias_gradient::<T>(&g)))?;
+            } else {
+                // of the columns that the product was written to
+                let block = g.narrow(1, sizes.column, sizes.output)?;
+                let block = cast_like(&(block * sizes.scale)?, &weight)?;
+                slots.add_with(x_slot, || {
+                    Ok(sizes
+                        .input_gradient_tensors(&block, &weight)?
+                        .to_dtype(kind)?)
+                })?;
+                if let Some(x) = saved {
+                    let x = cast_like(&x, &weight)?;
+                    slots.add(w_slot, sizes.weight_gradient_tensors(&block, &x)?)?;
                 }
-                return slots.pass(onto_slot, g);
-            }
-            if x_slot.is_some() {
-                let dx = dispatch!(g, T => input_gradient::<T>(&g, &weight, layout, scale, column, rows, input, output, total))?;
-                slots.add(x_slot, dx)?;
-            }
-            if let Some(x) = kept {
-                let dw = dispatch!(g, T => weight_gradient::<T>(&g, &x, layout, scale, column, rows, input, output, total))?;
-                slots.add(w_slot, dw)?;
-            }
-            if b_slot.is_some() {
-                slots.add(b_slot, dispatch!(g, T => column_sums::<T>(&g, scale, column, output, total))?)?;
+                slots.add_with(b_slot, || Ok(cast_like(&upcast(&block)?.sum(0)?, &weight)?))?;
             }
             slots.pass(onto_slot, g)
         }))
     }
 
-    fn forward_on_tensors(&self, x: &Tensor) -> Result<Tensor> {
+    fn tensors(&self, x: &Tensor) -> Result<Tensor> {
         let bias = self.bias.map(|b| &b.tensor);
         let onto = self.onto.map(|(v, column)| (&v.tensor, column));
-        Ok(map(
-            x,
-            &self.weight.tensor,
-            bias,
-            onto,
-            self.layout,
-            self.scale,
-        )?)
+        let (layout, scale) = (self.layout, self.scale);
+        Ok(map(x, &self.weight.tensor, bias, onto, layout, scale)?)
     }
 
-    fn forward<T: Elem>(
-        &self,
-        x: &Tensor,
-        rows: usize,
-        total: usize,
-        column: usize,
-    ) -> Result<Tensor> {
-        let (input, output) = self.widths()?;
-        let (x, w) = (cpu(x)?, cpu(&self.weight.tensor)?);
+    fn fused<T: Elem>(&self, x: &Tensor, sizes: Sizes) -> Result<Tensor> {
+        let (rows, output) = (sizes.rows, sizes.output);
+        let (column, total) = (sizes.column, sizes.total);
         let scale = T::of(self.scale);
-        let (x, w) = (
-            Mat::new(x.slice()?, input),
-            weight_matrix(w.slice()?, self.layout, input, output),
-        );
         let mut y = match self.onto {
-            Some((v, _)) => {
-                let mut y = cpu(&v.tensor)?.slice::<T>()?.to_vec();
-                let dst = MatMut::strided(Shared::new(&mut y), column, total);
-                gemm(rows, output, input, dst, true, x, w, scale, Threads::Pool);
-                y
-            }
-            None if rows <= few_rows::MOST => few_rows::product(rows, output, input, x, w, scale),
-            None => product(rows, output, input, x, w, scale, Threads::Pool),
+            Some((v, _)) => cpu(&v.tensor)?.slice::<T>()?.to_vec(),
+            None => Vec::new(),
         };
+        with_slices([x, &self.weight.tensor], |[x, w]| {
+            let (x, w) = (Mat::new(x, [rows, sizes.input]), sizes.weight(w));
+            let product = x.times(w).scaled(scale).in_parallel();
+            match self.onto {
+                Some(_) => product.add_to(MatMut::strided(Shared::new(&mut y), column, total)),
+                None if rows <= few_rows::MOST => y = few_rows::product(x, w, scale),
+                None => y = product.to_vec(),
+            }
+        })?;
         if let Some(b) = self.bias {
             let b = cpu(&b.tensor)?;
             let b = b.slice::<T>()?;
@@ -219,15 +206,11 @@ impl<'a> Linear<'a> {
     pub fn composed(&self, tape: &Tape, x: &Value) -> Result<Value> {
         let (has_bias, column) = (self.bias.is_some(), self.onto.map(|(_, c)| c));
         let (layout, scale) = (self.layout, self.scale);
-        let mut inputs = vec![x, self.weight];
-        inputs.extend(self.bias);
-        inputs.extend(self.onto.map(|(v, _)| v));
-        let mut out = tape.composed(&inputs, |a| {
+        tape.composed(&self.inputs(x), |a| {
             let bias = has_bias.then(|| &a[2]);
             let onto = column.map(|c| (&a[a.len() - 1], c));
-            Ok(vec![map(&a[0], &a[1], bias, onto, layout, scale)?])
-        })?;
-        Ok(out.remove(0))
+            map(&a[0], &a[1], bias, onto, layout, scale)
+        })
     }
 }
 
@@ -240,7 +223,7 @@ fn map(
     layout: Layout,
     scale: f64,
 ) -> candle_core::Result<Tensor> {
-    let x = like(x, weight)?;
+    let x = cast_like(x, weight)?;
     let mut y = match layout {
         Layout::InOut => x.matmul(weight)?,
         Layout::OutIn => x.matmul(&weight.t()?)?,
@@ -254,85 +237,92 @@ fn map(
     };
     let (total, width) = (onto.dim(1)?, y.dim(1)?);
     let placed = y.pad_with_zeros(1, column, total - column - width)?;
-    onto + like(&placed, onto)?
+    onto + cast_like(&placed, onto)?
 }
 
-fn weight_matrix<T>(w: &[T], layout: Layout, input: usize, output: usize) -> Mat<'_, T> {
-    match layout {
-        Layout::InOut => Mat::new(w, output),
-        Layout::OutIn => Mat::new(w, input).t(),
-    }
-}
-
-fn input_gradient<T: Elem>(
-    g: &Tensor,
-    weight: &Tensor,
+/// The sizes of a map, and its gradients: `_tensors` in candle's operations, the others fused.
+#[derive(Clone, Copy)]
+struct Sizes {
     layout: Layout,
     scale: f64,
-    column: usize,
     rows: usize,
     input: usize,
     output: usize,
+    /// Columns of `onto` that the map is added to begin here.
+    column: usize,
+    /// Columns of the result.
     total: usize,
-) -> Result<Tensor> {
-    let (g, w) = (cpu(g)?, cpu(weight)?);
-    let block = Mat::strided(g.slice()?, column, total);
-    let w = weight_matrix(w.slice()?, layout, input, output).t();
-    let dx = product(rows, input, output, block, w, T::of(scale), Threads::Pool);
-    tensor(dx, (rows, input))
 }
 
-fn weight_gradient<T: Elem>(
-    g: &Tensor,
-    x: &Tensor,
-    layout: Layout,
-    scale: f64,
-    column: usize,
-    rows: usize,
-    input: usize,
-    output: usize,
-    total: usize,
-) -> Result<Tensor> {
-    let (g, x) = (cpu(g)?, cpu(x)?);
-    let block = Mat::strided(g.slice()?, column, total);
-    let x = Mat::new(x.slice()?, input);
-    let scale = T::of(scale);
-    match layout {
-        Layout::InOut => {
-            let dw = product(input, output, rows, x.t(), block, scale, Threads::Pool);
-            tensor(dw, (input, output))
-        }
-        Layout::OutIn => {
-            let dw = product(output, input, rows, block.t(), x, scale, Threads::Pool);
-            tensor(dw, (output, input))
+impl Sizes {
+    /// The weight as [in, out].
+    fn weight<'a, T>(&self, w: &'a [T]) -> Mat<'a, T> {
+        match self.layout {
+            Layout::InOut => Mat::new(w, [self.input, self.output]),
+            Layout::OutIn => Mat::new(w, [self.output, self.input]).t(),
         }
     }
-}
 
-fn column_sums<T: Elem>(
-    g: &Tensor,
-    scale: f64,
-    column: usize,
-    output: usize,
-    total: usize,
-) -> Result<Tensor> {
-    let g = cpu(g)?;
-    let g = g.slice::<T>()?;
-    let mut sums = vec![T::zero(); output];
-    super::elem::simd(
-        #[inline(always)]
-        || {
-            for row in g.chunks_exact(total) {
-                for (s, g) in sums.iter_mut().zip(&row[column..column + output]) {
-                    *s += *g;
-                }
-            }
-            for s in &mut sums {
-                *s *= T::of(scale);
-            }
-        },
-    );
-    tensor(sums, output)
+    /// The columns of a gradient that the product was written to.
+    fn block<'a, T>(&self, g: &'a [T]) -> Mat<'a, T> {
+        Mat::strided(g, [self.rows, self.output], self.column, self.total)
+    }
+
+    fn input_gradient<T: Elem>(&self, g: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        let dx = with_slices::<T, _, 2>([g, weight], |[g, w]| {
+            let product = self.block(g).times(self.weight(w).t());
+            product.scaled(T::of(self.scale)).in_parallel().to_vec()
+        })?;
+        tensor(dx, (self.rows, self.input))
+    }
+
+    fn weight_gradient<T: Elem>(&self, g: &Tensor, x: &Tensor) -> Result<Tensor> {
+        let (input, output) = (self.input, self.output);
+        with_slices::<T, _, 2>([g, x], |[g, x]| {
+            let (block, x) = (self.block(g), Mat::new(x, [self.rows, input]));
+            let (product, shape) = match self.layout {
+                Layout::InOut => (x.t().times(block), (input, output)),
+                Layout::OutIn => (block.t().times(x), (output, input)),
+            };
+            let product = product.scaled(T::of(self.scale)).in_parallel();
+            tensor(product.to_vec(), shape)
+        })?
+    }
+
+    fn bias_gradient<T: Elem>(&self, g: &Tensor) -> Result<Tensor> {
+        let (column, output) = (self.column, self.output);
+        let mut sums = vec![T::zero(); output];
+        with_slices([g], |[g]| {
+            simd(
+                #[inline(always)]
+                || {
+                    for row in g.chunks_exact(self.total) {
+                        for (s, g) in sums.iter_mut().zip(&row[column..column + output]) {
+                            *s += *g;
+                        }
+                    }
+                    for s in &mut sums {
+                        *s *= T::of(self.scale);
+                    }
+                },
+            );
+        })?;
+        tensor(sums, output)
+    }
+
+    fn input_gradient_tensors(&self, block: &Tensor, w: &Tensor) -> candle_core::Result<Tensor> {
+        match self.layout {
+            Layout::InOut => block.matmul(&w.t()?),
+            Layout::OutIn => block.matmul(w),
+        }
+    }
+
+    fn weight_gradient_tensors(&self, block: &Tensor, x: &Tensor) -> candle_core::Result<Tensor> {
+        match self.layout {
+            Layout::InOut => x.t()?.matmul(block),
+            Layout::OutIn => block.t()?.matmul(x),
+        }
+    }
 }
 
 /// The columns `from .. from + width` of `x` [tokens, total] as a value of their own.
@@ -344,7 +334,7 @@ pub fn columns(tape: &Tape, x: &Value, from: usize, width: usize) -> Result<Valu
     let y = columns_of(&x.tensor, from, width)?;
     let slot = x.slot();
     Ok(tape.push(y, &[x], move |g, slots| {
-        slots.add(slot, place(&g, from, total)?)
+        slots.add(slot, pad_columns(&g, from, total)?)
     }))
 }
 

@@ -11,7 +11,9 @@ use super::{Attended, Part, Pass, Site};
 use crate::config::Variant;
 use crate::error::Result;
 use crate::ops::dropout::dropout;
-use crate::ops::gate::{KeyMlp, fade, gate, gated_hidden, lift, own_score};
+use crate::ops::inducer::{
+    KeyMlp, add_gated_values, gate, gated_hidden, inducer_score, scale_by_complement,
+};
 use crate::ops::linear::Linear;
 use crate::probe::to_own;
 use crate::tape::{Parameter, Value};
@@ -55,7 +57,7 @@ impl Part for Inducer {
         });
         let [down, down_bias, up, up_bias] = tape.parameters(&self.value)?;
 
-        let score = own_score(tape, qkv, pass.heads, key)?;
+        let score = inducer_score(tape, qkv, pass.heads, key)?;
         let lambda = gate(tape, &score, &attended.lse)?;
         pass.observe(self.layer, &lambda, || {
             to_own(&qkv.tensor, self.key.as_ref(), pass.heads)
@@ -63,7 +65,7 @@ impl Part for Inducer {
         let dropped = dropout(tape, &lambda, pass.drop(self.layer, Site::Gate))?;
         let hidden = gated_hidden(tape, qkv, &dropped, &down, &down_bias, pass.heads)?;
         if self.variant == Variant::Adaptive {
-            let f = lift(
+            let f = add_gated_values(
                 tape,
                 &attended.f,
                 &hidden,
@@ -79,7 +81,7 @@ impl Part for Inducer {
         let flat = up.reshaped(tape, &[h * r, d])?;
         let update = Linear::conv1d(&flat, &up_bias).apply(tape, &hidden)?;
         let f = if self.variant == Variant::Gating {
-            fade(tape, &attended.f, &lambda, pass.heads)?
+            scale_by_complement(tape, &attended.f, &lambda, pass.heads)?
         } else {
             attended.f
         };

@@ -7,8 +7,8 @@
 use super::{Attended, Part, Pass, Site};
 use crate::error::Result;
 use crate::ops::attention::attention_to;
-use crate::ops::gate::gate;
-use crate::ops::mixture::mixture;
+use crate::ops::inducer::{gate, mixture};
+
 use crate::probe::to_nearest;
 use crate::tape::{Parameter, Tape, Value};
 use candle_core::{DType, Tensor};
@@ -72,12 +72,11 @@ impl Prefix {
 /// log(eᵃ + eᵇ): the log-sum-exp over prefix and text together, for a part that acts after this
 /// one.
 fn joint(tape: &Tape, a: &Value, b: &Value) -> Result<Value> {
-    let mut out = tape.composed(&[a, b], |x| {
+    tape.composed(&[a, b], |x| {
         let top = x[0].maximum(&x[1])?.detach();
         let sum = ((&x[0] - &top)?.exp()? + (&x[1] - &top)?.exp()?)?;
-        Ok(vec![(sum.log()? + top)?])
-    })?;
-    Ok(out.remove(0))
+        sum.log()? + top
+    })
 }
 
 /// The reparametrisation of all layers' prefixes.
@@ -94,7 +93,7 @@ impl Reparametrised {
     pub fn apply(&self, tape: &Tape, layers: usize, heads: usize) -> Result<Vec<(Value, Value)>> {
         let bound = tape.parameters(&self.tensors)?;
         let inputs: Vec<&Value> = bound.iter().collect();
-        let mut all = tape.composed(&inputs, |a| {
+        let mut all = tape.composed_many(&inputs, |a| {
             let u = a[0].matmul(&a[1].t()?)?.broadcast_add(&a[2])?.tanh()?;
             let p = u.matmul(&a[3].t()?)?.broadcast_add(&a[4])?;
             let (l, wide) = p.dims2()?;

@@ -85,7 +85,7 @@ pub fn load(dir: &Path, model: &mut Model, optimiser: &mut AdamW) -> Result<Opti
         .parse()
         .map_err(|e: std::num::ParseIntError| bad("optimiser_step", e.to_string()))?;
     let weights = Weights::open(&path)?;
-    let (dtype, device) = (model.kept(), model.device().clone());
+    let (dtype, device) = (model.master_dtype(), model.device().clone());
     let expected: Vec<(String, Vec<usize>)> = model
         .trainable()
         .iter()

@@ -1,9 +1,9 @@
 //! AdamW with moments that can be saved, and clipping by the global norm.
 
 use crate::error::{Error, Result};
-use crate::ops::inplace::{AdamStep, Moment};
-use crate::ops::mixed::wide;
-use crate::ops::{cpu, dispatch, fused};
+use crate::kernels::inplace::{AdamStep, Moment};
+use crate::kernels::precision::upcast;
+use crate::kernels::{cpu, dispatch, fused};
 use crate::tape::{Gradients, Parameter};
 use candle_core::{DType, Tensor};
 use num_traits::ToPrimitive as _;
@@ -143,10 +143,10 @@ pub fn global_norm(gradients: &Gradients) -> Result<f64> {
                 let g = cpu(g)?;
                 let g = g.slice::<T>()?;
                 // blocks in the scalar's own precision, their sum in f64
-                g.chunks(4096).map(|c| crate::ops::elem::dot(c, c).to_f64().unwrap_or(f64::NAN)).sum::<f64>()
+                g.chunks(4096).map(|c| crate::kernels::elem::dot(c, c).to_f64().unwrap_or(f64::NAN)).sum::<f64>()
             });
         } else {
-            elsewhere.push(wide(g)?.sqr()?.sum_all()?);
+            elsewhere.push(upcast(g)?.sqr()?.sum_all()?);
         }
     }
     if !elsewhere.is_empty() {
@@ -160,7 +160,7 @@ pub fn global_norm(gradients: &Gradients) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::on_tensors;
+    use crate::kernels::without_cpu_kernels;
     use candle_core::Device;
 
     fn matrix(values: [f64; 4]) -> Tensor {
@@ -177,7 +177,7 @@ mod tests {
         let expected = (1.0_f64 + 4.0 + 16.0 + 1e-18 + 0.25 + 1.0 + 2.25 + 9.0).sqrt();
         for found in [
             global_norm(&gradients),
-            on_tensors(|| global_norm(&gradients)),
+            without_cpu_kernels(|| global_norm(&gradients)),
         ] {
             assert!((found.unwrap() - expected).abs() < 1e-15);
         }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use inducer_datasets::batch::{Batch, IGNORE};
 use inducer_gpu::gpt2::Gpt2;
-use inducer_gpu::ops::mixed::kept;
+use inducer_gpu::kernels::precision::master_dtype;
 use inducer_gpu::train::{AdamW, AdamWConfig, clip_factor, global_norm};
 use inducer_gpu::{LossOptions, Method, Model};
 use serde::Serialize;
@@ -105,7 +105,7 @@ pub fn run(options: &Options) -> Result<Report> {
     let backbone = Gpt2::random(
         config.clone(),
         options.seed,
-        kept(options.dtype),
+        master_dtype(options.dtype),
         &options.device,
     )?;
     let mut model = Model::new(backbone, options.dtype, &options.device);

@@ -60,7 +60,7 @@ pub fn flops(
 /// Rate of this machine's own f32 matrix product, `[512, 768] × [768, 3072]`, in operations a
 /// second: the best of `repeats`.
 pub fn product_rate(repeats: usize) -> f64 {
-    use inducer_gpu::ops::raw::{Mat, MatMut, Threads, gemm};
+    use inducer_gpu::kernels::gemm::{Mat, MatMut};
     let (m, k, n) = (512, 768, 3072);
     let a = vec![0.5_f32; m * k];
     let b = vec![0.25_f32; k * n];
@@ -68,18 +68,8 @@ pub fn product_rate(repeats: usize) -> f64 {
     let mut best = f64::INFINITY;
     for _ in 0..repeats.max(1) {
         let start = std::time::Instant::now();
-        let dst = MatMut::new(&mut c, n);
-        gemm(
-            m,
-            n,
-            k,
-            dst,
-            false,
-            Mat::new(&a, k),
-            Mat::new(&b, n),
-            1.0,
-            Threads::Pool,
-        );
+        let product = Mat::new(&a, [m, k]).times(Mat::new(&b, [k, n]));
+        product.in_parallel().write(MatMut::new(&mut c, n));
         best = best.min(start.elapsed().as_secs_f64());
     }
     2.0 * (m * n * k) as f64 / best

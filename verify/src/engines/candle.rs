@@ -8,8 +8,8 @@ use crate::error::Result;
 use candle_core::{DType, Device, Tensor};
 use inducer_datasets::batch::{Batch, Labels};
 use inducer_gpu::gpt2::Gpt2;
-use inducer_gpu::ops::mixed::kept;
-use inducer_gpu::ops::on_tensors;
+use inducer_gpu::kernels::precision::master_dtype;
+use inducer_gpu::kernels::without_cpu_kernels;
 use inducer_gpu::roberta::Roberta;
 use inducer_gpu::{Backbone, LossOptions, Model};
 use inducer_reference::TensorMap;
@@ -76,7 +76,7 @@ impl Candle {
     pub fn tensor(&self, x: &ArrayD<f64>) -> Result<Tensor> {
         let values: Vec<f64> = x.iter().copied().collect();
         Ok(Tensor::from_vec(values, x.shape(), &Device::Cpu)?
-            .to_dtype(kept(self.dtype))?
+            .to_dtype(master_dtype(self.dtype))?
             .to_device(&self.device)?)
     }
 
@@ -85,7 +85,7 @@ impl Candle {
     /// # Errors
     /// The engine refuses the configuration.
     pub fn backbone(&self, case: &ModelCase) -> Result<Model> {
-        let (dtype, device) = (kept(self.dtype), &self.device);
+        let (dtype, device) = (master_dtype(self.dtype), &self.device);
         let mut backbone: Backbone = match &case.backbone {
             BackboneConfig::Gpt2(c) => Gpt2::random(translate(c)?, 0, dtype, device)?.into(),
             BackboneConfig::Roberta(c) => Roberta::random(translate(c)?, 0, dtype, device)?.into(),
@@ -227,7 +227,7 @@ impl Engine for Candle {
     fn within(&self, run: &mut dyn FnMut() -> Result<()>) -> Result<()> {
         match self.kernels {
             true => run(),
-            false => on_tensors(run),
+            false => without_cpu_kernels(run),
         }
     }
 

@@ -12,17 +12,16 @@ use candle_core::{Device, Tensor};
 ///
 /// # Errors
 /// An index that is out of range.
-pub fn rows(tape: &Tape, x: &Value, indices: &[u32]) -> Result<Value> {
+pub fn gather_rows(tape: &Tape, x: &Value, indices: &[u32]) -> Result<Value> {
     let index = Tensor::from_slice(indices, indices.len(), &Device::Cpu)?;
     let index = index.to_device(x.tensor.device())?;
     let y = x.tensor.index_select(&index, 0)?;
     let (slot, like) = (x.slot(), x.tensor.clone());
     Ok(tape.push(y, &[x], move |g, slots| {
-        if slot.is_some() {
+        slots.add_with(slot, || {
             let zeros = like.zeros_like()?;
-            slots.add(slot, zeros.index_add(&index, &g.contiguous()?, 0)?)?;
-        }
-        Ok(())
+            Ok(zeros.index_add(&index, &g.contiguous()?, 0)?)
+        })
     }))
 }
 
@@ -46,9 +45,7 @@ pub fn concatenate(tape: &Tape, parts: &[Value]) -> Result<Value> {
     }
     Ok(tape.push(y, &inputs, move |g, slots| {
         for (slot, from, width) in slots_of {
-            if slot.is_some() {
-                slots.add(slot, columns_of(&g, from, width)?)?;
-            }
+            slots.add_with(slot, || columns_of(&g, from, width))?;
         }
         Ok(())
     }))

@@ -16,7 +16,7 @@ fn is_half(dtype: DType) -> bool {
 }
 
 /// The type that trained tensors are kept in when a model computes in `dtype`: the master weights.
-pub fn kept(dtype: DType) -> DType {
+pub fn master_dtype(dtype: DType) -> DType {
     if is_half(dtype) { DType::F32 } else { dtype }
 }
 
@@ -24,22 +24,21 @@ pub fn kept(dtype: DType) -> DType {
 ///
 /// # Errors
 /// The device cannot convert.
-pub fn wide(t: &Tensor) -> Result<Tensor> {
-    t.to_dtype(kept(t.dtype()))
+pub fn upcast(t: &Tensor) -> Result<Tensor> {
+    t.to_dtype(master_dtype(t.dtype()))
 }
 
 /// The same elements in the type of `other`.
 ///
 /// # Errors
 /// The device cannot convert.
-pub fn like(t: &Tensor, other: &Tensor) -> Result<Tensor> {
+pub fn cast_like(t: &Tensor, other: &Tensor) -> Result<Tensor> {
     t.to_dtype(other.dtype())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tape::{Parameter, Tape};
     use candle_core::Device;
 
     #[test]
@@ -50,28 +49,12 @@ mod tests {
             (DType::F32, DType::F32),
             (DType::F64, DType::F64),
         ] {
-            assert_eq!(kept(given), expected);
+            assert_eq!(master_dtype(given), expected);
             let t = Tensor::new(&[1.5_f64], &Device::Cpu).unwrap();
-            assert_eq!(wide(&t.to_dtype(given).unwrap()).unwrap().dtype(), expected);
+            assert_eq!(
+                upcast(&t.to_dtype(given).unwrap()).unwrap().dtype(),
+                expected
+            );
         }
-    }
-
-    #[test]
-    fn a_parameter_is_handed_out_rounded_and_its_gradient_comes_back_in_its_own_type() {
-        // 1 + 2^-12 is 1 in bf16
-        let kept = Tensor::new(&[1.0_f32 + 2.0_f32.powi(-12)], &Device::Cpu).unwrap();
-        let p = Parameter::new("p", kept, true);
-        let tape = Tape::new().computing_in(DType::BF16);
-        let x = tape.parameter(&p).unwrap();
-        assert_eq!(x.tensor.dtype(), DType::BF16);
-        let rounded: Vec<f32> = wide(&x.tensor).unwrap().to_vec1().unwrap();
-        assert_eq!(rounded, [1.0]);
-        let loss = tape
-            .composed(&[&x], |a| Ok(vec![(wide(&a[0])? * 3.0)?.sum_all()?]))
-            .unwrap()
-            .remove(0);
-        let gradients = tape.backward(&loss, [&p]).unwrap();
-        assert_eq!(gradients["p"].dtype(), DType::F32);
-        assert_eq!(gradients["p"].to_vec1::<f32>().unwrap(), [3.0]);
     }
 }

@@ -1,9 +1,78 @@
 //! Writes into tensors that nobody else can see: sums of gradients and the optimiser's state.
 
 use super::elem::Elem;
-use super::{dispatch, for_rows, fused};
+use super::threads::for_rows;
+use super::{dispatch, fused};
 use crate::error::Result;
-use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Tensor};
+use candle_core::{CpuStorage, DType, InplaceOp2, InplaceOp3, Layout, Tensor};
+
+/// An update of a slice from N others.
+trait Update<const N: usize> {
+    const NAME: &'static str;
+
+    fn run<T: Elem>(&self, target: &mut [T], sources: [&[T]; N]);
+}
+
+/// An [`Update`] as candle runs it.
+struct InPlace<'a, U>(&'a U);
+
+/// The type of f64's storage, f32 for every other.
+struct Typed(DType);
+
+impl Typed {
+    fn of(s: &CpuStorage) -> Self {
+        Self(match s {
+            CpuStorage::F64(_) => DType::F64,
+            _ => DType::F32,
+        })
+    }
+
+    fn dtype(&self) -> DType {
+        self.0
+    }
+}
+
+impl<U: Update<1>> InplaceOp2 for InPlace<'_, U> {
+    fn name(&self) -> &'static str {
+        U::NAME
+    }
+
+    fn cpu_fwd(
+        &self,
+        target: &mut CpuStorage,
+        layout: &Layout,
+        s1: &CpuStorage,
+        l1: &Layout,
+    ) -> candle_core::Result<()> {
+        dispatch!(Typed::of(target), T => {
+            let sources = [source::<T>(s1, l1)?];
+            self.0.run(elements::<T>(target, layout)?, sources);
+        });
+        Ok(())
+    }
+}
+
+impl<U: Update<2>> InplaceOp3 for InPlace<'_, U> {
+    fn name(&self) -> &'static str {
+        U::NAME
+    }
+
+    fn cpu_fwd(
+        &self,
+        target: &mut CpuStorage,
+        layout: &Layout,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+    ) -> candle_core::Result<()> {
+        dispatch!(Typed::of(target), T => {
+            let sources = [source::<T>(s1, l1)?, source(s2, l2)?];
+            self.0.run(elements::<T>(target, layout)?, sources);
+        });
+        Ok(())
+    }
+}
 
 /// The mutable elements of contiguous CPU storage.
 fn elements<'a, T: Elem>(
@@ -38,62 +107,23 @@ struct AddBlock {
     total: usize,
 }
 
-impl AddBlock {
-    fn run<T: Elem>(
-        &self,
-        s1: &mut CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> candle_core::Result<()> {
-        let block = source::<T>(s2, l2)?;
-        let all = elements::<T>(s1, l1)?;
+impl Update<1> for AddBlock {
+    const NAME: &'static str = "add-block";
+
+    fn run<T: Elem>(&self, target: &mut [T], [block]: [&[T]; 1]) {
+        let (columns, width) = (self.column..self.column + self.width, self.width);
         for_rows(
-            all,
+            target,
             self.total,
             #[inline(always)]
             |i, row| {
-                for (a, b) in row[self.column..self.column + self.width]
-                    .iter_mut()
-                    .zip(&block[i * self.width..(i + 1) * self.width])
-                {
+                let block = &block[i * width..(i + 1) * width];
+                for (a, b) in row[columns.clone()].iter_mut().zip(block) {
                     *a += *b;
                 }
             },
         );
-        Ok(())
     }
-}
-
-impl InplaceOp2 for AddBlock {
-    fn name(&self) -> &'static str {
-        "add-block"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &mut CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> candle_core::Result<()> {
-        dispatch!(s1_dtype(s1), T => self.run::<T>(s1, l1, s2, l2))
-    }
-}
-
-struct Typed(candle_core::DType);
-
-impl Typed {
-    fn dtype(&self) -> candle_core::DType {
-        self.0
-    }
-}
-
-fn s1_dtype(s: &CpuStorage) -> Typed {
-    Typed(match s {
-        CpuStorage::F64(_) => candle_core::DType::F64,
-        _ => candle_core::DType::F32,
-    })
 }
 
 /// `into[:, column .. column + width] += block`, in place where the device has a kernel; returns
@@ -106,17 +136,15 @@ fn s1_dtype(s: &CpuStorage) -> Typed {
 pub fn add_block(into: Tensor, block: &Tensor, column: usize) -> Result<Tensor> {
     let (total, width) = (last_dim(&into), last_dim(block));
     if fused(&into) {
-        into.inplace_op2(
-            block,
-            &AddBlock {
-                column,
-                width,
-                total,
-            },
-        )?;
+        let op = AddBlock {
+            column,
+            width,
+            total,
+        };
+        into.inplace_op2(block, &InPlace(&op))?;
         Ok(into)
     } else {
-        Ok((&into + place(block, column, total)?)?)
+        Ok((&into + pad_columns(block, column, total)?)?)
     }
 }
 
@@ -124,7 +152,7 @@ pub fn add_block(into: Tensor, block: &Tensor, column: usize) -> Result<Tensor> 
 ///
 /// # Errors
 /// Shapes that do not fit.
-pub fn place(block: &Tensor, column: usize, total: usize) -> Result<Tensor> {
+pub fn pad_columns(block: &Tensor, column: usize, total: usize) -> Result<Tensor> {
     let width = last_dim(block);
     if width == total {
         return Ok(block.clone());
@@ -150,19 +178,13 @@ pub struct Moment {
     pub squared: bool,
 }
 
-impl Moment {
-    fn run<T: Elem>(
-        &self,
-        s1: &mut CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> candle_core::Result<()> {
-        let g = source::<T>(s2, l2)?;
+impl Update<1> for Moment {
+    const NAME: &'static str = "moment";
+
+    fn run<T: Elem>(&self, moment: &mut [T], [g]: [&[T]; 1]) {
         let (beta, rest, scale) = (T::of(self.beta), T::of(1.0 - self.beta), T::of(self.scale));
-        let m = elements::<T>(s1, l1)?;
         for_rows(
-            m,
+            moment,
             4096,
             #[inline(always)]
             |i, row| {
@@ -173,37 +195,22 @@ impl Moment {
                 }
             },
         );
-        Ok(())
     }
+}
 
+impl Moment {
     /// Applies the update to `moment` in place; returns it.
     ///
     /// # Errors
     /// Shapes that do not fit.
     pub fn apply(&self, moment: Tensor, gradient: &Tensor) -> Result<Tensor> {
         if fused(&moment) {
-            moment.inplace_op2(gradient, self)?;
+            moment.inplace_op2(gradient, &InPlace(self))?;
             return Ok(moment);
         }
         let g = (gradient * self.scale)?;
         let g = if self.squared { g.sqr()? } else { g };
         Ok(((moment * self.beta)? + (g * (1.0 - self.beta))?)?)
-    }
-}
-
-impl InplaceOp2 for Moment {
-    fn name(&self) -> &'static str {
-        "moment"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &mut CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> candle_core::Result<()> {
-        dispatch!(s1_dtype(s1), T => self.run::<T>(s1, l1, s2, l2))
     }
 }
 
@@ -222,23 +229,14 @@ pub struct AdamStep {
     pub c2: f64,
 }
 
-impl AdamStep {
-    fn run<T: Elem>(
-        &self,
-        s1: &mut CpuStorage,
-        l1: &Layout,
-        m: &[T],
-        v: &[T],
-    ) -> candle_core::Result<()> {
-        let (shrink, rate, c2, eps) = (
-            T::of(1.0 - self.lr * self.decay),
-            T::of(self.lr / self.c1),
-            T::of(self.c2),
-            T::of(self.eps),
-        );
-        let w = elements::<T>(s1, l1)?;
+impl Update<2> for AdamStep {
+    const NAME: &'static str = "adam-step";
+
+    fn run<T: Elem>(&self, weight: &mut [T], [m, v]: [&[T]; 2]) {
+        let (shrink, rate) = (T::of(1.0 - self.lr * self.decay), T::of(self.lr / self.c1));
+        let (c2, eps) = (T::of(self.c2), T::of(self.eps));
         for_rows(
-            w,
+            weight,
             4096,
             #[inline(always)]
             |i, row| {
@@ -248,16 +246,17 @@ impl AdamStep {
                 }
             },
         );
-        Ok(())
     }
+}
 
+impl AdamStep {
     /// Applies the step to `weight` in place; returns it.
     ///
     /// # Errors
     /// Shapes that do not fit.
     pub fn apply(&self, weight: Tensor, m: &Tensor, v: &Tensor) -> Result<Tensor> {
         if fused(&weight) {
-            weight.inplace_op3(m, v, self)?;
+            weight.inplace_op3(m, v, &InPlace(self))?;
             return Ok(weight);
         }
         let update = ((m * (self.lr / self.c1))? / ((v / self.c2)?.sqrt()? + self.eps)?)?;
@@ -265,30 +264,11 @@ impl AdamStep {
     }
 }
 
-impl InplaceOp3 for AdamStep {
-    fn name(&self) -> &'static str {
-        "adam-step"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &mut CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> candle_core::Result<()> {
-        dispatch!(s1_dtype(s1), T => self.run::<T>(s1, l1, source(s2, l2)?, source(s3, l3)?))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::on_tensors;
-    use super::super::testing::{distance, parameters};
+    use super::super::without_cpu_kernels;
     use super::*;
-    use candle_core::DType;
+    use crate::ops::testing::{distance, parameters};
 
     fn tensors(shapes: &[&[usize]], dtype: DType) -> Vec<Tensor> {
         let of = |p: crate::tape::Parameter| p.tensor;
@@ -300,7 +280,7 @@ mod tests {
     fn agree(shapes: &[&[usize]], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
         for (dtype, bound) in [(DType::F64, 1e-15), (DType::F32, 1e-6)] {
             let in_place = f(&tensors(shapes, dtype)).unwrap();
-            let anew = on_tensors(|| f(&tensors(shapes, dtype))).unwrap();
+            let anew = without_cpu_kernels(|| f(&tensors(shapes, dtype))).unwrap();
             assert_eq!(in_place.dtype(), dtype);
             assert!(distance(&in_place, &anew) < bound);
         }
@@ -377,9 +357,9 @@ mod tests {
             c1: 1.0,
             c2: 1.0,
         };
-        assert_eq!(InplaceOp2::name(&block), "add-block");
-        assert_eq!(InplaceOp2::name(&moment), "moment");
-        assert_eq!(InplaceOp3::name(&step), "adam-step");
+        assert_eq!(InplaceOp2::name(&InPlace(&block)), "add-block");
+        assert_eq!(InplaceOp2::name(&InPlace(&moment)), "moment");
+        assert_eq!(InplaceOp3::name(&InPlace(&step)), "adam-step");
     }
 
     #[test]
@@ -390,8 +370,11 @@ mod tests {
             width: 3,
             total: 3,
         };
-        let apply =
-            |into: &Tensor, block: &Tensor| into.inplace_op2(block, &op).unwrap_err().to_string();
+        let apply = |into: &Tensor, block: &Tensor| {
+            into.inplace_op2(block, &InPlace(&op))
+                .unwrap_err()
+                .to_string()
+        };
         let cases = [
             (
                 t.t().unwrap(),

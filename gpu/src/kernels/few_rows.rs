@@ -5,13 +5,14 @@
 //! it lies. Two forms, after the weight's layout:
 //!
 //! ```text
-//! W [k, n] row by row:     y_i += x_ij W_j     for a block of columns that stays in the first-level cache
+//! W [k, n] row by row:     y_i += x_ij W_j     for a block of columns that stays in the
+//!                                              first-level cache
 //! W [n, k] transposed:     y_io = ⟨x_i, W_o⟩
 //! ```
 
 use super::elem::{Elem, simd};
-use super::raw::{Mat, MatMut, Shared};
-use super::{for_tasks, map_tasks};
+use super::gemm::{Mat, MatMut};
+use super::threads::{for_tasks, map_tasks};
 
 /// Most rows for which this form is used; from there on the general product is as fast.
 pub const MOST: usize = 16;
@@ -29,16 +30,10 @@ const PIECE: usize = 256;
 const OUTPUTS: usize = 64;
 
 /// `scale · x w` as a new matrix [rows, n], for `x` [rows, k] and `w` [k, n].
-pub fn product<T: Elem>(
-    rows: usize,
-    n: usize,
-    k: usize,
-    x: Mat<'_, T>,
-    w: Mat<'_, T>,
-    scale: T,
-) -> Vec<T> {
-    let mut y = vec![T::zero(); rows * n];
-    product_into(rows, n, k, MatMut::new(&mut y, n), x, w, scale);
+pub fn product<T: Elem>(x: Mat<'_, T>, w: Mat<'_, T>, scale: T) -> Vec<T> {
+    let n = w.shape[1];
+    let mut y = vec![T::zero(); x.shape[0] * n];
+    product_into(MatMut::new(&mut y, n), x, w, scale);
     y
 }
 
@@ -46,22 +41,10 @@ pub fn product<T: Elem>(
 /// one.
 ///
 /// Panics when an operand is too short or lies otherwise.
-pub fn product_into<T: Elem>(
-    rows: usize,
-    n: usize,
-    k: usize,
-    dst: MatMut<'_, T>,
-    x: Mat<'_, T>,
-    w: Mat<'_, T>,
-    scale: T,
-) {
+pub fn product_into<T: Elem>(dst: MatMut<'_, T>, x: Mat<'_, T>, w: Mat<'_, T>, scale: T) {
+    let [k, n] = w.shape;
     let row = |i: usize| &x.data[x.offset + i * x.row..][..k];
-    let inputs: Vec<&[T]> = (0..rows).map(row).collect();
-    let dst = Out {
-        data: dst.data,
-        offset: dst.offset,
-        row: dst.row,
-    };
+    let inputs: Vec<&[T]> = (0..x.shape[0]).map(row).collect();
     if w.column == 1 {
         by_columns(&inputs, n, k, dst, &w, scale);
     } else {
@@ -70,20 +53,14 @@ pub fn product_into<T: Elem>(
     }
 }
 
-#[derive(Clone, Copy)]
-struct Out<'a, T> {
-    data: Shared<'a, T>,
-    offset: usize,
-    row: usize,
-}
-
-impl<'a, T> Out<'a, T> {
-    fn part(&self, i: usize, from: usize, len: usize) -> &'a mut [T] {
-        self.data.part(self.offset + i * self.row + from, len)
-    }
-}
-
-fn by_columns<T: Elem>(x: &[&[T]], n: usize, k: usize, dst: Out<'_, T>, w: &Mat<'_, T>, scale: T) {
+fn by_columns<T: Elem>(
+    x: &[&[T]],
+    n: usize,
+    k: usize,
+    dst: MatMut<'_, T>,
+    w: &Mat<'_, T>,
+    scale: T,
+) {
     let width = (BLOCK / x.len().max(1)).min(n).max(1);
     let (blocks, pieces, w_row) = (n.div_ceil(width), k.div_ceil(PIECE).max(1), w.row);
     let partial: Vec<Vec<T>> = map_tasks(blocks * pieces, |task| {
@@ -101,7 +78,7 @@ fn by_columns<T: Elem>(x: &[&[T]], n: usize, k: usize, dst: Out<'_, T>, w: &Mat<
     for (b, partial) in partial.chunks(pieces).enumerate() {
         let len = width.min(n - b * width);
         for i in 0..x.len() {
-            let y = dst.part(i, b * width, len);
+            let y = dst.row(i, b * width, len);
             y.fill(T::zero());
             for sums in partial {
                 for (y, s) in y.iter_mut().zip(&sums[i * len..(i + 1) * len]) {
@@ -115,7 +92,14 @@ fn by_columns<T: Elem>(x: &[&[T]], n: usize, k: usize, dst: Out<'_, T>, w: &Mat<
     }
 }
 
-fn by_outputs<T: Elem>(x: &[&[T]], n: usize, k: usize, dst: Out<'_, T>, w: &Mat<'_, T>, scale: T) {
+fn by_outputs<T: Elem>(
+    x: &[&[T]],
+    n: usize,
+    k: usize,
+    dst: MatMut<'_, T>,
+    w: &Mat<'_, T>,
+    scale: T,
+) {
     for_tasks(
         n.div_ceil(OUTPUTS),
         || (),
@@ -127,7 +111,7 @@ fn by_outputs<T: Elem>(x: &[&[T]], n: usize, k: usize, dst: Out<'_, T>, w: &Mat<
             let mut y = vec![T::zero(); x.len() * lines.len()];
             T::dots(x, &lines, &mut y);
             for (i, y) in y.chunks_exact(lines.len()).enumerate() {
-                for (out, y) in dst.part(i, from, lines.len()).iter_mut().zip(y) {
+                for (out, y) in dst.row(i, from, lines.len()).iter_mut().zip(y) {
                     *out = scale * *y;
                 }
             }
@@ -137,7 +121,6 @@ fn by_outputs<T: Elem>(x: &[&[T]], n: usize, k: usize, dst: Out<'_, T>, w: &Mat<
 
 #[cfg(test)]
 mod tests {
-    use super::super::raw::{Threads, gemm};
     use super::*;
 
     fn both_layouts_equal_the_general_product_in<T: Elem + std::fmt::Debug>() {
@@ -159,25 +142,12 @@ mod tests {
                 }
             }
             let mut expected = vec![T::zero(); rows * n];
-            let (x, half) = (Mat::new(&x, k), T::of(0.5));
-            let dst = MatMut::new(&mut expected, n);
-            gemm(
-                rows,
-                n,
-                k,
-                dst,
-                false,
-                x,
-                Mat::new(&w, n),
-                half,
-                Threads::One,
-            );
+            let (x, half) = (Mat::new(&x, [rows, k]), T::of(0.5));
+            let (w, turned) = (Mat::new(&w, [k, n]), Mat::new(&turned, [n, k]).t());
+            x.times(w).scaled(half).write(MatMut::new(&mut expected, n));
             // multiples of 1/128 below 2¹²: exact in f32 too, in any order
-            assert_eq!(product(rows, n, k, x, Mat::new(&w, n), half), expected);
-            assert_eq!(
-                product(rows, n, k, x, Mat::new(&turned, k).t(), half),
-                expected
-            );
+            assert_eq!(product(x, w, half), expected);
+            assert_eq!(product(x, turned, half), expected);
         }
     }
 

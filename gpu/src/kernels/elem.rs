@@ -8,7 +8,7 @@
 //! ≤ 2 ulp over the whole range, 0 below −87.3. `tanh(x)` = 1 − 2/(exp(2|x|) + 1) with the sign of
 //! x, and an odd polynomial for |x| < 0.25: absolute error ≤ 2⁻²³.
 
-use super::raw::prefetch;
+use super::prefetch::prefetch;
 use candle_core::WithDType;
 use std::ops::Range;
 

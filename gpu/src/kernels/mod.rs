@@ -1,0 +1,160 @@
+//! What the operations are made of: slices of tensors, products, loops over rows, types.
+//!
+//! Nothing here knows the tape. The kernels are for the CPU, over contiguous slices of f32 or f64;
+//! [`fused`] says where they apply, and [`without_cpu_kernels`] leaves them aside.
+
+pub mod elem;
+pub mod few_rows;
+pub mod gemm;
+pub mod inplace;
+pub mod precision;
+mod prefetch;
+pub mod threads;
+
+use crate::error::Result;
+use candle_core::{DType, Device, Shape, Storage, StorageRef, Tensor};
+use elem::Elem;
+use std::cell::Cell;
+use threads::{single_threaded, switched};
+
+/// Read access to the elements of a CPU tensor.
+pub struct CpuSlice<'a> {
+    guard: StorageRef<'a>,
+    from: usize,
+    to: usize,
+}
+
+impl CpuSlice<'_> {
+    /// The elements, row by row.
+    ///
+    /// # Errors
+    /// The tensor is on another device or of another type.
+    pub fn slice<T: Elem>(&self) -> Result<&[T]> {
+        match &*self.guard {
+            Storage::Cpu(s) => Ok(&s.as_slice::<T>()?[self.from..self.to]),
+            _ => Err(candle_core::Error::Msg(
+                "a CPU kernel was given a tensor of another device".into(),
+            )
+            .into()),
+        }
+    }
+}
+
+/// Read access to a contiguous CPU tensor.
+///
+/// # Errors
+/// The tensor is not contiguous.
+pub fn cpu(t: &Tensor) -> Result<CpuSlice<'_>> {
+    let (guard, layout) = t.storage_and_layout();
+    match layout.contiguous_offsets() {
+        Some((from, to)) => Ok(CpuSlice { guard, from, to }),
+        None => Err(candle_core::Error::Msg(format!(
+            "a CPU kernel needs a contiguous tensor, found {layout:?}"
+        ))
+        .into()),
+    }
+}
+
+/// `f` of the elements of contiguous CPU tensors.
+///
+/// # Errors
+/// A tensor that is not contiguous, of another type or on another device.
+pub(crate) fn with_slices<T: Elem, R, const N: usize>(
+    tensors: [&Tensor; N],
+    f: impl FnOnce([&[T]; N]) -> R,
+) -> Result<R> {
+    with_some_slices(tensors.map(Some), f)
+}
+
+/// [`with_slices`] of tensors some of which may be absent: no elements.
+pub(crate) fn with_some_slices<T: Elem, R, const N: usize>(
+    tensors: [Option<&Tensor>; N],
+    f: impl FnOnce([&[T]; N]) -> R,
+) -> Result<R> {
+    let mut guards = [const { None }; N];
+    for (guard, t) in guards.iter_mut().zip(tensors) {
+        *guard = t.map(cpu).transpose()?;
+    }
+    let mut slices: [&[T]; N] = [&[]; N];
+    for (slice, guard) in slices.iter_mut().zip(&guards) {
+        if let Some(guard) = guard {
+            *slice = guard.slice()?;
+        }
+    }
+    Ok(f(slices))
+}
+
+/// A CPU tensor from its elements, without a copy.
+pub(crate) fn tensor<T: Elem>(data: Vec<T>, shape: impl Into<Shape>) -> Result<Tensor> {
+    Ok(Tensor::from_vec(data, shape.into(), &Device::Cpu)?)
+}
+
+/// Whether the fused CPU kernels apply.
+pub fn fused(t: &Tensor) -> bool {
+    !WITHOUT_KERNELS.get() && t.device().is_cpu() && matches!(t.dtype(), DType::F32 | DType::F64)
+}
+
+/// Whether they apply to both operands together: in mixed precision one may be f32 and the other
+/// not.
+pub fn fused_pair(a: &Tensor, b: &Tensor) -> bool {
+    fused(a) && a.dtype() == b.dtype()
+}
+
+/// Runs `$body` with `$T` bound to the scalar type of `$tensor`.
+macro_rules! dispatch {
+    ($tensor:expr, $T:ident => $body:expr) => {
+        match $tensor.dtype() {
+            candle_core::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            _ => {
+                type $T = f32;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use dispatch;
+
+thread_local! {
+    static WITHOUT_KERNELS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `f` without the fused CPU kernels, as any other device runs it: on candle tensors. The
+/// calling thread is alone, since a switch of its own would not be on in another thread, and would
+/// be on for what this one takes over from others while it waits.
+pub fn without_cpu_kernels<R>(f: impl FnOnce() -> R) -> R {
+    switched(&WITHOUT_KERNELS, || single_threaded(f))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::threads::parallel;
+    use super::*;
+
+    #[test]
+    fn the_fused_kernels_are_for_f32_and_f64_on_the_cpu_of_one_type_at_a_time() {
+        let of = |dtype| Tensor::zeros(2, dtype, &Device::Cpu).unwrap();
+        let [single, double, half] = [DType::F32, DType::F64, DType::BF16].map(of);
+        assert!(fused(&single) && fused(&double) && !fused(&half));
+        assert!(fused_pair(&single, &single) && fused_pair(&double, &double));
+        assert!(!fused_pair(&single, &half) && !fused_pair(&single, &double));
+        assert!(!fused_pair(&half, &half));
+    }
+
+    #[test]
+    fn without_kernels_one_thread_works_until_the_switch_is_off_again() {
+        let x = Tensor::zeros(2, DType::F64, &Device::Cpu).unwrap();
+        let now = || [fused(&x), parallel()];
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
+        let found = pool.unwrap().install(|| {
+            let (before, within) = (now(), without_cpu_kernels(now));
+            let failed =
+                std::panic::catch_unwind(|| without_cpu_kernels(|| panic!("a failed check")));
+            assert!(failed.is_err());
+            [before, within, now()]
+        });
+        assert_eq!(found, [[true; 2], [false; 2], [true; 2]]);
+    }
+}

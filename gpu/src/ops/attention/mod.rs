@@ -1,0 +1,154 @@
+//! Attention (Eqs. 2–4) over packed rows, with the log-sum-exp of each row of scores as a second
+//! result.
+//!
+//! ```text
+//! o_i = Σ_{j ∈ V(i)} P_ij v_j,   P_ij = exp(⟨q_i,k_j⟩/√p − LSE_i)
+//! LSE_i = log Σ_{j ∈ V(i)} exp(⟨q_i,k_j⟩/√p)
+//! ```
+//!
+//! The n × n matrix is never kept: a block of queries at a time is scored, and the backward pass
+//! computes P again from the log-sum-exp. The inducer's λ and the prefix's μ need nothing but LSE,
+//! so there is no second softmax anywhere. Gradients: with D_i = ⟨dO_i, o_i⟩,
+//! `dS = P ∘ (mask ∘ dO Vᵀ − D + dLSE)`.
+
+mod cached;
+mod composed;
+mod fused;
+mod tensors;
+
+pub use cached::{attention_cached, attention_cached_tensors};
+pub use composed::{composed, composed_to};
+
+use super::dropout::Dropout;
+use crate::error::Result;
+use crate::kernels::{dispatch, fused};
+use crate::tape::{Tape, Value};
+use candle_core::Tensor;
+
+/// Which keys of its own row a query sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visible {
+    /// Keys up to its own position.
+    Causal,
+    /// All keys of the row.
+    All,
+}
+
+/// Number of heads and their width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heads {
+    /// H.
+    pub count: usize,
+    /// p.
+    pub width: usize,
+}
+
+impl Heads {
+    /// d = H p.
+    pub fn hidden(&self) -> usize {
+        self.count * self.width
+    }
+
+    /// 1/√p.
+    pub fn scale(&self) -> f64 {
+        1.0 / (self.width as f64).sqrt()
+    }
+
+    /// The columns of `x` [n, …] from `from` on, head by head: [H, n, p].
+    pub(super) fn split(&self, x: &Tensor, from: usize) -> candle_core::Result<Tensor> {
+        x.narrow(1, from, self.hidden())?
+            .reshape((x.dim(0)?, self.count, self.width))?
+            .transpose(0, 1)?
+            .contiguous()
+    }
+}
+
+/// Self-attention within each packed row.
+///
+/// # Shapes
+/// `qkv` [tokens, 3d] (queries, keys, values), `starts` the rows' boundaries → output [tokens, d],
+/// log-sum-exp [tokens, H].
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn attention(
+    tape: &Tape,
+    qkv: &Value,
+    heads: Heads,
+    starts: &[usize],
+    visible: Visible,
+    drop: Dropout,
+) -> Result<(Value, Value)> {
+    let job = Attention {
+        heads,
+        starts,
+        visible,
+        drop,
+    };
+    match fused(&qkv.tensor) {
+        true => fused::within_rows(tape, qkv, job),
+        false => tensors::within_rows(tape, qkv, job),
+    }
+}
+
+/// Attention of all queries to the same `l` keys: the prefix (§4.2).
+///
+/// # Shapes
+/// `qkv` [tokens, 3d] (only the queries are read), `keys`, `values` [H, l, p] → output [tokens, d],
+/// log-sum-exp [tokens, H].
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn attention_to(
+    tape: &Tape,
+    qkv: &Value,
+    keys: &Value,
+    values: &Value,
+    heads: Heads,
+    drop: Dropout,
+) -> Result<(Value, Value)> {
+    let inputs = [qkv, keys, values];
+    match fused(&qkv.tensor) {
+        true => fused::to_prefix(tape, inputs, heads, drop),
+        false => tensors::to_prefix(tape, inputs, heads, drop),
+    }
+}
+
+/// What attention within packed rows is computed with.
+#[derive(Clone, Copy)]
+struct Attention<'a> {
+    heads: Heads,
+    starts: &'a [usize],
+    visible: Visible,
+    drop: Dropout,
+}
+
+/// Output and log-sum-exp of an operation with these two results.
+fn both(mut results: Vec<Value>) -> (Value, Value) {
+    let lse = results.remove(1);
+    (results.remove(0), lse)
+}
+
+/// Dropout's factors [rows, H, n, m] for scores like `like`, of rows of at most n queries that
+/// begin at these tokens; none where nothing is dropped.
+fn keep_mask(
+    drop: Dropout,
+    starts: &[usize],
+    [n, m]: [usize; 2],
+    heads: usize,
+    like: &Tensor,
+) -> candle_core::Result<Option<Tensor>> {
+    if drop.is_off() {
+        return Ok(None);
+    }
+    let shape = (starts.len(), heads, n, m);
+    let row = |at: usize| {
+        let (b, h, i) = (at / (heads * n), at / n % heads, at % n);
+        ((starts[b] + i) * heads + h) as u64
+    };
+    let mask = dispatch!(like, T => {
+        let mask = drop.mask::<T>(starts.len() * heads * n, m, row);
+        Tensor::from_vec(mask, shape, like.device())?
+    });
+    Ok(Some(mask))
+}

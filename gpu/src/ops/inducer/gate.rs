@@ -1,0 +1,177 @@
+//! What weighs two attentions head by head: the gate, and what it is applied to.
+
+use crate::error::Result;
+use crate::kernels::elem::{Elem, dot};
+use crate::kernels::precision::{cast_like, upcast};
+use crate::kernels::threads::for_rows;
+use crate::ops::attention::Heads;
+use crate::ops::driver::{self, Gradient, Op};
+use crate::tape::{Tape, Value};
+use candle_core::Tensor;
+
+/// λ = σ(s − LSE) (Eq. 7 in its single-pass form).
+///
+/// # Shapes
+/// `score`, `lse` [tokens, H] → [tokens, H]. Any two log-masses give their gate: the prefix's μ is
+/// `gate(LSE_prefix, LSE)`.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn gate(tape: &Tape, score: &Value, lse: &Value) -> Result<Value> {
+    driver::run(tape, Gate, [score, lse], score.tensor.shape())
+}
+
+struct Gate;
+
+impl Op<2> for Gate {
+    fn forward<T: Elem>(&self, [s, l]: [&[T]; 2]) -> Vec<T> {
+        s.iter().zip(l).map(|(s, l)| logistic(*s - *l)).collect()
+    }
+
+    /// λ and 1 − λ, each from its own exponential: λ(1 − λ) stays exact where λ rounds to 1.
+    fn backward<T: Elem>(&self, [s, l]: [&[T]; 2], g: &[T], _: [bool; 2]) -> [Gradient<T>; 2] {
+        let slope = |x: T| (logistic(x), logistic(-x));
+        let slopes = s.iter().zip(l).map(|(s, l)| slope(*s - *l));
+        let ds: Vec<T> = g.iter().zip(slopes).map(|(g, (y, r))| *g * y * r).collect();
+        let dl = ds.iter().map(|x| -*x).collect();
+        [Gradient::Of(ds), Gradient::Of(dl)]
+    }
+
+    fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {
+        (((&a[1] - &a[0])?.exp()? + 1.0)?).recip()
+    }
+}
+
+#[inline(always)]
+fn logistic<T: Elem>(x: T) -> T {
+    // exp of a negative number only, so that nothing overflows
+    let e = (-x.abs()).fexp();
+    let small = e / (T::one() + e);
+    if x >= T::zero() {
+        T::one() - small
+    } else {
+        small
+    }
+}
+
+/// `(1 − λ) f` for each head: what Gating leaves of the attention.
+///
+/// # Shapes
+/// `f` [tokens, d], `lambda` [tokens, H] → [tokens, d].
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn scale_by_complement(tape: &Tape, f: &Value, lambda: &Value, heads: Heads) -> Result<Value> {
+    driver::run(tape, Complement(heads), [f, lambda], f.tensor.shape())
+}
+
+struct Complement(Heads);
+
+impl Op<2> for Complement {
+    fn forward<T: Elem>(&self, [f, lambda]: [&[T]; 2]) -> Vec<T> {
+        weighted(f, self.0, |i| T::one() - lambda[i])
+    }
+
+    fn backward<T: Elem>(
+        &self,
+        [f, lambda]: [&[T]; 2],
+        g: &[T],
+        wanted: [bool; 2],
+    ) -> [Gradient<T>; 2] {
+        let p = self.0.width;
+        let dl = || {
+            let heads = g.chunks_exact(p).zip(f.chunks_exact(p));
+            heads.map(|(g, f)| -dot(g, f)).collect()
+        };
+        [
+            Gradient::when(wanted[0], || weighted(g, self.0, |i| T::one() - lambda[i])),
+            Gradient::when(wanted[1], dl),
+        ]
+    }
+
+    fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {
+        let keep = (1.0 - upcast(&a[1])?)?.unsqueeze(2)?;
+        let (tokens, d) = a[0].dims2()?;
+        let faded = upcast(&a[0])?
+            .reshape((tokens, self.0.count, self.0.width))?
+            .broadcast_mul(&keep)?
+            .reshape((tokens, d))?;
+        cast_like(&faded, &a[0])
+    }
+}
+
+/// The vectors of all heads of all tokens, the i-th times `weight(i)`.
+#[inline(always)]
+fn weighted<T: Elem>(x: &[T], heads: Heads, weight: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
+    let mut y = x.to_vec();
+    for_rows(
+        &mut y,
+        heads.width,
+        #[inline(always)]
+        |i, row| {
+            let weight = weight(i);
+            row.iter_mut().for_each(|y| *y *= weight);
+        },
+    );
+    y
+}
+
+/// The prefix's gated mixture (§4.2), `(1 − μ) f + μ g` for each head.
+///
+/// # Shapes
+/// `f`, `g` [tokens, d], `mu` [tokens, H] → [tokens, d].
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn mixture(tape: &Tape, f: &Value, g: &Value, mu: &Value, heads: Heads) -> Result<Value> {
+    driver::run(tape, Mixture(heads), [f, g, mu], f.tensor.shape())
+}
+
+struct Mixture(Heads);
+
+impl Op<3> for Mixture {
+    fn forward<T: Elem>(&self, [f, g, m]: [&[T]; 3]) -> Vec<T> {
+        let p = self.0.width;
+        let mut y = vec![T::zero(); f.len()];
+        for_rows(
+            &mut y,
+            p,
+            #[inline(always)]
+            |i, row| {
+                for (j, y) in row.iter_mut().enumerate() {
+                    *y = (T::one() - m[i]) * f[i * p + j] + m[i] * g[i * p + j];
+                }
+            },
+        );
+        y
+    }
+
+    fn backward<T: Elem>(
+        &self,
+        [f, g, m]: [&[T]; 3],
+        dy: &[T],
+        wanted: [bool; 3],
+    ) -> [Gradient<T>; 3] {
+        let p = self.0.width;
+        let dm = || {
+            let heads = dy
+                .chunks_exact(p)
+                .zip(f.chunks_exact(p).zip(g.chunks_exact(p)));
+            heads.map(|(dy, (f, g))| dot(dy, g) - dot(dy, f)).collect()
+        };
+        [
+            Gradient::when(wanted[0], || weighted(dy, self.0, |i| T::one() - m[i])),
+            Gradient::when(wanted[1], || weighted(dy, self.0, |i| m[i])),
+            Gradient::when(wanted[2], dm),
+        ]
+    }
+
+    fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {
+        let (f, g) = (upcast(&a[0])?, upcast(&a[1])?);
+        let (tokens, d) = f.dims2()?;
+        let change = (g - &f)?
+            .reshape((tokens, self.0.count, self.0.width))?
+            .broadcast_mul(&upcast(&a[2])?.unsqueeze(2)?)?;
+        cast_like(&(f + change.reshape((tokens, d))?)?, &a[0])
+    }
+}

@@ -1,0 +1,195 @@
+//! The value path: gated hidden units, and what they add to the attention.
+
+use super::{Bottleneck, for_heads, units};
+use crate::error::Result;
+use crate::kernels::elem::{Elem, dot};
+use crate::kernels::gemm::{Mat, MatMut, Shared};
+use crate::kernels::precision::{cast_like, upcast};
+use crate::ops::attention::Heads;
+use crate::ops::driver::{self, Gradient, Op};
+use crate::tape::{Tape, Value};
+use candle_core::Tensor;
+
+/// λ tanh(q W₁ + b₁) for each head.
+///
+/// # Shapes
+/// `qkv` [tokens, 3d], `lambda` [tokens, H], `down` [H, p, r], `bias` [H, r] → [tokens, H r].
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn gated_hidden(
+    tape: &Tape,
+    qkv: &Value,
+    lambda: &Value,
+    down: &Value,
+    bias: &Value,
+    heads: Heads,
+) -> Result<Value> {
+    let sizes = Bottleneck::new(heads, qkv, bias.tensor.dim(1)?)?;
+    let shape = (sizes.tokens, heads.count * sizes.r);
+    driver::run(tape, Hidden(sizes), [qkv, lambda, down, bias], shape)
+}
+
+struct Hidden(Bottleneck);
+
+impl Op<4> for Hidden {
+    fn forward<T: Elem>(&self, [qkv, lambda, down, bias]: [&[T]; 4]) -> Vec<T> {
+        let (heads, tokens, r) = self.0.sizes();
+        let count = heads.count;
+        let mut hidden = vec![T::zero(); tokens * count * r];
+        let out = Shared::new(&mut hidden);
+        for_heads(heads, tokens, |h| {
+            let u = self.0.units(qkv, h, down, bias);
+            for t in 0..tokens {
+                let lambda = lambda[t * count + h];
+                let out = out.part((t * count + h) * r, r);
+                for (o, u) in out.iter_mut().zip(&u[t * r..(t + 1) * r]) {
+                    *o = lambda * *u;
+                }
+            }
+        });
+        hidden
+    }
+
+    fn backward<T: Elem>(
+        &self,
+        [qkv, lambda, down, bias]: [&[T]; 4],
+        g: &[T],
+        _: [bool; 4],
+    ) -> [Gradient<T>; 4] {
+        let (heads, tokens, r) = self.0.sizes();
+        let count = heads.count;
+        let lengths = [
+            tokens * heads.hidden(),
+            lambda.len(),
+            down.len(),
+            bias.len(),
+        ];
+        let mut grads = lengths.map(|length| vec![T::zero(); length]);
+        let [dq, dl, dw, db] = grads.each_mut().map(|g| Shared::new(g));
+        for_heads(heads, tokens, |h| {
+            let mut u = self.0.units(qkv, h, down, bias);
+            for t in 0..tokens {
+                let lambda = lambda[t * count + h];
+                let u = &mut u[t * r..(t + 1) * r];
+                let g = &g[(t * count + h) * r..(t * count + h + 1) * r];
+                dl.part(t * count + h, 1)[0] = dot(u, g);
+                for (u, g) in u.iter_mut().zip(g) {
+                    *u = lambda * *g * (T::one() - *u * *u);
+                }
+            }
+            self.0.through_units(h, &u, [qkv, down], [dq, dw, db]);
+        });
+        grads.map(Gradient::Of)
+    }
+
+    fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {
+        let q = self.0.heads.split(&a[0], 0)?;
+        let gated = upcast(&units(&q, &a[2], &a[3])?)?
+            .transpose(0, 1)?
+            .broadcast_mul(&upcast(&a[1])?.unsqueeze(2)?)?;
+        let (n, count, r) = gated.dims3()?;
+        cast_like(&gated.reshape((n, count * r))?, &q)
+    }
+}
+
+/// `f + hid W₂ + λ b₂` head by head: the value path without extension (Adaptive).
+///
+/// # Shapes
+/// `f` [tokens, d], `hidden` [tokens, H r], `lambda` [tokens, H], `up` [H, r, p], `bias` [H, p] →
+/// [tokens, d].
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn add_gated_values(
+    tape: &Tape,
+    f: &Value,
+    hidden: &Value,
+    lambda: &Value,
+    up: &Value,
+    bias: &Value,
+    heads: Heads,
+) -> Result<Value> {
+    let sizes = Bottleneck::new(heads, f, up.tensor.dim(1)?)?;
+    let inputs = [f, hidden, lambda, up, bias];
+    driver::run(tape, GatedValues(sizes), inputs, f.tensor.shape())
+}
+
+struct GatedValues(Bottleneck);
+
+impl GatedValues {
+    /// The hidden units of one head, [tokens, r].
+    fn hidden<'a, T>(&self, hidden: &'a [T], h: usize) -> Mat<'a, T> {
+        let (_, tokens, r) = self.0.sizes();
+        Mat::strided(hidden, [tokens, r], h * r, self.0.heads.count * r)
+    }
+}
+
+impl Op<5> for GatedValues {
+    const READS: [bool; 5] = [false, true, true, true, true];
+
+    fn forward<T: Elem>(&self, [f, hidden, lambda, up, bias]: [&[T]; 5]) -> Vec<T> {
+        let (heads, tokens, _) = self.0.sizes();
+        let (count, p, d) = (heads.count, heads.width, heads.hidden());
+        let mut y = f.to_vec();
+        let out = Shared::new(&mut y);
+        for_heads(heads, tokens, |h| {
+            for t in 0..tokens {
+                let lambda = lambda[t * count + h];
+                let out = out.part(t * d + h * p, p);
+                for (o, b) in out.iter_mut().zip(&bias[h * p..(h + 1) * p]) {
+                    *o += lambda * *b;
+                }
+            }
+            let product = self.hidden(hidden, h).times(self.0.up(up, h));
+            product.add_to(MatMut::strided(out, h * p, d));
+        });
+        y
+    }
+
+    fn backward<T: Elem>(
+        &self,
+        [_, hidden, lambda, up, bias]: [&[T]; 5],
+        g: &[T],
+        _: [bool; 5],
+    ) -> [Gradient<T>; 5] {
+        let (heads, tokens, r) = self.0.sizes();
+        let (count, p, d) = (heads.count, heads.width, heads.hidden());
+        let mut grads = [hidden, lambda, up, bias].map(|x| vec![T::zero(); x.len()]);
+        let [dh, dl, du, db] = grads.each_mut().map(|g| Shared::new(g));
+        for_heads(heads, tokens, |h| {
+            let bias = &bias[h * p..(h + 1) * p];
+            let db = db.part(h * p, p);
+            for t in 0..tokens {
+                let g = &g[t * d + h * p..t * d + (h + 1) * p];
+                dl.part(t * count + h, 1)[0] = dot(g, bias);
+                let lambda = lambda[t * count + h];
+                for (b, g) in db.iter_mut().zip(g) {
+                    *b += lambda * *g;
+                }
+            }
+            let g = Mat::strided(g, [tokens, p], h * p, d);
+            let product = g.times(self.0.up(up, h).t());
+            product.write(MatMut::strided(dh, h * r, count * r));
+            let product = self.hidden(hidden, h).t().times(g);
+            product.write(MatMut::strided(du, h * r * p, p));
+        });
+        let [dh, dl, du, db] = grads.map(Gradient::Of);
+        [Gradient::Passed, dh, dl, du, db]
+    }
+
+    fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {
+        let (_, tokens, r) = self.0.sizes();
+        let lifted = a[1]
+            .reshape((tokens, self.0.heads.count, r))?
+            .transpose(0, 1)?
+            .contiguous()?
+            .matmul(&a[3])?
+            .transpose(0, 1)?;
+        let biased = upcast(&a[2])?
+            .unsqueeze(2)?
+            .broadcast_mul(&upcast(&a[4])?.unsqueeze(0)?)?;
+        let change = (upcast(&lifted)? + biased)?.reshape(a[0].shape())?;
+        cast_like(&(upcast(&a[0])? + change)?, &a[0])
+    }
+}

@@ -1,0 +1,311 @@
+//! Everything but attention: linear maps, norms, activations, embeddings, losses.
+
+use super::DROP;
+use crate::kernels::without_cpu_kernels;
+use crate::ops::activation::Activation;
+use crate::ops::cross_entropy::{self, Head};
+use crate::ops::dropout::{self, Dropout};
+use crate::ops::embedding::{self, Tables};
+use crate::ops::gather;
+use crate::ops::layer_norm;
+use crate::ops::linear::{Layout, Linear};
+use crate::ops::testing::{agree, distance, evaluate, parameters};
+use crate::tape::{Parameter, Tape, Value};
+use candle_core::{DType, Device, Tensor};
+
+#[test]
+fn linear_agrees_with_candle() {
+    fn conv(v: &[Value]) -> Linear<'_> {
+        Linear::conv1d(&v[1], &v[2]).scaled(0.7).onto(&v[3], 2)
+    }
+    agree(
+        &[&[7, 4], &[4, 6], &[6], &[7, 11]],
+        |t, v| Ok(vec![conv(v).apply(t, &v[0])?]),
+        |t, v| Ok(vec![conv(v).composed(t, &v[0])?]),
+    );
+    fn torch(v: &[Value]) -> Linear<'_> {
+        Linear {
+            layout: Layout::OutIn,
+            ..Linear::torch(&v[1], None)
+        }
+    }
+    agree(
+        &[&[7, 4], &[6, 4]],
+        |t, v| Ok(vec![torch(v).apply(t, &v[0])?]),
+        |t, v| Ok(vec![torch(v).composed(t, &v[0])?]),
+    );
+}
+
+#[test]
+fn a_scaled_linear_map_scales_product_and_bias() {
+    let params = parameters(0, &[&[7, 4], &[4, 6], &[6]], DType::F64);
+    let (found, _) = evaluate(&params, |t, v| {
+        Ok(vec![
+            Linear::conv1d(&v[1], &v[2]).scaled(0.5).apply(t, &v[0])?,
+        ])
+    });
+    let [x, w, b] = [0, 1, 2].map(|i| &params[i].tensor);
+    let expected = (x.matmul(w).unwrap().broadcast_add(b).unwrap() * 0.5).unwrap();
+    assert!(distance(&found[0], &expected) < 1e-15);
+}
+
+#[test]
+fn a_linear_map_that_does_not_fit_is_refused() {
+    let params = parameters(0, &[&[7, 4], &[4, 6], &[6], &[7, 11], &[7, 5]], DType::F64);
+    let tape = Tape::new();
+    let [x, w, b, onto, other] = [0, 1, 2, 3, 4].map(|i| tape.parameter(&params[i]).unwrap());
+    let map = Linear::conv1d(&w, &b);
+    assert!(map.apply(&tape, &x).is_ok() && map.onto(&onto, 5).apply(&tape, &x).is_ok());
+    for refused in [
+        map.apply(&tape, &other),
+        map.onto(&onto, 6).apply(&tape, &x),
+    ] {
+        let message = refused.err().unwrap().to_string();
+        assert!(message.contains("linear: x [7, "), "{message}");
+    }
+}
+
+#[test]
+fn layer_norm_agrees_with_candle() {
+    agree(
+        &[&[9, 37], &[37], &[37]],
+        |t, v| Ok(vec![layer_norm::layer_norm(t, &v[0], &v[1], &v[2], 1e-5)?]),
+        |t, v| {
+            without_cpu_kernels(|| Ok(vec![layer_norm::layer_norm(t, &v[0], &v[1], &v[2], 1e-5)?]))
+        },
+    );
+}
+
+#[test]
+fn layer_norm_with_a_frozen_weight_has_the_gradient_of_its_bias() {
+    // BitFit
+    let mut params = parameters(1, &[&[9, 37], &[37], &[37]], DType::F64);
+    params[1].trainable = false;
+    let (_, found) = evaluate(&params, |t, v| {
+        Ok(vec![layer_norm::layer_norm(t, &v[0], &v[1], &v[2], 1e-5)?])
+    });
+    let (_, expected) = evaluate(&params, |t, v| {
+        without_cpu_kernels(|| Ok(vec![layer_norm::layer_norm(t, &v[0], &v[1], &v[2], 1e-5)?]))
+    });
+    assert!(!found.contains_key("x1"));
+    assert!(distance(&found["x2"], &expected["x2"]) < 1e-12);
+}
+
+#[test]
+fn activations_agree_with_candle() {
+    for a in [
+        Activation::GeluTanh,
+        Activation::GeluErf,
+        Activation::Tanh,
+        Activation::Relu,
+    ] {
+        agree(
+            &[&[9, 37]],
+            |t, v| Ok(vec![a.apply(t, &v[0])?]),
+            |t, v| without_cpu_kernels(|| Ok(vec![a.apply(t, &v[0])?])),
+        );
+    }
+}
+
+#[test]
+fn activations_of_many_elements_are_divided_among_threads_and_agree() {
+    for a in [Activation::GeluTanh, Activation::Relu] {
+        agree(
+            &[&[40, 1000]],
+            |t, v| Ok(vec![a.apply(t, &v[0])?]),
+            |t, v| without_cpu_kernels(|| Ok(vec![a.apply(t, &v[0])?])),
+        );
+    }
+}
+
+#[test]
+fn relu_has_no_slope_at_zero() {
+    let x = Tensor::new(&[-1.0_f64, 0.0, 2.0], &Device::Cpu).unwrap();
+    let params = [Parameter::new("x", x, true)];
+    let tape = Tape::new();
+    let y = Activation::Relu.apply(&tape, &tape.parameter(&params[0]).unwrap());
+    let sum = tape.composed_many(&[&y.unwrap()], |a| Ok(vec![a[0].sum_all()?]));
+    let gradients = tape.backward(&sum.unwrap()[0], &params).unwrap();
+    assert_eq!(gradients["x"].to_vec1::<f64>().unwrap(), [0.0, 0.0, 1.0]);
+}
+
+#[test]
+fn cross_entropy_agrees_with_candle() {
+    let targets: Vec<(usize, u32)> = (0..1100).map(|i| (i % 9, (i * 7 % 13) as u32)).collect();
+    for smoothing in [0.0, 0.1] {
+        fn head(v: &[Value]) -> Head<'_> {
+            Head {
+                tokens: &v[1],
+                added: Some(&v[2]),
+            }
+        }
+        agree(
+            &[&[9, 6], &[10, 6], &[3, 6]],
+            |t, v| {
+                Ok(vec![cross_entropy::cross_entropy(
+                    t,
+                    &v[0],
+                    head(v),
+                    &targets,
+                    smoothing,
+                )?])
+            },
+            |t, v| {
+                Ok(vec![cross_entropy::composed(
+                    t,
+                    &v[0],
+                    head(v),
+                    &targets,
+                    smoothing,
+                )?])
+            },
+        );
+    }
+}
+
+#[test]
+fn cross_entropy_without_special_tokens_agrees_with_candle() {
+    fn head(v: &[Value]) -> Head<'_> {
+        Head {
+            tokens: &v[1],
+            added: None,
+        }
+    }
+    let targets = [(0, 3), (4, 9), (8, 0), (4, 1)];
+    agree(
+        &[&[9, 6], &[10, 6]],
+        |t, v| cross_entropy::cross_entropy(t, &v[0], head(v), &targets, 0.1).map(|y| vec![y]),
+        |t, v| cross_entropy::composed(t, &v[0], head(v), &targets, 0.1).map(|y| vec![y]),
+    );
+}
+
+#[test]
+fn logits_of_few_and_many_rows_are_products_with_both_tables() {
+    for (rows, dtype, bound) in [
+        (3, DType::F64, 1e-13),
+        (40, DType::F64, 1e-13),
+        (3, DType::F32, 1e-5),
+        (40, DType::F32, 1e-5),
+        (3, DType::BF16, 1.0 / 32.0),
+    ] {
+        let all = parameters(rows as u64, &[&[rows, 6], &[10, 6], &[3, 6]], dtype);
+        let [hidden, tokens, added] = [0, 1, 2].map(|i| Value::constant(all[i].tensor.clone()));
+        for special in [None, Some(&added)] {
+            let mut table = vec![&tokens.tensor];
+            table.extend(special.map(|a| &a.tensor));
+            let table = Tensor::cat(&table, 0)
+                .unwrap()
+                .to_dtype(DType::F64)
+                .unwrap();
+            let states = hidden.tensor.to_dtype(DType::F64).unwrap();
+            let expected = states.matmul(&table.t().unwrap()).unwrap();
+            let head = Head {
+                tokens: &tokens,
+                added: special,
+            };
+            let here = head.logits(&hidden.tensor).unwrap();
+            let there = without_cpu_kernels(|| head.logits(&hidden.tensor)).unwrap();
+            assert!(distance(&here, &expected) <= bound, "{rows} {dtype:?}");
+            assert!(distance(&there, &expected) <= bound, "{rows} {dtype:?}");
+        }
+    }
+}
+
+#[test]
+fn loss_of_classes_is_smoothed_cross_entropy() {
+    let (classes, smoothing) = ([1_u32, 3, 0], 0.1);
+    let scores = parameters(3, &[&[3, 4]], DType::F64).remove(0).tensor;
+    let rows = scores.to_vec2::<f64>().unwrap().into_iter().zip(classes);
+    let expected = rows.map(|(row, class)| {
+        let log = row.iter().map(|z| z.exp()).sum::<f64>().ln();
+        let mean = row.iter().sum::<f64>() / 4.0;
+        (1.0 - smoothing) * (log - row[class as usize]) + smoothing * (log - mean)
+    });
+    let expected = expected.sum::<f64>() / 3.0;
+    let scores = Value::constant(scores);
+    let found = cross_entropy::class_loss(&Tape::new(), &scores, &classes, smoothing).unwrap();
+    assert!((found.tensor.to_scalar::<f64>().unwrap() - expected).abs() < 1e-14);
+}
+
+#[test]
+fn embeddings_agree_with_candle() {
+    fn tables(v: &[Value]) -> Tables<'_> {
+        Tables {
+            tokens: &v[0],
+            added: Some(&v[1]),
+            positions: &v[2],
+        }
+    }
+    let (ids, segments, positions) = ([3, 5, 6, 7, 0], [5, 5, 6, 6, 6], [0, 1, 2, 0, 1]);
+    agree(
+        &[&[5, 4], &[3, 4], &[3, 4]],
+        |t, v| {
+            Ok(vec![embedding::embedding(
+                t,
+                tables(v),
+                &ids,
+                Some(&segments),
+                &positions,
+            )?])
+        },
+        |t, v| {
+            without_cpu_kernels(|| {
+                Ok(vec![embedding::embedding(
+                    t,
+                    tables(v),
+                    &ids,
+                    Some(&segments),
+                    &positions,
+                )?])
+            })
+        },
+    );
+}
+
+#[test]
+fn rows_and_columns_moved_agree_with_candle() {
+    let taken = [4_u32, 0, 4];
+    agree(
+        &[&[5, 3]],
+        |t, v| Ok(vec![gather::gather_rows(t, &v[0], &taken)?]),
+        |t, v| {
+            let index = Tensor::new(&taken, &Device::Cpu)?;
+            t.composed_many(&[&v[0]], |a| Ok(vec![a[0].index_select(&index, 0)?]))
+        },
+    );
+    agree(
+        &[&[5, 3], &[5, 1], &[5, 2]],
+        |t, v| Ok(vec![gather::concatenate(t, v)?]),
+        |t, v| t.composed_many(&[&v[0], &v[1], &v[2]], |a| Ok(vec![Tensor::cat(a, 1)?])),
+    );
+}
+
+#[test]
+fn dropout_and_residual_agree_with_candle() {
+    agree(
+        &[&[40, 6]],
+        |t, v| Ok(vec![dropout::dropout(t, &v[0], DROP)?]),
+        |t, v| {
+            let mask = DROP.mask_like(&v[0].tensor)?;
+            t.composed_many(&[&v[0]], |a| Ok(vec![(&a[0] * mask)?]))
+        },
+    );
+    // the branch has a second use, so that its gradient is added to after it was passed on to
+    // both inputs
+    for drop in [Dropout::OFF, DROP] {
+        agree(
+            &[&[40, 6], &[40, 6]],
+            |t, v| {
+                let other = Activation::GeluTanh.apply(t, &v[1])?;
+                Ok(vec![dropout::residual(t, &v[0], &v[1], drop)?, other])
+            },
+            |t, v| {
+                let other = without_cpu_kernels(|| Activation::GeluTanh.apply(t, &v[1]))?;
+                let mask = drop.mask_like(&v[1].tensor)?;
+                let sum = |a: &[Tensor]| Ok(vec![(&a[0] + (&a[1] * mask)?)?]);
+                let mut sum = t.composed_many(&[&v[0], &v[1]], sum)?;
+                Ok(vec![sum.remove(0), other])
+            },
+        );
+    }
+}

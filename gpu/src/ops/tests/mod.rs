@@ -1,0 +1,10 @@
+//! Every form of each operation against the composed one.
+
+mod attention;
+mod layers;
+
+use super::attention::Heads;
+use super::dropout::Dropout;
+
+const HEADS: Heads = Heads { count: 3, width: 5 };
+const DROP: Dropout = Dropout { rate: 0.3, key: 99 };
