@@ -3,8 +3,8 @@
 //!
 //! A field has no exp and no tanh. What stands here for the kernel and for each activation is a
 //! quadratic polynomial with random coefficients, so that what is proved does not rest on the
-//! exponential kernel or on tanh. [`models::ladder`](crate::claims::models::ladder) measures the same
-//! statements on whole models with the real ones.
+//! exponential kernel or on tanh. [`models::ladder`](crate::claims::models::ladder) measures the
+//! same statements on whole models with the real ones.
 
 use crate::cases::{Draw, Sample};
 use crate::identity::{FieldIdentity, Sides};
