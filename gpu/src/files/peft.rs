@@ -35,22 +35,95 @@ use std::path::Path;
 
 const PROMPT: &str = "prompt_embeddings";
 
-/// The whole embedding beside a LoRA, and beside a prefix, which PEFT wraps around the model once
-/// less.
-const EMBEDDING: [&str; 2] = [
-    "base_model.model.transformer.wte.weight",
-    "base_model.transformer.wte.weight",
-];
+/// What PEFT calls the parts of a backbone's adapters; read and written by the same names.
+struct Layout {
+    /// The maps that LoRA acts on, each with the projections that it holds one below the other.
+    modules: &'static [Module],
+    /// The whole embedding beside a LoRA, and beside a prefix, which PEFT wraps around the model
+    /// once less; none where there is no prefix-tuning and special tokens are not trained.
+    embeddings: Option<[&'static str; 2]>,
+    /// The task of an adapter that does not name one.
+    task: &'static str,
+}
 
-/// RoBERTa's names of q, k, v.
-const MODULES: [&str; 3] = ["query", "key", "value"];
+type Module = (&'static str, &'static [Target]);
 
-/// PEFT's names of A, B and the bias, and this project's.
-const LORA: [(&str, &str); 3] = [
-    ("lora_A.weight", "a"),
-    ("lora_B.weight", "b"),
-    ("lora_B.bias", "bias"),
-];
+/// GPT-2: one map for q, k and v.
+const FUSED: Layout = Layout {
+    modules: &[("c_attn", &Target::ALL)],
+    embeddings: Some([
+        "base_model.model.transformer.wte.weight",
+        "base_model.transformer.wte.weight",
+    ]),
+    task: "CAUSAL_LM",
+};
+
+/// RoBERTa: a map for each.
+const SEPARATE: Layout = Layout {
+    modules: &[
+        ("query", &[Target::Q]),
+        ("key", &[Target::K]),
+        ("value", &[Target::V]),
+    ],
+    embeddings: None,
+    task: "SEQ_CLS",
+};
+
+impl Layout {
+    fn of(backbone: &BackboneConfig) -> &'static Self {
+        match backbone {
+            BackboneConfig::Gpt2(_) => &FUSED,
+            BackboneConfig::Roberta(_) => &SEPARATE,
+        }
+    }
+
+    fn is_fused(&self) -> bool {
+        self.modules.len() == 1
+    }
+
+    /// The name of the whole embedding beside a LoRA or a prefix; that of no tensor where there is
+    /// none.
+    fn embedding(&self, beside_lora: bool) -> &'static str {
+        self.embeddings.map_or("", |e| e[usize::from(!beside_lora)])
+    }
+
+    /// The maps that some targets lie in, in the order of the targets.
+    fn holding(&self, targets: &[Target]) -> Vec<Module> {
+        let holding = |t: &Target| self.modules.iter().find(|(_, holds)| holds.contains(t));
+        let mut found: Vec<Module> = targets.iter().filter_map(holding).copied().collect();
+        found.dedup();
+        found
+    }
+}
+
+/// PEFT's names of A, B and the bias, where there is one, and this project's.
+fn lora_names(bias: bool) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let all = [
+        ("lora_A.weight", "a"),
+        ("lora_B.weight", "b"),
+        ("lora_B.bias", "bias"),
+    ];
+    all.into_iter().take(if bias { 3 } else { 2 })
+}
+
+/// PEFT's name of a LoRA tensor.
+fn there(spec: &Spec, layer: usize, module: &str, name: &str) -> String {
+    let at = spec.attention_name(layer);
+    format!("{PEFT_PREFIX}{at}.{module}.{name}")
+}
+
+/// This project's name of a LoRA tensor.
+fn own(spec: &Spec, layer: usize, target: Target, name: &str) -> String {
+    let (at, lora) = (spec.attention_name(layer), LoraConfig::name(target));
+    format!("{at}.{lora}.{name}")
+}
+
+/// The tensors of the head that is trained with every method.
+fn head_shapes(backbone: &BackboneConfig) -> Result<Vec<Shape>> {
+    let outline = Source::outline();
+    let head = backbone::declare_head(backbone, &outline.root())?;
+    Ok(shapes(head.parameters()))
+}
 
 /// Whether a directory's `adapter_config.json` is PEFT's own.
 ///
@@ -64,52 +137,13 @@ pub fn is_peft(dir: &Path) -> Result<bool> {
     ))
 }
 
-/// Whether q, k and v are one map in the backbone's files.
-fn is_fused(backbone: &BackboneConfig) -> bool {
-    matches!(backbone, BackboneConfig::Gpt2(_))
-}
-
-/// GPT-2's fused projection.
-fn projection(layer: usize) -> String {
-    format!("{PEFT_PREFIX}transformer.h.{layer}.attn.c_attn")
-}
-
-/// This project's name of a LoRA tensor.
-fn own(spec: &Spec, layer: usize, target: Target, name: &str) -> String {
-    let (at, lora) = (spec.attention_name(layer), LoraConfig::name(target));
-    format!("{at}.{lora}.{name}")
-}
-
-/// What a tensor of RoBERTa's LoRA is called there, here, and its shape; the head last.
-fn separate(lora: &LoraConfig, backbone: &BackboneConfig) -> Result<Vec<(String, Shape)>> {
-    let spec = backbone.spec();
-    let (d, r) = (spec.hidden, lora.rank);
-    let mut all = Vec::new();
-    for i in 0..spec.layers {
-        for target in &lora.targets {
-            let at = format!("{PEFT_PREFIX}{}", spec.attention_name(i));
-            let module = MODULES[*target as usize];
-            let lora_shapes = [vec![r, d], vec![d, r], vec![d]];
-            let tensors = LORA.into_iter().zip(lora_shapes);
-            for ((there, here), shape) in tensors.take(if lora.bias { 3 } else { 2 }) {
-                let name = own(&spec, i, *target, here);
-                all.push((format!("{at}.{module}.{there}"), (name, shape)));
-            }
-        }
-    }
-    let outline = Source::outline();
-    let head = backbone::declare_head(backbone, &outline.root())?;
-    let head = shapes(head.parameters()).into_iter();
-    all.extend(head.map(|(name, shape)| (format!("{PEFT_PREFIX}{name}"), (name, shape))));
-    Ok(all)
-}
-
 /// Writes an adapter in PEFT's layout.
 ///
 /// # Errors
 /// The adapter has a part that PEFT does not know; the directory cannot be written.
 pub fn export(saved: &SavedAdapter, backbone: &dyn Backbone, dir: &Path) -> Result<()> {
     let (c, whole) = (&saved.config, backbone.config());
+    let layout = Layout::of(&whole);
     let unknown = |field: &str, message: &str| Err(Error::config(CONFIG, field, message));
     if c.ffn.is_some() {
         return unknown(
@@ -123,20 +157,19 @@ pub fn export(saved: &SavedAdapter, backbone: &dyn Backbone, dir: &Path) -> Resu
             "PEFT's layout holds no backbone tensors; `merge` makes a backbone of them",
         );
     }
-    let (config, mut tensors) = match (is_fused(&whole), &c.attention, &c.lora) {
-        (false, None, Some(lora)) => separate_out(saved, lora, &whole)?,
-        (false, ..) => {
+    let (config, mut tensors) = match (&c.attention, &c.lora) {
+        (None, Some(lora)) => lora_out(saved, lora, &whole)?,
+        _ if layout.embeddings.is_none() => {
             return unknown(
                 "attention",
                 "PEFT's layout for RoBERTa holds LoRA alone: its prefix-tuning takes no \
                  classifier of this kind",
             );
         }
-        (true, None, Some(lora)) => fused_out(saved, lora, &whole.spec())?,
-        (true, Some(Attention::Prefix(prefix)), None) if prefix.offset_positions => {
+        (Some(Attention::Prefix(prefix)), None) if prefix.offset_positions => {
             prefix_out(saved, prefix.length, &whole.spec())?
         }
-        (true, Some(Attention::Prefix(_)), None) => {
+        (Some(Attention::Prefix(_)), None) => {
             return unknown(
                 "attention.offset_positions",
                 "PEFT starts the text at position l; expected true",
@@ -149,20 +182,16 @@ pub fn export(saved: &SavedAdapter, backbone: &dyn Backbone, dir: &Path) -> Resu
             );
         }
     };
-    if let (true, Some(added)) = (
-        is_fused(&whole),
-        saved.tensors.get(Attached::SPECIAL_TOKENS),
-    ) {
+    let added = saved.tensors.get(Attached::SPECIAL_TOKENS);
+    if let (Some(_), Some(added)) = (layout.embeddings, added) {
         let rows = backbone.token_embeddings().tensor.to_dtype(added.dtype())?;
-        tensors.insert(
-            EMBEDDING[usize::from(c.lora.is_none())].into(),
-            Tensor::cat(&[&rows, added], 0)?,
-        );
+        let name = layout.embedding(c.lora.is_some()).into();
+        tensors.insert(name, Tensor::cat(&[&rows, added], 0)?);
     }
     write_files(dir, &tensors, &config)
 }
 
-type Exported = (Value, BTreeMap<String, Tensor>);
+type Exported = (Value, Tensors);
 
 /// The fields that every configuration of PEFT has, then `fields`.
 fn config_out(saved: &SavedAdapter, kind: &str, fields: Value) -> Value {
@@ -178,70 +207,59 @@ fn config_out(saved: &SavedAdapter, kind: &str, fields: Value) -> Value {
     config
 }
 
-fn separate_out(
+/// The targets in one map share its A, in which each has `rank` rows; in its B each has the columns
+/// of those, and projections that are no target are 0.
+fn lora_out(
     saved: &SavedAdapter,
     lora: &LoraConfig,
     backbone: &BackboneConfig,
 ) -> Result<Exported> {
-    let mut tensors = BTreeMap::new();
-    for (there, (own, _)) in separate(lora, backbone)? {
-        tensors.insert(there, saved.tensor(&own)?.clone());
-    }
-    let modules: Vec<&str> = lora.targets.iter().map(|t| MODULES[*t as usize]).collect();
-    let fields = json!({
-        "r": lora.rank,
-        "lora_alpha": lora.alpha,
-        "lora_dropout": lora.dropout,
-        "lora_bias": lora.bias,
-        "target_modules": modules,
-        "modules_to_save": ["classifier"],
-        "fan_in_fan_out": false,
-        "bias": "none",
-        "inference_mode": true,
-    });
-    Ok((config_out(saved, "LORA", fields), tensors))
-}
-
-fn fused_out(saved: &SavedAdapter, lora: &LoraConfig, spec: &Spec) -> Result<Exported> {
-    let (count, d, r) = (lora.targets.len(), spec.hidden, lora.rank);
+    let (layout, spec) = (Layout::of(backbone), backbone.spec());
+    let modules = layout.holding(&lora.targets);
+    let count = lora.targets.len() / modules.len();
+    let (d, r) = (spec.hidden, lora.rank);
     let mut tensors = BTreeMap::new();
     for i in 0..spec.layers {
-        let own = |target, name| saved.tensor(&own(spec, i, target, name));
-        let (mut a, mut b, mut bias) = (Vec::new(), Vec::new(), Vec::new());
-        for target in Target::ALL {
-            let Some(block) = lora.targets.iter().position(|t| *t == target) else {
-                let like = own(lora.targets[0], "b")?;
-                b.push(Tensor::zeros((d, r * count), like.dtype(), like.device())?);
-                bias.push(Tensor::zeros(d, like.dtype(), like.device())?);
-                continue;
-            };
-            a.push((block, own(target, "a")?.clone()));
-            let rows = own(target, "b")?;
-            b.push(rows.pad_with_zeros(1, block * r, (count - block - 1) * r)?);
-            if lora.bias {
-                bias.push(own(target, "bias")?.clone());
+        let own = |target, name| saved.tensor(&own(&spec, i, target, name));
+        for (module, holds) in &modules {
+            let given = lora.targets.iter().filter(|t| holds.contains(t));
+            let given: Vec<Target> = given.copied().collect();
+            let a = given.iter().map(|t| own(*t, "a").cloned());
+            let (mut b, mut bias) = (Vec::new(), Vec::new());
+            for target in *holds {
+                let Some(block) = given.iter().position(|t| t == target) else {
+                    let like = own(given[0], "b")?;
+                    b.push(Tensor::zeros((d, r * count), like.dtype(), like.device())?);
+                    bias.push(Tensor::zeros(d, like.dtype(), like.device())?);
+                    continue;
+                };
+                let rows = own(*target, "b")?;
+                b.push(rows.pad_with_zeros(1, block * r, (count - block - 1) * r)?);
+                if lora.bias {
+                    bias.push(own(*target, "bias")?.clone());
+                }
+            }
+            let stacked = [a.collect::<Result<_>>()?, b, bias];
+            for (blocks, (name, _)) in stacked.into_iter().zip(lora_names(lora.bias)) {
+                tensors.insert(there(&spec, i, module, name), Tensor::cat(&blocks, 0)?);
             }
         }
-        a.sort_by_key(|(block, _)| *block);
-        let a: Vec<Tensor> = a.into_iter().map(|(_, a)| a).collect();
-        let stacked = [a, b, bias].into_iter().zip(LORA);
-        for (blocks, (name, _)) in stacked.take(if lora.bias { 3 } else { 2 }) {
-            tensors.insert(
-                format!("{}.{name}", projection(i)),
-                Tensor::cat(&blocks, 0)?,
-            );
-        }
     }
-    let fields = json!({
+    let names: Vec<&str> = modules.iter().map(|(name, _)| *name).collect();
+    let mut fields = json!({
         "r": r * count,
         "lora_alpha": lora.alpha * count as f64,
         "lora_dropout": lora.dropout,
         "lora_bias": lora.bias,
-        "target_modules": ["c_attn"],
-        "fan_in_fan_out": true,
-        "bias": "none",
-        "inference_mode": true,
+        "target_modules": names,
     });
+    for (name, _) in head_shapes(backbone)? {
+        fields["modules_to_save"] = json!(["classifier"]);
+        tensors.insert(format!("{PEFT_PREFIX}{name}"), saved.tensor(&name)?.clone());
+    }
+    fields["fan_in_fan_out"] = layout.is_fused().into();
+    fields["bias"] = "none".into();
+    fields["inference_mode"] = true.into();
     Ok((config_out(saved, "LORA", fields), tensors))
 }
 
@@ -268,34 +286,22 @@ fn prefix_out(saved: &SavedAdapter, length: usize, spec: &Spec) -> Result<Export
 }
 
 /// The fields of PEFT's configuration that decide the function. All others are PEFT's own business.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Given {
     peft_type: String,
-    #[serde(default)]
     task_type: Option<String>,
-    #[serde(default)]
     base_model_name_or_path: Option<String>,
-    #[serde(default)]
     r: usize,
-    #[serde(default)]
     lora_alpha: f64,
-    #[serde(default)]
     lora_dropout: f64,
-    #[serde(default)]
     lora_bias: bool,
-    #[serde(default)]
     bias: Option<String>,
-    #[serde(default)]
     use_dora: bool,
-    #[serde(default)]
     use_rslora: bool,
-    #[serde(default)]
     target_modules: Value,
-    #[serde(default)]
     rank_pattern: serde_json::Map<String, Value>,
-    #[serde(default)]
     alpha_pattern: serde_json::Map<String, Value>,
-    #[serde(default)]
     num_virtual_tokens: usize,
 }
 
@@ -304,13 +310,18 @@ impl Given {
         self.peft_type == "LORA"
     }
 
-    fn check(&self, path: &Path, fused: bool) -> Result<()> {
+    /// Checks the values; returns LoRA's targets in the order q, k, v.
+    fn check(&self, path: &Path, layout: &Layout) -> Result<Vec<Target>> {
         let bad = |field: &str, message: String| Err(Error::config(path, field, message));
         if !self.is_lora() {
             if self.num_virtual_tokens == 0 {
                 return bad("num_virtual_tokens", "expected at least 1, found 0".into());
             }
-            return Ok(());
+            if layout.embeddings.is_none() {
+                let message = "expected \"LORA\": PEFT's prefix-tuning takes no RoBERTa classifier";
+                return bad("peft_type", message.into());
+            }
+            return Ok(Vec::new());
         }
         if self.r == 0 {
             return bad("r", "expected at least 1, found 0".into());
@@ -333,47 +344,31 @@ impl Given {
         if self.bias.as_deref().is_some_and(|b| b != "none") {
             return bad("bias", format!("expected \"none\", found {:?}", self.bias));
         }
-        let modules = &self.target_modules;
-        if fused && *modules != json!(["c_attn"]) {
-            return bad(
+        self.targets(layout).or_else(|expected| {
+            let found = &self.target_modules;
+            bad(
                 "target_modules",
-                format!("expected [\"c_attn\"], found {modules}"),
-            );
-        }
-        Ok(())
+                format!("expected {expected}, found {found}"),
+            )
+        })
     }
 
-    /// RoBERTa's projections with LoRA, in the order q, k, v.
-    fn targets(&self, path: &Path) -> Result<Vec<Target>> {
-        let given = &self.target_modules;
-        let names: Option<Vec<&str>> = given
-            .as_array()
-            .and_then(|all| all.iter().map(|m| m.as_str()).collect());
-        let known = names.filter(|n| !n.is_empty() && n.iter().all(|m| MODULES.contains(m)));
-        let Some(known) = known else {
-            let message =
-                format!("expected a list of \"query\", \"key\", \"value\", found {given}");
-            return Err(Error::config(path, "target_modules", message));
+    /// The projections of the maps with LoRA, or what is expected of their names.
+    fn targets(&self, layout: &Layout) -> std::result::Result<Vec<Target>, &'static str> {
+        let names: Vec<Option<&str>> = match &self.target_modules {
+            Value::Array(names) => names.iter().map(Value::as_str).collect(),
+            _ => Vec::new(),
         };
-        let has = |t: &Target| known.contains(&MODULES[*t as usize]);
-        Ok(Target::ALL.into_iter().filter(has).collect())
-    }
-
-    fn lora(&self, targets: Vec<Target>) -> LoraConfig {
-        LoraConfig {
-            targets,
-            rank: self.r,
-            alpha: self.lora_alpha,
-            dropout: self.lora_dropout,
-            bias: self.lora_bias,
-        }
-    }
-
-    fn config(&self, task: &str) -> AdapterConfig {
-        AdapterConfig {
-            task_type: self.task_type.clone().unwrap_or_else(|| task.into()),
-            base_model_name_or_path: self.base_model_name_or_path.clone().unwrap_or_default(),
-            ..AdapterConfig::none()
+        let named = |m: &&Module| names.contains(&Some(m.0));
+        let found: Vec<&Module> = layout.modules.iter().filter(named).collect();
+        match found.is_empty() || found.len() != names.len() {
+            true if layout.is_fused() => Err("[\"c_attn\"]"),
+            true => Err("a list of \"query\", \"key\", \"value\""),
+            false => Ok(found
+                .iter()
+                .flat_map(|(_, holds)| *holds)
+                .copied()
+                .collect()),
         }
     }
 }
@@ -391,130 +386,120 @@ pub fn import(
 ) -> Result<SavedAdapter> {
     let path = dir.join(CONFIG);
     let given = Given::deserialize(read_json(&path)?).map_err(|e| Error::json(&path, e))?;
-    given.check(&path, is_fused(backbone))?;
-    let weights = || Weights::open(&dir.join(TENSORS));
-    let saved = match is_fused(backbone) {
-        true => fused_in(&weights()?, &given, backbone, dtype, device)?,
-        false if given.is_lora() => {
-            let lora = given.lora(given.targets(&path)?);
-            let names = separate(&lora, backbone)?;
-            let there = names
-                .iter()
-                .map(|(there, (_, s))| (there.clone(), s.clone()));
-            let mut read = read(&weights()?, &there.collect::<Vec<_>>(), dtype, device)?;
-            let here = names
-                .into_iter()
-                .filter_map(|(there, (own, _))| Some((own, read.remove(&there)?)));
-            SavedAdapter {
-                tensors: here.collect(),
-                config: AdapterConfig {
-                    lora: Some(lora),
-                    ..given.config("SEQ_CLS")
-                },
-            }
-        }
-        false => {
-            let message = "expected \"LORA\": PEFT's prefix-tuning takes no RoBERTa classifier";
-            return Err(Error::config(&path, "peft_type", message));
-        }
+    let layout = Layout::of(backbone);
+    let targets = given.check(&path, layout)?;
+    let mut config = AdapterConfig {
+        task_type: given.task_type.unwrap_or_else(|| layout.task.into()),
+        base_model_name_or_path: given.base_model_name_or_path.unwrap_or_default(),
+        ..AdapterConfig::none()
     };
-    saved.config.check(&path)?;
-    Ok(saved)
-}
-
-/// The tensors of these names and shapes, and no others.
-fn read(
-    weights: &Weights,
-    known: &[Shape],
-    dtype: DType,
-    device: &Device,
-) -> Result<BTreeMap<String, Tensor>> {
-    weights.refuse_others(known, same_name, |_| false)?;
-    weights.read(known, same_name, dtype, device)
-}
-
-fn fused_in(
-    weights: &Weights,
-    given: &Given,
-    backbone: &BackboneConfig,
-    dtype: DType,
-    device: &Device,
-) -> Result<SavedAdapter> {
     let (spec, vocabulary) = (backbone.spec(), backbone.vocabulary());
-    let mut expected = fused_shapes(given, &spec);
-    let embedding = EMBEDDING[usize::from(!given.is_lora())];
+    let length = given.num_virtual_tokens;
+    let mut stored = Vec::new();
+    let mut expected = if targets.is_empty() {
+        config.attention = Some(Attention::Prefix(PrefixConfig {
+            length,
+            offset_positions: true,
+            reparametrisation: None,
+        }));
+        vec![(PROMPT.into(), vec![length, 2 * spec.layers * spec.hidden])]
+    } else {
+        let lora = config.lora.insert(LoraConfig {
+            targets,
+            rank: given.r,
+            alpha: given.lora_alpha,
+            dropout: given.lora_dropout,
+            bias: given.lora_bias,
+        });
+        stored = lora_tensors(lora, backbone)?;
+        stored.iter().map(|s| s.there.clone()).collect()
+    };
+    let weights = Weights::open(&dir.join(TENSORS))?;
+    let embedding = layout.embedding(config.lora.is_some());
     if let Some(shape) = weights.shape(embedding)? {
         let rows = shape.first().copied().unwrap_or(0).max(vocabulary);
         expected.push((embedding.into(), vec![rows, spec.hidden]));
     }
-    let read = read(weights, &expected, dtype, device)?;
-    let mut config = given.config("CAUSAL_LM");
-    let mut tensors = if given.is_lora() {
-        config.lora = Some(given.lora(Target::ALL.to_vec()));
-        fused_lora_in(&read, given, &spec)?
-    } else {
-        config.attention = Some(Attention::Prefix(PrefixConfig {
-            length: given.num_virtual_tokens,
-            offset_positions: true,
-            reparametrisation: None,
-        }));
-        prefix_in(&read, given.num_virtual_tokens, &spec)?
+    weights.refuse_others(&expected, same_name, |_| false)?;
+    let read = weights.read(&expected, same_name, dtype, device)?;
+    let mut tensors = match config.lora {
+        Some(_) => lora_in(&read, stored)?,
+        None => prefix_in(&read[PROMPT], length, &spec)?,
     };
-    if let Some(embedding) = read.get(embedding) {
-        let rows = embedding.dim(0)?;
-        if rows > vocabulary {
-            let added = embedding.narrow(0, vocabulary, rows - vocabulary)?;
-            tensors.insert(Attached::SPECIAL_TOKENS.into(), added.contiguous()?);
-        }
+    if let Some(whole) = read.get(embedding)
+        && whole.dim(0)? > vocabulary
+    {
+        let added = whole.narrow(0, vocabulary, whole.dim(0)? - vocabulary)?;
+        tensors.insert(Attached::SPECIAL_TOKENS.into(), added.contiguous()?);
     }
+    config.check(&path)?;
     Ok(SavedAdapter { config, tensors })
 }
 
-fn fused_shapes(given: &Given, spec: &Spec) -> Vec<Shape> {
-    let d = spec.hidden;
-    if !given.is_lora() {
-        let shape = vec![given.num_virtual_tokens, 2 * spec.layers * d];
-        return vec![(PROMPT.into(), shape)];
-    }
-    let layer = |i| {
-        let lora_shapes = [vec![given.r, d], vec![3 * d, given.r], vec![3 * d]];
-        let tensors = LORA.into_iter().zip(lora_shapes);
-        tensors
-            .take(if given.lora_bias { 3 } else { 2 })
-            .map(move |((there, _), shape)| (format!("{}.{there}", projection(i)), shape))
-    };
-    (0..spec.layers).flat_map(layer).collect()
+type Tensors = BTreeMap<String, Tensor>;
+
+/// A tensor in PEFT's file.
+struct Stored {
+    there: Shape,
+    /// What is made of it here: equally many of its rows each, or all of them each.
+    here: Vec<String>,
+    shared: bool,
 }
 
-fn fused_lora_in(
-    read: &BTreeMap<String, Tensor>,
-    given: &Given,
-    spec: &Spec,
-) -> Result<BTreeMap<String, Tensor>> {
-    let d = spec.hidden;
-    let mut tensors = BTreeMap::new();
+/// The tensors of LoRA, and those of the head.
+fn lora_tensors(lora: &LoraConfig, backbone: &BackboneConfig) -> Result<Vec<Stored>> {
+    let spec = backbone.spec();
+    let (d, r) = (spec.hidden, lora.rank);
+    let mut all = Vec::new();
     for i in 0..spec.layers {
-        for target in Target::ALL {
-            for (there, here) in LORA.into_iter().take(if given.lora_bias { 3 } else { 2 }) {
-                let all = &read[&format!("{}.{there}", projection(i))];
-                let part = match here {
-                    "a" => all.copy()?,
-                    _ => all.narrow(0, target as usize * d, d)?.contiguous()?,
-                };
-                tensors.insert(own(spec, i, target, here), part);
+        for (module, holds) in Layout::of(backbone).holding(&lora.targets) {
+            let outputs = holds.len() * d;
+            let shapes = [vec![r, d], vec![outputs, r], vec![outputs]];
+            for ((name, here), shape) in lora_names(lora.bias).zip(shapes) {
+                let targets = holds.iter();
+                all.push(Stored {
+                    there: (there(&spec, i, module, name), shape),
+                    here: targets.map(|t| own(&spec, i, *t, here)).collect(),
+                    shared: here == "a",
+                });
             }
+        }
+    }
+    all.extend(
+        head_shapes(backbone)?
+            .into_iter()
+            .map(|(name, shape)| Stored {
+                there: (format!("{PEFT_PREFIX}{name}"), shape),
+                here: vec![name],
+                shared: false,
+            }),
+    );
+    Ok(all)
+}
+
+fn lora_in(read: &Tensors, stored: Vec<Stored>) -> Result<Tensors> {
+    let mut tensors = BTreeMap::new();
+    for Stored {
+        there,
+        here,
+        shared,
+    } in stored
+    {
+        let all = &read[&there.0];
+        let rows = all.dim(0)? / here.len();
+        for (block, name) in here.into_iter().enumerate() {
+            let part = match shared {
+                true => all.copy()?,
+                false => all.narrow(0, block * rows, rows)?.contiguous()?,
+            };
+            tensors.insert(name, part);
         }
     }
     Ok(tensors)
 }
 
-fn prefix_in(
-    read: &BTreeMap<String, Tensor>,
-    length: usize,
-    spec: &Spec,
-) -> Result<BTreeMap<String, Tensor>> {
+fn prefix_in(prompt: &Tensor, length: usize, spec: &Spec) -> Result<Tensors> {
     let (d, h, p) = (spec.hidden, spec.heads, spec.head_width());
-    let prompt = &read[PROMPT];
     let mut tensors = BTreeMap::new();
     for i in 0..spec.layers {
         for (which, name) in PrefixConfig::NAMES.into_iter().enumerate() {
