@@ -75,7 +75,7 @@ impl<'a> Linear<'a> {
         }
     }
 
-    fn inputs(&self, x: &'a Value) -> Vec<&'a Value> {
+    pub(super) fn inputs(&self, x: &'a Value) -> Vec<&'a Value> {
         let mut inputs = vec![x, self.weight];
         inputs.extend(self.bias);
         inputs.extend(self.onto.map(|(v, _)| v));
@@ -198,24 +198,10 @@ impl<'a> Linear<'a> {
         }
         tensor(y, (rows, total))
     }
-
-    /// The same map in plain candle.
-    ///
-    /// # Errors
-    /// As [`Linear::apply`].
-    pub fn composed(&self, tape: &Tape, x: &Value) -> Result<Value> {
-        let (has_bias, column) = (self.bias.is_some(), self.onto.map(|(_, c)| c));
-        let (layout, scale) = (self.layout, self.scale);
-        tape.composed(&self.inputs(x), |a| {
-            let bias = has_bias.then(|| &a[2]);
-            let onto = column.map(|c| (&a[a.len() - 1], c));
-            map(&a[0], &a[1], bias, onto, layout, scale)
-        })
-    }
 }
 
 /// The map in plain candle: `onto + scale · (x W + b)`.
-fn map(
+pub(super) fn map(
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,

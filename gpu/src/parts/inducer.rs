@@ -13,7 +13,7 @@ use crate::config::Spec;
 use crate::error::Result;
 use crate::ops::dropout::dropout;
 use crate::ops::inducer::{
-    KeyMlp, add_gated_values, gate, gated_hidden, inducer_score, scale_by_complement,
+    add_gated_values, gate, gated_hidden, inducer_score, scale_by_complement,
 };
 use crate::ops::linear::Linear;
 use crate::tape::{Parameter, Value};
@@ -132,15 +132,9 @@ impl Part for Inducer {
     ) -> Result<Attended> {
         let tape = ctx.tape;
         let key = self.key.as_ref().map(|k| tape.parameters(k)).transpose()?;
-        let key = key.as_ref().map(|[down, down_bias, up, up_bias]| KeyMlp {
-            down,
-            down_bias,
-            up,
-            up_bias,
-        });
         let [down, down_bias, up, up_bias] = tape.parameters(&self.value)?;
 
-        let score = inducer_score(tape, qkv, ctx.heads, key)?;
+        let score = inducer_score(tape, qkv, ctx.heads, key.as_ref())?;
         let lambda = gate(tape, &score, &attended.lse)?;
         ctx.observe(self.layer, &lambda, || {
             distance_to_inducer(&qkv.tensor, self.key.as_ref(), ctx.heads)

@@ -12,12 +12,10 @@
 //! `dS = P ∘ (mask ∘ dO Vᵀ − D + dLSE)`.
 
 mod cached;
-mod composed;
 mod fused;
 mod tensors;
 
 pub use cached::{attention_cached, attention_cached_tensors};
-pub use composed::{composed, composed_to};
 
 use super::dropout::Dropout;
 use crate::error::Result;
@@ -55,7 +53,7 @@ impl Heads {
     }
 
     /// The columns of `x` [n, …] from `from` on, head by head: [H, n, p].
-    pub(super) fn split(&self, x: &Tensor, from: usize) -> candle_core::Result<Tensor> {
+    pub(crate) fn split(&self, x: &Tensor, from: usize) -> candle_core::Result<Tensor> {
         x.narrow(1, from, self.hidden())?
             .reshape((x.dim(0)?, self.count, self.width))?
             .transpose(0, 1)?
@@ -124,14 +122,14 @@ struct Attention<'a> {
 }
 
 /// Output and log-sum-exp of an operation with these two results.
-fn both(mut results: Vec<Value>) -> (Value, Value) {
+pub(super) fn both(mut results: Vec<Value>) -> (Value, Value) {
     let lse = results.remove(1);
     (results.remove(0), lse)
 }
 
 /// Dropout's factors [rows, H, n, m] for scores like `like`, of rows of at most n queries that
 /// begin at these tokens; none where nothing is dropped.
-fn keep_mask(
+pub(super) fn keep_mask(
     drop: Dropout,
     starts: &[usize],
     [n, m]: [usize; 2],

@@ -1,10 +1,10 @@
 //! Attention and what the inducer makes of it.
 
-use super::{DROP, HEADS};
+use super::{DROP, HEADS, composed};
 use crate::kernels::without_cpu_kernels;
 use crate::ops::attention::{self, Heads, Visible};
 use crate::ops::dropout::Dropout;
-use crate::ops::inducer::{self, KeyMlp};
+use crate::ops::inducer;
 use crate::ops::testing::{agree, distance, parameters};
 use crate::tape::{Parameter, Tape, Value};
 use candle_core::{DType, Device, Tensor};
@@ -60,7 +60,7 @@ fn attention_within(starts: &[usize]) {
                         .map(|(a, b)| vec![a, b])
                 },
                 |t, v| {
-                    attention::composed(t, &v[0], HEADS, starts, visible, drop)
+                    composed::attention(t, &v[0], HEADS, starts, visible, drop)
                         .map(|(a, b)| vec![a, b])
                 },
             );
@@ -110,7 +110,7 @@ fn attention_to_a_prefix_agrees_with_candle() {
         |t, v| {
             attention::attention_to(t, &v[0], &v[1], &v[2], HEADS, DROP).map(|(a, b)| vec![a, b])
         },
-        |t, v| attention::composed_to(t, &v[0], &v[1], &v[2], HEADS, DROP).map(|(a, b)| vec![a, b]),
+        |t, v| composed::attention_to(t, &v[0], &v[1], &v[2], HEADS, DROP).map(|(a, b)| vec![a, b]),
     );
 }
 
@@ -122,13 +122,8 @@ fn the_inducers_operations_agree_with_candle_on_one_thread_and_on_more() {
 }
 
 fn inducers_operations(tokens: usize) {
-    fn key(v: &[Value]) -> Option<KeyMlp<'_>> {
-        Some(KeyMlp {
-            down: &v[1],
-            down_bias: &v[2],
-            up: &v[3],
-            up_bias: &v[4],
-        })
+    fn key(v: &[Value]) -> Option<&[Value; 4]> {
+        v[1..].try_into().ok()
     }
     agree(
         &[&[tokens, 45], &[3, 5, 2], &[3, 2], &[3, 2, 5], &[3, 5]],

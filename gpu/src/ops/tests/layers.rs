@@ -1,6 +1,6 @@
 //! Everything but attention: linear maps, norms, activations, embeddings, losses.
 
-use super::DROP;
+use super::{DROP, composed};
 use crate::kernels::without_cpu_kernels;
 use crate::ops::activation::Activation;
 use crate::ops::cross_entropy::{self, Head};
@@ -21,7 +21,7 @@ fn linear_agrees_with_candle() {
     agree(
         &[&[7, 4], &[4, 6], &[6], &[7, 11]],
         |t, v| Ok(vec![conv(v).apply(t, &v[0])?]),
-        |t, v| Ok(vec![conv(v).composed(t, &v[0])?]),
+        |t, v| Ok(vec![composed::linear(conv(v), t, &v[0])?]),
     );
     fn torch(v: &[Value]) -> Linear<'_> {
         Linear {
@@ -32,7 +32,7 @@ fn linear_agrees_with_candle() {
     agree(
         &[&[7, 4], &[6, 4]],
         |t, v| Ok(vec![torch(v).apply(t, &v[0])?]),
-        |t, v| Ok(vec![torch(v).composed(t, &v[0])?]),
+        |t, v| Ok(vec![composed::linear(torch(v), t, &v[0])?]),
     );
 }
 
@@ -151,7 +151,7 @@ fn cross_entropy_agrees_with_candle() {
                 )?])
             },
             |t, v| {
-                Ok(vec![cross_entropy::composed(
+                Ok(vec![composed::cross_entropy(
                     t,
                     &v[0],
                     head(v),
@@ -175,7 +175,7 @@ fn cross_entropy_without_special_tokens_agrees_with_candle() {
     agree(
         &[&[9, 6], &[10, 6]],
         |t, v| cross_entropy::cross_entropy(t, &v[0], head(v), &targets, 0.1).map(|y| vec![y]),
-        |t, v| cross_entropy::composed(t, &v[0], head(v), &targets, 0.1).map(|y| vec![y]),
+        |t, v| composed::cross_entropy(t, &v[0], head(v), &targets, 0.1).map(|y| vec![y]),
     );
 }
 

@@ -1,17 +1,47 @@
-//! Attention in plain candle, row by row: the witness of the other forms.
+//! The operations that have a form on tensors of their own, in plain differentiable candle: the
+//! witness of the other forms.
 
-use super::{Heads, Visible, both, keep_mask};
 use crate::error::Result;
 use crate::kernels::precision::{cast_like, upcast};
+use crate::ops::attention::{Heads, Visible, both, keep_mask};
+use crate::ops::cross_entropy::{Head, apart, mean_loss};
 use crate::ops::dropout::Dropout;
+use crate::ops::linear::{self, Linear};
 use crate::tape::{Tape, Value};
 use candle_core::{D, Device, Tensor};
 
-/// [`attention`](super::attention()) in plain candle: rows one by one.
-///
-/// # Errors
-/// As [`attention`](super::attention()).
-pub fn composed(
+/// [`Linear::apply`].
+pub fn linear(map: Linear<'_>, tape: &Tape, x: &Value) -> Result<Value> {
+    let (has_bias, column) = (map.bias.is_some(), map.onto.map(|(_, c)| c));
+    tape.composed(&map.inputs(x), |a| {
+        let bias = has_bias.then(|| &a[2]);
+        let onto = column.map(|c| (&a[a.len() - 1], c));
+        linear::map(&a[0], &a[1], bias, onto, map.layout, map.scale)
+    })
+}
+
+/// [`cross_entropy`](crate::ops::cross_entropy::cross_entropy()).
+pub fn cross_entropy(
+    tape: &Tape,
+    hidden: &Value,
+    head: Head<'_>,
+    targets: &[(usize, u32)],
+    smoothing: f64,
+) -> Result<Value> {
+    let (rows, labels) = apart(targets, hidden.tensor.device())?;
+    tape.composed(&head.inputs(hidden), |a| {
+        let table = if a.len() > 2 {
+            Tensor::cat(&[&a[1], &a[2]], 0)?
+        } else {
+            a[1].clone()
+        };
+        let z = cast_like(&a[0].index_select(&rows, 0)?, &table)?.matmul(&table.t()?)?;
+        mean_loss(&z, &labels, smoothing)
+    })
+}
+
+/// [`attention`](crate::ops::attention::attention()), rows one by one.
+pub fn attention(
     tape: &Tape,
     qkv: &Value,
     heads: Heads,
@@ -74,11 +104,8 @@ fn weigh(
     Ok((o, lse))
 }
 
-/// [`attention_to`](super::attention_to) in plain candle.
-///
-/// # Errors
-/// As [`attention_to`](super::attention_to).
-pub fn composed_to(
+/// [`attention_to`](crate::ops::attention::attention_to).
+pub fn attention_to(
     tape: &Tape,
     qkv: &Value,
     keys: &Value,
