@@ -84,7 +84,6 @@ impl FromIterator<(String, Tensor)> for Gradients {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -47,39 +47,22 @@ pub enum Method {
     MamInducer,
 }
 
-/// What a method is called, on the command line and in the paper's tables, and the paper's size of
-/// its free bottleneck on GPT-2 small; 0 where it has none.
-struct Named {
-    method: Method,
-    name: &'static str,
-    title: &'static str,
-    bottleneck: usize,
-}
-
-const fn row(method: Method, name: &'static str, title: &'static str, bottleneck: usize) -> Named {
-    Named {
-        method,
-        name,
-        title,
-        bottleneck,
-    }
-}
-
-/// Every method, in the order of [`Method`].
-const NAMED: [Named; 13] = [
-    row(Method::None, "none", "Untuned backbone", 0),
-    row(Method::Full, "full", "Fine-tuning", 0),
-    row(Method::Bitfit, "bitfit", "BitFit", 0),
-    row(Method::Adapter, "adapter", "Adapter", 108),
-    row(Method::Lora, "lora", "LoRA", 54),
-    row(Method::Prefix, "prefix", "Prefix-tuning", 108),
-    row(Method::MamAdapter, "mam-adapter", "MAM adapter", 102),
-    row(Method::Adaptive, "adaptive", "Adaptive", 108),
-    row(Method::Extension, "extension", "Extension", 16),
-    row(Method::Gating, "gating", "Gating", 15),
-    row(Method::Inducer, "inducer", "Inducer-tuning", 15),
-    row(Method::InducerLora, "inducer-lora", "Inducer + LoRA", 24),
-    row(Method::MamInducer, "mam-inducer", "MAM inducer", 42),
+/// Every method, in the order of [`Method`]: what it is called on the command line and in the paper's
+/// tables, and the paper's size of its free bottleneck on GPT-2 small; 0 where it has none.
+const NAMED: [(Method, &str, &str, usize); 13] = [
+    (Method::None, "none", "Untuned backbone", 0),
+    (Method::Full, "full", "Fine-tuning", 0),
+    (Method::Bitfit, "bitfit", "BitFit", 0),
+    (Method::Adapter, "adapter", "Adapter", 108),
+    (Method::Lora, "lora", "LoRA", 54),
+    (Method::Prefix, "prefix", "Prefix-tuning", 108),
+    (Method::MamAdapter, "mam-adapter", "MAM adapter", 102),
+    (Method::Adaptive, "adaptive", "Adaptive", 108),
+    (Method::Extension, "extension", "Extension", 16),
+    (Method::Gating, "gating", "Gating", 15),
+    (Method::Inducer, "inducer", "Inducer-tuning", 15),
+    (Method::InducerLora, "inducer-lora", "Inducer + LoRA", 24),
+    (Method::MamInducer, "mam-inducer", "MAM inducer", 42),
 ];
 
 fn inducer(variant: Variant, key_bottleneck: usize, value_bottleneck: usize) -> Option<Attention> {
@@ -129,24 +112,20 @@ impl Method {
         let mut all = [Self::None; NAMED.len()];
         let mut i = 0;
         while i < all.len() {
-            all[i] = NAMED[i].method;
+            all[i] = NAMED[i].0;
             i += 1;
         }
         all
     };
 
-    fn row(self) -> &'static Named {
-        &NAMED[self as usize]
-    }
-
     /// The name on the command line.
     pub fn name(self) -> &'static str {
-        self.row().name
+        NAMED[self as usize].1
     }
 
     /// The name in the paper's tables.
     pub fn title(self) -> &'static str {
-        self.row().title
+        NAMED[self as usize].2
     }
 
     /// The method of that name.
@@ -230,7 +209,7 @@ impl Method {
 
     /// The configuration with the paper's sizes for GPT-2 small.
     pub fn paper(self) -> AdapterConfig {
-        self.sized(self.row().bottleneck)
+        self.sized(NAMED[self as usize].3)
     }
 
     /// The bottleneck that Table 5 gives on RoBERTa base, where it has the method.
@@ -247,7 +226,7 @@ impl Method {
     /// 4).
     pub fn on(self, backbone: &BackboneConfig) -> AdapterConfig {
         type Sized = fn(Method, usize) -> AdapterConfig;
-        let paper = self.row().bottleneck;
+        let paper = NAMED[self as usize].3;
         let (sized, papers, budget): (Sized, _, _) = match backbone {
             BackboneConfig::Gpt2(_) => (Self::sized, Some(paper), 15),
             BackboneConfig::Roberta(_) => {
@@ -404,7 +383,7 @@ mod tests {
     #[test]
     fn every_row_of_the_table_stands_at_its_methods_number() {
         for (method, row) in Method::ALL.into_iter().zip(&NAMED) {
-            assert_eq!((method, method.name()), (row.method, row.name));
+            assert_eq!((method, method.name()), (row.0, row.1));
         }
     }
 

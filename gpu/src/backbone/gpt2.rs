@@ -6,7 +6,6 @@ use super::{Backbone, Head, Inputs};
 use crate::config::{BackboneConfig, Gpt2Config};
 use crate::error::Result;
 use crate::ops::activation::Activation;
-use crate::ops::attention::Visible;
 use crate::ops::dropout::{Dropout, residual};
 use crate::ops::embedding::{Tables, embedding};
 use crate::ops::layer_norm::norm;
@@ -104,10 +103,6 @@ impl Backbone for Gpt2 {
 
     fn token_embeddings(&self) -> &Parameter {
         &self.wte
-    }
-
-    fn visible(&self) -> Visible {
-        Visible::Causal
     }
 
     fn hidden(

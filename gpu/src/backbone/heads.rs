@@ -151,30 +151,11 @@ pub struct Tied<'a> {
 }
 
 impl Tied<'_> {
-    fn loss(
-        self,
-        tape: &Tape,
-        hidden: &Value,
-        targets: &[(usize, u32)],
-        smoothing: f64,
-    ) -> Result<Value> {
-        let tokens = tape.parameter(self.tokens)?;
-        let added = self.special.map(|p| tape.parameter(p)).transpose()?;
-        let rows = TiedRows {
-            tokens: &tokens,
-            added: added.as_ref(),
-        };
-        cross_entropy(tape, hidden, rows, targets, smoothing)
-    }
-
-    fn logits(self, tape: &Tape, hidden: &Tensor) -> Result<Tensor> {
-        let tokens = tape.parameter(self.tokens)?;
-        let added = self.special.map(|p| tape.parameter(p)).transpose()?;
-        let rows = TiedRows {
-            tokens: &tokens,
-            added: added.as_ref(),
-        };
-        rows.logits(hidden)
+    fn rows(self, tape: &Tape) -> Result<TiedRows> {
+        Ok(TiedRows {
+            tokens: tape.parameter(self.tokens)?,
+            added: self.special.map(|p| tape.parameter(p)).transpose()?,
+        })
     }
 }
 
@@ -239,12 +220,14 @@ impl Head {
     ) -> Result<Value> {
         let tape = ctx.tape;
         match self {
-            Self::LanguageModel => tied.loss(tape, hidden, targets, smoothing),
+            Self::LanguageModel => {
+                cross_entropy(tape, hidden, &tied.rows(tape)?, targets, smoothing)
+            }
             Self::MaskedLm(head) => {
                 let hidden = head.hidden(tape, hidden, &positions(targets))?;
                 let labels = targets.iter().enumerate();
                 let labels: Targets = labels.map(|(i, (_, y))| (i, *y)).collect();
-                tied.loss(tape, &hidden, &labels, smoothing)
+                cross_entropy(tape, &hidden, &tied.rows(tape)?, &labels, smoothing)
             }
             Self::Classifier(head) => {
                 let scores = head.scores(ctx, hidden)?;
@@ -269,11 +252,11 @@ impl Head {
         match self {
             Self::LanguageModel => {
                 let hidden = gather_rows(&Tape::off(), hidden, positions)?;
-                tied.logits(ctx.tape, &hidden.tensor)
+                tied.rows(ctx.tape)?.logits(&hidden.tensor)
             }
             Self::MaskedLm(head) => {
                 let hidden = head.hidden(ctx.tape, hidden, positions)?;
-                tied.logits(ctx.tape, &hidden.tensor)
+                tied.rows(ctx.tape)?.logits(&hidden.tensor)
             }
             Self::Classifier(head) => Ok(upcast(&head.scores(ctx, hidden)?.tensor)?),
         }
@@ -290,7 +273,7 @@ impl Head {
         tied: Tied<'_>,
     ) -> Result<Tensor> {
         match self {
-            Self::LanguageModel => tied.logits(ctx.tape, &hidden.tensor),
+            Self::LanguageModel => tied.rows(ctx.tape)?.logits(&hidden.tensor),
             _ => {
                 let all: Vec<u32> = (0..hidden.tensor.dim(0)? as u32).collect();
                 self.logits_at(ctx, hidden, tied, &all)

@@ -13,7 +13,6 @@ use super::{Backbone, Head, Inputs};
 use crate::config::{BackboneConfig, RobertaConfig};
 use crate::error::Result;
 use crate::ops::activation::Activation;
-use crate::ops::attention::Visible;
 use crate::ops::dropout::{Dropout, residual};
 use crate::ops::embedding::{Tables, embedding};
 use crate::ops::gather::{concatenate, gather_rows};
@@ -163,18 +162,6 @@ impl Backbone for Roberta {
 
     fn token_embeddings(&self) -> &Parameter {
         &self.word_embeddings
-    }
-
-    fn visible(&self) -> Visible {
-        Visible::All
-    }
-
-    fn first_position(&self) -> usize {
-        self.config.first_position()
-    }
-
-    fn segment_types(&self) -> Option<usize> {
-        Some(self.config.type_vocab_size)
     }
 
     fn hidden(

@@ -25,6 +25,7 @@ use crate::backbone::{self, Backbone};
 use crate::config::{BackboneConfig, Spec};
 use crate::counts::{Shape, shapes};
 use crate::error::{Error, Result};
+use crate::ops::attention::Heads;
 use crate::parts::{LoraConfig, PrefixConfig, Target};
 use crate::tensors::{Source, Tensors as _};
 use candle_core::{DType, Device, Tensor};
@@ -275,7 +276,7 @@ fn prefix_out(saved: &SavedAdapter, length: usize, spec: &Spec) -> Result<Export
         "num_virtual_tokens": length,
         "token_dim": spec.hidden,
         "num_transformer_submodules": 1,
-        "num_attention_heads": spec.heads,
+        "num_attention_heads": spec.heads.count,
         "num_layers": spec.layers,
         "encoder_hidden_size": spec.hidden,
         "prefix_projection": false,
@@ -393,7 +394,7 @@ pub fn import(
         base_model_name_or_path: given.base_model_name_or_path.unwrap_or_default(),
         ..AdapterConfig::none()
     };
-    let (spec, vocabulary) = (backbone.spec(), backbone.vocabulary());
+    let spec = backbone.spec();
     let length = given.num_virtual_tokens;
     let mut stored = Vec::new();
     let mut expected = if targets.is_empty() {
@@ -417,7 +418,7 @@ pub fn import(
     let weights = Weights::open(&dir.join(TENSORS))?;
     let embedding = layout.embedding(config.lora.is_some());
     if let Some(shape) = weights.shape(embedding)? {
-        let rows = shape.first().copied().unwrap_or(0).max(vocabulary);
+        let rows = shape.first().copied().unwrap_or(0).max(spec.vocabulary);
         expected.push((embedding.into(), vec![rows, spec.hidden]));
     }
     weights.refuse_others(&expected, same_name, |_| false)?;
@@ -427,9 +428,9 @@ pub fn import(
         None => prefix_in(&read[PROMPT], length, &spec)?,
     };
     if let Some(whole) = read.get(embedding)
-        && whole.dim(0)? > vocabulary
+        && whole.dim(0)? > spec.vocabulary
     {
-        let added = whole.narrow(0, vocabulary, whole.dim(0)? - vocabulary)?;
+        let added = whole.narrow(0, spec.vocabulary, whole.dim(0)? - spec.vocabulary)?;
         tensors.insert(Attached::SPECIAL_TOKENS.into(), added.contiguous()?);
     }
     config.check(&path)?;
@@ -499,13 +500,13 @@ fn lora_in(read: &Tensors, stored: Vec<Stored>) -> Result<Tensors> {
 }
 
 fn prefix_in(prompt: &Tensor, length: usize, spec: &Spec) -> Result<Tensors> {
-    let (d, h, p) = (spec.hidden, spec.heads, spec.head_width());
+    let (d, Heads { count, width }) = (spec.hidden, spec.heads);
     let mut tensors = BTreeMap::new();
     for i in 0..spec.layers {
         for (which, name) in PrefixConfig::NAMES.into_iter().enumerate() {
             let block = prompt
                 .narrow(1, (2 * i + which) * d, d)?
-                .reshape((length, h, p))?;
+                .reshape((length, count, width))?;
             let name = format!("{}.{name}", spec.attention_name(i));
             tensors.insert(name, block.transpose(0, 1)?.contiguous()?);
         }

@@ -254,6 +254,7 @@ mod tests {
     use super::super::without_cpu_kernels;
     use super::*;
     use crate::ops::testing::{distance, parameters};
+    use candle_core::DType;
 
     fn tensors(shapes: &[&[usize]], dtype: DType) -> Vec<Tensor> {
         let of = |p: crate::tape::Parameter| p.tensor;

@@ -95,7 +95,7 @@ impl PartConfig for InducerConfig {
     }
 
     fn declare(&self, layer: usize, spec: &Spec, from: &Declare<'_>) -> Result<Box<dyn Part>> {
-        let (h, p, d) = (spec.heads, spec.head_width(), spec.hidden);
+        let (h, p, d) = (spec.heads.count, spec.heads.width, spec.hidden);
         let start = Init::TruncatedNormal(0.01);
         let at = from.within(spec.attention_name(layer)).within("inducer");
         let declare = |name: &str, r: usize, extended: bool| -> Result<HeadMlp> {

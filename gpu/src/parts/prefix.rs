@@ -62,7 +62,7 @@ impl PrefixConfig {
             embedding: at.weight("embedding", [self.length, d], Init::Normal(1.0))?,
             down: at.linear("down", [width, d], start(d))?,
             up: at.linear("up", [outputs, width], start(width))?,
-            spec: spec.clone(),
+            spec: *spec,
         }))
     }
 }
@@ -75,7 +75,7 @@ impl PartConfig for PrefixConfig {
     }
 
     fn declare(&self, layer: usize, spec: &Spec, from: &Declare<'_>) -> Result<Box<dyn Part>> {
-        let shape = [spec.heads, self.length, spec.head_width()];
+        let shape = [spec.heads.count, self.length, spec.heads.width];
         let at = from.within(spec.attention_name(layer));
         let start = Init::Normal(spec.initializer_std);
         let [key, value] = Self::NAMES;
@@ -184,7 +184,7 @@ impl PrefixNetwork {
             (0..2 * layers)
                 .map(|i| {
                     p.narrow(1, i * d, d)?
-                        .reshape((length, heads, d / heads))?
+                        .reshape((length, heads.count, heads.width))?
                         .transpose(0, 1)?
                         .contiguous()
                 })

@@ -87,7 +87,7 @@ pub fn run(args: &MergeArgs) -> Result<()> {
 fn configuration(from: &Path, to: &Path, config: &BackboneConfig) -> Result<()> {
     let [from, to] = [from, to].map(|dir| dir.join("config.json"));
     let (mut value, written): (Value, Value) = (read_json(&from)?, read_json(&to)?);
-    value["vocab_size"] = config.vocabulary().into();
+    value["vocab_size"] = config.spec().vocabulary.into();
     if let BackboneConfig::Roberta(c) = config {
         value["architectures"] = written["architectures"].clone();
         // the backbone's own names of as many classes stay

@@ -42,6 +42,12 @@ pub struct Heads {
 }
 
 impl Heads {
+    /// So many heads of a hidden size.
+    pub fn of(hidden: usize, count: usize) -> Self {
+        let width = hidden / count;
+        Self { count, width }
+    }
+
     /// d = H p.
     pub fn hidden(&self) -> usize {
         self.count * self.width

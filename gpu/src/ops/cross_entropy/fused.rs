@@ -31,12 +31,12 @@ fn tables<'a, T>(data: [&'a [T]; 2], d: usize) -> (Vec<Table<'a, T>>, usize) {
     (tables, from)
 }
 
-fn slices_of<'a>(hidden: &'a Tensor, head: Head<'a>) -> [Option<&'a Tensor>; 3] {
-    let added = head.added.map(|a| &a.tensor);
+fn slices_of<'a>(hidden: &'a Tensor, head: &'a Head) -> [Option<&'a Tensor>; 3] {
+    let added = head.added.as_ref().map(|a| &a.tensor);
     [Some(hidden), Some(&head.tokens.tensor), added]
 }
 
-pub(super) fn logits<T: Elem>(hidden: &Tensor, head: Head<'_>) -> Result<Tensor> {
+pub(super) fn logits<T: Elem>(hidden: &Tensor, head: &Head) -> Result<Tensor> {
     let (rows, d) = hidden.dims2()?;
     with_some_slices::<T, _, 3>(slices_of(hidden, head), |[h, e, a]| {
         let (tables, width) = tables([e, a], d);
@@ -60,7 +60,7 @@ fn score<T: Elem>(out: &mut [T], width: usize, hidden: Mat<'_, T>, tables: &[Tab
 
 pub(super) fn run<T: Elem>(
     hidden: &Tensor,
-    head: Head<'_>,
+    head: &Head,
     job: &Job<'_>,
     wanted: &[bool],
 ) -> Result<LossAndGradients> {

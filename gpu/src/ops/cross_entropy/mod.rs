@@ -21,24 +21,22 @@ use crate::tape::{Tape, Value};
 use candle_core::{D, Device, Tensor};
 
 /// The head: the tied embedding and the special tokens' rows.
-#[derive(Clone, Copy)]
-pub struct Head<'a> {
+pub struct Head {
     /// Token embeddings [vocabulary, d].
-    pub tokens: &'a Value,
+    pub tokens: Value,
     /// Rows of the special tokens [count, d].
-    pub added: Option<&'a Value>,
+    pub added: Option<Value>,
 }
 
-impl<'a> Head<'a> {
-    fn tables(&self) -> Vec<&'a Tensor> {
-        let tables = std::iter::once(self.tokens).chain(self.added);
+impl Head {
+    fn tables(&self) -> Vec<&Tensor> {
+        let tables = std::iter::once(&self.tokens).chain(&self.added);
         tables.map(|v| &v.tensor).collect()
     }
 
-    pub(super) fn inputs(&self, hidden: &'a Value) -> Vec<&'a Value> {
-        let mut inputs = vec![hidden, self.tokens];
-        inputs.extend(self.added);
-        inputs
+    pub(super) fn inputs<'a>(&'a self, hidden: &'a Value) -> Vec<&'a Value> {
+        let inputs = [hidden, &self.tokens].into_iter();
+        inputs.chain(&self.added).collect()
     }
 
     /// Logits [rows, vocabulary + added] of hidden states [rows, d], without a gradient.
@@ -51,7 +49,7 @@ impl<'a> Head<'a> {
             let parts = tensors::logits(&hidden, &self.tables())?;
             return Ok(upcast(&parts)?);
         }
-        dispatch!(hidden, T => fused::logits::<T>(hidden, *self))
+        dispatch!(hidden, T => fused::logits::<T>(hidden, self))
     }
 }
 
@@ -74,7 +72,7 @@ type LossAndGradients = (Tensor, Vec<Option<Tensor>>);
 pub fn cross_entropy(
     tape: &Tape,
     hidden: &Value,
-    head: Head<'_>,
+    head: &Head,
     targets: &[(usize, u32)],
     smoothing: f64,
 ) -> Result<Value> {

@@ -24,7 +24,7 @@ pub fn linear(map: Linear<'_>, tape: &Tape, x: &Value) -> Result<Value> {
 pub fn cross_entropy(
     tape: &Tape,
     hidden: &Value,
-    head: Head<'_>,
+    head: &Head,
     targets: &[(usize, u32)],
     smoothing: f64,
 ) -> Result<Value> {
