@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use inducer_gpu::kernels::without_cpu_kernels;
 use inducer_gpu::ops::activation::Activation;
-use inducer_gpu::ops::attention::{Heads, Visible, attention};
+use inducer_gpu::ops::attention::{Heads, Rows, Visible, attention};
 use inducer_gpu::ops::cross_entropy::{Head, cross_entropy};
 use inducer_gpu::ops::dropout::Dropout;
 use inducer_gpu::ops::inducer::{gated_hidden, inducer_score};
@@ -20,7 +20,11 @@ const HEADS: Heads = Heads {
     count: 12,
     width: 64,
 };
-const STARTS: [usize; 4] = [0, TOKENS / 4, TOKENS / 2, TOKENS];
+const ROWS: Rows<'_> = Rows {
+    heads: HEADS,
+    starts: &[0, TOKENS / 4, TOKENS / 2, TOKENS],
+    visible: Visible::Causal,
+};
 
 fn random(name: &str, shape: &[usize], trainable: bool) -> Parameter {
     let init = inducer_gpu::tensors::Init::Normal(0.1);
@@ -78,12 +82,8 @@ fn backbone(c: &mut Criterion) {
         c,
         "attention",
         &[trained("qkv", &[TOKENS, 3 * d])],
-        Box::new(|t, v| Ok(attention(t, &v[0], HEADS, &STARTS, Visible::Causal, Dropout::OFF)?.0)),
-        Box::new(|t, v| {
-            without_cpu_kernels(|| {
-                Ok(attention(t, &v[0], HEADS, &STARTS, Visible::Causal, Dropout::OFF)?.0)
-            })
-        }),
+        Box::new(|t, v| Ok(attention(t, &v[0], ROWS, Dropout::OFF)?.0)),
+        Box::new(|t, v| without_cpu_kernels(|| Ok(attention(t, &v[0], ROWS, Dropout::OFF)?.0))),
     );
     compare(
         c,

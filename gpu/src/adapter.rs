@@ -130,11 +130,6 @@ impl AdapterConfig {
         config
     }
 
-    /// The prefix's length, 0 without one.
-    pub fn prefix_length(&self) -> usize {
-        self.prefix().map_or(0, |prefix| prefix.length)
-    }
-
     /// Where the text's positions start.
     pub fn position_offset(&self) -> usize {
         let prefix = self.prefix().filter(|prefix| prefix.offset_positions);

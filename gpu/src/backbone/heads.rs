@@ -1,5 +1,6 @@
 //! What stands on a backbone: which labels it learns from, what it scores, and its loss.
 
+use crate::config::RobertaConfig;
 use crate::error::{Error, Result};
 use crate::kernels::precision::upcast;
 use crate::ops::activation::Activation;
@@ -73,12 +74,13 @@ impl MaskedLm {
     ///
     /// # Errors
     /// A tensor that is missing or has another shape.
-    pub fn declare(d: usize, std: f64, epsilon: f64, from: &Declare<'_>) -> Result<Self> {
-        let at = from.within("lm_head");
+    pub fn declare(config: &RobertaConfig, from: &Declare<'_>) -> Result<Self> {
+        let (at, d) = (from.within("lm_head"), config.hidden_size);
+        let start = [Init::Normal(config.initializer_range), Init::ZERO];
         Ok(Self {
-            dense: at.linear("dense", [d, d], [Init::Normal(std), Init::ZERO])?,
+            dense: at.linear("dense", [d, d], start)?,
             layer_norm: at.norm("layer_norm", d)?,
-            epsilon,
+            epsilon: config.layer_norm_eps,
         })
     }
 
@@ -95,18 +97,13 @@ impl Classifier {
     ///
     /// # Errors
     /// A tensor that is missing or has another shape.
-    pub fn declare(d: usize, classes: usize, std: f64, from: &Declare<'_>) -> Result<Self> {
-        let at = from.within("classifier");
-        let start = [Init::Normal(std), Init::ZERO];
+    pub fn declare(config: &RobertaConfig, from: &Declare<'_>) -> Result<Self> {
+        let (at, d) = (from.within("classifier"), config.hidden_size);
+        let start = [Init::Normal(config.initializer_range), Init::ZERO];
         Ok(Self {
             dense: at.linear("dense", [d, d], start)?,
-            out_proj: at.linear("out_proj", [classes, d], start)?,
+            out_proj: at.linear("out_proj", [config.classes(), d], start)?,
         })
-    }
-
-    /// Number of classes.
-    fn classes(&self) -> usize {
-        self.out_proj[1].tensor.dims()[0]
     }
 
     /// Class scores [rows, classes] from the first token of each row.
@@ -120,7 +117,7 @@ impl Classifier {
     }
 
     fn targets(&self, batch: &Batch) -> Result<Targets> {
-        let known = self.classes();
+        let known = self.out_proj[1].tensor.dims()[0];
         let Labels::Classes(classes) = &batch.labels else {
             return Err(Error::Batch("labels: expected one class a row".into()));
         };

@@ -111,9 +111,10 @@ impl Roberta {
     /// # Errors
     /// A tensor that is missing or has another shape.
     pub fn classifier(config: &RobertaConfig, from: &Declare<'_>) -> Result<Head> {
-        let (d, std) = (config.hidden_size, config.initializer_range);
-        let head = Classifier::declare(d, config.classes(), std, &from.frozen())?;
-        Ok(Head::Classifier(head))
+        Ok(Head::Classifier(Classifier::declare(
+            config,
+            &from.frozen(),
+        )?))
     }
 
     /// A new RoBERTa with initial values and a classification head.
@@ -137,10 +138,8 @@ impl Roberta {
         device: &Device,
     ) -> Result<Self> {
         let source = Source::random(seed, dtype, device);
-        let (d, std) = (config.hidden_size, config.initializer_range);
-        let from = source.root();
-        let head = MaskedLm::declare(d, std, config.layer_norm_eps, &from.frozen())?;
-        Self::declare(config, Head::MaskedLm(head), &from)
+        let head = MaskedLm::declare(&config, &source.root().frozen())?;
+        Self::declare(config, Head::MaskedLm(head), &source.root())
     }
 }
 

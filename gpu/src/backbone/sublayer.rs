@@ -10,7 +10,7 @@
 
 use crate::error::Result;
 use crate::ops::activation::Activation;
-use crate::ops::attention::attention;
+use crate::ops::attention::{Rows, attention};
 use crate::ops::dropout::{Dropout, dropout};
 use crate::ops::linear::Linear;
 use crate::parts::{Attended, DropoutSite, ForwardContext, Part};
@@ -86,15 +86,19 @@ impl Layer<'_, '_> {
 
     fn attend(&self, qkv: &Value) -> Result<Attended> {
         let ctx = self.ctx;
-        let (heads, starts, visible) = (ctx.heads, ctx.starts, ctx.visible);
+        let rows = Rows {
+            heads: ctx.heads,
+            starts: ctx.starts,
+            visible: ctx.visible,
+        };
         let (f, lse) = match &ctx.cache {
             None => {
                 let drop = self.dropout(DropoutSite::Attention);
-                attention(ctx.tape, qkv, heads, starts, visible, drop)?
+                attention(ctx.tape, qkv, rows, drop)?
             }
             Some(cache) => {
                 let mut cache = cache.borrow_mut();
-                let (f, lse) = cache.attend(self.index, &qkv.tensor, heads, starts, visible)?;
+                let (f, lse) = cache.attend(self.index, &qkv.tensor, rows)?;
                 (Value::constant(f), Value::constant(lse))
             }
         };

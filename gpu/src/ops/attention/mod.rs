@@ -67,31 +67,33 @@ impl Heads {
     }
 }
 
+/// Packed rows in which queries attend to keys.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// H and p.
+    pub heads: Heads,
+    /// The rows' boundaries among the tokens.
+    pub starts: &'a [usize],
+    /// Which keys a query sees.
+    pub visible: Visible,
+}
+
 /// Self-attention within each packed row.
 ///
 /// # Shapes
-/// `qkv` [tokens, 3d] (queries, keys, values), `starts` the rows' boundaries → output [tokens, d],
-/// log-sum-exp [tokens, H].
+/// `qkv` [tokens, 3d] (queries, keys, values) → output [tokens, d], log-sum-exp [tokens, H].
 ///
 /// # Errors
 /// Shapes that do not fit.
 pub fn attention(
     tape: &Tape,
     qkv: &Value,
-    heads: Heads,
-    starts: &[usize],
-    visible: Visible,
+    rows: Rows<'_>,
     drop: Dropout,
 ) -> Result<(Value, Value)> {
-    let job = Attention {
-        heads,
-        starts,
-        visible,
-        drop,
-    };
     match fused(&qkv.tensor) {
-        true => fused::within_rows(tape, qkv, job),
-        false => tensors::within_rows(tape, qkv, job),
+        true => fused::within_rows(tape, qkv, rows, drop),
+        false => tensors::within_rows(tape, qkv, rows, drop),
     }
 }
 
@@ -116,15 +118,6 @@ pub fn attention_to(
         true => fused::to_prefix(tape, inputs, heads, drop),
         false => tensors::to_prefix(tape, inputs, heads, drop),
     }
-}
-
-/// What attention within packed rows is computed with.
-#[derive(Clone, Copy)]
-struct Attention<'a> {
-    heads: Heads,
-    starts: &'a [usize],
-    visible: Visible,
-    drop: Dropout,
 }
 
 /// Output and log-sum-exp of an operation with these two results.

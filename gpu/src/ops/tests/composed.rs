@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use crate::kernels::precision::{cast_like, upcast};
-use crate::ops::attention::{Heads, Visible, both, keep_mask};
+use crate::ops::attention::{Heads, Rows, Visible, both, keep_mask};
 use crate::ops::cross_entropy::{Head, apart, mean_loss};
 use crate::ops::dropout::Dropout;
 use crate::ops::linear::{self, Linear};
@@ -44,20 +44,19 @@ pub fn cross_entropy(
 pub fn attention(
     tape: &Tape,
     qkv: &Value,
-    heads: Heads,
-    starts: &[usize],
-    visible: Visible,
+    rows: Rows<'_>,
     drop: Dropout,
 ) -> Result<(Value, Value)> {
+    let heads = rows.heads;
     let results = tape.composed_many(&[qkv], |a| {
         let (mut outputs, mut sums) = (Vec::new(), Vec::new());
-        for w in starts.windows(2) {
+        for w in rows.starts.windows(2) {
             let n = w[1] - w[0];
             let row = a[0].narrow(0, w[0], n)?;
             let part = |c: usize| heads.split(&row, c * heads.hidden());
             let (q, k, v) = (upcast(&part(0)?)?, upcast(&part(1)?)?, part(2)?);
             let mut scores = (q.matmul(&k.t()?.contiguous()?)? * heads.scale())?;
-            if visible == Visible::Causal {
+            if rows.visible == Visible::Causal {
                 let hidden = |x: usize| {
                     if x % n > x / n {
                         f32::NEG_INFINITY
