@@ -7,13 +7,12 @@ use crate::ops::activation::Activation;
 use crate::ops::cross_entropy::{Head as TiedRows, class_loss, cross_entropy};
 use crate::ops::gather::gather_rows;
 use crate::ops::layer_norm::norm;
+use crate::ops::linear::torch;
 use crate::parts::ForwardContext;
 use crate::tape::{Pair, Parameter, Tape, Value};
 use crate::tensors::{Declare, Init, Tensors};
 use candle_core::Tensor;
 use inducer_datasets::batch::{Batch, IGNORE, Labels};
-
-use super::sublayer::torch;
 
 /// What the loss is the mean over: positions of a packed batch with their token, or rows with their
 /// class.
@@ -87,7 +86,7 @@ impl MaskedLm {
     /// What the tied embedding scores at these positions [positions, d].
     fn hidden(&self, tape: &Tape, hidden: &Value, positions: &[u32]) -> Result<Value> {
         let x = gather_rows(tape, hidden, positions)?;
-        let x = Activation::GeluErf.apply(tape, &torch(tape, &self.dense, &x, None)?)?;
+        let x = Activation::GeluErf.apply(tape, &torch(tape, &self.dense, &x)?)?;
         norm(tape, &self.layer_norm, &x, self.epsilon)
     }
 }
@@ -112,8 +111,8 @@ impl Classifier {
         let starts = &ctx.starts[..ctx.starts.len() - 1];
         let first: Vec<u32> = starts.iter().map(|s| *s as u32).collect();
         let x = gather_rows(tape, hidden, &first)?;
-        let x = Activation::Tanh.apply(tape, &torch(tape, &self.dense, &x, None)?)?;
-        torch(tape, &self.out_proj, &x, None)
+        let x = Activation::Tanh.apply(tape, &torch(tape, &self.dense, &x)?)?;
+        torch(tape, &self.out_proj, &x)
     }
 
     fn targets(&self, batch: &Batch) -> Result<Targets> {
@@ -182,22 +181,16 @@ impl Head {
     /// # Errors
     /// Labels that do not fit.
     pub fn targets(&self, batch: &Batch, ids: usize) -> Result<Targets> {
-        let mut out = Vec::new();
-        match self {
+        let ahead = match self {
             Self::Classifier(head) => return head.targets(batch),
             // the label of the next token of the row
-            Self::LanguageModel => {
-                let labels = token_labels(batch)?;
-                for w in batch.starts.windows(2) {
-                    for t in w[0] + 1..w[1] {
-                        out.extend(token(labels[t], t, ids)?.map(|y| (t - 1, y)));
-                    }
-                }
-            }
-            Self::MaskedLm(_) => {
-                for (t, label) in token_labels(batch)?.iter().enumerate() {
-                    out.extend(token(*label, t, ids)?.map(|y| (t, y)));
-                }
+            Self::LanguageModel => 1,
+            Self::MaskedLm(_) => 0,
+        };
+        let (labels, mut out) = (token_labels(batch)?, Vec::new());
+        for w in batch.starts.windows(2) {
+            for t in w[0] + ahead..w[1] {
+                out.extend(token(labels[t], t, ids)?.map(|y| (t - ahead, y)));
             }
         }
         Ok(out)

@@ -8,7 +8,7 @@
 //! Rows are packed without padding, so that no output depends on it.
 
 use super::heads::{Classifier, MaskedLm};
-use super::sublayer::{Layer, torch};
+use super::sublayer::{Layer, through};
 use super::{Backbone, Head, Inputs};
 use crate::config::{BackboneConfig, RobertaConfig};
 use crate::error::Result;
@@ -17,6 +17,7 @@ use crate::ops::dropout::{Dropout, residual};
 use crate::ops::embedding::{Tables, embedding};
 use crate::ops::gather::{concatenate, gather_rows};
 use crate::ops::layer_norm::norm;
+use crate::ops::linear::Layout;
 use crate::parts::{Change, DropoutSite, FoldTarget, ForwardContext, Map, Part};
 use crate::tape::{Pair, Parameter, Value};
 use crate::tensors::{Declare, Init, Source};
@@ -186,17 +187,10 @@ impl Backbone for Roberta {
             segments,
         )?;
         let x = residual(tape, &x, &types, Dropout::OFF)?;
-        let mut x = norm(tape, &self.norm, &x, eps)?;
-        for (index, (layer, parts)) in self.layers.iter().zip(parts).enumerate() {
-            let place = Layer {
-                ctx,
-                index,
-                parts,
-                affine: torch,
-            };
-            x = layer.forward(place, &x, eps)?;
-        }
-        Ok(x)
+        let x = norm(tape, &self.norm, &x, eps)?;
+        let forward =
+            |layer: &EncoderLayer, at: Layer<'_, '_>, x: &Value| layer.forward(at, x, eps);
+        through(ctx, Layout::OutIn, &self.layers, parts, x, forward)
     }
 }
 
@@ -219,7 +213,7 @@ impl EncoderLayer {
     fn forward(&self, layer: Layer<'_, '_>, x: &Value, eps: f64) -> Result<Value> {
         let tape = layer.ctx.tape;
         let [q, k, v] = &self.qkv;
-        let project = |pair| torch(tape, pair, x, None);
+        let project = |pair| layer.affine(pair, x, None);
         let qkv = concatenate(tape, &[project(q)?, project(k)?, project(v)?])?;
         let y = layer.attention(x, qkv, &self.output)?;
         let y = residual(tape, x, &y, layer.dropout(DropoutSite::AttentionBranch))?;

@@ -25,7 +25,6 @@ use crate::backbone::{self, Backbone};
 use crate::config::{BackboneConfig, Spec};
 use crate::counts::{Shape, shapes};
 use crate::error::{Error, Result};
-use crate::ops::attention::Heads;
 use crate::parts::{LoraConfig, PrefixConfig, Target};
 use crate::tensors::{Source, Tensors as _};
 use candle_core::{DType, Device, Tensor};
@@ -266,11 +265,9 @@ fn lora_out(
 
 fn prefix_out(saved: &SavedAdapter, length: usize, spec: &Spec) -> Result<Exported> {
     let mut blocks = Vec::new();
-    for i in 0..spec.layers {
-        for name in PrefixConfig::NAMES {
-            let heads = saved.tensor(&format!("{}.{name}", spec.attention_name(i)))?;
-            blocks.push(heads.transpose(0, 1)?.reshape((length, spec.hidden))?);
-        }
+    for name in PrefixConfig::names(spec) {
+        let heads = saved.tensor(&name)?;
+        blocks.push(heads.transpose(0, 1)?.reshape((length, spec.hidden))?);
     }
     let fields = json!({
         "num_virtual_tokens": length,
@@ -425,7 +422,10 @@ pub fn import(
     let read = weights.read(&expected, same_name, dtype, device)?;
     let mut tensors = match config.lora {
         Some(_) => lora_in(&read, stored)?,
-        None => prefix_in(&read[PROMPT], length, &spec)?,
+        None => {
+            let blocks = PrefixConfig::split(&read[PROMPT], &spec)?;
+            PrefixConfig::names(&spec).zip(blocks).collect()
+        }
     };
     if let Some(whole) = read.get(embedding)
         && whole.dim(0)? > spec.vocabulary
@@ -494,21 +494,6 @@ fn lora_in(read: &Tensors, stored: Vec<Stored>) -> Result<Tensors> {
                 false => all.narrow(0, block * rows, rows)?.contiguous()?,
             };
             tensors.insert(name, part);
-        }
-    }
-    Ok(tensors)
-}
-
-fn prefix_in(prompt: &Tensor, length: usize, spec: &Spec) -> Result<Tensors> {
-    let (d, Heads { count, width }) = (spec.hidden, spec.heads);
-    let mut tensors = BTreeMap::new();
-    for i in 0..spec.layers {
-        for (which, name) in PrefixConfig::NAMES.into_iter().enumerate() {
-            let block = prompt
-                .narrow(1, (2 * i + which) * d, d)?
-                .reshape((length, count, width))?;
-            let name = format!("{}.{name}", spec.attention_name(i));
-            tensors.insert(name, block.transpose(0, 1)?.contiguous()?);
         }
     }
     Ok(tensors)

@@ -50,11 +50,7 @@ impl Weights {
         }
         names.sort_unstable();
         names.dedup();
-        let mut all = Self {
-            files: Vec::new(),
-            entries: BTreeMap::new(),
-            home: index.clone(),
-        };
+        let mut all = Self::empty(&index);
         for name in names {
             all.add(&dir.join(name))?;
         }
@@ -72,13 +68,17 @@ impl Weights {
     /// # Errors
     /// A missing, truncated or broken file.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut all = Self {
-            files: Vec::new(),
-            entries: BTreeMap::new(),
-            home: path.to_path_buf(),
-        };
+        let mut all = Self::empty(path);
         all.add(path)?;
         Ok(all)
+    }
+
+    fn empty(home: &Path) -> Self {
+        Self {
+            files: Vec::new(),
+            entries: BTreeMap::new(),
+            home: home.to_path_buf(),
+        }
     }
 
     fn add(&mut self, path: &Path) -> Result<()> {

@@ -141,16 +141,11 @@ impl Part for LowRank {
                 .as_ref()
                 .map(|p| tape.parameter(p))
                 .transpose()?;
-            let site = ctx.dropout(self.layer, DropoutSite::Lora).at(i as u64);
-            let site = if ctx.training {
-                Dropout {
-                    rate: self.rate,
-                    ..site
-                }
-            } else {
-                Dropout::OFF
+            let drop = Dropout {
+                rate: if ctx.training { self.rate } else { 0.0 },
+                ..ctx.dropout(self.layer, DropoutSite::Lora).at(i as u64)
             };
-            let low = Linear::torch(&a, None).apply(tape, &dropout(tape, x, site)?)?;
+            let low = Linear::torch(&a, None).apply(tape, &dropout(tape, x, drop)?)?;
             let column = update.target as usize * ctx.heads.hidden();
             qkv = Linear::torch(&b, bias.as_ref())
                 .scaled(self.scale)
