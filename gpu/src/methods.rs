@@ -47,8 +47,8 @@ pub enum Method {
     MamInducer,
 }
 
-/// Every method, in the order of [`Method`]: what it is called on the command line and in the paper's
-/// tables, and the paper's size of its free bottleneck on GPT-2 small; 0 where it has none.
+/// Every method, in the order of [`Method`]: what it is called on the command line and in the
+/// paper's tables, and the paper's size of its free bottleneck on GPT-2 small; 0 where it has none.
 const NAMED: [(Method, &str, &str, usize); 13] = [
     (Method::None, "none", "Untuned backbone", 0),
     (Method::Full, "full", "Fine-tuning", 0),
@@ -361,17 +361,25 @@ mod tests {
     fn an_unknown_field_is_an_error_at_every_level() {
         for json in [
             r#"{"peft_type":"INDUCER","task_type":"CAUSAL_LM","atention":null}"#,
-            r#"{"peft_type":"INDUCER","task_type":"CAUSAL_LM","attention":{"kind":"inducer","variant":"adaptive","value_bottleneck":3,"rank":2}}"#,
-            r#"{"peft_type":"INDUCER","task_type":"CAUSAL_LM","lora":{"targets":["q"],"rank":2,"alpha":1,"r":2}}"#,
-            r#"{"peft_type":"INDUCER","task_type":"CAUSAL_LM","ffn":{"kind":"adapter","placement":"parallel","bottleneck":2,"s":2}}"#,
-            r#"{"peft_type":"INDUCER","task_type":"CAUSAL_LM","attention":{"kind":"prefix","length":3,"reparametrisation":{"width":2,"depth":1}}}"#,
+            r#"{"peft_type":"INDUCER","task_type":"CAUSAL_LM",
+                "attention":{"kind":"inducer","variant":"adaptive","value_bottleneck":3,
+                    "rank":2}}"#,
+            r#"{"peft_type":"INDUCER","task_type":"CAUSAL_LM",
+                "lora":{"targets":["q"],"rank":2,"alpha":1,"r":2}}"#,
+            r#"{"peft_type":"INDUCER","task_type":"CAUSAL_LM",
+                "ffn":{"kind":"adapter","placement":"parallel","bottleneck":2,"s":2}}"#,
+            r#"{"peft_type":"INDUCER","task_type":"CAUSAL_LM","attention":
+                {"kind":"prefix","length":3,"reparametrisation":{"width":2,"depth":1}}}"#,
         ] {
             let message = serde_json::from_str::<AdapterConfig>(json)
                 .unwrap_err()
                 .to_string();
             assert!(message.contains("unknown field"), "{message}");
         }
-        let good = r#"{"peft_type":"INDUCER","task_type":"CAUSAL_LM","base_model_name_or_path":"gpt2","attention":{"kind":"inducer","variant":"inducer","key_bottleneck":10,"value_bottleneck":15}}"#;
+        let good = r#"{"peft_type":"INDUCER","task_type":"CAUSAL_LM",
+            "base_model_name_or_path":"gpt2",
+            "attention":{"kind":"inducer","variant":"inducer",
+                "key_bottleneck":10,"value_bottleneck":15}}"#;
         assert_eq!(
             serde_json::from_str::<AdapterConfig>(good)
                 .unwrap()

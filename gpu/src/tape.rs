@@ -93,11 +93,10 @@ impl Value {
     /// Another number of elements.
     pub fn reshaped(&self, tape: &Tape, shape: &[usize]) -> Result<Self> {
         let (slot, before) = (self.slot, self.tensor.shape().clone());
-        Ok(
-            tape.push(self.tensor.reshape(shape)?, &[self], move |g, slots| {
-                slots.pass(slot, g.reshape(before)?)
-            }),
-        )
+        let y = self.tensor.reshape(shape)?;
+        Ok(tape.push(y, &[self], move |g, slots| {
+            slots.pass(slot, g.reshape(before)?)
+        }))
     }
 
     /// The gradient slot.
@@ -254,11 +253,11 @@ impl Tape {
         let saved = self.leaf(parameter);
         let (from, slot) = (saved.tensor.dtype(), saved.slot);
         match self.compute {
-            Some(to) if to != from => Ok(self.push(
-                saved.tensor.to_dtype(to)?,
-                &[&saved],
-                move |g, slots| slots.add(slot, g.to_dtype(from)?),
-            )),
+            Some(to) if to != from => {
+                let cast = saved.tensor.to_dtype(to)?;
+                let back = move |g: Tensor, slots: &mut Slots| slots.add(slot, g.to_dtype(from)?);
+                Ok(self.push(cast, &[&saved], back))
+            }
             _ => Ok(saved),
         }
     }

@@ -202,7 +202,8 @@ mod tests {
             (1e-5, 0.02)
         );
         let roberta: RobertaConfig = serde_json::from_value(json!({
-            "vocab_size": 12, "max_position_embeddings": 10, "hidden_size": 4, "num_hidden_layers": 1,
+            "vocab_size": 12, "max_position_embeddings": 10, "hidden_size": 4,
+            "num_hidden_layers": 1,
             "num_attention_heads": 2, "intermediate_size": 6
         }))
         .unwrap();

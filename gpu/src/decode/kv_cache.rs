@@ -132,7 +132,8 @@ mod tests {
     #[test]
     fn decoding_is_recomputation_in_every_type_and_an_early_token_matters() {
         let config: Gpt2Config = serde_json::from_value(serde_json::json!({
-            "vocab_size": 17, "n_positions": 16, "n_embd": 12, "n_layer": 2, "n_head": 3, "initializer_range": 0.6
+            "vocab_size": 17, "n_positions": 16, "n_embd": 12, "n_layer": 2, "n_head": 3,
+            "initializer_range": 0.6
         }))
         .unwrap();
         // products of 12 and 48 terms; in bf16 what is rounded once more may fall to the other side

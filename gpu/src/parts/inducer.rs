@@ -105,11 +105,11 @@ impl PartConfig for InducerConfig {
                 at.weight("down", [h, p, r], start)?,
                 at.bias("down_bias", [h, r], start)?,
                 at.weight("up", [h, r, outputs], start)?,
-                if extended {
-                    at.bias("up_bias", [d], start)?
-                } else {
-                    at.bias("up_bias", [h, p], start)?
-                },
+                at.bias(
+                    "up_bias",
+                    if extended { vec![d] } else { vec![h, p] },
+                    start,
+                )?,
             ])
         };
         let variant = self.variant;

@@ -25,11 +25,6 @@ pub enum Target {
 impl Target {
     /// All of them, in the order in which a backbone lays them out.
     pub const ALL: [Self; 3] = [Self::Q, Self::K, Self::V];
-
-    /// Its letter in tensor names.
-    pub fn letter(self) -> &'static str {
-        ["q", "k", "v"][self as usize]
-    }
 }
 
 /// LoRA (Eq. 10).
@@ -58,7 +53,7 @@ impl LoraConfig {
 
     /// Where the tensors of a target stand below an attention module.
     pub fn name(target: Target) -> String {
-        format!("lora.{}", target.letter())
+        format!("lora.{}", ["q", "k", "v"][target as usize])
     }
 }
 

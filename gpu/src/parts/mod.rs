@@ -1,9 +1,9 @@
 //! Parts: what a method adds to a backbone.
 //!
-//! A backbone knows a part only by the five places where one can act: on q, k, v; on the attention's
-//! output, before and after W^o; on the FFN's hidden units; and beside the FFN. A method is a list
-//! of parts in each layer; a new one is a new [`Part`] in a file of its own, with its configuration
-//! ([`PartConfig`]), the declaration of its tensors and its forward.
+//! A backbone knows a part only by the five places where one can act: on q, k, v; on the
+//! attention's output, before and after W^o; on the FFN's hidden units; and beside the FFN. A
+//! method is a list of parts in each layer; a new one is a new [`Part`] in a file of its own, with
+//! its configuration ([`PartConfig`]), the declaration of its tensors and its forward.
 
 mod adapter;
 mod context;

@@ -73,8 +73,8 @@ pub fn attention_cached<T: Elem>(
 /// values to those of their row first.
 ///
 /// # Shapes
-/// `qkv` [new tokens, 3d]; `cache[r]` row r's keys and values [1, H, seen, p], none before its first
-/// token → output [new tokens, d], log-sum-exp [new tokens, H].
+/// `qkv` [new tokens, 3d]; `cache[r]` row r's keys and values [1, H, seen, p], none before its
+/// first token → output [new tokens, d], log-sum-exp [new tokens, H].
 ///
 /// # Errors
 /// Shapes that do not fit; no row at all.
