@@ -17,6 +17,8 @@
 //! the model's own name for it. A model must be resized (`model.resize_token_embeddings(rows)`)
 //! before it takes such an adapter.
 
+mod lora;
+
 use super::adapter::{CONFIG, PEFT_PREFIX, SavedAdapter, TENSORS, write_files};
 use super::io::read_json;
 use super::safetensors::{Weights, same_name};
@@ -25,7 +27,7 @@ use crate::backbone::{self, Backbone};
 use crate::config::{BackboneConfig, Spec};
 use crate::counts::{Shape, shapes};
 use crate::error::{Error, Result};
-use crate::parts::{LoraConfig, PrefixConfig, Target};
+use crate::parts::{PrefixConfig, Target};
 use crate::tensors::{Source, Tensors as _};
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
@@ -81,10 +83,11 @@ impl Layout {
         self.modules.len() == 1
     }
 
-    /// The name of the whole embedding beside a LoRA or a prefix; that of no tensor where there is
-    /// none.
-    fn embedding(&self, beside_lora: bool) -> &'static str {
-        self.embeddings.map_or("", |e| e[usize::from(!beside_lora)])
+    /// The name of the whole embedding beside a prefix or without one; that of no tensor where
+    /// there is none.
+    fn embedding(&self, beside_prefix: bool) -> &'static str {
+        self.embeddings
+            .map_or("", |e| e[usize::from(beside_prefix)])
     }
 
     /// The maps that some targets lie in, in the order of the targets.
@@ -94,28 +97,6 @@ impl Layout {
         found.dedup();
         found
     }
-}
-
-/// PEFT's names of A, B and the bias, where there is one, and this project's.
-fn lora_names(bias: bool) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let all = [
-        ("lora_A.weight", "a"),
-        ("lora_B.weight", "b"),
-        ("lora_B.bias", "bias"),
-    ];
-    all.into_iter().take(if bias { 3 } else { 2 })
-}
-
-/// PEFT's name of a LoRA tensor.
-fn there(spec: &Spec, layer: usize, module: &str, name: &str) -> String {
-    let at = spec.attention_name(layer);
-    format!("{PEFT_PREFIX}{at}.{module}.{name}")
-}
-
-/// This project's name of a LoRA tensor.
-fn own(spec: &Spec, layer: usize, target: Target, name: &str) -> String {
-    let (at, lora) = (spec.attention_name(layer), LoraConfig::name(target));
-    format!("{at}.{lora}.{name}")
 }
 
 /// The tensors of the head that is trained with every method.
@@ -157,8 +138,8 @@ pub fn export(saved: &SavedAdapter, backbone: &dyn Backbone, dir: &Path) -> Resu
             "PEFT's layout holds no backbone tensors; `merge` makes a backbone of them",
         );
     }
-    let (config, mut tensors) = match (&c.attention, &c.lora) {
-        (None, Some(lora)) => lora_out(saved, lora, &whole)?,
+    let (mut config, mut tensors) = match (&c.attention, &c.lora) {
+        (None, Some(lora)) => lora::export(saved, lora, &whole)?,
         _ if layout.embeddings.is_none() => {
             return unknown(
                 "attention",
@@ -182,16 +163,20 @@ pub fn export(saved: &SavedAdapter, backbone: &dyn Backbone, dir: &Path) -> Resu
             );
         }
     };
+    for (name, _) in head_shapes(&whole)? {
+        config["modules_to_save"] = json!(["classifier"]);
+        tensors.insert(format!("{PEFT_PREFIX}{name}"), saved.tensor(&name)?.clone());
+    }
     let added = saved.tensors.get(Attached::SPECIAL_TOKENS);
     if let (Some(_), Some(added)) = (layout.embeddings, added) {
         let rows = backbone.token_embeddings().tensor.to_dtype(added.dtype())?;
-        let name = layout.embedding(c.lora.is_some()).into();
+        let name = layout.embedding(c.attention.is_some()).into();
         tensors.insert(name, Tensor::cat(&[&rows, added], 0)?);
     }
     write_files(dir, &tensors, &config)
 }
 
-type Exported = (Value, Tensors);
+type Exported = (Value, BTreeMap<String, Tensor>);
 
 /// The fields that every configuration of PEFT has, then `fields`.
 fn config_out(saved: &SavedAdapter, kind: &str, fields: Value) -> Value {
@@ -205,62 +190,6 @@ fn config_out(saved: &SavedAdapter, kind: &str, fields: Value) -> Value {
         config.extend(fields);
     }
     config
-}
-
-/// The targets in one map share its A, in which each has `rank` rows; in its B each has the columns
-/// of those, and projections that are no target are 0.
-fn lora_out(
-    saved: &SavedAdapter,
-    lora: &LoraConfig,
-    backbone: &BackboneConfig,
-) -> Result<Exported> {
-    let (layout, spec) = (Layout::of(backbone), backbone.spec());
-    let modules = layout.holding(&lora.targets);
-    let count = lora.targets.len() / modules.len();
-    let (d, r) = (spec.hidden, lora.rank);
-    let mut tensors = BTreeMap::new();
-    for i in 0..spec.layers {
-        let own = |target, name| saved.tensor(&own(&spec, i, target, name));
-        for (module, holds) in &modules {
-            let given = lora.targets.iter().filter(|t| holds.contains(t));
-            let given: Vec<Target> = given.copied().collect();
-            let a = given.iter().map(|t| own(*t, "a").cloned());
-            let (mut b, mut bias) = (Vec::new(), Vec::new());
-            for target in *holds {
-                let Some(block) = given.iter().position(|t| t == target) else {
-                    let like = own(given[0], "b")?;
-                    b.push(Tensor::zeros((d, r * count), like.dtype(), like.device())?);
-                    bias.push(Tensor::zeros(d, like.dtype(), like.device())?);
-                    continue;
-                };
-                let rows = own(*target, "b")?;
-                b.push(rows.pad_with_zeros(1, block * r, (count - block - 1) * r)?);
-                if lora.bias {
-                    bias.push(own(*target, "bias")?.clone());
-                }
-            }
-            let stacked = [a.collect::<Result<_>>()?, b, bias];
-            for (blocks, (name, _)) in stacked.into_iter().zip(lora_names(lora.bias)) {
-                tensors.insert(there(&spec, i, module, name), Tensor::cat(&blocks, 0)?);
-            }
-        }
-    }
-    let names: Vec<&str> = modules.iter().map(|(name, _)| *name).collect();
-    let mut fields = json!({
-        "r": r * count,
-        "lora_alpha": lora.alpha * count as f64,
-        "lora_dropout": lora.dropout,
-        "lora_bias": lora.bias,
-        "target_modules": names,
-    });
-    for (name, _) in head_shapes(backbone)? {
-        fields["modules_to_save"] = json!(["classifier"]);
-        tensors.insert(format!("{PEFT_PREFIX}{name}"), saved.tensor(&name)?.clone());
-    }
-    fields["fan_in_fan_out"] = layout.is_fused().into();
-    fields["bias"] = "none".into();
-    fields["inference_mode"] = true.into();
-    Ok((config_out(saved, "LORA", fields), tensors))
 }
 
 fn prefix_out(saved: &SavedAdapter, length: usize, spec: &Spec) -> Result<Exported> {
@@ -283,92 +212,31 @@ fn prefix_out(saved: &SavedAdapter, length: usize, spec: &Spec) -> Result<Export
     Ok((config_out(saved, "PREFIX_TUNING", fields), tensors))
 }
 
-/// The fields of PEFT's configuration that decide the function. All others are PEFT's own business.
+/// What every configuration of PEFT has, and a prefix's.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Given {
     peft_type: String,
     task_type: Option<String>,
     base_model_name_or_path: Option<String>,
-    r: usize,
-    lora_alpha: f64,
-    lora_dropout: f64,
-    lora_bias: bool,
-    bias: Option<String>,
-    use_dora: bool,
-    use_rslora: bool,
-    target_modules: Value,
-    rank_pattern: serde_json::Map<String, Value>,
-    alpha_pattern: serde_json::Map<String, Value>,
     num_virtual_tokens: usize,
 }
 
-impl Given {
-    fn is_lora(&self) -> bool {
-        self.peft_type == "LORA"
-    }
+/// A tensor in PEFT's file, and what is made of it here.
+struct Stored {
+    there: Shape,
+    here: Vec<String>,
+    split: Split,
+}
 
-    /// Checks the values; returns LoRA's targets in the order q, k, v.
-    fn check(&self, path: &Path, layout: &Layout) -> Result<Vec<Target>> {
-        let bad = |field: &str, message: String| Err(Error::config(path, field, message));
-        if !self.is_lora() {
-            if self.num_virtual_tokens == 0 {
-                return bad("num_virtual_tokens", "expected at least 1, found 0".into());
-            }
-            if layout.embeddings.is_none() {
-                let message = "expected \"LORA\": PEFT's prefix-tuning takes no RoBERTa classifier";
-                return bad("peft_type", message.into());
-            }
-            return Ok(Vec::new());
-        }
-        if self.r == 0 {
-            return bad("r", "expected at least 1, found 0".into());
-        }
-        for (field, set) in [("use_dora", self.use_dora), ("use_rslora", self.use_rslora)] {
-            if set {
-                let message = "expected false: this engine computes plain LoRA";
-                return bad(field, message.into());
-            }
-        }
-        for (field, map) in [
-            ("rank_pattern", &self.rank_pattern),
-            ("alpha_pattern", &self.alpha_pattern),
-        ] {
-            if !map.is_empty() {
-                let message = "expected none: one rank and one α for all layers";
-                return bad(field, message.into());
-            }
-        }
-        if self.bias.as_deref().is_some_and(|b| b != "none") {
-            return bad("bias", format!("expected \"none\", found {:?}", self.bias));
-        }
-        self.targets(layout).or_else(|expected| {
-            let found = &self.target_modules;
-            bad(
-                "target_modules",
-                format!("expected {expected}, found {found}"),
-            )
-        })
-    }
+/// The given number of this project's tensors from one of PEFT's.
+type Split = fn(&Tensor, usize, &Spec) -> Result<Vec<Tensor>>;
 
-    /// The projections of the maps with LoRA, or what is expected of their names.
-    fn targets(&self, layout: &Layout) -> std::result::Result<Vec<Target>, &'static str> {
-        let names: Vec<Option<&str>> = match &self.target_modules {
-            Value::Array(names) => names.iter().map(Value::as_str).collect(),
-            _ => Vec::new(),
-        };
-        let named = |m: &&Module| names.contains(&Some(m.0));
-        let found: Vec<&Module> = layout.modules.iter().filter(named).collect();
-        match found.is_empty() || found.len() != names.len() {
-            true if layout.is_fused() => Err("[\"c_attn\"]"),
-            true => Err("a list of \"query\", \"key\", \"value\""),
-            false => Ok(found
-                .iter()
-                .flat_map(|(_, holds)| *holds)
-                .copied()
-                .collect()),
-        }
-    }
+/// Equally many rows each.
+fn rows(all: &Tensor, count: usize, _: &Spec) -> Result<Vec<Tensor>> {
+    let rows = all.dim(0)? / count;
+    let block = |i| Ok(all.narrow(0, i * rows, rows)?.contiguous()?);
+    (0..count).map(block).collect()
 }
 
 /// Reads an adapter in PEFT's layout.
@@ -383,50 +251,50 @@ pub fn import(
     device: &Device,
 ) -> Result<SavedAdapter> {
     let path = dir.join(CONFIG);
-    let given = Given::deserialize(read_json(&path)?).map_err(|e| Error::json(&path, e))?;
-    let layout = Layout::of(backbone);
-    let targets = given.check(&path, layout)?;
+    let whole = read_json(&path)?;
+    let given = Given::deserialize(&whole).map_err(|e| Error::json(&path, e))?;
+    let (layout, spec) = (Layout::of(backbone), backbone.spec());
     let mut config = AdapterConfig {
         task_type: given.task_type.unwrap_or_else(|| layout.task.into()),
         base_model_name_or_path: given.base_model_name_or_path.unwrap_or_default(),
         ..AdapterConfig::none()
     };
-    let spec = backbone.spec();
-    let length = given.num_virtual_tokens;
-    let mut stored = Vec::new();
-    let mut expected = if targets.is_empty() {
-        config.attention = Some(Attention::Prefix(PrefixConfig {
-            length,
-            offset_positions: true,
-            reparametrisation: None,
-        }));
-        vec![(PROMPT.into(), vec![length, 2 * spec.layers * spec.hidden])]
-    } else {
-        let lora = config.lora.insert(LoraConfig {
-            targets,
-            rank: given.r,
-            alpha: given.lora_alpha,
-            dropout: given.lora_dropout,
-            bias: given.lora_bias,
-        });
-        stored = lora_tensors(lora, backbone)?;
-        stored.iter().map(|s| s.there.clone()).collect()
+    let mut stored = match given.peft_type.as_str() {
+        "LORA" => {
+            let lora = config.lora.insert(lora::config_in(&path, whole, layout)?);
+            lora::stored(lora, backbone)
+        }
+        _ => {
+            let prefix = prefix_in(&path, given.num_virtual_tokens, layout)?;
+            let shape = vec![prefix.length, 2 * spec.layers * spec.hidden];
+            config.attention = Some(Attention::Prefix(prefix));
+            vec![Stored {
+                there: (PROMPT.into(), shape),
+                here: PrefixConfig::names(&spec).collect(),
+                split: |all, _, spec| Ok(PrefixConfig::split(all, spec)?),
+            }]
+        }
     };
+    let head = head_shapes(backbone)?.into_iter();
+    stored.extend(head.map(|(name, shape)| Stored {
+        there: (format!("{PEFT_PREFIX}{name}"), shape),
+        here: vec![name],
+        split: rows,
+    }));
+    let mut expected: Vec<Shape> = stored.iter().map(|s| s.there.clone()).collect();
     let weights = Weights::open(&dir.join(TENSORS))?;
-    let embedding = layout.embedding(config.lora.is_some());
+    let embedding = layout.embedding(config.attention.is_some());
     if let Some(shape) = weights.shape(embedding)? {
         let rows = shape.first().copied().unwrap_or(0).max(spec.vocabulary);
         expected.push((embedding.into(), vec![rows, spec.hidden]));
     }
     weights.refuse_others(&expected, same_name, |_| false)?;
     let read = weights.read(&expected, same_name, dtype, device)?;
-    let mut tensors = match config.lora {
-        Some(_) => lora_in(&read, stored)?,
-        None => {
-            let blocks = PrefixConfig::split(&read[PROMPT], &spec)?;
-            PrefixConfig::names(&spec).zip(blocks).collect()
-        }
-    };
+    let mut tensors = BTreeMap::new();
+    for Stored { there, here, split } in stored {
+        let blocks = split(&read[&there.0], here.len(), &spec)?;
+        tensors.extend(here.into_iter().zip(blocks));
+    }
     if let Some(whole) = read.get(embedding)
         && whole.dim(0)? > spec.vocabulary
     {
@@ -437,64 +305,19 @@ pub fn import(
     Ok(SavedAdapter { config, tensors })
 }
 
-type Tensors = BTreeMap<String, Tensor>;
-
-/// A tensor in PEFT's file.
-struct Stored {
-    there: Shape,
-    /// What is made of it here: equally many of its rows each, or all of them each.
-    here: Vec<String>,
-    shared: bool,
-}
-
-/// The tensors of LoRA, and those of the head.
-fn lora_tensors(lora: &LoraConfig, backbone: &BackboneConfig) -> Result<Vec<Stored>> {
-    let spec = backbone.spec();
-    let (d, r) = (spec.hidden, lora.rank);
-    let mut all = Vec::new();
-    for i in 0..spec.layers {
-        for (module, holds) in Layout::of(backbone).holding(&lora.targets) {
-            let outputs = holds.len() * d;
-            let shapes = [vec![r, d], vec![outputs, r], vec![outputs]];
-            for ((name, here), shape) in lora_names(lora.bias).zip(shapes) {
-                let targets = holds.iter();
-                all.push(Stored {
-                    there: (there(&spec, i, module, name), shape),
-                    here: targets.map(|t| own(&spec, i, *t, here)).collect(),
-                    shared: here == "a",
-                });
-            }
-        }
+/// A prefix of some length.
+fn prefix_in(path: &Path, length: usize, layout: &Layout) -> Result<PrefixConfig> {
+    let bad = |field: &str, message: &str| Err(Error::config(path, field, message));
+    if length == 0 {
+        return bad("num_virtual_tokens", "expected at least 1, found 0");
     }
-    all.extend(
-        head_shapes(backbone)?
-            .into_iter()
-            .map(|(name, shape)| Stored {
-                there: (format!("{PEFT_PREFIX}{name}"), shape),
-                here: vec![name],
-                shared: false,
-            }),
-    );
-    Ok(all)
-}
-
-fn lora_in(read: &Tensors, stored: Vec<Stored>) -> Result<Tensors> {
-    let mut tensors = BTreeMap::new();
-    for Stored {
-        there,
-        here,
-        shared,
-    } in stored
-    {
-        let all = &read[&there.0];
-        let rows = all.dim(0)? / here.len();
-        for (block, name) in here.into_iter().enumerate() {
-            let part = match shared {
-                true => all.copy()?,
-                false => all.narrow(0, block * rows, rows)?.contiguous()?,
-            };
-            tensors.insert(name, part);
-        }
+    if layout.embeddings.is_none() {
+        let message = "expected \"LORA\": PEFT's prefix-tuning takes no RoBERTa classifier";
+        return bad("peft_type", message);
     }
-    Ok(tensors)
+    Ok(PrefixConfig {
+        length,
+        offset_positions: true,
+        reparametrisation: None,
+    })
 }
