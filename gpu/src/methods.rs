@@ -9,8 +9,8 @@ use crate::adapter::{AdapterConfig, Attention, Ffn};
 use crate::config::BackboneConfig;
 use crate::counts;
 use crate::parts::{
-    AttentionAdapterConfig, FfnAdapterConfig, InducerConfig, LoraConfig, Placement, PrefixConfig,
-    Reparametrisation, Target, Variant,
+    AttentionAdapterConfig, FfnAdapterConfig, Ia3Config, Ia3Target, InducerConfig, LoraConfig,
+    Placement, PrefixConfig, Reparametrisation, Target, Variant,
 };
 
 /// A row of the paper's tables.
@@ -45,11 +45,13 @@ pub enum Method {
     InducerLora,
     /// With LoRA and a parallel FFN adapter.
     MamInducer,
+    /// (IA)³ (Liu et al. 2022), which is not in the paper's tables.
+    Ia3,
 }
 
 /// Every method, in the order of [`Method`]: what it is called on the command line and in the
 /// paper's tables, and the paper's size of its free bottleneck on GPT-2 small; 0 where it has none.
-const NAMED: [(Method, &str, &str, usize); 13] = [
+const NAMED: [(Method, &str, &str, usize); 14] = [
     (Method::None, "none", "Untuned backbone", 0),
     (Method::Full, "full", "Fine-tuning", 0),
     (Method::Bitfit, "bitfit", "BitFit", 0),
@@ -63,6 +65,7 @@ const NAMED: [(Method, &str, &str, usize); 13] = [
     (Method::Inducer, "inducer", "Inducer-tuning", 15),
     (Method::InducerLora, "inducer-lora", "Inducer + LoRA", 24),
     (Method::MamInducer, "mam-inducer", "MAM inducer", 42),
+    (Method::Ia3, "ia3", "(IA)³", 0),
 ];
 
 fn inducer(variant: Variant, key_bottleneck: usize, value_bottleneck: usize) -> Option<Attention> {
@@ -88,6 +91,7 @@ fn lora(targets: &[Target], rank: usize) -> Option<LoraConfig> {
         alpha: 32.0,
         dropout: 0.1,
         bias: true,
+        use_rslora: false,
     })
 }
 
@@ -160,6 +164,10 @@ impl Method {
             Self::MamAdapter => {
                 config.attention = prefix(share(6, 102), None);
                 config.ffn = ffn_adapter(bottleneck);
+            }
+            Self::Ia3 => {
+                let targets = Ia3Target::ALL.to_vec();
+                config.ia3 = Some(Ia3Config { targets });
             }
             Self::Adaptive => config.attention = inducer(Variant::Adaptive, 0, bottleneck),
             Self::Extension => config.attention = inducer(Variant::Extension, 0, bottleneck),
@@ -284,6 +292,7 @@ mod tests {
             (Method::InducerLora, 2_002_320, 2_002_320),
             (Method::MamInducer, 2_001_816, 2_001_816),
             (Method::MamAdapter, 2_001_096, 2_001_096),
+            (Method::Ia3, 12 * (2 * 768 + 3072), 12 * (2 * 768 + 3072)),
         ] {
             let config = method.on(&small);
             assert_eq!(

@@ -129,7 +129,7 @@ impl Gpt2Config {
             visible: Visible::Causal,
             layer: "transformer.h",
             attention: "attn",
-            ffn_adapter: "mlp.adapter",
+            ffn_module: "mlp",
         }
     }
 }

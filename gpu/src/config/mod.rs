@@ -48,7 +48,7 @@ pub struct Spec {
     pub visible: Visible,
     layer: &'static str,
     attention: &'static str,
-    ffn_adapter: &'static str,
+    ffn_module: &'static str,
 }
 
 impl Spec {
@@ -57,9 +57,14 @@ impl Spec {
         format!("{}.{layer}.{}", self.layer, self.attention)
     }
 
-    /// Name of the adapter beside the FFN of a layer.
-    pub fn ffn_adapter_name(&self, layer: usize) -> String {
-        format!("{}.{layer}.{}", self.layer, self.ffn_adapter)
+    /// Name of a layer.
+    pub fn layer_name(&self, layer: usize) -> String {
+        format!("{}.{layer}", self.layer)
+    }
+
+    /// Name of a method's tensors at the FFN of a layer.
+    pub fn ffn_name(&self, layer: usize) -> String {
+        format!("{}.{layer}.{}", self.layer, self.ffn_module)
     }
 }
 

@@ -170,7 +170,7 @@ impl RobertaConfig {
             visible: Visible::All,
             layer: "roberta.encoder.layer",
             attention: "attention.self",
-            ffn_adapter: "ffn.adapter",
+            ffn_module: "ffn",
         }
     }
 }

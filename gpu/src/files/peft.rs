@@ -1,11 +1,12 @@
-//! PEFT's own layout for adapters that it knows: LoRA on both backbones and prefix-tuning on GPT-2
-//! (PEFT has none for RoBERTa's classifier).
+//! PEFT's own layout for adapters that it knows: LoRA and (IA)³ (`ia3`) on both backbones and
+//! prefix-tuning on GPT-2 (PEFT has none for RoBERTa's classifier).
 //!
 //! ```text
 //! LoRA    transformers' GPT-2 has one fused projection c_attn [d, 3d]; PEFT puts one pair
 //!         (A [R, d], B [3d, R]) on it. Ours has a pair for each of q, k, v.
 //!         Out: R = r · targets, A stacked, B block by block, and since PEFT scales by
-//!         lora_alpha / R, lora_alpha = α · targets. The bias of Eq. (10) is PEFT's `lora_bias`.
+//!         lora_alpha / R, lora_alpha = α · targets; with rsLoRA α · √targets, since √R divides.
+//!         The bias of Eq. (10) is PEFT's `lora_bias`.
 //!         In: each of q, k, v gets all of A and its rows of B.
 //!         RoBERTa has three projections, query, key, value: each has a pair of its own there as
 //!         here, and the head is a `modules_to_save`.
@@ -17,6 +18,7 @@
 //! the model's own name for it. A model must be resized (`model.resize_token_embeddings(rows)`)
 //! before it takes such an adapter.
 
+mod ia3;
 mod lora;
 
 use super::adapter::{CONFIG, PEFT_PREFIX, SavedAdapter, TENSORS, write_files};
@@ -41,6 +43,8 @@ const PROMPT: &str = "prompt_embeddings";
 struct Layout {
     /// The maps that LoRA acts on, each with the projections that it holds one below the other.
     modules: &'static [Module],
+    /// What (IA)³ acts on.
+    ia3: &'static ia3::Layout,
     /// The whole embedding beside a LoRA, and beside a prefix, which PEFT wraps around the model
     /// once less; none where there is no prefix-tuning and special tokens are not trained.
     embeddings: Option<[&'static str; 2]>,
@@ -53,6 +57,7 @@ type Module = (&'static str, &'static [Target]);
 /// GPT-2: one map for q, k and v.
 const FUSED: Layout = Layout {
     modules: &[("c_attn", &Target::ALL)],
+    ia3: &ia3::GPT2,
     embeddings: Some([
         "base_model.model.transformer.wte.weight",
         "base_model.transformer.wte.weight",
@@ -67,6 +72,7 @@ const SEPARATE: Layout = Layout {
         ("key", &[Target::K]),
         ("value", &[Target::V]),
     ],
+    ia3: &ia3::ROBERTA,
     embeddings: None,
     task: "SEQ_CLS",
 };
@@ -114,7 +120,7 @@ pub fn is_peft(dir: &Path) -> Result<bool> {
     let config = read_json(&dir.join(CONFIG))?;
     Ok(matches!(
         config["peft_type"].as_str(),
-        Some("LORA" | "PREFIX_TUNING")
+        Some("LORA" | "PREFIX_TUNING" | "IA3")
     ))
 }
 
@@ -129,7 +135,7 @@ pub fn export(saved: &SavedAdapter, backbone: &dyn Backbone, dir: &Path) -> Resu
     if c.ffn.is_some() {
         return unknown(
             "ffn",
-            "PEFT's layout has no adapter beside the FFN; expected LoRA alone or a prefix alone",
+            "PEFT's layout has no adapter beside the FFN; expected LoRA, (IA)³ or a prefix alone",
         );
     }
     if c.full || c.bitfit {
@@ -138,19 +144,20 @@ pub fn export(saved: &SavedAdapter, backbone: &dyn Backbone, dir: &Path) -> Resu
             "PEFT's layout holds no backbone tensors; `merge` makes a backbone of them",
         );
     }
-    let (mut config, mut tensors) = match (&c.attention, &c.lora) {
-        (None, Some(lora)) => lora::export(saved, lora, &whole)?,
+    let (mut config, mut tensors) = match (&c.attention, &c.lora, &c.ia3) {
+        (None, Some(lora), None) => lora::export(saved, lora, &whole)?,
+        (None, None, Some(ia3)) => ia3::export(saved, ia3, &whole)?,
         _ if layout.embeddings.is_none() => {
             return unknown(
                 "attention",
-                "PEFT's layout for RoBERTa holds LoRA alone: its prefix-tuning takes no \
-                 classifier of this kind",
+                "PEFT's layout for RoBERTa holds LoRA alone or (IA)³ alone: its prefix-tuning \
+                 takes no classifier of this kind",
             );
         }
-        (Some(Attention::Prefix(prefix)), None) if prefix.offset_positions => {
+        (Some(Attention::Prefix(prefix)), None, None) if prefix.offset_positions => {
             prefix_out(saved, prefix.length, &whole.spec())?
         }
-        (Some(Attention::Prefix(_)), None) => {
+        (Some(Attention::Prefix(_)), None, None) => {
             return unknown(
                 "attention.offset_positions",
                 "PEFT starts the text at position l; expected true",
@@ -159,7 +166,7 @@ pub fn export(saved: &SavedAdapter, backbone: &dyn Backbone, dir: &Path) -> Resu
         _ => {
             return unknown(
                 "attention",
-                "PEFT's layout holds LoRA alone or a prefix alone",
+                "PEFT's layout holds LoRA alone, (IA)³ alone or a prefix alone",
             );
         }
     };
@@ -222,7 +229,8 @@ struct Given {
     num_virtual_tokens: usize,
 }
 
-/// A tensor in PEFT's file, and what is made of it here.
+/// A tensor in PEFT's file, and what is made of it here. Two that make the same one are factors of
+/// it.
 struct Stored {
     there: Shape,
     here: Vec<String>,
@@ -264,6 +272,11 @@ pub fn import(
             let lora = config.lora.insert(lora::config_in(&path, whole, layout)?);
             lora::stored(lora, backbone)
         }
+        "IA3" => {
+            let (ia3, stored) = ia3::stored(&path, &whole, backbone)?;
+            config.ia3 = Some(ia3);
+            stored
+        }
         _ => {
             let prefix = prefix_in(&path, given.num_virtual_tokens, layout)?;
             let shape = vec![prefix.length, 2 * spec.layers * spec.hidden];
@@ -290,10 +303,19 @@ pub fn import(
     }
     weights.refuse_others(&expected, same_name, |_| false)?;
     let read = weights.read(&expected, same_name, dtype, device)?;
-    let mut tensors = BTreeMap::new();
+    let mut tensors = match &config.ia3 {
+        Some(ia3) => ia3::ones(ia3, &spec, dtype, device)?,
+        None => BTreeMap::new(),
+    };
     for Stored { there, here, split } in stored {
         let blocks = split(&read[&there.0], here.len(), &spec)?;
-        tensors.extend(here.into_iter().zip(blocks));
+        for (name, block) in here.into_iter().zip(blocks) {
+            let product = match tensors.remove(&name) {
+                Some(factor) => (factor * block)?,
+                None => block,
+            };
+            tensors.insert(name, product);
+        }
     }
     if let Some(whole) = read.get(embedding)
         && whole.dim(0)? > spec.vocabulary
@@ -312,7 +334,8 @@ fn prefix_in(path: &Path, length: usize, layout: &Layout) -> Result<PrefixConfig
         return bad("num_virtual_tokens", "expected at least 1, found 0");
     }
     if layout.embeddings.is_none() {
-        let message = "expected \"LORA\": PEFT's prefix-tuning takes no RoBERTa classifier";
+        let message = "expected \"LORA\" or \"IA3\": PEFT's prefix-tuning takes no RoBERTa \
+                       classifier";
         return bad("peft_type", message);
     }
     Ok(PrefixConfig {

@@ -24,6 +24,7 @@ pub mod gather;
 pub mod inducer;
 pub mod layer_norm;
 pub mod linear;
+pub mod rescale;
 
 #[cfg(test)]
 pub(crate) mod testing;

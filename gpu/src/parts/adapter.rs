@@ -90,7 +90,7 @@ impl PartConfig for FfnAdapterConfig {
     }
 
     fn declare(&self, layer: usize, spec: &Spec, from: &Declare<'_>) -> Result<Box<dyn Part>> {
-        let at = from.within(spec.ffn_adapter_name(layer));
+        let at = from.within(spec.ffn_name(layer)).within("adapter");
         Ok(Box::new(Bottleneck {
             parallel: true,
             scale: self.scale,

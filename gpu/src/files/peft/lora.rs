@@ -72,11 +72,18 @@ pub(super) fn export(
         }
     }
     let names: Vec<&str> = modules.iter().map(|(name, _)| *name).collect();
+    // PEFT divides by r · count, or by its root
+    let factor = if lora.use_rslora {
+        (count as f64).sqrt()
+    } else {
+        count as f64
+    };
     let fields = json!({
         "r": r * count,
-        "lora_alpha": lora.alpha * count as f64,
+        "lora_alpha": lora.alpha * factor,
         "lora_dropout": lora.dropout,
         "lora_bias": lora.bias,
+        "use_rslora": lora.use_rslora,
         "target_modules": names,
         "fan_in_fan_out": layout.is_fused(),
         "bias": "none",
@@ -108,11 +115,9 @@ impl Given {
         if self.r == 0 {
             return bad("r", "expected at least 1, found 0".into());
         }
-        for (field, set) in [("use_dora", self.use_dora), ("use_rslora", self.use_rslora)] {
-            if set {
-                let message = "expected false: this engine computes plain LoRA";
-                return bad(field, message.into());
-            }
+        if self.use_dora {
+            let message = "expected false: this engine computes plain LoRA";
+            return bad("use_dora", message.into());
         }
         for (field, map) in [
             ("rank_pattern", &self.rank_pattern),
@@ -164,6 +169,7 @@ pub(super) fn config_in(path: &Path, config: Value, layout: &Layout) -> Result<L
         alpha: given.lora_alpha,
         dropout: given.lora_dropout,
         bias: given.lora_bias,
+        use_rslora: given.use_rslora,
     })
 }
 
