@@ -1,5 +1,5 @@
-//! Each fused operation, forward and backward, against the same function in plain candle:
-//! `cargo bench -p inducer-gpu`.
+//! Each fused operation, forward and backward, against the same function in candle's own
+//! operations, as any other device runs it: `cargo bench -p inducer-gpu`.
 //!
 //! Sizes of GPT-2 small with 512 tokens in three rows; the threads of the machine.
 
@@ -7,10 +7,10 @@ use candle_core::{DType, Device, Tensor};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use inducer_gpu::kernels::without_cpu_kernels;
 use inducer_gpu::ops::activation::Activation;
-use inducer_gpu::ops::attention::{self, Heads, Visible};
-use inducer_gpu::ops::cross_entropy::{self, Head};
+use inducer_gpu::ops::attention::{Heads, Rows, Visible, attention};
+use inducer_gpu::ops::cross_entropy::{Head, cross_entropy};
 use inducer_gpu::ops::dropout::Dropout;
-use inducer_gpu::ops::inducer::{KeyMlp, gated_hidden, inducer_score};
+use inducer_gpu::ops::inducer::{gated_hidden, inducer_score};
 use inducer_gpu::ops::layer_norm::layer_norm;
 use inducer_gpu::ops::linear::Linear;
 use inducer_gpu::{Parameter, Result, Tape, Value};
@@ -20,7 +20,11 @@ const HEADS: Heads = Heads {
     count: 12,
     width: 64,
 };
-const STARTS: [usize; 4] = [0, TOKENS / 4, TOKENS / 2, TOKENS];
+const ROWS: Rows<'_> = Rows {
+    heads: HEADS,
+    starts: &[0, TOKENS / 4, TOKENS / 2, TOKENS],
+    visible: Visible::Causal,
+};
 
 fn random(name: &str, shape: &[usize], trainable: bool) -> Parameter {
     let init = inducer_gpu::tensors::Init::Normal(0.1);
@@ -59,10 +63,10 @@ fn pass(
 
 type Form = Box<dyn Fn(&Tape, &[Value]) -> Result<Value>>;
 
-fn compare(c: &mut Criterion, name: &str, parameters: &[Parameter], fused: Form, composed: Form) {
+fn compare(c: &mut Criterion, name: &str, parameters: &[Parameter], fused: Form, tensors: Form) {
     let mut group = c.benchmark_group(name);
     group.sample_size(10);
-    for (form, f) in [("fused", fused), ("composed", composed)] {
+    for (form, f) in [("fused", fused), ("tensors", tensors)] {
         for (direction, backward) in [("forward", false), ("forward+backward", true)] {
             group.bench_function(BenchmarkId::new(direction, form), |b| {
                 b.iter(|| pass(parameters, &f, backward).unwrap_or_else(|e| panic!("{e}")));
@@ -78,12 +82,8 @@ fn backbone(c: &mut Criterion) {
         c,
         "attention",
         &[trained("qkv", &[TOKENS, 3 * d])],
-        Box::new(|t, v| {
-            Ok(attention::attention(t, &v[0], HEADS, &STARTS, Visible::Causal, Dropout::OFF)?.0)
-        }),
-        Box::new(|t, v| {
-            Ok(attention::composed(t, &v[0], HEADS, &STARTS, Visible::Causal, Dropout::OFF)?.0)
-        }),
+        Box::new(|t, v| Ok(attention(t, &v[0], ROWS, Dropout::OFF)?.0)),
+        Box::new(|t, v| without_cpu_kernels(|| Ok(attention(t, &v[0], ROWS, Dropout::OFF)?.0))),
     );
     compare(
         c,
@@ -94,7 +94,7 @@ fn backbone(c: &mut Criterion) {
             frozen("b", &[4 * d]),
         ],
         Box::new(|t, v| Linear::conv1d(&v[1], &v[2]).apply(t, &v[0])),
-        Box::new(|t, v| Linear::conv1d(&v[1], &v[2]).composed(t, &v[0])),
+        Box::new(|t, v| without_cpu_kernels(|| Linear::conv1d(&v[1], &v[2]).apply(t, &v[0]))),
     );
     compare(
         c,
@@ -120,14 +120,16 @@ fn backbone(c: &mut Criterion) {
         c,
         "cross-entropy",
         &[trained("h", &[TOKENS, d]), frozen("wte", &[50_257, d])],
-        Box::new(move |t, v| cross_entropy::cross_entropy(t, &v[0], head(&v[1]), &targets, 0.1)),
-        Box::new(move |t, v| cross_entropy::composed(t, &v[0], head(&v[1]), &again, 0.1)),
+        Box::new(move |t, v| cross_entropy(t, &v[0], &head(&v[1]), &targets, 0.1)),
+        Box::new(move |t, v| {
+            without_cpu_kernels(|| cross_entropy(t, &v[0], &head(&v[1]), &again, 0.1))
+        }),
     );
 }
 
-fn head(tokens: &Value) -> Head<'_> {
+fn head(tokens: &Value) -> Head {
     Head {
-        tokens,
+        tokens: tokens.clone(),
         added: None,
     }
 }
@@ -144,8 +146,10 @@ fn inducer(c: &mut Criterion) {
             trained("c", &[h, 10, p]),
             trained("cb", &[h, p]),
         ],
-        Box::new(|t, v| inducer_score(t, &v[0], HEADS, Some(key(v)))),
-        Box::new(|t, v| without_cpu_kernels(|| inducer_score(t, &v[0], HEADS, Some(key(v))))),
+        Box::new(|t, v| inducer_score(t, &v[0], HEADS, v[1..].try_into().ok())),
+        Box::new(|t, v| {
+            without_cpu_kernels(|| inducer_score(t, &v[0], HEADS, v[1..].try_into().ok()))
+        }),
     );
     compare(
         c,
@@ -159,15 +163,6 @@ fn inducer(c: &mut Criterion) {
         Box::new(|t, v| gated_hidden(t, &v[0], &v[1], &v[2], &v[3], HEADS)),
         Box::new(|t, v| without_cpu_kernels(|| gated_hidden(t, &v[0], &v[1], &v[2], &v[3], HEADS))),
     );
-}
-
-fn key(v: &[Value]) -> KeyMlp<'_> {
-    KeyMlp {
-        down: &v[1],
-        down_bias: &v[2],
-        up: &v[3],
-        up_bias: &v[4],
-    }
 }
 
 criterion_group!(benches, backbone, inducer);

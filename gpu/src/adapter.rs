@@ -4,8 +4,8 @@
 use crate::config::Spec;
 use crate::error::{Error, Result};
 use crate::parts::{
-    AttentionAdapterConfig, FfnAdapterConfig, InducerConfig, LoraConfig, Part, PartConfig,
-    PrefixConfig, PrefixNetwork,
+    AttentionAdapterConfig, FfnAdapterConfig, Ia3Config, InducerConfig, LoraConfig, Part,
+    PartConfig, PrefixConfig, PrefixNetwork,
 };
 use crate::tape::Parameter;
 use crate::tensors::{Declare, Init};
@@ -53,6 +53,9 @@ pub struct AdapterConfig {
     /// LoRA part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lora: Option<LoraConfig>,
+    /// (IA)³ part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ia3: Option<Ia3Config>,
     /// FFN part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ffn: Option<Ffn>,
@@ -73,6 +76,7 @@ impl AdapterConfig {
             base_model_name_or_path: String::new(),
             attention: None,
             lora: None,
+            ia3: None,
             ffn: None,
             bitfit: false,
             full: false,
@@ -89,11 +93,17 @@ impl AdapterConfig {
             }
         });
         let lora = self.lora.as_ref().map(|c| -> &dyn PartConfig { c });
+        let ia3 = self.ia3.as_ref().map(|c| -> &dyn PartConfig { c });
         let ffn = self
             .ffn
             .as_ref()
             .map(|Ffn::Adapter(c)| -> &dyn PartConfig { c });
-        let all = [("lora", lora), ("attention", attention), ("ffn", ffn)];
+        let all = [
+            ("lora", lora),
+            ("ia3", ia3),
+            ("attention", attention),
+            ("ffn", ffn),
+        ];
         all.into_iter()
             .filter_map(|(field, part)| Some((field, part?)))
     }
@@ -102,6 +112,7 @@ impl AdapterConfig {
     pub fn after_folding(&self) -> Self {
         Self {
             lora: None,
+            ia3: None,
             bitfit: false,
             full: false,
             ..self.clone()
@@ -128,11 +139,6 @@ impl AdapterConfig {
             prefix.reparametrisation = None;
         }
         config
-    }
-
-    /// The prefix's length, 0 without one.
-    pub fn prefix_length(&self) -> usize {
-        self.prefix().map_or(0, |prefix| prefix.length)
     }
 
     /// Where the text's positions start.

@@ -142,14 +142,6 @@ pub enum Error {
         /// The checkpoint's directory.
         checkpoint: PathBuf,
     },
-    /// A run's directory belongs to another configuration.
-    #[error("{path}: {message}")]
-    Run {
-        /// The directory or file.
-        path: PathBuf,
-        /// The reason.
-        message: String,
-    },
     /// candle refused an operation.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -84,24 +84,6 @@ impl FromIterator<(String, Tensor)> for Gradients {
     }
 }
 
-impl IntoIterator for Gradients {
-    type Item = (String, Tensor);
-    type IntoIter = std::collections::btree_map::IntoIter<String, Tensor>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
-    }
-}
-
-impl<'a> IntoIterator for &'a Gradients {
-    type Item = (&'a String, &'a Tensor);
-    type IntoIter = std::collections::btree_map::Iter<'a, String, Tensor>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

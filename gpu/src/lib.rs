@@ -14,8 +14,9 @@
 //! use inducer_datasets::batch::Batch;
 //! use inducer_gpu::{Gpt2Config, LossOptions, Method, Model, backbone::Gpt2, counts};
 //!
-//! let config = Gpt2Config { n_embd: 24, n_layer: 2, n_head: 3, ..Gpt2Config::small() };
-//! let backbone = Gpt2::random(Gpt2Config { vocab_size: 50, ..config }, 1, DType::F64, &Device::Cpu)?;
+//! let small = Gpt2Config::small();
+//! let config = Gpt2Config { n_embd: 24, n_layer: 2, n_head: 3, vocab_size: 50, ..small };
+//! let backbone = Gpt2::random(config, 1, DType::F64, &Device::Cpu)?;
 //! let mut model = Model::new(backbone, DType::F64, &Device::Cpu);
 //!
 //! let inducer = Method::Inducer.on(&model.backbone.config());

@@ -9,8 +9,8 @@ use crate::adapter::{AdapterConfig, Attention, Ffn};
 use crate::config::BackboneConfig;
 use crate::counts;
 use crate::parts::{
-    AttentionAdapterConfig, FfnAdapterConfig, InducerConfig, LoraConfig, Placement, PrefixConfig,
-    Reparametrisation, Target, Variant,
+    AttentionAdapterConfig, FfnAdapterConfig, Ia3Config, Ia3Target, InducerConfig, LoraConfig,
+    Placement, PrefixConfig, Reparametrisation, Target, Variant,
 };
 
 /// A row of the paper's tables.
@@ -45,41 +45,27 @@ pub enum Method {
     InducerLora,
     /// With LoRA and a parallel FFN adapter.
     MamInducer,
+    /// (IA)³ (Liu et al. 2022), which is not in the paper's tables.
+    Ia3,
 }
 
-/// What a method is called, on the command line and in the paper's tables, and the paper's size of
-/// its free bottleneck on GPT-2 small; 0 where it has none.
-struct Named {
-    method: Method,
-    name: &'static str,
-    title: &'static str,
-    bottleneck: usize,
-}
-
-const fn row(method: Method, name: &'static str, title: &'static str, bottleneck: usize) -> Named {
-    Named {
-        method,
-        name,
-        title,
-        bottleneck,
-    }
-}
-
-/// Every method, in the order of [`Method`].
-const NAMED: [Named; 13] = [
-    row(Method::None, "none", "Untuned backbone", 0),
-    row(Method::Full, "full", "Fine-tuning", 0),
-    row(Method::Bitfit, "bitfit", "BitFit", 0),
-    row(Method::Adapter, "adapter", "Adapter", 108),
-    row(Method::Lora, "lora", "LoRA", 54),
-    row(Method::Prefix, "prefix", "Prefix-tuning", 108),
-    row(Method::MamAdapter, "mam-adapter", "MAM adapter", 102),
-    row(Method::Adaptive, "adaptive", "Adaptive", 108),
-    row(Method::Extension, "extension", "Extension", 16),
-    row(Method::Gating, "gating", "Gating", 15),
-    row(Method::Inducer, "inducer", "Inducer-tuning", 15),
-    row(Method::InducerLora, "inducer-lora", "Inducer + LoRA", 24),
-    row(Method::MamInducer, "mam-inducer", "MAM inducer", 42),
+/// Every method, in the order of [`Method`]: what it is called on the command line and in the
+/// paper's tables, and the paper's size of its free bottleneck on GPT-2 small; 0 where it has none.
+const NAMED: [(Method, &str, &str, usize); 14] = [
+    (Method::None, "none", "Untuned backbone", 0),
+    (Method::Full, "full", "Fine-tuning", 0),
+    (Method::Bitfit, "bitfit", "BitFit", 0),
+    (Method::Adapter, "adapter", "Adapter", 108),
+    (Method::Lora, "lora", "LoRA", 54),
+    (Method::Prefix, "prefix", "Prefix-tuning", 108),
+    (Method::MamAdapter, "mam-adapter", "MAM adapter", 102),
+    (Method::Adaptive, "adaptive", "Adaptive", 108),
+    (Method::Extension, "extension", "Extension", 16),
+    (Method::Gating, "gating", "Gating", 15),
+    (Method::Inducer, "inducer", "Inducer-tuning", 15),
+    (Method::InducerLora, "inducer-lora", "Inducer + LoRA", 24),
+    (Method::MamInducer, "mam-inducer", "MAM inducer", 42),
+    (Method::Ia3, "ia3", "(IA)³", 0),
 ];
 
 fn inducer(variant: Variant, key_bottleneck: usize, value_bottleneck: usize) -> Option<Attention> {
@@ -105,6 +91,7 @@ fn lora(targets: &[Target], rank: usize) -> Option<LoraConfig> {
         alpha: 32.0,
         dropout: 0.1,
         bias: true,
+        use_rslora: false,
     })
 }
 
@@ -129,24 +116,20 @@ impl Method {
         let mut all = [Self::None; NAMED.len()];
         let mut i = 0;
         while i < all.len() {
-            all[i] = NAMED[i].method;
+            all[i] = NAMED[i].0;
             i += 1;
         }
         all
     };
 
-    fn row(self) -> &'static Named {
-        &NAMED[self as usize]
-    }
-
     /// The name on the command line.
     pub fn name(self) -> &'static str {
-        self.row().name
+        NAMED[self as usize].1
     }
 
     /// The name in the paper's tables.
     pub fn title(self) -> &'static str {
-        self.row().title
+        NAMED[self as usize].2
     }
 
     /// The method of that name.
@@ -181,6 +164,10 @@ impl Method {
             Self::MamAdapter => {
                 config.attention = prefix(share(6, 102), None);
                 config.ffn = ffn_adapter(bottleneck);
+            }
+            Self::Ia3 => {
+                let targets = Ia3Target::ALL.to_vec();
+                config.ia3 = Some(Ia3Config { targets });
             }
             Self::Adaptive => config.attention = inducer(Variant::Adaptive, 0, bottleneck),
             Self::Extension => config.attention = inducer(Variant::Extension, 0, bottleneck),
@@ -230,7 +217,7 @@ impl Method {
 
     /// The configuration with the paper's sizes for GPT-2 small.
     pub fn paper(self) -> AdapterConfig {
-        self.sized(self.row().bottleneck)
+        self.sized(NAMED[self as usize].3)
     }
 
     /// The bottleneck that Table 5 gives on RoBERTa base, where it has the method.
@@ -247,7 +234,7 @@ impl Method {
     /// 4).
     pub fn on(self, backbone: &BackboneConfig) -> AdapterConfig {
         type Sized = fn(Method, usize) -> AdapterConfig;
-        let paper = self.row().bottleneck;
+        let paper = NAMED[self as usize].3;
         let (sized, papers, budget): (Sized, _, _) = match backbone {
             BackboneConfig::Gpt2(_) => (Self::sized, Some(paper), 15),
             BackboneConfig::Roberta(_) => {
@@ -305,6 +292,7 @@ mod tests {
             (Method::InducerLora, 2_002_320, 2_002_320),
             (Method::MamInducer, 2_001_816, 2_001_816),
             (Method::MamAdapter, 2_001_096, 2_001_096),
+            (Method::Ia3, 12 * (2 * 768 + 3072), 12 * (2 * 768 + 3072)),
         ] {
             let config = method.on(&small);
             assert_eq!(
@@ -382,17 +370,25 @@ mod tests {
     fn an_unknown_field_is_an_error_at_every_level() {
         for json in [
             r#"{"peft_type":"INDUCER","task_type":"CAUSAL_LM","atention":null}"#,
-            r#"{"peft_type":"INDUCER","task_type":"CAUSAL_LM","attention":{"kind":"inducer","variant":"adaptive","value_bottleneck":3,"rank":2}}"#,
-            r#"{"peft_type":"INDUCER","task_type":"CAUSAL_LM","lora":{"targets":["q"],"rank":2,"alpha":1,"r":2}}"#,
-            r#"{"peft_type":"INDUCER","task_type":"CAUSAL_LM","ffn":{"kind":"adapter","placement":"parallel","bottleneck":2,"s":2}}"#,
-            r#"{"peft_type":"INDUCER","task_type":"CAUSAL_LM","attention":{"kind":"prefix","length":3,"reparametrisation":{"width":2,"depth":1}}}"#,
+            r#"{"peft_type":"INDUCER","task_type":"CAUSAL_LM",
+                "attention":{"kind":"inducer","variant":"adaptive","value_bottleneck":3,
+                    "rank":2}}"#,
+            r#"{"peft_type":"INDUCER","task_type":"CAUSAL_LM",
+                "lora":{"targets":["q"],"rank":2,"alpha":1,"r":2}}"#,
+            r#"{"peft_type":"INDUCER","task_type":"CAUSAL_LM",
+                "ffn":{"kind":"adapter","placement":"parallel","bottleneck":2,"s":2}}"#,
+            r#"{"peft_type":"INDUCER","task_type":"CAUSAL_LM","attention":
+                {"kind":"prefix","length":3,"reparametrisation":{"width":2,"depth":1}}}"#,
         ] {
             let message = serde_json::from_str::<AdapterConfig>(json)
                 .unwrap_err()
                 .to_string();
             assert!(message.contains("unknown field"), "{message}");
         }
-        let good = r#"{"peft_type":"INDUCER","task_type":"CAUSAL_LM","base_model_name_or_path":"gpt2","attention":{"kind":"inducer","variant":"inducer","key_bottleneck":10,"value_bottleneck":15}}"#;
+        let good = r#"{"peft_type":"INDUCER","task_type":"CAUSAL_LM",
+            "base_model_name_or_path":"gpt2",
+            "attention":{"kind":"inducer","variant":"inducer",
+                "key_bottleneck":10,"value_bottleneck":15}}"#;
         assert_eq!(
             serde_json::from_str::<AdapterConfig>(good)
                 .unwrap()
@@ -404,7 +400,7 @@ mod tests {
     #[test]
     fn every_row_of_the_table_stands_at_its_methods_number() {
         for (method, row) in Method::ALL.into_iter().zip(&NAMED) {
-            assert_eq!((method, method.name()), (row.method, row.name));
+            assert_eq!((method, method.name()), (row.0, row.1));
         }
     }
 

@@ -93,11 +93,10 @@ impl Value {
     /// Another number of elements.
     pub fn reshaped(&self, tape: &Tape, shape: &[usize]) -> Result<Self> {
         let (slot, before) = (self.slot, self.tensor.shape().clone());
-        Ok(
-            tape.push(self.tensor.reshape(shape)?, &[self], move |g, slots| {
-                slots.pass(slot, g.reshape(before)?)
-            }),
-        )
+        let y = self.tensor.reshape(shape)?;
+        Ok(tape.push(y, &[self], move |g, slots| {
+            slots.pass(slot, g.reshape(before)?)
+        }))
     }
 
     /// The gradient slot.
@@ -107,26 +106,11 @@ impl Value {
 }
 
 /// A gradient under construction.
-struct Partial {
-    tensor: Tensor,
+enum Partial {
     /// Uniquely owned, so it may be added to in place.
-    unique: bool,
-}
-
-impl Partial {
-    fn unique(tensor: Tensor) -> Self {
-        Self {
-            tensor,
-            unique: true,
-        }
-    }
-
-    fn shared(tensor: Tensor) -> Self {
-        Self {
-            tensor,
-            unique: false,
-        }
-    }
+    Unique(Tensor),
+    /// Seen by others as well.
+    Shared(Tensor),
 }
 
 /// Gradients by slot during the backward pass.
@@ -154,7 +138,7 @@ impl Slots {
     /// # Errors
     /// Shapes that do not fit.
     pub fn add(&mut self, slot: Option<usize>, gradient: Tensor) -> Result<()> {
-        self.merge(slot, Partial::unique(gradient))
+        self.merge(slot, Partial::Unique(gradient))
     }
 
     /// Passes the gradient of a result on unchanged; the tensor may be passed to several slots.
@@ -162,7 +146,7 @@ impl Slots {
     /// # Errors
     /// Shapes that do not fit.
     pub fn pass(&mut self, slot: Option<usize>, gradient: Tensor) -> Result<()> {
-        self.merge(slot, Partial::shared(gradient))
+        self.merge(slot, Partial::Shared(gradient))
     }
 
     /// Adds a freshly made block to the columns from `column` on of a gradient of width `total`.
@@ -178,9 +162,9 @@ impl Slots {
     ) -> Result<()> {
         let Some(index) = slot else { return Ok(()) };
         match self.0[index].take() {
-            Some(old) if old.unique => {
-                let sum = add_block(old.tensor, block, column)?;
-                self.0[index] = Some(Partial::unique(sum));
+            Some(Partial::Unique(old)) => {
+                let sum = add_block(old, block, column)?;
+                self.0[index] = Some(Partial::Unique(sum));
                 Ok(())
             }
             before => {
@@ -196,17 +180,20 @@ impl Slots {
 
     fn merge(&mut self, slot: Option<usize>, new: Partial) -> Result<()> {
         let Some(slot) = slot else { return Ok(()) };
-        self.0[slot] = Some(match self.0[slot].take() {
-            None => new,
-            Some(old) if old.unique => Partial::unique(add_block(old.tensor, &new.tensor, 0)?),
-            Some(old) if new.unique => Partial::unique(add_block(new.tensor, &old.tensor, 0)?),
-            Some(old) => Partial::unique((old.tensor + new.tensor)?),
-        });
+        use Partial::{Shared, Unique};
+        let sum = match (self.0[slot].take(), new) {
+            (None, new) => new,
+            (Some(Unique(into)), Unique(other) | Shared(other))
+            | (Some(Shared(other)), Unique(into)) => Unique(add_block(into, &other, 0)?),
+            (Some(Shared(old)), Shared(new)) => Unique((old + new)?),
+        };
+        self.0[slot] = Some(sum);
         Ok(())
     }
 
     fn take(&mut self, slot: usize) -> Option<Tensor> {
-        self.0[slot].take().map(|p| p.tensor)
+        let (Partial::Unique(tensor) | Partial::Shared(tensor)) = self.0[slot].take()?;
+        Some(tensor)
     }
 }
 
@@ -266,11 +253,11 @@ impl Tape {
         let saved = self.leaf(parameter);
         let (from, slot) = (saved.tensor.dtype(), saved.slot);
         match self.compute {
-            Some(to) if to != from => Ok(self.push(
-                saved.tensor.to_dtype(to)?,
-                &[&saved],
-                move |g, slots| slots.add(slot, g.to_dtype(from)?),
-            )),
+            Some(to) if to != from => {
+                let cast = saved.tensor.to_dtype(to)?;
+                let back = move |g: Tensor, slots: &mut Slots| slots.add(slot, g.to_dtype(from)?);
+                Ok(self.push(cast, &[&saved], back))
+            }
             _ => Ok(saved),
         }
     }

@@ -226,26 +226,16 @@ impl Declare<'_> {
     ///
     /// # Errors
     /// As [`Source::tensor`].
-    pub fn weight<const N: usize>(
-        &self,
-        name: &str,
-        shape: [usize; N],
-        init: Init,
-    ) -> Result<Parameter> {
-        self.tensor(name, &shape, init, Role::Weight)
+    pub fn weight(&self, name: &str, shape: impl AsRef<[usize]>, init: Init) -> Result<Parameter> {
+        self.tensor(name, shape.as_ref(), init, Role::Weight)
     }
 
     /// A bias: no weight decay, and BitFit trains a backbone's.
     ///
     /// # Errors
     /// As [`Source::tensor`].
-    pub fn bias<const N: usize>(
-        &self,
-        name: &str,
-        shape: [usize; N],
-        init: Init,
-    ) -> Result<Parameter> {
-        self.tensor(name, &shape, init, Role::Bias)
+    pub fn bias(&self, name: &str, shape: impl AsRef<[usize]>, init: Init) -> Result<Parameter> {
+        self.tensor(name, shape.as_ref(), init, Role::Bias)
     }
 
     /// A vector of factors: no weight decay.

@@ -29,6 +29,7 @@ use crate::embedding::{add_to, row, same_length};
 use crate::error::Error;
 use crate::files::adapter::Adapter;
 use crate::gelu::gelu_new;
+use crate::ia3::rescale;
 use crate::parts::LayerParts;
 use crate::scalar::Real;
 use crate::visible::Visible;
@@ -158,7 +159,8 @@ impl<T: Real> Block<T> {
             .forward(&self.ln_1.forward(&x), visible, parts);
         let x = x + attention.output;
         let input = self.ln_2.forward(&x);
-        let mut ffn = self.proj.forward(&self.fc.forward(&input).mapv(gelu_new));
+        let hidden = self.fc.forward(&input).mapv(gelu_new);
+        let mut ffn = self.proj.forward(&rescale(parts.ia3.ffn.as_ref(), hidden));
         if let Some(part) = &parts.ffn {
             ffn = ffn + part.adapter.branch(&input) * part.scale;
         }

@@ -32,6 +32,9 @@
 //!
 //! **LoRA on W^q (Eq. 10).** [`lora`].
 //!
+//! **(IA)³, which is not of the paper (Liu et al. 2022).** Learned scales of keys, values and the
+//! FFN's hidden units: [`ia3`].
+//!
 //! **The ladder of variants (§6.2).** Adaptive, Extension, Gating, Inducer: [`variants`].
 //!
 //! # Whole models
@@ -78,6 +81,7 @@ pub mod extended;
 pub mod files;
 pub mod gelu;
 pub mod gpt2;
+pub mod ia3;
 pub mod inducer;
 pub mod kernel;
 pub mod layer_norm;
@@ -100,7 +104,8 @@ pub mod visible;
 pub use error::Error;
 pub use files::adapter::Adapter;
 pub use files::adapter_config::{
-    AdapterConfig, AttentionConfig, FfnConfig, LoraConfig, Placement, Projection,
+    AdapterConfig, AttentionConfig, FfnConfig, Ia3Config, Ia3Target, LoraConfig, Placement,
+    Projection,
 };
 pub use files::layout::{Backbone, Layout, Shapes};
 pub use files::tensors::TensorMap;

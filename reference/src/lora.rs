@@ -3,6 +3,7 @@
 //! ```text
 //! q = x W^q + b^q + (α/r) (x Aᵀ Bᵀ + b_lora)        A ∈ R^{r×d}, B ∈ R^{d×r}, b_lora ∈ R^d
 //! merged: W^q + (α/r) Aᵀ Bᵀ,  b^q + (α/r) b_lora
+//! rsLoRA (Kalajdzievski 2023): α/√r in place of α/r, so that the size does not depend on r
 //! ```
 //!
 //! Departure from the paper: (10) shows no bias; the authors' code has one in NLG (inside the
@@ -24,7 +25,7 @@ pub struct Lora<F> {
     pub b: Array2<F>,
     /// b_lora: `[d]`, if the update has a bias.
     pub bias: Option<Array1<F>>,
-    /// α/r.
+    /// α/r, or α/√r (rsLoRA).
     pub scale: F,
 }
 

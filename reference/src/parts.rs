@@ -1,9 +1,10 @@
 //! Where a method acts: the parts of one layer.
 //!
-//! A backbone knows methods only by three places: on q, k, v (LoRA), in and after attention, beside
-//! the FFN.
+//! A backbone knows methods only by four places: on q, k, v (LoRA, (IA)³), in and after attention,
+//! between the FFN's products ((IA)³), beside the FFN.
 
 use crate::adapter::BottleneckAdapter;
+use crate::ia3::Ia3;
 use crate::lora::Lora;
 use crate::prefix::Prefix;
 use crate::variants::Inducer;
@@ -41,6 +42,8 @@ pub struct LayerParts<T> {
     pub k: Option<Lora<T>>,
     /// On W^v.
     pub v: Option<Lora<T>>,
+    /// Scales of keys, values and the FFN's hidden units.
+    pub ia3: Ia3<T>,
     /// Beside the FFN.
     pub ffn: Option<FfnPart<T>>,
 }
@@ -54,6 +57,7 @@ impl<T> LayerParts<T> {
             q: None,
             k: None,
             v: None,
+            ia3: Ia3::none(),
             ffn: None,
         }
     }

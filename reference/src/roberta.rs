@@ -27,6 +27,7 @@ use crate::error::Error;
 use crate::files::adapter::Adapter;
 use crate::gelu::gelu;
 use crate::gpt2::Forward;
+use crate::ia3::rescale;
 use crate::parts::LayerParts;
 use crate::scalar::Real;
 use crate::visible::Visible;
@@ -160,9 +161,10 @@ impl<T: Real> Layer<T> {
     ) -> (Array2<T>, Option<Array2<T>>) {
         let attention = self.attention.forward(x, visible, parts);
         let y = self.attention_norm.forward(&(attention.output + x));
+        let hidden = self.intermediate.forward(&y).mapv(gelu);
         let mut ffn = self
             .output
-            .forward(&self.intermediate.forward(&y).mapv(gelu));
+            .forward(&rescale(parts.ia3.ffn.as_ref(), hidden));
         if let Some(part) = &parts.ffn {
             ffn = ffn + part.adapter.branch(&y) * part.scale;
         }

@@ -1,7 +1,7 @@
 //! The attention sub-layer of a backbone with a method in it (Eqs. 2–11 in their place).
 //!
 //! ```text
-//! q, k, v = x W + b (+ LoRA)                      (2), (10)
+//! q, k, v = x W + b (+ LoRA), l_k ⊙ k, l_v ⊙ v    (2), (10), (IA)³
 //! f^(h), LSE^(h) = attention of head h            (3)
 //! Prefix    f_prefix^(h), μ^(h)                   §4.2
 //! Inducer   P_k, λ^(h), MLP_v^(h) and one of the four outputs      (5)–(9), (11)
@@ -12,6 +12,7 @@
 //! `eq07_model_output_is_that_of_the_augmented_estimator`.
 
 use crate::attention::{Attended, Linear, attend, output_by_concatenation, split_heads};
+use crate::ia3::rescale;
 use crate::inducer::{lambda, own_scores};
 use crate::lora::Lora;
 use crate::parts::{AttentionPart, LayerParts};
@@ -58,7 +59,9 @@ impl<T: Real> Projections<T> {
     ) -> SubLayer<T> {
         let q = project(&self.q, x, parts.q.as_ref());
         let k = project(&self.k, x, parts.k.as_ref());
+        let k = rescale(parts.ia3.key.as_ref(), k);
         let v = project(&self.v, x, parts.v.as_ref());
+        let v = rescale(parts.ia3.value.as_ref(), v);
         let split = |x: &Array2<T>| split_heads(x, self.heads);
         let (q, k, v) = (split(&q), split(&k), split(&v));
         let attended: Vec<Attended<T>> = (0..self.heads)

@@ -9,6 +9,7 @@ mod digits;
 mod exact;
 mod files;
 mod golden;
+mod golden_peft;
 mod gpt2;
 mod gradients;
 mod kernel_side;

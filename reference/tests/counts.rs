@@ -4,7 +4,7 @@
 
 use crate::common::{self, adapter, ffn, inducer, nothing, prefix};
 use inducer_reference::{
-    AdapterConfig, Backbone, Gpt2Config, LoraConfig, Projection, RobertaConfig, Variant,
+    AdapterConfig, Backbone, Gpt2Config, Ia3Target, LoraConfig, Projection, RobertaConfig, Variant,
 };
 
 fn lora(targets: &[Projection], rank: usize, bias: bool) -> Option<LoraConfig> {
@@ -56,6 +56,19 @@ fn counts_every_row_comes_out() {
     // the prefix under training: E, Linear(d → 512), Linear(512 → 2 L d)
     let train = 108 * 768 + 768 * 512 + 512 + 512 * (2 * 12 * 768) + 2 * 12 * 768;
     assert_eq!(train, 9_932_288);
+}
+
+/// L (2 d + d_ff): no row of the paper, which does not have the method.
+#[test]
+fn counts_of_ia3_are_two_widths_and_the_ffns() {
+    let all = common::ia3(&Ia3Target::ALL);
+    let expected = 12 * (2 * 768 + 3072);
+    assert_eq!(Gpt2Config::small().layout().adapter_size(&all), expected);
+    let roberta = RobertaConfig::base(3).layout();
+    let head = roberta.adapter_size(&nothing());
+    assert_eq!(roberta.adapter_size(&all) - head, expected);
+    let key = common::ia3(&[Ia3Target::K]);
+    assert_eq!(Gpt2Config::small().layout().adapter_size(&key), 12 * 768);
 }
 
 #[test]

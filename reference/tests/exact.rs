@@ -13,6 +13,7 @@ use inducer_reference::attention::{
     split_heads,
 };
 use inducer_reference::extended::{extended_estimate, update, update_as_one_product};
+use inducer_reference::ia3::{merge_into_input, merge_into_output, rescale};
 use inducer_reference::inducer::{
     augmented_estimate, key, lambda_by_definition, mixture_form, residual_form, value,
 };
@@ -316,6 +317,65 @@ fn exact_eq10_merged_equals_unmerged() {
             merged.weight = merged.weight + &projection.weight * lora.scale - &projection.weight;
         }
         merged.forward(&x) == projection.forward(&x) + lora.delta(&x)
+    });
+}
+
+#[test]
+fn exact_ia3_key_and_value_scales_merge_into_their_projections() {
+    proves(|draw, broken| {
+        let (n, d) = (draw.size(1), draw.size(1));
+        let (x, projection, l) = (draw.matrix(n, d), draw.linear(d, d), draw.vector(d));
+        let mut merged = merge_into_output(&l, &projection);
+        if broken {
+            merged.bias = projection.bias.clone(); // l ⊙ (x W) + b
+        }
+        merged.forward(&x) == rescale(Some(&l), projection.forward(&x))
+    });
+}
+
+#[test]
+fn exact_ia3_ffn_scale_merges_into_the_second_product() {
+    proves(|draw, broken| {
+        let (n, d) = (draw.size(1), draw.size(1));
+        let inner = if broken { d } else { draw.size(1) };
+        let (hidden, output) = (draw.matrix(n, inner), draw.linear(inner, d));
+        let l = draw.vector(inner);
+        let unmerged = if broken {
+            rescale(Some(&l), output.forward(&hidden)) // l_ff after W_2
+        } else {
+            output.forward(&rescale(Some(&l), hidden.clone()))
+        };
+        merge_into_input(&l, &output).forward(&hidden) == unmerged
+    });
+}
+
+/// What PEFT's layout adds to the method adds no function: l_q is part of l_k, l_o of l_v.
+#[test]
+fn exact_ia3_scales_of_queries_and_heads_are_scales_of_keys_and_values() {
+    proves(|draw, broken| {
+        let (n, m, p) = (draw.size(1), draw.size(1), draw.size(1));
+        let (q, k, v) = (draw.matrix(n, p), draw.matrix(m, p), draw.matrix(m, p));
+        let (weights, a, b) = (draw.weights(n, m), draw.vector(p), draw.vector(p));
+        let both = if broken { &a + &b } else { &a * &b };
+        let scaled = |l, x: &Array2<Prime>| rescale(Some(l), x.clone());
+        scaled(&a, &q).dot(&scaled(&b, &k).t()) == q.dot(&scaled(&both, &k).t())
+            && scaled(&a, &estimate(&weights, &scaled(&b, &v)))
+                == estimate(&weights, &scaled(&both, &v))
+    });
+}
+
+#[test]
+fn exact_ia3_of_ones_is_the_frozen_model() {
+    proves(|draw, broken| {
+        let (n, d) = (draw.size(1), draw.size(1));
+        let (x, linear) = (draw.matrix(n, d), draw.linear(d, d));
+        let mut l = Array1::from_elem(d, Prime::new(1));
+        if broken {
+            l[0] = draw.scalar();
+        }
+        rescale(Some(&l), x.clone()) == x
+            && merge_into_input(&l, &linear) == linear
+            && merge_into_output(&l, &linear) == linear
     });
 }
 

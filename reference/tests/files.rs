@@ -10,7 +10,8 @@ use crate::common::{every_method, inducer, random_adapter, random_backbone};
 use half::{bf16, f16};
 use inducer_reference::files::tensors::read_tensors;
 use inducer_reference::{
-    Adapter, AdapterConfig, Gpt2, Gpt2Config, Roberta, RobertaConfig, TensorMap, Variant,
+    Adapter, AdapterConfig, Backbone as _, Gpt2, Gpt2Config, Roberta, RobertaConfig, TensorMap,
+    Variant,
 };
 use ndarray::{ArrayD, Axis, IxDyn, concatenate};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
@@ -388,6 +389,11 @@ fn files_wrong_adapters_are_errors_that_name_file_and_field_or_tensor() {
             json!({"targets": ["o"], "rank": 1, "alpha": 1.0}),
             "`o`",
         ),
+        ("", "ia3", json!({"targets": []}), "ia3.targets"),
+        ("", "ia3", json!({"targets": ["k", "k"]}), "ia3.targets"),
+        ("", "ia3", json!({"targets": ["q"]}), "`q`"),
+        ("", "ia3", json!({"targets": ["k"], "scale": 1.0}), "scale"),
+        ("", "ia3", json!({}), "targets"),
         ("", "ffn", parallel_adapter(0), "ffn.bottleneck"),
         (
             "",
@@ -457,40 +463,87 @@ fn files_the_documented_example_is_read_as_documented() {
     assert_eq!(serde_json::to_value(&config).unwrap()["ffn"]["scale"], 1.0);
 }
 
-/// LoRA's factor is α/r: a rank that is doubled by zeros, with α doubled, is the same update.
 #[test]
-fn files_loras_factor_is_alpha_over_rank() {
+fn files_ia3s_vectors_have_the_width_of_what_they_rescale() {
+    let text = r#"{"peft_type": "INDUCER", "ia3": {"targets": ["k", "v", "ffn"]}}"#;
+    let config: AdapterConfig = serde_json::from_str(text).unwrap();
+    let again = serde_json::to_value(&config).unwrap();
+    assert_eq!(again, serde_json::from_str::<Value>(text).unwrap());
+    let vectors = |attention: &str, ffn: &str| {
+        [
+            (attention, ".ia3.k", 8),
+            (attention, ".ia3.v", 8),
+            (ffn, ".ia3", 32),
+        ]
+        .map(|(module, vector, length)| (format!("{module}{vector}"), vec![length]))
+    };
+    let expected = vectors("transformer.h.1.attn", "transformer.h.1.mlp");
+    let shapes = small().layout().adapter_shapes(&config);
+    assert_eq!(shapes.len(), 2 * expected.len());
+    for (name, shape) in expected {
+        assert_eq!(shapes.get(&name), Some(&shape), "{name}");
+    }
+    let layer = "roberta.encoder.layer.1";
+    let shapes = RobertaConfig::new(13, 20, 8, 2, 2, 3)
+        .layout()
+        .adapter_shapes(&config);
+    for (name, shape) in vectors(&format!("{layer}.attention.self"), &format!("{layer}.ffn")) {
+        assert_eq!(shapes.get(&name), Some(&shape), "{name}");
+    }
+    let mut wrong = random_adapter::<f64>(&config, &small(), 0, 52).tensors;
+    let name = "transformer.h.1.mlp.ia3";
+    wrong.insert(name.into(), ArrayD::zeros(IxDyn(&[8])));
+    let error = |tensors: TensorMap<f64>| {
+        let adapter = Adapter::from_tensors(config.clone(), &small(), tensors);
+        adapter.unwrap_err().to_string()
+    };
+    let message = error(wrong.clone());
+    assert!(
+        message.contains("mlp.ia3`: expected shape [32], found [8]"),
+        "{message}"
+    );
+    wrong.remove(name);
+    assert!(error(wrong).contains("mlp.ia3` is missing"));
+}
+
+/// LoRA's factor is α/r, rsLoRA's α/√r: a rank that is made four times as great by zeros, with α
+/// four times or twice as great, is the same update.
+#[test]
+fn files_loras_factor_is_alpha_over_rank_and_rsloras_over_its_root() {
     let model = random_backbone::<f64>(&small(), 50);
     let dir = tempfile::tempdir().unwrap();
-    let config = |rank: usize, alpha: f64| {
-        let lora = json!({
-            "targets": ["q"], "rank": rank, "alpha": alpha, "dropout": 0.0, "bias": true,
-        });
-        json!({"peft_type": "INDUCER", "lora": lora})
-    };
-    let narrow: AdapterConfig = serde_json::from_value(config(2, 3.0)).unwrap();
-    let tensors = random_adapter::<f64>(&narrow, &small(), 0, 51).tensors;
-    let mut padded = tensors.clone();
-    for (name, tensor) in &mut padded {
-        if let Some(axis) = [(".a", 0), (".b", 1)]
-            .iter()
-            .find(|(end, _)| name.ends_with(end))
-        {
-            let zeros = ArrayD::zeros(tensor.raw_dim());
-            *tensor = concatenate(Axis(axis.1), &[tensor.view(), zeros.view()]).unwrap();
+    for (use_rslora, times) in [(false, 4.0), (true, 2.0)] {
+        let config = |rank: usize, alpha: f64| {
+            json!({"peft_type": "INDUCER", "lora": {
+                "targets": ["q"], "rank": rank, "alpha": alpha, "dropout": 0.0, "bias": true,
+                "use_rslora": use_rslora,
+            }})
+        };
+        let narrow: AdapterConfig = serde_json::from_value(config(1, 3.0)).unwrap();
+        let tensors = random_adapter::<f64>(&narrow, &small(), 0, 51).tensors;
+        let mut padded = tensors.clone();
+        for (name, tensor) in &mut padded {
+            if let Some((_, axis)) = [(".a", 0), (".b", 1)]
+                .iter()
+                .find(|(end, _)| name.ends_with(end))
+            {
+                let zeros = ArrayD::zeros(tensor.raw_dim());
+                let quarters = [tensor.view(), zeros.view(), zeros.view(), zeros.view()];
+                *tensor = concatenate(Axis(*axis), &quarters).unwrap();
+            }
         }
+        let logits = |config: &Value, tensors: &TensorMap<f64>| {
+            write_adapter(dir.path(), config, tensors);
+            let adapter = Adapter::<f64>::load(dir.path(), &small()).unwrap();
+            model
+                .forward(&[3, 10, 5], None, None, Some(&adapter))
+                .unwrap()
+                .logits
+        };
+        let expected = logits(&config(1, 3.0), &tensors);
+        assert_eq!(logits(&config(4, times * 3.0), &padded), expected);
+        assert_ne!(logits(&config(4, 3.0), &padded), expected, "control");
     }
-    let logits = |config: &Value, tensors: &TensorMap<f64>| {
-        write_adapter(dir.path(), config, tensors);
-        let adapter = Adapter::<f64>::load(dir.path(), &small()).unwrap();
-        model
-            .forward(&[3, 10, 5], None, None, Some(&adapter))
-            .unwrap()
-            .logits
-    };
-    let expected = logits(&config(2, 3.0), &tensors);
-    assert_eq!(logits(&config(4, 6.0), &padded), expected);
-    assert_ne!(logits(&config(4, 3.0), &padded), expected, "control");
 }
 
 #[test]

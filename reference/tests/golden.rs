@@ -8,13 +8,13 @@ use ndarray::{Array1, Array2};
 use serde_json::Value;
 use std::path::PathBuf;
 
-fn dir(model: &str) -> PathBuf {
+pub fn dir(model: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden")
         .join(model)
 }
 
-fn numbers(value: &Value) -> Vec<f64> {
+pub fn numbers(value: &Value) -> Vec<f64> {
     value
         .as_array()
         .unwrap()
@@ -54,7 +54,7 @@ fn worst<T: Real>(model: &str, forward: impl Fn(&[u32], &[bool]) -> Forward<T>) 
 // Two layers of products over at most 24 terms, layer norms and one softmax: below 400 roundings on
 // the longest path; weights of size 0.4 √8 ≈ 1.1 and layer norms amplify a perturbation by less
 // than 8 in all.
-const UNITS: f64 = 400.0 * 8.0;
+pub const UNITS: f64 = 400.0 * 8.0;
 
 #[test]
 fn gpt2_logits_match_transformers() {

@@ -4,13 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use crate::common::{
-    self, distance, every_method, ffn, inducer, lora, magnitude, nothing, prefix, random_adapter,
-    random_backbone,
+    self, distance, every_method, ffn, ia3, inducer, lora, magnitude, nothing, prefix,
+    random_adapter, random_backbone,
 };
 use inducer_reference::gpt2::positions;
+use inducer_reference::ia3::{merge_into_input, merge_into_output};
+use inducer_reference::sub_layer::Projections;
 use inducer_reference::{
-    Adapter, AdapterConfig, AttentionConfig, DoubleDouble, Forward, Gpt2, Gpt2Config, Projection,
-    Real, Roberta, RobertaConfig, Variant,
+    Adapter, AdapterConfig, AttentionConfig, DoubleDouble, Forward, Gpt2, Gpt2Config, Ia3Target,
+    Projection, Real, Roberta, RobertaConfig, Variant,
 };
 use ndarray::{Array2, s};
 
@@ -349,6 +351,44 @@ fn eq10_lora_merged_into_the_backbone_is_the_same_model() {
         )
     }
     same!("LoRA merged", compare);
+}
+
+#[test]
+fn ia3_of_ones_is_the_backbone() {
+    fn compare<T: Real>(broken: bool) -> (Array2<T>, Array2<T>) {
+        pair((&nothing(), &ia3(&Ia3Target::ALL)), |name, tensor| {
+            if !(broken && name.ends_with("mlp.ia3")) {
+                tensor.fill(T::one());
+            }
+        })
+    }
+    same!("l_k = l_v = l_ff = 1", compare);
+}
+
+#[test]
+fn ia3_merged_into_the_backbone_is_the_same_model() {
+    fn compare<T: Real>(broken: bool) -> (Array2<T>, Array2<T>) {
+        let model = random_backbone::<T>(&small(), 18);
+        let adapter = random_adapter::<T>(&ia3(&Ia3Target::ALL), &small(), 0, 19);
+        let mut merged = model.clone();
+        for (i, block) in merged.blocks.iter_mut().enumerate() {
+            let parts = adapter.layer(i).unwrap().ia3;
+            let Projections { k, v, .. } = &mut block.attention;
+            let unscaled = v.bias.clone();
+            *k = merge_into_output(&parts.key.unwrap(), k);
+            *v = merge_into_output(&parts.value.unwrap(), v);
+            if broken && i == 1 {
+                v.bias = unscaled;
+            }
+            block.proj = merge_into_input(&parts.ffn.unwrap(), &block.proj);
+        }
+        let logits = |model: &Gpt2<T>, adapter| {
+            let output = model.forward(&IDS[..5], None, None, adapter);
+            output.unwrap().logits
+        };
+        (logits(&model, Some(&adapter)), logits(&merged, None))
+    }
+    same!("(IA)³ merged", compare);
 }
 
 #[test]

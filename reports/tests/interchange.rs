@@ -11,7 +11,7 @@ use inducer_datasets::Batch;
 use inducer_gpu::backbone::Roberta;
 use inducer_gpu::files::adapter::head_classes;
 use inducer_gpu::tensors::Init;
-use inducer_gpu::{Method, Model};
+use inducer_gpu::{AdapterConfig, Method, Model};
 use std::path::Path;
 
 const EXPORT: &str = "export --backbone backbone --adapter own --out peft";
@@ -26,10 +26,15 @@ fn encoder(f: &Fixture) {
 
 /// An adapter whose every tensor is random, three classes on a RoBERTa.
 fn adapter(f: &Fixture, method: Method, special: usize) {
+    adapter_with(f, method, special, |_| {});
+}
+
+fn adapter_with(f: &Fixture, method: Method, special: usize, change: impl Fn(&mut AdapterConfig)) {
     let classes = (special == 0).then_some(3);
     let dir = f.path("backbone");
     let mut model = Model::load_for(&dir, classes, 5, DType::F32, &Device::Cpu).unwrap();
-    let config = method.on(&model.backbone.config());
+    let mut config = method.on(&model.backbone.config());
+    change(&mut config);
     model.attach(&config, special, 5).unwrap();
     for p in model.trainable_mut() {
         let (name, shape) = (p.name.clone(), p.tensor.dims().to_vec());
@@ -103,6 +108,46 @@ fn lora_on_gpt2() {
     let f = Fixture::new();
     adapter(&f, Method::Lora, 2);
     goes_round(&f, true);
+}
+
+fn rslora(config: &mut AdapterConfig) {
+    let lora = config.lora.as_mut().unwrap();
+    lora.use_rslora = true;
+}
+
+#[test]
+fn rslora_on_gpt2_and_roberta() {
+    for roberta in [false, true] {
+        let f = Fixture::new();
+        if roberta {
+            encoder(&f);
+        }
+        adapter_with(&f, Method::Lora, if roberta { 0 } else { 2 }, rslora);
+        goes_round(&f, true);
+    }
+}
+
+#[test]
+fn ia3_on_gpt2_and_roberta() {
+    for roberta in [false, true] {
+        let f = Fixture::new();
+        if roberta {
+            encoder(&f);
+        }
+        adapter(&f, Method::Ia3, if roberta { 0 } else { 2 });
+        goes_round(&f, true);
+        // what PEFT would have to know is told apart by full names
+        let config = std::fs::read_to_string(f.path("peft/adapter_config.json")).unwrap();
+        let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+        let inputs = match roberta {
+            true => ["roberta.encoder.layer.0.output.dense"],
+            false => ["mlp.c_proj"],
+        };
+        assert_eq!(config["feedforward_modules"][0], inputs[0]);
+        // the scale that PEFT has on queries went out as ones
+        let bytes = |dir: &str| std::fs::read(f.path(dir).join("adapter_model.safetensors"));
+        assert_eq!(bytes("again").unwrap(), bytes("own").unwrap());
+    }
 }
 
 #[test]

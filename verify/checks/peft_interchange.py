@@ -6,20 +6,20 @@
     python3 verify/checks/peft_interchange.py \\
         [--engine target/release/inducer] [--cases 10] [--seed 1]
 
-For random small GPT-2s and RoBERTa classifiers (made by transformers; a RoBERTa takes LoRA only,
-PEFT has no prefix for its classifier):
-  1. LoRA and prefix adapters written by this project's format -> `inducer export` ->
+For random small GPT-2s and RoBERTa classifiers (made by transformers; a RoBERTa takes LoRA and
+(IA)³ only, PEFT has no prefix for its classifier):
+  1. LoRA, (IA)³ and prefix adapters written by this project's format -> `inducer export` ->
      PeftModel.from_pretrained: logits against `inducer forward`;
-  2. LoRA and prefix adapters made and saved by peft -> `inducer forward --adapter` reads them as
-     they are: logits against peft;
-  3. `inducer merge` of LoRA for random α -> transformers' from_pretrained: logits against the
-     unmerged `inducer forward`. Prints the worst difference of each; exit status 1 when one is
+  2. LoRA, (IA)³ and prefix adapters made and saved by peft -> `inducer forward --adapter` reads
+     them as they are: logits against peft;
+  3. `inducer merge` of LoRA and (IA)³ for random α -> transformers' from_pretrained: logits against
+     the unmerged `inducer forward`. Prints the worst difference of each; exit status 1 when one is
      above 1e-4.
 """
 
 import argparse, json, os, random, subprocess, sys, tempfile
 import peft, torch, transformers
-from peft import LoraConfig, PeftModel, PrefixTuningConfig, get_peft_model
+from peft import IA3Config, LoraConfig, PeftModel, PrefixTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import (
     GPT2Config,
@@ -28,6 +28,7 @@ from transformers import (
     RobertaForMaskedLM,
     RobertaForSequenceClassification,
 )
+
 
 def run(*command):
     done = subprocess.run(command, capture_output=True, text=True)
@@ -67,6 +68,7 @@ def own_adapter(path, config, kind, rng):
             "alpha": rng.choice([1.0, 7.5, 32.0]),
             "dropout": 0.1,
             "bias": rng.random() < 0.5,
+            "use_rslora": rng.random() < 0.5,
         }
         for i in range(layers):
             for t in targets:
@@ -77,6 +79,14 @@ def own_adapter(path, config, kind, rng):
                 )
                 if settings["lora"]["bias"]:
                     tensors[at + ".bias"] = torch.randn(d) * 0.2
+    elif kind == "ia3":
+        targets = rng.sample(["k", "v", "ffn"], rng.randint(1, 3))
+        settings["ia3"] = {"targets": targets}
+        for i in range(layers):
+            names = {"k": "attn.ia3.k", "v": "attn.ia3.v", "ffn": "mlp.ia3"}
+            for t in targets:
+                width = 4 * d if t == "ffn" else d
+                tensors[f"transformer.h.{i}.{names[t]}"] = 1 + torch.randn(width) * 0.4
     else:
         length = rng.randint(1, 6)
         settings["attention"] = {"kind": "prefix", "length": length, "offset_positions": True}
@@ -114,7 +124,7 @@ def one(a, case, worst):
         at = lambda name: os.path.join(folder, name)
         GPT2LMHeadModel(config).eval().save_pretrained(at("backbone"))
         fresh = lambda path=at("backbone"): GPT2LMHeadModel.from_pretrained(path).eval()
-        for kind in ("lora", "prefix"):
+        for kind in ("lora", "ia3", "prefix"):
             added = own_adapter(at(kind), config, kind, rng)
             ids = torch.randint(0, vocab + added, (2, rng.randint(1, 20)))
             found = engine_logits(a, folder, at("backbone"), at(kind), ids)
@@ -132,21 +142,22 @@ def one(a, case, worst):
             model.resize_token_embeddings(vocab + added, mean_resizing=False)
             model = PeftModel.from_pretrained(model, at(kind + "-peft")).eval()
             note(worst, f"{kind}: exported, in peft", difference(model(ids).logits, found))
-            if kind == "lora":
+            if kind != "prefix":
+                merged = at(kind + "-merged")
                 run(
                     a.engine,
                     "merge",
                     "--backbone",
                     at("backbone"),
                     "--adapter",
-                    at("lora"),
+                    at(kind),
                     "--out",
-                    at("merged"),
+                    merged,
                 )
                 note(
                     worst,
-                    "lora: merged, in transformers",
-                    difference(fresh(at("merged"))(ids).logits, found),
+                    f"{kind}: merged, in transformers",
+                    difference(fresh(merged)(ids).logits, found),
                 )
             run(
                 a.engine,
@@ -176,7 +187,9 @@ def one(a, case, worst):
                 fan_in_fan_out=True,
                 init_lora_weights=False,
                 lora_bias=rng.random() < 0.5,
+                use_rslora=rng.random() < 0.5,
             ),
+            "ia3": IA3Config(task_type="CAUSAL_LM", fan_in_fan_out=True),
             "prefix": PrefixTuningConfig(
                 task_type="CAUSAL_LM", num_virtual_tokens=rng.randint(1, 6)
             ),
@@ -185,7 +198,7 @@ def one(a, case, worst):
             model = get_peft_model(fresh(), settings).eval()
             for name, parameter in model.named_parameters():
                 if parameter.requires_grad or "lora_" in name:
-                    parameter.normal_(0.0, 0.3)
+                    parameter.normal_(1.0 if "ia3_" in name else 0.0, 0.3)
             model.save_pretrained(at(kind + "-made"))
             ids = torch.randint(0, vocab, (2, rng.randint(1, 20)))
             note(
@@ -198,19 +211,39 @@ def one(a, case, worst):
             )
 
 
-def roberta_adapter(path, config, classes, rng):
-    """Random LoRA and a random head in this project's documented format."""
+def roberta_adapter(path, config, classes, kind, rng):
+    """Random LoRA or (IA)³ and a random head in this project's documented format."""
     os.makedirs(path)
-    d, rank, tensors = config.hidden_size, rng.randint(1, 5), {}
-    targets, bias = rng.sample(["q", "k", "v"], rng.randint(1, 3)), rng.random() < 0.5
+    d, tensors = config.hidden_size, {}
+    settings = {"peft_type": "INDUCER", "task_type": "SEQ_CLS", "base_model_name_or_path": ""}
+    if kind == "lora":
+        targets, rank = rng.sample(["q", "k", "v"], rng.randint(1, 3)), rng.randint(1, 5)
+        settings["lora"] = {
+            "targets": targets,
+            "rank": rank,
+            "alpha": rng.choice([1.0, 7.5, 32.0]),
+            "dropout": 0.1,
+            "bias": rng.random() < 0.5,
+            "use_rslora": rng.random() < 0.5,
+        }
+    else:
+        targets = rng.sample(["k", "v", "ffn"], rng.randint(1, 3))
+        settings["ia3"] = {"targets": targets}
     for i in range(config.num_hidden_layers):
+        layer = f"roberta.encoder.layer.{i}"
         for t in targets:
-            at = f"roberta.encoder.layer.{i}.attention.self.lora.{t}"
+            at = f"{layer}.attention.self.{kind}.{t}"
+            if kind == "ia3":
+                name, width = (
+                    (f"{layer}.ffn.ia3", config.intermediate_size) if t == "ffn" else (at, d)
+                )
+                tensors[name] = 1 + torch.randn(width) * 0.4
+                continue
             tensors[at + ".a"], tensors[at + ".b"] = (
                 torch.randn(rank, d) * 0.2,
                 torch.randn(d, rank) * 0.2,
             )
-            if bias:
+            if settings["lora"]["bias"]:
                 tensors[at + ".bias"] = torch.randn(d) * 0.2
     for name, shape in {
         "dense.weight": (d, d),
@@ -220,23 +253,8 @@ def roberta_adapter(path, config, classes, rng):
     }.items():
         tensors["classifier." + name] = torch.randn(*shape) * 0.3
     save_file(tensors, os.path.join(path, "adapter_model.safetensors"))
-    lora = {
-        "targets": targets,
-        "rank": rank,
-        "alpha": rng.choice([1.0, 7.5, 32.0]),
-        "dropout": 0.1,
-        "bias": bias,
-    }
     with open(os.path.join(path, "adapter_config.json"), "w") as f:
-        json.dump(
-            {
-                "peft_type": "INDUCER",
-                "task_type": "SEQ_CLS",
-                "base_model_name_or_path": "",
-                "lora": lora,
-            },
-            f,
-        )
+        json.dump(settings, f)
 
 
 def roberta(a, case, worst):
@@ -267,77 +285,63 @@ def roberta(a, case, worst):
             path, num_labels=classes
         ).eval()
         ids = lambda: torch.randint(3, vocab, (2, rng.randint(1, 20)))
-        roberta_adapter(at("lora"), config, classes, rng)
-        row = ids()
-        found = engine_logits(a, folder, at("backbone"), at("lora"), row)
-        run(
-            a.engine,
-            "export",
-            "--backbone",
-            at("backbone"),
-            "--adapter",
-            at("lora"),
-            "--out",
-            at("lora-peft"),
-        )
-        note(
-            worst,
-            "roberta lora: exported, in peft",
-            difference(
-                PeftModel.from_pretrained(fresh(), at("lora-peft")).eval()(row).logits, found
-            ),
-        )
-        run(
-            a.engine,
-            "merge",
-            "--backbone",
-            at("backbone"),
-            "--adapter",
-            at("lora"),
-            "--out",
-            at("merged"),
-        )
-        merged = RobertaForSequenceClassification.from_pretrained(at("merged")).eval()
-        note(worst, "roberta lora: merged, in transformers", difference(merged(row).logits, found))
-        run(
-            a.engine,
-            "export",
-            "--layout",
-            "inducer",
-            "--backbone",
-            at("backbone"),
-            "--adapter",
-            at("lora-peft"),
-            "--out",
-            at("lora-back"),
-        )
-        note(
-            worst,
-            "roberta lora: there and back",
-            difference(engine_logits(a, folder, at("backbone"), at("lora-back"), row), found),
-        )
         modules = rng.sample(["query", "key", "value"], rng.randint(1, 3))
-        settings = LoraConfig(
-            task_type="SEQ_CLS",
-            r=rng.randint(1, 6),
-            lora_alpha=rng.choice([1, 8, 32]),
-            target_modules=modules,
-            init_lora_weights=False,
-            lora_bias=rng.random() < 0.5,
-        )
-        model = get_peft_model(fresh(), settings).eval()
-        for name, parameter in model.named_parameters():
-            if parameter.requires_grad:
-                parameter.normal_(0.0, 0.3)
-        model.save_pretrained(at("made"))
-        row = ids()
-        note(
-            worst,
-            "roberta lora: made by peft, read here",
-            difference(
-                model(row).logits, engine_logits(a, folder, at("backbone"), at("made"), row)
+        given = {
+            "lora": LoraConfig(
+                task_type="SEQ_CLS",
+                r=rng.randint(1, 6),
+                lora_alpha=rng.choice([1, 8, 32]),
+                target_modules=modules,
+                init_lora_weights=False,
+                lora_bias=rng.random() < 0.5,
+                use_rslora=rng.random() < 0.5,
             ),
-        )
+            "ia3": IA3Config(task_type="SEQ_CLS"),
+        }
+        for kind in ("lora", "ia3"):
+            own, there, back, merged, made = (
+                at(kind + end) for end in ("", "-peft", "-back", "-merged", "-made")
+            )
+            roberta_adapter(own, config, classes, kind, rng)
+            row, what = ids(), f"roberta {kind}"
+            found = engine_logits(a, folder, at("backbone"), own, row)
+            run(a.engine, "export", "--backbone", at("backbone"), "--adapter", own, "--out", there)
+            note(
+                worst,
+                f"{what}: exported, in peft",
+                difference(PeftModel.from_pretrained(fresh(), there).eval()(row).logits, found),
+            )
+            run(a.engine, "merge", "--backbone", at("backbone"), "--adapter", own, "--out", merged)
+            model = RobertaForSequenceClassification.from_pretrained(merged).eval()
+            note(worst, f"{what}: merged, in transformers", difference(model(row).logits, found))
+            run(
+                a.engine,
+                "export",
+                "--layout",
+                "inducer",
+                "--backbone",
+                at("backbone"),
+                "--adapter",
+                there,
+                "--out",
+                back,
+            )
+            note(
+                worst,
+                f"{what}: there and back",
+                difference(engine_logits(a, folder, at("backbone"), back, row), found),
+            )
+            model = get_peft_model(fresh(), given[kind]).eval()
+            for name, parameter in model.named_parameters():
+                if parameter.requires_grad:
+                    parameter.normal_(1.0 if "ia3_" in name else 0.0, 0.3)
+            model.save_pretrained(made)
+            row = ids()
+            note(
+                worst,
+                f"{what}: made by peft, read here",
+                difference(model(row).logits, engine_logits(a, folder, at("backbone"), made, row)),
+            )
 
 
 def note(worst, what, error):

@@ -1,15 +1,15 @@
 //! GPT-2 (pre-norm): `x ← x + drop(attention(LN(x)))`,
 //! `x ← x + drop(FFN(LN(x)) + parts beside it)`.
 
-use super::sublayer::{Layer, conv1d};
+use super::sublayer::{Layer, through};
 use super::{Backbone, Head, Inputs};
 use crate::config::{BackboneConfig, Gpt2Config};
 use crate::error::Result;
 use crate::ops::activation::Activation;
-use crate::ops::attention::Visible;
 use crate::ops::dropout::{Dropout, residual};
 use crate::ops::embedding::{Tables, embedding};
 use crate::ops::layer_norm::norm;
+use crate::ops::linear::Layout;
 use crate::parts::{Change, DropoutSite, FoldTarget, ForwardContext, Map, Part};
 use crate::tape::{Pair, Parameter, Value};
 use crate::tensors::{Declare, Init, Source};
@@ -106,10 +106,6 @@ impl Backbone for Gpt2 {
         &self.wte
     }
 
-    fn visible(&self) -> Visible {
-        Visible::Causal
-    }
-
     fn hidden(
         &self,
         ctx: &ForwardContext<'_>,
@@ -123,16 +119,9 @@ impl Backbone for Gpt2 {
             added: inputs.special,
             positions: &positions,
         };
-        let mut x = embedding(tape, tables, inputs.ids, inputs.segments, inputs.positions)?;
-        for (index, (block, parts)) in self.blocks.iter().zip(parts).enumerate() {
-            let layer = Layer {
-                ctx,
-                index,
-                parts,
-                affine: conv1d,
-            };
-            x = block.forward(layer, &x, eps)?;
-        }
+        let x = embedding(tape, tables, inputs.ids, inputs.segments, inputs.positions)?;
+        let forward = |block: &Block, at: Layer<'_, '_>, x: &Value| block.forward(at, x, eps);
+        let x = through(ctx, Layout::InOut, &self.blocks, parts, x, forward)?;
         norm(tape, &self.ln_f, &x, eps)
     }
 
@@ -172,7 +161,7 @@ impl Block {
     fn forward(&self, layer: Layer<'_, '_>, x: &Value, eps: f64) -> Result<Value> {
         let tape = layer.ctx.tape;
         let input = norm(tape, &self.ln_1, x, eps)?;
-        let qkv = conv1d(tape, &self.c_attn, &input, None)?;
+        let qkv = layer.affine(&self.c_attn, &input, None)?;
         let y = layer.attention(&input, qkv, &self.c_proj)?;
         let x = residual(tape, x, &y, layer.dropout(DropoutSite::AttentionBranch))?;
 

@@ -1,18 +1,18 @@
 //! What stands on a backbone: which labels it learns from, what it scores, and its loss.
 
+use crate::config::RobertaConfig;
 use crate::error::{Error, Result};
 use crate::kernels::precision::upcast;
 use crate::ops::activation::Activation;
 use crate::ops::cross_entropy::{Head as TiedRows, class_loss, cross_entropy};
 use crate::ops::gather::gather_rows;
 use crate::ops::layer_norm::norm;
+use crate::ops::linear::torch;
 use crate::parts::ForwardContext;
 use crate::tape::{Pair, Parameter, Tape, Value};
 use crate::tensors::{Declare, Init, Tensors};
 use candle_core::Tensor;
 use inducer_datasets::batch::{Batch, IGNORE, Labels};
-
-use super::sublayer::torch;
 
 /// What the loss is the mean over: positions of a packed batch with their token, or rows with their
 /// class.
@@ -73,19 +73,20 @@ impl MaskedLm {
     ///
     /// # Errors
     /// A tensor that is missing or has another shape.
-    pub fn declare(d: usize, std: f64, epsilon: f64, from: &Declare<'_>) -> Result<Self> {
-        let at = from.within("lm_head");
+    pub fn declare(config: &RobertaConfig, from: &Declare<'_>) -> Result<Self> {
+        let (at, d) = (from.within("lm_head"), config.hidden_size);
+        let start = [Init::Normal(config.initializer_range), Init::ZERO];
         Ok(Self {
-            dense: at.linear("dense", [d, d], [Init::Normal(std), Init::ZERO])?,
+            dense: at.linear("dense", [d, d], start)?,
             layer_norm: at.norm("layer_norm", d)?,
-            epsilon,
+            epsilon: config.layer_norm_eps,
         })
     }
 
     /// What the tied embedding scores at these positions [positions, d].
     fn hidden(&self, tape: &Tape, hidden: &Value, positions: &[u32]) -> Result<Value> {
         let x = gather_rows(tape, hidden, positions)?;
-        let x = Activation::GeluErf.apply(tape, &torch(tape, &self.dense, &x, None)?)?;
+        let x = Activation::GeluErf.apply(tape, &torch(tape, &self.dense, &x)?)?;
         norm(tape, &self.layer_norm, &x, self.epsilon)
     }
 }
@@ -95,18 +96,13 @@ impl Classifier {
     ///
     /// # Errors
     /// A tensor that is missing or has another shape.
-    pub fn declare(d: usize, classes: usize, std: f64, from: &Declare<'_>) -> Result<Self> {
-        let at = from.within("classifier");
-        let start = [Init::Normal(std), Init::ZERO];
+    pub fn declare(config: &RobertaConfig, from: &Declare<'_>) -> Result<Self> {
+        let (at, d) = (from.within("classifier"), config.hidden_size);
+        let start = [Init::Normal(config.initializer_range), Init::ZERO];
         Ok(Self {
             dense: at.linear("dense", [d, d], start)?,
-            out_proj: at.linear("out_proj", [classes, d], start)?,
+            out_proj: at.linear("out_proj", [config.classes(), d], start)?,
         })
-    }
-
-    /// Number of classes.
-    fn classes(&self) -> usize {
-        self.out_proj[1].tensor.dims()[0]
     }
 
     /// Class scores [rows, classes] from the first token of each row.
@@ -115,12 +111,12 @@ impl Classifier {
         let starts = &ctx.starts[..ctx.starts.len() - 1];
         let first: Vec<u32> = starts.iter().map(|s| *s as u32).collect();
         let x = gather_rows(tape, hidden, &first)?;
-        let x = Activation::Tanh.apply(tape, &torch(tape, &self.dense, &x, None)?)?;
-        torch(tape, &self.out_proj, &x, None)
+        let x = Activation::Tanh.apply(tape, &torch(tape, &self.dense, &x)?)?;
+        torch(tape, &self.out_proj, &x)
     }
 
     fn targets(&self, batch: &Batch) -> Result<Targets> {
-        let known = self.classes();
+        let known = self.out_proj[1].tensor.dims()[0];
         let Labels::Classes(classes) = &batch.labels else {
             return Err(Error::Batch("labels: expected one class a row".into()));
         };
@@ -151,30 +147,11 @@ pub struct Tied<'a> {
 }
 
 impl Tied<'_> {
-    fn loss(
-        self,
-        tape: &Tape,
-        hidden: &Value,
-        targets: &[(usize, u32)],
-        smoothing: f64,
-    ) -> Result<Value> {
-        let tokens = tape.parameter(self.tokens)?;
-        let added = self.special.map(|p| tape.parameter(p)).transpose()?;
-        let rows = TiedRows {
-            tokens: &tokens,
-            added: added.as_ref(),
-        };
-        cross_entropy(tape, hidden, rows, targets, smoothing)
-    }
-
-    fn logits(self, tape: &Tape, hidden: &Tensor) -> Result<Tensor> {
-        let tokens = tape.parameter(self.tokens)?;
-        let added = self.special.map(|p| tape.parameter(p)).transpose()?;
-        let rows = TiedRows {
-            tokens: &tokens,
-            added: added.as_ref(),
-        };
-        rows.logits(hidden)
+    fn rows(self, tape: &Tape) -> Result<TiedRows> {
+        Ok(TiedRows {
+            tokens: tape.parameter(self.tokens)?,
+            added: self.special.map(|p| tape.parameter(p)).transpose()?,
+        })
     }
 }
 
@@ -204,22 +181,16 @@ impl Head {
     /// # Errors
     /// Labels that do not fit.
     pub fn targets(&self, batch: &Batch, ids: usize) -> Result<Targets> {
-        let mut out = Vec::new();
-        match self {
+        let ahead = match self {
             Self::Classifier(head) => return head.targets(batch),
             // the label of the next token of the row
-            Self::LanguageModel => {
-                let labels = token_labels(batch)?;
-                for w in batch.starts.windows(2) {
-                    for t in w[0] + 1..w[1] {
-                        out.extend(token(labels[t], t, ids)?.map(|y| (t - 1, y)));
-                    }
-                }
-            }
-            Self::MaskedLm(_) => {
-                for (t, label) in token_labels(batch)?.iter().enumerate() {
-                    out.extend(token(*label, t, ids)?.map(|y| (t, y)));
-                }
+            Self::LanguageModel => 1,
+            Self::MaskedLm(_) => 0,
+        };
+        let (labels, mut out) = (token_labels(batch)?, Vec::new());
+        for w in batch.starts.windows(2) {
+            for t in w[0] + ahead..w[1] {
+                out.extend(token(labels[t], t, ids)?.map(|y| (t - ahead, y)));
             }
         }
         Ok(out)
@@ -239,12 +210,14 @@ impl Head {
     ) -> Result<Value> {
         let tape = ctx.tape;
         match self {
-            Self::LanguageModel => tied.loss(tape, hidden, targets, smoothing),
+            Self::LanguageModel => {
+                cross_entropy(tape, hidden, &tied.rows(tape)?, targets, smoothing)
+            }
             Self::MaskedLm(head) => {
                 let hidden = head.hidden(tape, hidden, &positions(targets))?;
                 let labels = targets.iter().enumerate();
                 let labels: Targets = labels.map(|(i, (_, y))| (i, *y)).collect();
-                tied.loss(tape, &hidden, &labels, smoothing)
+                cross_entropy(tape, &hidden, &tied.rows(tape)?, &labels, smoothing)
             }
             Self::Classifier(head) => {
                 let scores = head.scores(ctx, hidden)?;
@@ -269,11 +242,11 @@ impl Head {
         match self {
             Self::LanguageModel => {
                 let hidden = gather_rows(&Tape::off(), hidden, positions)?;
-                tied.logits(ctx.tape, &hidden.tensor)
+                tied.rows(ctx.tape)?.logits(&hidden.tensor)
             }
             Self::MaskedLm(head) => {
                 let hidden = head.hidden(ctx.tape, hidden, positions)?;
-                tied.logits(ctx.tape, &hidden.tensor)
+                tied.rows(ctx.tape)?.logits(&hidden.tensor)
             }
             Self::Classifier(head) => Ok(upcast(&head.scores(ctx, hidden)?.tensor)?),
         }
@@ -290,7 +263,7 @@ impl Head {
         tied: Tied<'_>,
     ) -> Result<Tensor> {
         match self {
-            Self::LanguageModel => tied.logits(ctx.tape, &hidden.tensor),
+            Self::LanguageModel => tied.rows(ctx.tape)?.logits(&hidden.tensor),
             _ => {
                 let all: Vec<u32> = (0..hidden.tensor.dim(0)? as u32).collect();
                 self.logits_at(ctx, hidden, tied, &all)

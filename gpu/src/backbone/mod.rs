@@ -12,7 +12,6 @@ pub use roberta::{EncoderLayer, Roberta};
 
 use crate::config::{BackboneConfig, Spec};
 use crate::error::{Error, Result};
-use crate::ops::attention::{Heads, Visible};
 use crate::parts::{FoldTarget, ForwardContext, Part};
 use crate::tape::{Parameter, Value};
 use crate::tensors::{Declare, Tensors};
@@ -45,9 +44,6 @@ pub trait Backbone: Tensors + FoldTarget + Send + Sync {
     /// Token embeddings [vocabulary, d].
     fn token_embeddings(&self) -> &Parameter;
 
-    /// Which keys a query sees.
-    fn visible(&self) -> Visible;
-
     /// The last hidden states [tokens, d].
     ///
     /// # Errors
@@ -58,16 +54,6 @@ pub trait Backbone: Tensors + FoldTarget + Send + Sync {
         parts: &[Vec<Box<dyn Part>>],
         inputs: Inputs<'_>,
     ) -> Result<Value>;
-
-    /// The row of the position table that a text's first token has.
-    fn first_position(&self) -> usize {
-        0
-    }
-
-    /// Number of segment ids, where segments have a table of their own.
-    fn segment_types(&self) -> Option<usize> {
-        None
-    }
 
     /// Makes trained rows of special tokens [count, d] the last ones of the vocabulary.
     ///
@@ -81,18 +67,9 @@ pub trait Backbone: Tensors + FoldTarget + Send + Sync {
         })
     }
 
-    /// What methods need to know.
+    /// What methods and models need to know.
     fn spec(&self) -> Spec {
         self.config().spec()
-    }
-
-    /// H and p.
-    fn heads(&self) -> Heads {
-        let spec = self.spec();
-        Heads {
-            count: spec.heads,
-            width: spec.head_width(),
-        }
     }
 
     /// Token ids of the backbone itself.

@@ -8,16 +8,16 @@
 //! Rows are packed without padding, so that no output depends on it.
 
 use super::heads::{Classifier, MaskedLm};
-use super::sublayer::{Layer, torch};
+use super::sublayer::{Layer, through};
 use super::{Backbone, Head, Inputs};
 use crate::config::{BackboneConfig, RobertaConfig};
 use crate::error::Result;
 use crate::ops::activation::Activation;
-use crate::ops::attention::Visible;
 use crate::ops::dropout::{Dropout, residual};
 use crate::ops::embedding::{Tables, embedding};
 use crate::ops::gather::{concatenate, gather_rows};
 use crate::ops::layer_norm::norm;
+use crate::ops::linear::Layout;
 use crate::parts::{Change, DropoutSite, FoldTarget, ForwardContext, Map, Part};
 use crate::tape::{Pair, Parameter, Value};
 use crate::tensors::{Declare, Init, Source};
@@ -112,9 +112,10 @@ impl Roberta {
     /// # Errors
     /// A tensor that is missing or has another shape.
     pub fn classifier(config: &RobertaConfig, from: &Declare<'_>) -> Result<Head> {
-        let (d, std) = (config.hidden_size, config.initializer_range);
-        let head = Classifier::declare(d, config.classes(), std, &from.frozen())?;
-        Ok(Head::Classifier(head))
+        Ok(Head::Classifier(Classifier::declare(
+            config,
+            &from.frozen(),
+        )?))
     }
 
     /// A new RoBERTa with initial values and a classification head.
@@ -138,10 +139,8 @@ impl Roberta {
         device: &Device,
     ) -> Result<Self> {
         let source = Source::random(seed, dtype, device);
-        let (d, std) = (config.hidden_size, config.initializer_range);
-        let from = source.root();
-        let head = MaskedLm::declare(d, std, config.layer_norm_eps, &from.frozen())?;
-        Self::declare(config, Head::MaskedLm(head), &from)
+        let head = MaskedLm::declare(&config, &source.root().frozen())?;
+        Self::declare(config, Head::MaskedLm(head), &source.root())
     }
 }
 
@@ -163,18 +162,6 @@ impl Backbone for Roberta {
 
     fn token_embeddings(&self) -> &Parameter {
         &self.word_embeddings
-    }
-
-    fn visible(&self) -> Visible {
-        Visible::All
-    }
-
-    fn first_position(&self) -> usize {
-        self.config.first_position()
-    }
-
-    fn segment_types(&self) -> Option<usize> {
-        Some(self.config.type_vocab_size)
     }
 
     fn hidden(
@@ -200,17 +187,10 @@ impl Backbone for Roberta {
             segments,
         )?;
         let x = residual(tape, &x, &types, Dropout::OFF)?;
-        let mut x = norm(tape, &self.norm, &x, eps)?;
-        for (index, (layer, parts)) in self.layers.iter().zip(parts).enumerate() {
-            let place = Layer {
-                ctx,
-                index,
-                parts,
-                affine: torch,
-            };
-            x = layer.forward(place, &x, eps)?;
-        }
-        Ok(x)
+        let x = norm(tape, &self.norm, &x, eps)?;
+        let forward =
+            |layer: &EncoderLayer, at: Layer<'_, '_>, x: &Value| layer.forward(at, x, eps);
+        through(ctx, Layout::OutIn, &self.layers, parts, x, forward)
     }
 }
 
@@ -233,7 +213,7 @@ impl EncoderLayer {
     fn forward(&self, layer: Layer<'_, '_>, x: &Value, eps: f64) -> Result<Value> {
         let tape = layer.ctx.tape;
         let [q, k, v] = &self.qkv;
-        let project = |pair| torch(tape, pair, x, None);
+        let project = |pair| layer.affine(pair, x, None);
         let qkv = concatenate(tape, &[project(q)?, project(k)?, project(v)?])?;
         let y = layer.attention(x, qkv, &self.output)?;
         let y = residual(tape, x, &y, layer.dropout(DropoutSite::AttentionBranch))?;

@@ -10,39 +10,11 @@
 
 use crate::error::Result;
 use crate::ops::activation::Activation;
-use crate::ops::attention::attention;
+use crate::ops::attention::{Rows, attention};
 use crate::ops::dropout::{Dropout, dropout};
-use crate::ops::linear::Linear;
+use crate::ops::linear::{Layout, Linear};
 use crate::parts::{Attended, DropoutSite, ForwardContext, Part};
-use crate::tape::{Pair, Tape, Value};
-
-/// A linear map with its bias, added to a value where one is given.
-pub type Affine = fn(&Tape, &Pair, &Value, Option<&Value>) -> Result<Value>;
-
-/// The map of a weight [inputs, outputs].
-///
-/// # Errors
-/// Shapes that do not fit.
-pub fn conv1d(tape: &Tape, pair: &Pair, x: &Value, onto: Option<&Value>) -> Result<Value> {
-    let [weight, bias] = tape.parameters(pair)?;
-    apply(tape, Linear::conv1d(&weight, &bias), x, onto)
-}
-
-/// The map of a weight [outputs, inputs].
-///
-/// # Errors
-/// Shapes that do not fit.
-pub fn torch(tape: &Tape, pair: &Pair, x: &Value, onto: Option<&Value>) -> Result<Value> {
-    let [weight, bias] = tape.parameters(pair)?;
-    apply(tape, Linear::torch(&weight, Some(&bias)), x, onto)
-}
-
-fn apply(tape: &Tape, map: Linear<'_>, x: &Value, onto: Option<&Value>) -> Result<Value> {
-    match onto {
-        Some(y) => map.onto(y, 0).apply(tape, x),
-        None => map.apply(tape, x),
-    }
-}
+use crate::tape::{Pair, Value};
 
 /// A layer in a forward pass: what its sub-layers have in common.
 #[derive(Clone, Copy)]
@@ -53,8 +25,32 @@ pub struct Layer<'a, 'c> {
     pub index: usize,
     /// The parts that act in it.
     pub parts: &'a [Box<dyn Part>],
-    /// How its linear maps lie in files.
-    pub affine: Affine,
+    /// How its weights lie in memory.
+    pub layout: Layout,
+}
+
+/// Leads `x` through layers with their parts; `forward` makes a layer's output of its input.
+///
+/// # Errors
+/// Those of `forward`.
+pub fn through<'c, L>(
+    ctx: &ForwardContext<'c>,
+    layout: Layout,
+    layers: &[L],
+    parts: &[Vec<Box<dyn Part>>],
+    x: Value,
+    forward: impl Fn(&L, Layer<'_, 'c>, &Value) -> Result<Value>,
+) -> Result<Value> {
+    let mut layers = layers.iter().zip(parts).enumerate();
+    layers.try_fold(x, |x, (index, (layer, parts))| {
+        let at = Layer {
+            ctx,
+            index,
+            parts,
+            layout,
+        };
+        forward(layer, at, &x)
+    })
 }
 
 impl Layer<'_, '_> {
@@ -77,24 +73,40 @@ impl Layer<'_, '_> {
         for part in self.parts {
             attended = part.on_heads(ctx, &qkv, attended)?;
         }
-        let mut y = (self.affine)(ctx.tape, output, &attended.f, attended.update.as_ref())?;
+        let mut y = self.affine(output, &attended.f, attended.update.as_ref())?;
         for part in self.parts {
             y = part.on_output(ctx, y)?;
         }
         Ok(y)
     }
 
+    /// A linear map, added to a value where one is given.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn affine(&self, map: &Pair, x: &Value, onto: Option<&Value>) -> Result<Value> {
+        let tape = self.ctx.tape;
+        let [weight, bias] = tape.parameters(map)?;
+        let map = Linear::new(self.layout, &weight, Some(&bias));
+        let onto = onto.map(|y| (y, 0));
+        Linear { onto, ..map }.apply(tape, x)
+    }
+
     fn attend(&self, qkv: &Value) -> Result<Attended> {
         let ctx = self.ctx;
-        let (heads, starts, visible) = (ctx.heads, ctx.starts, ctx.visible);
+        let rows = Rows {
+            heads: ctx.heads,
+            starts: ctx.starts,
+            visible: ctx.visible,
+        };
         let (f, lse) = match &ctx.cache {
             None => {
                 let drop = self.dropout(DropoutSite::Attention);
-                attention(ctx.tape, qkv, heads, starts, visible, drop)?
+                attention(ctx.tape, qkv, rows, drop)?
             }
             Some(cache) => {
                 let mut cache = cache.borrow_mut();
-                let (f, lse) = cache.attend(self.index, &qkv.tensor, heads, starts, visible)?;
+                let (f, lse) = cache.attend(self.index, &qkv.tensor, rows)?;
                 (Value::constant(f), Value::constant(lse))
             }
         };
@@ -117,11 +129,11 @@ impl Layer<'_, '_> {
         drop: Dropout,
     ) -> Result<Value> {
         let (ctx, tape) = (self.ctx, self.ctx.tape);
-        let mut hidden = activation.apply(tape, &(self.affine)(tape, up, x, None)?)?;
+        let mut hidden = activation.apply(tape, &self.affine(up, x, None)?)?;
         for part in self.parts {
             hidden = part.on_ffn_hidden(ctx, hidden)?;
         }
-        let mut y = dropout(tape, &(self.affine)(tape, down, &hidden, None)?, drop)?;
+        let mut y = dropout(tape, &self.affine(down, &hidden, None)?, drop)?;
         for part in self.parts {
             y = part.beside_ffn(ctx, x, y)?;
         }

@@ -2,6 +2,7 @@
 
 use super::{Checked, Spec};
 use crate::error::Result;
+use crate::ops::attention::{Heads, Visible};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -112,18 +113,23 @@ impl Gpt2Config {
         })
     }
 
-    /// What methods have to know of it.
+    /// What methods and models have to know of it.
     pub fn spec(&self) -> Spec {
         Spec {
             layers: self.n_layer,
             hidden: self.n_embd,
-            heads: self.n_head,
+            heads: Heads::of(self.n_embd, self.n_head),
             ffn: self.inner(),
             epsilon: self.layer_norm_epsilon,
             initializer_std: self.initializer_range,
+            vocabulary: self.vocab_size,
+            positions: self.n_positions,
+            first_position: 0,
+            segment_types: None,
+            visible: Visible::Causal,
             layer: "transformer.h",
             attention: "attn",
-            ffn_adapter: "mlp.adapter",
+            ffn_module: "mlp",
         }
     }
 }

@@ -8,6 +8,7 @@ pub use gpt2::Gpt2Config;
 pub use roberta::RobertaConfig;
 
 use crate::error::{Error, Result};
+use crate::ops::attention::{Heads, Visible};
 use serde_json::Value;
 use std::path::Path;
 
@@ -20,40 +21,50 @@ pub enum BackboneConfig {
     Roberta(RobertaConfig),
 }
 
-/// What a method has to know of its backbone.
-#[derive(Clone, Debug)]
+/// What methods and models have to know of a backbone, whichever it is.
+#[derive(Clone, Copy, Debug)]
 pub struct Spec {
     /// L.
     pub layers: usize,
     /// d.
     pub hidden: usize,
-    /// H.
-    pub heads: usize,
+    /// H and p = d / H.
+    pub heads: Heads,
     /// Hidden units of the FFN.
     pub ffn: usize,
     /// ε of its LayerNorms.
     pub epsilon: f64,
     /// Standard deviation of initial weights.
     pub initializer_std: f64,
+    /// Token ids.
+    pub vocabulary: usize,
+    /// Positions for a text.
+    pub positions: usize,
+    /// The row of the position table that a text's first token has.
+    pub first_position: usize,
+    /// Number of segment ids, where segments have a table of their own.
+    pub segment_types: Option<usize>,
+    /// Which keys a query sees.
+    pub visible: Visible,
     layer: &'static str,
     attention: &'static str,
-    ffn_adapter: &'static str,
+    ffn_module: &'static str,
 }
 
 impl Spec {
-    /// p = d / H.
-    pub fn head_width(&self) -> usize {
-        self.hidden / self.heads
-    }
-
     /// Name of the attention module of a layer.
     pub fn attention_name(&self, layer: usize) -> String {
         format!("{}.{layer}.{}", self.layer, self.attention)
     }
 
-    /// Name of the adapter beside the FFN of a layer.
-    pub fn ffn_adapter_name(&self, layer: usize) -> String {
-        format!("{}.{layer}.{}", self.layer, self.ffn_adapter)
+    /// Name of a layer.
+    pub fn layer_name(&self, layer: usize) -> String {
+        format!("{}.{layer}", self.layer)
+    }
+
+    /// Name of a method's tensors at the FFN of a layer.
+    pub fn ffn_name(&self, layer: usize) -> String {
+        format!("{}.{layer}.{}", self.layer, self.ffn_module)
     }
 }
 
@@ -92,30 +103,6 @@ impl BackboneConfig {
         match self {
             Self::Gpt2(c) => c.spec(),
             Self::Roberta(c) => c.spec(),
-        }
-    }
-
-    /// Token ids.
-    pub fn vocabulary(&self) -> usize {
-        match self {
-            Self::Gpt2(c) => c.vocab_size,
-            Self::Roberta(c) => c.vocab_size,
-        }
-    }
-
-    /// Positions for a text.
-    pub fn positions(&self) -> usize {
-        match self {
-            Self::Gpt2(c) => c.n_positions,
-            Self::Roberta(c) => c.max_position_embeddings.saturating_sub(c.first_position()),
-        }
-    }
-
-    /// Classes that its head tells apart; none for a language model.
-    pub fn classes(&self) -> Option<usize> {
-        match self {
-            Self::Gpt2(_) => None,
-            Self::Roberta(c) => Some(c.classes()),
         }
     }
 
@@ -220,7 +207,8 @@ mod tests {
             (1e-5, 0.02)
         );
         let roberta: RobertaConfig = serde_json::from_value(json!({
-            "vocab_size": 12, "max_position_embeddings": 10, "hidden_size": 4, "num_hidden_layers": 1,
+            "vocab_size": 12, "max_position_embeddings": 10, "hidden_size": 4,
+            "num_hidden_layers": 1,
             "num_attention_heads": 2, "intermediate_size": 6
         }))
         .unwrap();

@@ -2,6 +2,7 @@
 
 use super::{Checked, Spec};
 use crate::error::{Error, Result};
+use crate::ops::attention::{Heads, Visible};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -152,23 +153,24 @@ impl RobertaConfig {
         })
     }
 
-    /// The row of the position table that a text's first token has.
-    pub fn first_position(&self) -> usize {
-        self.pad_token_id as usize + 1
-    }
-
-    /// What methods have to know of it.
+    /// What methods and models have to know of it.
     pub fn spec(&self) -> Spec {
+        let first_position = self.pad_token_id as usize + 1;
         Spec {
             layers: self.num_hidden_layers,
             hidden: self.hidden_size,
-            heads: self.num_attention_heads,
+            heads: Heads::of(self.hidden_size, self.num_attention_heads),
             ffn: self.intermediate_size,
             epsilon: self.layer_norm_eps,
             initializer_std: self.initializer_range,
+            vocabulary: self.vocab_size,
+            positions: self.max_position_embeddings.saturating_sub(first_position),
+            first_position,
+            segment_types: Some(self.type_vocab_size),
+            visible: Visible::All,
             layer: "roberta.encoder.layer",
             attention: "attention.self",
-            ffn_adapter: "ffn.adapter",
+            ffn_module: "ffn",
         }
     }
 }

@@ -56,12 +56,8 @@ fn decode_group(
 ) -> Result<()> {
     let mut active = group.to_vec();
     let mut cache = model.cache(active.len());
-    let segments: Option<Vec<Vec<u32>>> = active
-        .iter()
-        .map(|i| prompts[*i].segments.clone())
-        .collect();
-    let ids: Vec<Vec<u32>> = active.iter().map(|i| prompts[*i].ids.clone()).collect();
-    let mut batch = Batch::pack(&ids, segments.as_deref(), None);
+    let given = |i: &usize| (prompts[*i].ids.clone(), prompts[*i].segments.clone());
+    let mut batch = packed(active.iter().map(given));
     for _ in 0..decoding.max_new {
         let logits = model.decode(&batch, &mut cache)?;
         let best = argmax(&logits)?;
@@ -82,16 +78,21 @@ fn decode_group(
         if active.is_empty() {
             return Ok(());
         }
-        let ids: Vec<Vec<u32>> = active
-            .iter()
-            .map(|i| out[*i].last().copied().into_iter().collect())
-            .collect();
-        let segments: Option<Vec<Vec<u32>>> = active
-            .iter()
-            .map(|i| prompts[*i].next_segment.map(|s| vec![s]))
-            .collect();
-        batch = Batch::pack(&ids, segments.as_deref(), None);
+        batch = packed(active.iter().map(|i| {
+            let newest = out[*i].last().copied();
+            (
+                newest.into_iter().collect(),
+                prompts[*i].next_segment.map(|s| vec![s]),
+            )
+        }));
     }
     on_done(active.len());
     Ok(())
+}
+
+/// A batch of token ids and, where all rows have them, segment ids.
+fn packed(rows: impl Iterator<Item = (Vec<u32>, Option<Vec<u32>>)>) -> Batch {
+    let (ids, segments): (Vec<_>, Vec<_>) = rows.unzip();
+    let segments: Option<Vec<_>> = segments.into_iter().collect();
+    Batch::pack(&ids, segments.as_deref(), None)
 }

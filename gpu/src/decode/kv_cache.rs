@@ -1,19 +1,23 @@
 //! Keys and values of the tokens decoded so far, row by row and layer by layer.
 
 use crate::error::Result;
-use crate::kernels::cpu;
-use crate::ops::attention::{Heads, Visible, attention_cached, attention_cached_tensors};
+use crate::kernels::elem::Elem;
+use crate::kernels::with_slices;
+use crate::ops::attention::{Rows, attention_cached, attention_cached_tensors};
 use candle_core::{DType, Device, Tensor};
 
-enum Store {
-    F32(Vec<[Vec<f32>; 2]>),
-    F64(Vec<[Vec<f64>; 2]>),
-    Device(Vec<Option<[Tensor; 2]>>),
+/// Keys and values of each row in one layer.
+trait Layer {
+    /// Adds those of the new tokens, and attends.
+    fn attend(&mut self, qkv: &Tensor, rows: Rows<'_>) -> Result<(Tensor, Tensor)>;
+
+    /// Keeps only the rows at these indices.
+    fn keep(&mut self, rows: &[usize]);
 }
 
 /// The cache of a batch of rows.
 pub struct KvCache {
-    layers: Vec<Store>,
+    layers: Vec<Box<dyn Layer>>,
     /// Number of tokens of each row.
     pub lengths: Vec<usize>,
 }
@@ -21,13 +25,15 @@ pub struct KvCache {
 impl KvCache {
     /// An empty cache for `rows` rows of a model that computes in `dtype` on `device`.
     pub fn new(layers: usize, rows: usize, dtype: DType, device: &Device) -> Self {
-        let store = || match dtype {
-            DType::F64 if device.is_cpu() => Store::F64(vec![[Vec::new(), Vec::new()]; rows]),
-            DType::F32 if device.is_cpu() => Store::F32(vec![[Vec::new(), Vec::new()]; rows]),
-            _ => Store::Device(vec![None; rows]),
+        let layer = |_| -> Box<dyn Layer> {
+            match dtype {
+                DType::F64 if device.is_cpu() => Box::new(vec![<[Vec<f64>; 2]>::default(); rows]),
+                DType::F32 if device.is_cpu() => Box::new(vec![<[Vec<f32>; 2]>::default(); rows]),
+                _ => Box::new(vec![None::<[Tensor; 2]>; rows]),
+            }
         };
         Self {
-            layers: (0..layers).map(|_| store()).collect(),
+            layers: (0..layers).map(layer).collect(),
             lengths: vec![0; rows],
         }
     }
@@ -41,53 +47,53 @@ impl KvCache {
         &mut self,
         layer: usize,
         qkv: &Tensor,
-        heads: Heads,
-        starts: &[usize],
-        visible: Visible,
+        rows: Rows<'_>,
     ) -> Result<(Tensor, Tensor)> {
-        match &mut self.layers[layer] {
-            Store::F32(rows) => host(rows, qkv, heads, starts, visible),
-            Store::F64(rows) => host(rows, qkv, heads, starts, visible),
-            Store::Device(rows) => attention_cached_tensors(qkv, rows, starts, heads, visible),
-        }
+        self.layers[layer].attend(qkv, rows)
     }
 
     /// Keeps only the rows at these indices.
     pub fn keep(&mut self, rows: &[usize]) {
         self.lengths = rows.iter().map(|r| self.lengths[*r]).collect();
-        for layer in &mut self.layers {
-            match layer {
-                Store::F32(all) => {
-                    *all = rows.iter().map(|r| std::mem::take(&mut all[*r])).collect()
-                }
-                Store::F64(all) => {
-                    *all = rows.iter().map(|r| std::mem::take(&mut all[*r])).collect()
-                }
-                Store::Device(all) => *all = rows.iter().map(|r| all[*r].take()).collect(),
-            }
-        }
+        self.layers.iter_mut().for_each(|layer| layer.keep(rows));
     }
 }
 
-fn host<T: crate::kernels::elem::Elem>(
-    rows: &mut [[Vec<T>; 2]],
-    qkv: &Tensor,
-    heads: Heads,
-    starts: &[usize],
-    visible: Visible,
-) -> Result<(Tensor, Tensor)> {
-    let d = heads.hidden();
-    {
-        let x = cpu(qkv)?;
-        let x = x.slice::<T>()?;
-        for (r, w) in starts.windows(2).enumerate() {
-            for t in w[0]..w[1] {
-                rows[r][0].extend_from_slice(&x[t * 3 * d + d..t * 3 * d + 2 * d]);
-                rows[r][1].extend_from_slice(&x[t * 3 * d + 2 * d..(t + 1) * 3 * d]);
-            }
-        }
+/// Those of `all` at these indices.
+fn kept<R: Default>(all: &mut [R], rows: &[usize]) -> Vec<R> {
+    rows.iter().map(|r| std::mem::take(&mut all[*r])).collect()
+}
+
+/// On a device without kernels of its own: [1, H, seen, p] each, none before the first token.
+impl Layer for Vec<Option<[Tensor; 2]>> {
+    fn attend(&mut self, qkv: &Tensor, rows: Rows<'_>) -> Result<(Tensor, Tensor)> {
+        attention_cached_tensors(qkv, self, rows)
     }
-    attention_cached(qkv, rows, starts, heads, visible)
+
+    fn keep(&mut self, rows: &[usize]) {
+        *self = kept(self, rows);
+    }
+}
+
+/// On the CPU: [seen, d] each, row by row.
+
+impl<T: Elem> Layer for Vec<[Vec<T>; 2]> {
+    fn attend(&mut self, qkv: &Tensor, rows: Rows<'_>) -> Result<(Tensor, Tensor)> {
+        let d = rows.heads.hidden();
+        with_slices([qkv], |[x]: [&[T]; 1]| {
+            for ([keys, values], w) in self.iter_mut().zip(rows.starts.windows(2)) {
+                for token in x[w[0] * 3 * d..w[1] * 3 * d].chunks_exact(3 * d) {
+                    keys.extend_from_slice(&token[d..2 * d]);
+                    values.extend_from_slice(&token[2 * d..]);
+                }
+            }
+        })?;
+        attention_cached(qkv, self, rows)
+    }
+
+    fn keep(&mut self, rows: &[usize]) {
+        *self = kept(self, rows);
+    }
 }
 
 #[cfg(test)]
@@ -126,7 +132,8 @@ mod tests {
     #[test]
     fn decoding_is_recomputation_in_every_type_and_an_early_token_matters() {
         let config: Gpt2Config = serde_json::from_value(serde_json::json!({
-            "vocab_size": 17, "n_positions": 16, "n_embd": 12, "n_layer": 2, "n_head": 3, "initializer_range": 0.6
+            "vocab_size": 17, "n_positions": 16, "n_embd": 12, "n_layer": 2, "n_head": 3,
+            "initializer_range": 0.6
         }))
         .unwrap();
         // products of 12 and 48 terms; in bf16 what is rounded once more may fall to the other side

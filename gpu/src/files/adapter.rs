@@ -1,14 +1,14 @@
 //! An adapter as files hold it: `adapter_config.json` and `adapter_model.safetensors`.
 
-use super::io::{create_dir, read_json, write, write_json};
-use super::safetensors::{Weights, same_name, serialize};
+use super::io::{create_dir, read_json, write_json};
+use super::safetensors::{Weights, same_name, write_tensors};
 use crate::adapter::{AdapterConfig, Attached};
 use crate::config::BackboneConfig;
 use crate::counts::stored_tensors;
 use crate::error::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize as _;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The file of the tensors.
@@ -95,8 +95,7 @@ pub(super) fn write_files(
         .iter()
         .map(|(name, t)| Ok((name.clone(), t.to_dtype(DType::F32)?)))
         .collect::<Result<BTreeMap<_, _>>>()?;
-    let metadata = HashMap::from([("format".into(), "pt".into())]);
-    write(&dir.join(TENSORS), &serialize(&tensors, metadata)?)?;
+    write_tensors(&dir.join(TENSORS), &tensors)?;
     write_json(&dir.join(CONFIG), config)
 }
 

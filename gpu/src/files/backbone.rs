@@ -1,14 +1,14 @@
 //! Backbones as Hugging Face directories: `config.json` and `model.safetensors`.
 
-use super::io::{create_dir, read_json, write, write_json};
-use super::safetensors::{Weights, serialize};
+use super::io::{create_dir, read_json, write_json};
+use super::safetensors::{Weights, write_tensors};
 use crate::backbone::{Backbone, Gpt2, Head, Roberta, declare, declare_head};
 use crate::config::{BackboneConfig, Gpt2Config, RobertaConfig};
 use crate::counts::{Shape, shapes};
 use crate::error::{Error, Result};
 use crate::tensors::{Source, Tensors as _};
 use candle_core::{DType, Device, Tensor};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 impl BackboneConfig {
@@ -164,10 +164,6 @@ pub fn save(backbone: &dyn Backbone, dir: &Path) -> Result<()> {
         let zeros = Tensor::zeros(backbone.vocabulary(), DType::F32, &Device::Cpu)?;
         tensors.insert("lm_head.bias".into(), zeros);
     }
-    let metadata = HashMap::from([("format".into(), "pt".into())]);
-    write(
-        &dir.join("model.safetensors"),
-        &serialize(&tensors, metadata)?,
-    )?;
+    write_tensors(&dir.join("model.safetensors"), &tensors)?;
     write_json(&dir.join("config.json"), &backbone.json())
 }

@@ -1,5 +1,5 @@
-//! Folding an adapter into its backbone: `W ← W + (α/r) AᵀBᵀ`, `b ← b + (α/r) b_lora` (Eq. 10),
-//! exact over the reals.
+//! Folding an adapter into its backbone: LoRA's `W ← W + (α/r) AᵀBᵀ`, `b ← b + (α/r) b_lora`
+//! (Eq. 10) and (IA)³'s factors, both exact over the reals.
 //!
 //! # Numerics
 //! Computed in f64 and rounded once to the backbone's type, so a merged weight is within half a
@@ -15,7 +15,7 @@ use crate::tensors::{Source, Tensors as _};
 use candle_core::Tensor;
 use std::collections::BTreeMap;
 
-/// Folds the parts of `saved` that can be (LoRA) and tuned backbone tensors into `backbone`;
+/// Folds the parts of `saved` that can be (LoRA, (IA)³) and tuned backbone tensors into `backbone`;
 /// returns the parts that cannot be folded (an inducer, a prefix, adapters), if there are any.
 /// Trained rows of special tokens stay with that rest, or, without a rest, become the last rows of
 /// the embedding; a classification head goes into the backbone and stays with a rest as well.

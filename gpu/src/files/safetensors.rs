@@ -1,7 +1,7 @@
 //! Reading and writing safetensors: one file or a sharded index, any float type, every tensor
 //! checked.
 
-use super::io::read_json;
+use super::io::{read_json, write};
 use super::mmap::map_file;
 use crate::counts::Shape;
 use crate::error::{Error, Result};
@@ -50,11 +50,7 @@ impl Weights {
         }
         names.sort_unstable();
         names.dedup();
-        let mut all = Self {
-            files: Vec::new(),
-            entries: BTreeMap::new(),
-            home: index.clone(),
-        };
+        let mut all = Self::empty(&index);
         for name in names {
             all.add(&dir.join(name))?;
         }
@@ -72,13 +68,17 @@ impl Weights {
     /// # Errors
     /// A missing, truncated or broken file.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut all = Self {
-            files: Vec::new(),
-            entries: BTreeMap::new(),
-            home: path.to_path_buf(),
-        };
+        let mut all = Self::empty(path);
         all.add(path)?;
         Ok(all)
+    }
+
+    fn empty(home: &Path) -> Self {
+        Self {
+            files: Vec::new(),
+            entries: BTreeMap::new(),
+            home: home.to_path_buf(),
+        }
     }
 
     fn add(&mut self, path: &Path) -> Result<()> {
@@ -247,6 +247,12 @@ pub fn serialize<'a>(
     let metadata = (!metadata.is_empty()).then_some(metadata);
     let bytes = safetensors::serialize(tensors, metadata);
     Ok(bytes.map_err(candle_core::Error::from)?)
+}
+
+/// Writes tensors, in whole precision, as transformers and PEFT expect them.
+pub(super) fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    let metadata = HashMap::from([("format".into(), "pt".into())]);
+    write(path, &serialize(tensors, metadata)?)
 }
 
 /// The metadata of a safetensors file.

@@ -244,7 +244,7 @@ impl Elem for f32 {
 
     #[inline(always)]
     fn ferf(self) -> Self {
-        libm_erf(f64::from(self)) as f32
+        libm::erf(f64::from(self)) as f32
     }
 
     #[inline(always)]
@@ -281,17 +281,13 @@ impl Elem for f64 {
 
     #[inline(always)]
     fn ferf(self) -> Self {
-        libm_erf(self)
+        libm::erf(self)
     }
 
     #[inline(always)]
     fn of(x: f64) -> Self {
         x
     }
-}
-
-fn libm_erf(x: f64) -> f64 {
-    libm::erf(x)
 }
 
 /// Runs a loop with the widest vector instructions of the processor it finds itself on.
@@ -303,12 +299,25 @@ pub fn simd<R>(f: impl FnOnce() -> R) -> R {
 /// Sum in 16 lanes, so that it vectorises; the order is fixed, so the result is reproducible.
 #[inline(always)]
 pub fn sum<T: Elem>(x: &[T]) -> T {
+    sum_of(
+        x,
+        #[inline(always)]
+        |v| v,
+    )
+}
+
+/// [`sum`] of a function of each element; give it an `#[inline(always)]` closure.
+#[inline(always)]
+pub fn sum_of<T: Elem>(x: &[T], f: impl Fn(T) -> T) -> T {
     let mut lanes = [T::zero(); 16];
     let chunks = x.chunks_exact(16);
-    let tail: T = chunks.remainder().iter().copied().sum();
+    let mut tail = T::zero();
+    for v in chunks.remainder() {
+        tail += f(*v);
+    }
     for c in chunks {
         for i in 0..16 {
-            lanes[i] += c[i];
+            lanes[i] += f(c[i]);
         }
     }
     lanes.iter().copied().sum::<T>() + tail

@@ -42,25 +42,19 @@ pub fn product<T: Elem>(x: Mat<'_, T>, w: Mat<'_, T>, scale: T) -> Vec<T> {
 ///
 /// Panics when an operand is too short or lies otherwise.
 pub fn product_into<T: Elem>(dst: MatMut<'_, T>, x: Mat<'_, T>, w: Mat<'_, T>, scale: T) {
-    let [k, n] = w.shape;
+    let k = w.rows();
     let row = |i: usize| &x.data[x.offset + i * x.row..][..k];
     let inputs: Vec<&[T]> = (0..x.shape[0]).map(row).collect();
     if w.column == 1 {
-        by_columns(&inputs, n, k, dst, &w, scale);
+        by_columns(&inputs, dst, w, scale);
     } else {
         assert!(w.row == 1, "few_rows: a weight of another layout");
-        by_outputs(&inputs, n, k, dst, &w, scale);
+        by_outputs(&inputs, dst, w, scale);
     }
 }
 
-fn by_columns<T: Elem>(
-    x: &[&[T]],
-    n: usize,
-    k: usize,
-    dst: MatMut<'_, T>,
-    w: &Mat<'_, T>,
-    scale: T,
-) {
+fn by_columns<T: Elem>(x: &[&[T]], dst: MatMut<'_, T>, w: Mat<'_, T>, scale: T) {
+    let [k, n] = w.shape;
     let width = (BLOCK / x.len().max(1)).min(n).max(1);
     let (blocks, pieces, w_row) = (n.div_ceil(width), k.div_ceil(PIECE).max(1), w.row);
     let partial: Vec<Vec<T>> = map_tasks(blocks * pieces, |task| {
@@ -92,14 +86,8 @@ fn by_columns<T: Elem>(
     }
 }
 
-fn by_outputs<T: Elem>(
-    x: &[&[T]],
-    n: usize,
-    k: usize,
-    dst: MatMut<'_, T>,
-    w: &Mat<'_, T>,
-    scale: T,
-) {
+fn by_outputs<T: Elem>(x: &[&[T]], dst: MatMut<'_, T>, w: Mat<'_, T>, scale: T) {
+    let [k, n] = w.shape;
     for_tasks(
         n.div_ceil(OUTPUTS),
         || (),

@@ -148,11 +148,7 @@ pub struct MatMut<'a, T> {
 impl<'a, T> MatMut<'a, T> {
     /// A contiguous matrix with `columns` columns.
     pub fn new(data: &'a mut [T], columns: usize) -> Self {
-        Self {
-            data: Shared::new(data),
-            offset: 0,
-            row: columns,
-        }
+        Self::strided(Shared::new(data), 0, columns)
     }
 
     /// Rows of `stride` elements starting at `offset` of a shared buffer.

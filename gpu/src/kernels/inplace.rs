@@ -4,7 +4,8 @@ use super::elem::Elem;
 use super::threads::for_rows;
 use super::{dispatch, fused};
 use crate::error::Result;
-use candle_core::{CpuStorage, DType, InplaceOp2, InplaceOp3, Layout, Tensor};
+use candle_core::backend::BackendStorage as _;
+use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Tensor};
 
 /// An update of a slice from N others.
 trait Update<const N: usize> {
@@ -15,22 +16,6 @@ trait Update<const N: usize> {
 
 /// An [`Update`] as candle runs it.
 struct InPlace<'a, U>(&'a U);
-
-/// The type of f64's storage, f32 for every other.
-struct Typed(DType);
-
-impl Typed {
-    fn of(s: &CpuStorage) -> Self {
-        Self(match s {
-            CpuStorage::F64(_) => DType::F64,
-            _ => DType::F32,
-        })
-    }
-
-    fn dtype(&self) -> DType {
-        self.0
-    }
-}
 
 impl<U: Update<1>> InplaceOp2 for InPlace<'_, U> {
     fn name(&self) -> &'static str {
@@ -44,7 +29,7 @@ impl<U: Update<1>> InplaceOp2 for InPlace<'_, U> {
         s1: &CpuStorage,
         l1: &Layout,
     ) -> candle_core::Result<()> {
-        dispatch!(Typed::of(target), T => {
+        dispatch!(target, T => {
             let sources = [source::<T>(s1, l1)?];
             self.0.run(elements::<T>(target, layout)?, sources);
         });
@@ -66,7 +51,7 @@ impl<U: Update<2>> InplaceOp3 for InPlace<'_, U> {
         s2: &CpuStorage,
         l2: &Layout,
     ) -> candle_core::Result<()> {
-        dispatch!(Typed::of(target), T => {
+        dispatch!(target, T => {
             let sources = [source::<T>(s1, l1)?, source(s2, l2)?];
             self.0.run(elements::<T>(target, layout)?, sources);
         });
@@ -269,6 +254,7 @@ mod tests {
     use super::super::without_cpu_kernels;
     use super::*;
     use crate::ops::testing::{distance, parameters};
+    use candle_core::DType;
 
     fn tensors(shapes: &[&[usize]], dtype: DType) -> Vec<Tensor> {
         let of = |p: crate::tape::Parameter| p.tensor;

@@ -8,7 +8,7 @@ impl Model {
     /// Checks ids, segments and lengths of a batch.
     pub(super) fn check(&self, batch: &Batch) -> Result<()> {
         let all = self.ids() as u32;
-        let types = self.backbone.segment_types().map_or(all, |n| n as u32);
+        let types = self.backbone.spec().segment_types.map_or(all, |n| n as u32);
         check_ids("input_ids", &batch.ids, batch.tokens(), all)?;
         if let Some(segments) = &batch.segments {
             check_ids("segment_ids", segments, batch.tokens(), types)?;

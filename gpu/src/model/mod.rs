@@ -216,7 +216,7 @@ impl Model {
 
     /// The longest row it takes.
     pub fn longest(&self) -> usize {
-        let positions = self.backbone.config().positions();
+        let positions = self.backbone.spec().positions;
         positions.saturating_sub(self.config.position_offset())
     }
 
@@ -238,14 +238,14 @@ impl Model {
         batch: &'a Batch,
         dropout: Option<Dropout>,
     ) -> Result<ForwardContext<'a>> {
-        let network = self.attached.network.as_ref();
+        let (network, spec) = (self.attached.network.as_ref(), self.backbone.spec());
         Ok(ForwardContext {
             training: dropout.is_some(),
             dropout: dropout.unwrap_or(Dropout::OFF),
             tape,
-            heads: self.backbone.heads(),
+            heads: spec.heads,
             starts: &batch.starts,
-            visible: self.backbone.visible(),
+            visible: spec.visible,
             cache: None,
             prefix: network.map_or(Ok(Vec::new()), |n| n.apply(tape))?,
             observed: None,
@@ -254,7 +254,7 @@ impl Model {
 
     /// The last hidden states [tokens, d] of new tokens after so many of each row.
     fn hidden(&self, ctx: &ForwardContext<'_>, batch: &Batch, before: &[usize]) -> Result<Value> {
-        let offset = self.backbone.first_position() + self.config.position_offset();
+        let offset = self.backbone.spec().first_position + self.config.position_offset();
         let mut positions = Vec::with_capacity(batch.tokens());
         for (w, before) in batch.starts.windows(2).zip(before) {
             positions.extend((0..w[1] - w[0]).map(|i| (offset + before + i) as u32));
@@ -357,7 +357,7 @@ impl Model {
     /// # Errors
     /// As [`Model::logits`].
     pub fn decode(&self, batch: &Batch, cache: &mut KvCache) -> Result<Tensor> {
-        if self.backbone.visible() != Visible::Causal {
+        if self.backbone.spec().visible != Visible::Causal {
             return Err(Error::Unsupported {
                 what: "decoding",
                 needs: "a GPT-2",

@@ -35,13 +35,8 @@ pub(super) trait Op<const N: usize>: 'static {
     /// The elements of the result.
     fn forward<T: Elem>(&self, inputs: [&[T]; N]) -> Vec<T>;
 
-    /// The gradient of each input from that of the result.
-    fn backward<T: Elem>(
-        &self,
-        inputs: [&[T]; N],
-        gradient: &[T],
-        wanted: [bool; N],
-    ) -> [Gradient<T>; N];
+    /// The gradient of each input `x` from that of the result.
+    fn backward<T: Elem>(&self, x: [&[T]; N], g: &[T], wanted: [bool; N]) -> [Gradient<T>; N];
 
     /// The same function in plain differentiable candle.
     fn composed(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor>;

@@ -5,7 +5,7 @@
 
 use super::driver::{self, Gradient, Op};
 use crate::error::Result;
-use crate::kernels::elem::{Elem, dot, simd, sum};
+use crate::kernels::elem::{Elem, dot, simd, sum, sum_of};
 use crate::kernels::precision::upcast;
 use crate::kernels::threads::for_rows;
 use crate::tape::{Pair, Tape, Value};
@@ -41,19 +41,12 @@ struct LayerNorm {
 fn statistics<T: Elem>(x: &[T], eps: T) -> (T, T) {
     let n = T::of(x.len() as f64);
     let mean = sum(x) / n;
-    let mut variance = T::zero();
-    let mut lanes = [T::zero(); 16];
-    let chunks = x.chunks_exact(16);
-    for v in chunks.remainder() {
-        variance += (*v - mean) * (*v - mean);
-    }
-    for c in chunks {
-        for i in 0..16 {
-            lanes[i] += (c[i] - mean) * (c[i] - mean);
-        }
-    }
-    variance += lanes.iter().copied().sum::<T>();
-    (mean, T::one() / (variance / n + eps).sqrt())
+    let squares = sum_of(
+        x,
+        #[inline(always)]
+        |v| (v - mean) * (v - mean),
+    );
+    (mean, T::one() / (squares / n + eps).sqrt())
 }
 
 impl Op<3> for LayerNorm {
@@ -77,14 +70,10 @@ impl Op<3> for LayerNorm {
         y
     }
 
-    fn backward<T: Elem>(
-        &self,
-        [x, w, _]: [&[T]; 3],
-        g: &[T],
-        [wanted, of_weight, of_bias]: [bool; 3],
-    ) -> [Gradient<T>; 3] {
-        let dx = Gradient::when(wanted, || self.input_gradient(x, w, g));
-        if !of_weight && !of_bias {
+    fn backward<T: Elem>(&self, x: [&[T]; 3], g: &[T], wanted: [bool; 3]) -> [Gradient<T>; 3] {
+        let [x, w, _] = x;
+        let dx = Gradient::when(wanted[0], || self.input_gradient(x, w, g));
+        if !wanted[1] && !wanted[2] {
             return [dx, Gradient::Unwanted, Gradient::Unwanted];
         }
         let (dw, db) = self.parameter_gradients(x, g);

@@ -12,7 +12,7 @@ use crate::kernels::inplace::{last_dim, pad_columns};
 use crate::kernels::precision::{cast_like, upcast};
 use crate::kernels::threads::for_rows;
 use crate::kernels::{cpu, dispatch, few_rows, fused_pair, tensor, with_slices};
-use crate::tape::{Tape, Value};
+use crate::tape::{Pair, Tape, Value};
 use candle_core::Tensor;
 
 /// How a weight lies in memory.
@@ -42,20 +42,19 @@ pub struct Linear<'a> {
 impl<'a> Linear<'a> {
     /// `x W + b` with `W` [in, out].
     pub fn conv1d(weight: &'a Value, bias: &'a Value) -> Self {
-        Self {
-            weight,
-            layout: Layout::InOut,
-            bias: Some(bias),
-            scale: 1.0,
-            onto: None,
-        }
+        Self::new(Layout::InOut, weight, Some(bias))
     }
 
     /// `x Wᵀ + b` with `W` [out, in].
     pub fn torch(weight: &'a Value, bias: Option<&'a Value>) -> Self {
+        Self::new(Layout::OutIn, weight, bias)
+    }
+
+    /// The map of a weight in either layout.
+    pub fn new(layout: Layout, weight: &'a Value, bias: Option<&'a Value>) -> Self {
         Self {
             weight,
-            layout: Layout::OutIn,
+            layout,
             bias,
             scale: 1.0,
             onto: None,
@@ -75,7 +74,7 @@ impl<'a> Linear<'a> {
         }
     }
 
-    fn inputs(&self, x: &'a Value) -> Vec<&'a Value> {
+    pub(super) fn inputs(&self, x: &'a Value) -> Vec<&'a Value> {
         let mut inputs = vec![x, self.weight];
         inputs.extend(self.bias);
         inputs.extend(self.onto.map(|(v, _)| v));
@@ -198,24 +197,19 @@ impl<'a> Linear<'a> {
         }
         tensor(y, (rows, total))
     }
+}
 
-    /// The same map in plain candle.
-    ///
-    /// # Errors
-    /// As [`Linear::apply`].
-    pub fn composed(&self, tape: &Tape, x: &Value) -> Result<Value> {
-        let (has_bias, column) = (self.bias.is_some(), self.onto.map(|(_, c)| c));
-        let (layout, scale) = (self.layout, self.scale);
-        tape.composed(&self.inputs(x), |a| {
-            let bias = has_bias.then(|| &a[2]);
-            let onto = column.map(|c| (&a[a.len() - 1], c));
-            map(&a[0], &a[1], bias, onto, layout, scale)
-        })
-    }
+/// The map of a model's own weight [out, in] and bias.
+///
+/// # Errors
+/// As [`Linear::apply`].
+pub fn torch(tape: &Tape, pair: &Pair, x: &Value) -> Result<Value> {
+    let [weight, bias] = tape.parameters(pair)?;
+    Linear::torch(&weight, Some(&bias)).apply(tape, x)
 }
 
 /// The map in plain candle: `onto + scale · (x W + b)`.
-fn map(
+pub(super) fn map(
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,

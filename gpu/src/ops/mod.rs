@@ -7,9 +7,9 @@
 //!   in mixed precision. The three operations that cost most have it ([`linear`], [`attention`] and
 //!   [`cross_entropy`]): no frozen weight gets a gradient, no n × n matrix is kept, and logits
 //!   exist for a part of the labelled positions at a time;
-//! - **composed**: in plain differentiable candle, whose own backward pass it has. It is the
-//!   witness of the other forms in the tests (values and gradients) and their rival in the benches,
-//!   and what the other operations run where the CPU's kernels do not apply.
+//! - **composed**: in plain differentiable candle, whose own backward pass it has. It is what the
+//!   other operations run where the CPU's kernels do not apply, and the witness of every form in
+//!   the tests (values and gradients); of those three operations it stands there.
 //!
 //! Operations over slices with one result share what is around them (`driver`).
 
@@ -24,6 +24,7 @@ pub mod gather;
 pub mod inducer;
 pub mod layer_norm;
 pub mod linear;
+pub mod rescale;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -133,7 +133,7 @@ fn near(
         let e = distance(a, b);
         assert!(e <= bound, "result {i}, {what}: {e:e}");
     }
-    for (name, b) in gradients {
+    for (name, b) in gradients.iter() {
         let a = &found_gradients[name];
         let e = distance(a, b);
         assert!(e <= bound, "gradient of {name}, {what}: {e:e}");

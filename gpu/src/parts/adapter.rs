@@ -10,7 +10,7 @@ use crate::config::Spec;
 use crate::error::Result;
 use crate::ops::activation::Activation;
 use crate::ops::layer_norm::norm;
-use crate::ops::linear::Linear;
+use crate::ops::linear::{Linear, torch};
 use crate::tape::{Pair, Value};
 use crate::tensors::{Declare, Init};
 use serde::{Deserialize, Serialize};
@@ -90,7 +90,7 @@ impl PartConfig for FfnAdapterConfig {
     }
 
     fn declare(&self, layer: usize, spec: &Spec, from: &Declare<'_>) -> Result<Box<dyn Part>> {
-        let at = from.within(spec.ffn_adapter_name(layer));
+        let at = from.within(spec.ffn_name(layer)).within("adapter");
         Ok(Box::new(Bottleneck {
             parallel: true,
             scale: self.scale,
@@ -114,13 +114,12 @@ impl Bottleneck {
 
     fn onto(&self, ctx: &ForwardContext<'_>, x: &Value, y: &Value) -> Result<Value> {
         let tape = ctx.tape;
-        let ([w1, b1], [w2, b2]) = (tape.parameters(&self.down)?, tape.parameters(&self.up)?);
+        let [w2, b2] = tape.parameters(&self.up)?;
         let x = match &self.norm {
             Some(pair) => norm(tape, pair, x, self.epsilon)?,
             None => x.clone(),
         };
-        let hidden =
-            Activation::Relu.apply(tape, &Linear::torch(&w1, Some(&b1)).apply(tape, &x)?)?;
+        let hidden = Activation::Relu.apply(tape, &torch(tape, &self.down, &x)?)?;
         Linear::torch(&w2, Some(&b2))
             .scaled(self.scale)
             .onto(y, 0)

@@ -13,7 +13,7 @@ use crate::config::Spec;
 use crate::error::Result;
 use crate::ops::dropout::dropout;
 use crate::ops::inducer::{
-    KeyMlp, add_gated_values, gate, gated_hidden, inducer_score, scale_by_complement,
+    add_gated_values, gate, gated_hidden, inducer_score, scale_by_complement,
 };
 use crate::ops::linear::Linear;
 use crate::tape::{Parameter, Value};
@@ -95,7 +95,7 @@ impl PartConfig for InducerConfig {
     }
 
     fn declare(&self, layer: usize, spec: &Spec, from: &Declare<'_>) -> Result<Box<dyn Part>> {
-        let (h, p, d) = (spec.heads, spec.head_width(), spec.hidden);
+        let (h, p, d) = (spec.heads.count, spec.heads.width, spec.hidden);
         let start = Init::TruncatedNormal(0.01);
         let at = from.within(spec.attention_name(layer)).within("inducer");
         let declare = |name: &str, r: usize, extended: bool| -> Result<HeadMlp> {
@@ -105,11 +105,11 @@ impl PartConfig for InducerConfig {
                 at.weight("down", [h, p, r], start)?,
                 at.bias("down_bias", [h, r], start)?,
                 at.weight("up", [h, r, outputs], start)?,
-                if extended {
-                    at.bias("up_bias", [d], start)?
-                } else {
-                    at.bias("up_bias", [h, p], start)?
-                },
+                at.bias(
+                    "up_bias",
+                    if extended { vec![d] } else { vec![h, p] },
+                    start,
+                )?,
             ])
         };
         let variant = self.variant;
@@ -132,15 +132,9 @@ impl Part for Inducer {
     ) -> Result<Attended> {
         let tape = ctx.tape;
         let key = self.key.as_ref().map(|k| tape.parameters(k)).transpose()?;
-        let key = key.as_ref().map(|[down, down_bias, up, up_bias]| KeyMlp {
-            down,
-            down_bias,
-            up,
-            up_bias,
-        });
         let [down, down_bias, up, up_bias] = tape.parameters(&self.value)?;
 
-        let score = inducer_score(tape, qkv, ctx.heads, key)?;
+        let score = inducer_score(tape, qkv, ctx.heads, key.as_ref())?;
         let lambda = gate(tape, &score, &attended.lse)?;
         ctx.observe(self.layer, &lambda, || {
             distance_to_inducer(&qkv.tensor, self.key.as_ref(), ctx.heads)

@@ -1,6 +1,10 @@
-//! LoRA (Eq. 10): `q = x W^q + b^q + (α/r) (drop(x) Aᵀ Bᵀ + b_lora)`, likewise for k and v.
+//! LoRA (Eq. 10): `q = x W^q + b^q + (α/r) (drop(x) Aᵀ Bᵀ + b_lora)`, likewise for k and v. With
+//! rsLoRA (Kalajdzievski 2023) the factor is α/√r, so that the update keeps its size when r grows.
 
-use super::{DropoutSite, FoldTarget, ForwardContext, Map, Part, PartConfig, Wrong, at_least_one};
+use super::{
+    DropoutSite, FoldTarget, ForwardContext, Map, Part, PartConfig, Wrong, at_least_one,
+    some_of_each_once,
+};
 use crate::config::Spec;
 use crate::error::Result;
 use crate::ops::dropout::{Dropout, dropout};
@@ -25,11 +29,6 @@ pub enum Target {
 impl Target {
     /// All of them, in the order in which a backbone lays them out.
     pub const ALL: [Self; 3] = [Self::Q, Self::K, Self::V];
-
-    /// Its letter in tensor names.
-    pub fn letter(self) -> &'static str {
-        ["q", "k", "v"][self as usize]
-    }
 }
 
 /// LoRA (Eq. 10).
@@ -48,30 +47,28 @@ pub struct LoraConfig {
     /// Whether it has the trainable bias of the authors' code.
     #[serde(default)]
     pub bias: bool,
+    /// Whether its factor is α/√r instead of α/r.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub use_rslora: bool,
 }
 
 impl LoraConfig {
-    /// What the product of A and B is multiplied by: α/r.
+    /// What the product of A and B is multiplied by: α/r, or α/√r.
     pub fn scale(&self) -> f64 {
-        self.alpha / self.rank as f64
+        let rank = self.rank as f64;
+        self.alpha / if self.use_rslora { rank.sqrt() } else { rank }
     }
 
     /// Where the tensors of a target stand below an attention module.
     pub fn name(target: Target) -> String {
-        format!("lora.{}", target.letter())
+        format!("lora.{}", ["q", "k", "v"][target as usize])
     }
 }
 
 impl PartConfig for LoraConfig {
     fn check(&self) -> std::result::Result<(), Wrong> {
         at_least_one("rank", self.rank)?;
-        let mut seen = self.targets.clone();
-        seen.sort();
-        seen.dedup();
-        if seen.is_empty() || seen.len() != self.targets.len() {
-            let message = "expected some of \"q\", \"k\", \"v\", each once";
-            return Err(("targets", message.into()));
-        }
+        some_of_each_once(&self.targets, "\"q\", \"k\", \"v\"")?;
         if !(0.0..1.0).contains(&self.dropout) {
             let message = format!("expected a number in [0, 1), found {}", self.dropout);
             return Err(("dropout", message));
@@ -108,7 +105,7 @@ impl PartConfig for LoraConfig {
 pub struct LowRank {
     /// Layer.
     pub layer: usize,
-    /// α/r.
+    /// α/r, or α/√r.
     pub scale: f64,
     /// Dropout rate of its input.
     pub rate: f64,
@@ -141,16 +138,11 @@ impl Part for LowRank {
                 .as_ref()
                 .map(|p| tape.parameter(p))
                 .transpose()?;
-            let site = ctx.dropout(self.layer, DropoutSite::Lora).at(i as u64);
-            let site = if ctx.training {
-                Dropout {
-                    rate: self.rate,
-                    ..site
-                }
-            } else {
-                Dropout::OFF
+            let drop = Dropout {
+                rate: if ctx.training { self.rate } else { 0.0 },
+                ..ctx.dropout(self.layer, DropoutSite::Lora).at(i as u64)
             };
-            let low = Linear::torch(&a, None).apply(tape, &dropout(tape, x, site)?)?;
+            let low = Linear::torch(&a, None).apply(tape, &dropout(tape, x, drop)?)?;
             let column = update.target as usize * ctx.heads.hidden();
             qkv = Linear::torch(&b, bias.as_ref())
                 .scaled(self.scale)

@@ -1,12 +1,13 @@
 //! Parts: what a method adds to a backbone.
 //!
-//! A backbone knows a part only by the five places where one can act: on q, k, v; on the attention's
-//! output, before and after W^o; on the FFN's hidden units; and beside the FFN. A method is a list
-//! of parts in each layer; a new one is a new [`Part`] in a file of its own, with its configuration
-//! ([`PartConfig`]), the declaration of its tensors and its forward.
+//! A backbone knows a part only by the five places where one can act: on q, k, v; on the
+//! attention's output, before and after W^o; on the FFN's hidden units; and beside the FFN. A
+//! method is a list of parts in each layer; a new one is a new [`Part`] in a file of its own, with
+//! its configuration ([`PartConfig`]), the declaration of its tensors and its forward.
 
 mod adapter;
 mod context;
+mod ia3;
 mod inducer;
 mod lora;
 pub mod observe;
@@ -14,6 +15,7 @@ mod prefix;
 
 pub use adapter::{AttentionAdapterConfig, Bottleneck, FfnAdapterConfig, Placement};
 pub use context::{DropoutSite, ForwardContext};
+pub use ia3::{Ia3, Ia3Config, Ia3Target};
 pub use inducer::{Inducer, InducerConfig, Variant};
 pub use lora::{LoraConfig, LowRank, LowRankUpdate, Target};
 pub use prefix::{Prefix, PrefixConfig, PrefixNetwork, Reparametrisation};
@@ -136,6 +138,17 @@ fn at_least_one(field: &'static str, size: usize) -> std::result::Result<(), Wro
     match size {
         0 => Err((field, "expected at least 1, found 0".into())),
         _ => Ok(()),
+    }
+}
+
+/// An error unless a list of targets has any, each once.
+fn some_of_each_once<T: Clone + Ord>(targets: &[T], names: &str) -> std::result::Result<(), Wrong> {
+    let mut seen = targets.to_vec();
+    seen.sort();
+    seen.dedup();
+    match seen.is_empty() || seen.len() != targets.len() {
+        true => Err(("targets", format!("expected some of {names}, each once"))),
+        false => Ok(()),
     }
 }
 

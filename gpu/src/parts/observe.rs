@@ -11,6 +11,7 @@
 use crate::error::Result;
 use crate::kernels::precision::upcast;
 use crate::ops::attention::Heads;
+use crate::ops::inducer::key_mlp;
 use crate::tape::Parameter;
 use candle_core::{D, Tensor};
 
@@ -28,10 +29,7 @@ pub struct Observation {
 
 /// The queries of `qkv` [tokens, 3d] by head: [H, tokens, p].
 fn queries(qkv: &Tensor, heads: Heads) -> Result<Tensor> {
-    let tokens = qkv.dims()[0];
-    let q = upcast(&qkv.narrow(1, 0, heads.count * heads.width)?)?;
-    let q = q.reshape((tokens, heads.count, heads.width))?;
-    Ok(q.transpose(0, 1)?.contiguous()?)
+    Ok(upcast(&heads.split(qkv, 0)?)?)
 }
 
 /// Distances [tokens, H] from squares [H, tokens].
@@ -65,16 +63,11 @@ pub(crate) fn distance_to_inducer(
     heads: Heads,
 ) -> Result<Tensor> {
     let q = queries(qkv, heads)?;
-    let Some([down, down_bias, up, up_bias]) = key else {
+    let Some(key) = key else {
         let tokens = q.dims()[1];
         return Ok(Tensor::zeros((tokens, heads.count), q.dtype(), q.device())?);
     };
-    let units = q.matmul(&down.tensor)?;
-    let units = units
-        .broadcast_add(&down_bias.tensor.unsqueeze(1)?)?
-        .tanh()?;
-    let moved = units.matmul(&up.tensor)?;
-    let moved = moved.broadcast_add(&up_bias.tensor.unsqueeze(1)?)?;
+    let moved = key_mlp(&q, key.each_ref().map(|p| &p.tensor))?;
     in_bandwidths(&moved.sqr()?.sum(D::Minus1)?, heads)
 }
 

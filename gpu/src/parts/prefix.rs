@@ -45,6 +45,18 @@ impl PrefixConfig {
     /// Names of a layer's keys and values below its attention module.
     pub const NAMES: [&str; 2] = ["prefix.key", "prefix.value"];
 
+    /// Names of all layers' keys and values, in the order of [`PrefixConfig::split`].
+    pub fn names(spec: &Spec) -> impl Iterator<Item = String> {
+        let layers = (0..spec.layers).map(|i| spec.attention_name(i));
+        layers.flat_map(|at| Self::NAMES.map(|name| format!("{at}.{name}")))
+    }
+
+    /// Keys and values [H, l, p] of all layers from P [l, 2 L d].
+    pub(crate) fn split(p: &Tensor, spec: &Spec) -> candle_core::Result<Vec<Tensor>> {
+        let blocks = (0..2 * spec.layers).map(|i| spec.heads.split(p, i * spec.hidden));
+        blocks.collect()
+    }
+
     /// Declares the network that makes the prefixes of all layers while it is trained, if there is
     /// one.
     ///
@@ -62,7 +74,7 @@ impl PrefixConfig {
             embedding: at.weight("embedding", [self.length, d], Init::Normal(1.0))?,
             down: at.linear("down", [width, d], start(d))?,
             up: at.linear("up", [outputs, width], start(width))?,
-            spec: spec.clone(),
+            spec: *spec,
         }))
     }
 }
@@ -75,7 +87,7 @@ impl PartConfig for PrefixConfig {
     }
 
     fn declare(&self, layer: usize, spec: &Spec, from: &Declare<'_>) -> Result<Box<dyn Part>> {
-        let shape = [spec.heads, self.length, spec.head_width()];
+        let shape = [spec.heads.count, self.length, spec.heads.width];
         let at = from.within(spec.attention_name(layer));
         let start = Init::Normal(spec.initializer_std);
         let [key, value] = Self::NAMES;
@@ -174,21 +186,11 @@ impl PrefixNetwork {
     /// # Errors
     /// Shapes that do not fit.
     pub fn apply(&self, tape: &Tape) -> Result<Vec<(Value, Value)>> {
-        let (layers, heads, d) = (self.spec.layers, self.spec.heads, self.spec.hidden);
         let embedding = tape.parameter(&self.embedding)?;
         let ([w1, b1], [w2, b2]) = (tape.parameters(&self.down)?, tape.parameters(&self.up)?);
         let all = tape.composed_many(&[&embedding, &w1, &b1, &w2, &b2], |a| {
             let u = a[0].matmul(&a[1].t()?)?.broadcast_add(&a[2])?.tanh()?;
-            let p = u.matmul(&a[3].t()?)?.broadcast_add(&a[4])?;
-            let length = p.dim(0)?;
-            (0..2 * layers)
-                .map(|i| {
-                    p.narrow(1, i * d, d)?
-                        .reshape((length, heads, d / heads))?
-                        .transpose(0, 1)?
-                        .contiguous()
-                })
-                .collect()
+            PrefixConfig::split(&u.matmul(&a[3].t()?)?.broadcast_add(&a[4])?, &self.spec)
         })?;
         let pairs = all.chunks_exact(2);
         Ok(pairs
@@ -201,14 +203,12 @@ impl PrefixNetwork {
     /// # Errors
     /// Shapes that do not fit.
     pub fn stored(&self) -> Result<Vec<(String, Tensor)>> {
-        let mut out = Vec::new();
-        for (layer, (key, value)) in self.apply(&Tape::off())?.into_iter().enumerate() {
-            for (name, t) in PrefixConfig::NAMES.iter().zip([key, value]) {
-                let name = format!("{}.{name}", self.spec.attention_name(layer));
-                out.push((name, t.tensor.to_dtype(DType::F32)?));
-            }
-        }
-        Ok(out)
+        let all = self.apply(&Tape::off())?.into_iter();
+        let all = all.flat_map(|(key, value)| [key, value]);
+        let named = PrefixConfig::names(&self.spec).zip(all);
+        named
+            .map(|(name, t)| Ok((name, t.tensor.to_dtype(DType::F32)?)))
+            .collect()
     }
 }
 

@@ -75,6 +75,11 @@ impl AdamW {
             1.0 - c.beta1.powi(self.step as i32),
             1.0 - c.beta2.powi(self.step as i32),
         );
+        let moment = |beta, squared| Moment {
+            beta,
+            scale,
+            squared,
+        };
         for p in parameters {
             let g = gradients.get(&p.name);
             let g = g.ok_or_else(|| Error::NoGradient(p.name.clone()))?;
@@ -91,18 +96,8 @@ impl AdamW {
                 Some(pair) => pair,
                 None => [g.zeros_like()?, g.zeros_like()?],
             };
-            let m = Moment {
-                beta: c.beta1,
-                scale,
-                squared: false,
-            }
-            .apply(m, &g)?;
-            let v = Moment {
-                beta: c.beta2,
-                scale,
-                squared: true,
-            }
-            .apply(v, &g)?;
+            let m = moment(c.beta1, false).apply(m, &g)?;
+            let v = moment(c.beta2, true).apply(v, &g)?;
             p.tensor = AdamStep {
                 lr,
                 decay: if c.coupled { 0.0 } else { decay },

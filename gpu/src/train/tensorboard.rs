@@ -8,6 +8,7 @@
 //! format is written out here rather than generated.
 
 use crate::error::{Error, Result};
+use crate::files::create_dir;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ impl EventFile {
     /// It cannot be written.
     pub fn create(path: &Path) -> Result<Self> {
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;
+            create_dir(parent)?;
         }
         let file = File::create(path).map_err(|e| Error::io(path, e))?;
         let mut all = Self {

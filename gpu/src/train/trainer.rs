@@ -72,7 +72,7 @@ pub fn train(
 ) -> Result<Summary> {
     let mut run = Run::start(model, data, config, dir, on_event)?;
     if run.progress.step == 0 {
-        run.validate_untrained()?;
+        run.measure()?;
     }
     while run.progress.step < config.steps && !run.progress.finished {
         run.step()?;
@@ -144,13 +144,11 @@ impl<'a> Run<'a> {
         let (loss, gradients, tokens) = accumulate(self.model, &mut self.stream, config, step)?;
         let norm = gradients.norm()?;
         if !loss.is_finite() || !norm.is_finite() {
-            let checkpoint = self
-                .dir
-                .map_or_else(Default::default, |d| d.join(checkpoint::FILE));
+            let checkpoint = self.dir.map(|d| d.join(checkpoint::FILE));
             return Err(Error::Diverged {
                 step: step + 1,
                 loss,
-                checkpoint,
+                checkpoint: checkpoint.unwrap_or_default(),
             });
         }
         let scale = clip_factor(norm, config.clip);
@@ -181,18 +179,9 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Logs what the model says before the first step.
-    fn validate_untrained(&mut self) -> Result<()> {
-        let loss = evaluate(self.model, self.data.validation())?;
-        let score = self.data.score(self.model)?;
-        self.log_validation(loss, score)
-    }
-
     /// Validates, and keeps the adapter if it is the best so far.
     fn validate(&mut self) -> Result<()> {
-        let loss = evaluate(self.model, self.data.validation())?;
-        let score = self.data.score(self.model)?;
-        self.log_validation(loss, score)?;
+        let (loss, score) = self.measure()?;
         let progress = &mut self.progress;
         let better = match (score, progress.best_score) {
             (Some(score), Some(best)) => score > best,
@@ -213,7 +202,10 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn log_validation(&mut self, loss: f64, score: Option<f64>) -> Result<()> {
+    /// Loss and score on the validation part, which it logs.
+    fn measure(&mut self) -> Result<(f64, Option<f64>)> {
+        let loss = evaluate(self.model, self.data.validation())?;
+        let score = self.data.score(self.model)?;
         let step = self.progress.step;
         self.validation_loss = Some(loss);
         self.log.line(&Line {
@@ -225,7 +217,7 @@ impl<'a> Run<'a> {
             ..Line::default()
         })?;
         (self.on_event)(&Event::Validation { step, loss });
-        Ok(())
+        Ok((loss, score))
     }
 
     /// Writes a checkpoint when one is due, and the adapter when the run has ended.

@@ -6,10 +6,13 @@
 use crate::adapter::BottleneckAdapter;
 use crate::bottleneck::Bottleneck;
 use crate::error::Error;
-use crate::files::adapter_config::{AdapterConfig, AttentionConfig, FfnConfig, Projection};
+use crate::files::adapter_config::{
+    AdapterConfig, AttentionConfig, FfnConfig, Ia3Target, Projection,
+};
 use crate::files::layout::{Backbone, Layout};
 use crate::files::named::Named;
 use crate::files::tensors::{TensorMap, read_tensors};
+use crate::ia3::Ia3;
 use crate::lora::Lora;
 use crate::parts::{AttentionPart, FfnPart, LayerParts};
 use crate::prefix::Prefix;
@@ -138,6 +141,7 @@ impl<T: Real> Adapter<T> {
             q: self.lora(&mut named, &name, Projection::Q)?,
             k: self.lora(&mut named, &name, Projection::K)?,
             v: self.lora(&mut named, &name, Projection::V)?,
+            ia3: self.ia3(&mut named, i)?,
             ffn: self.ffn_part(&mut named, i)?,
         })
     }
@@ -249,8 +253,22 @@ impl<T: Real> Adapter<T> {
                 true => Some(named.vector(&format!("{name}.bias"), d)?),
                 false => None,
             },
-            scale: T::from_f64(config.alpha) / T::from_usize(r),
+            scale: config.scale(),
         }))
+    }
+
+    fn ia3(&self, named: &mut Named<T>, i: usize) -> Result<Ia3<T>, Error> {
+        let mut vector = |target| {
+            let has = self.config.ia3.as_ref();
+            let has = has.is_some_and(|ia3| ia3.targets.contains(&target));
+            let (name, length) = self.layout.ia3_vector(target, i);
+            has.then(|| named.vector(&name, length)).transpose()
+        };
+        Ok(Ia3 {
+            key: vector(Ia3Target::K)?,
+            value: vector(Ia3Target::V)?,
+            ffn: vector(Ia3Target::Ffn)?,
+        })
     }
 
     fn ffn_part(&self, named: &mut Named<T>, i: usize) -> Result<Option<FfnPart<T>>, Error> {
@@ -263,7 +281,7 @@ impl<T: Real> Adapter<T> {
         else {
             return Ok(None);
         };
-        let name = self.layout.ffn_name(i);
+        let name = format!("{}.adapter", self.layout.ffn_name(i));
         Ok(Some(FfnPart {
             adapter: self.bottleneck_adapter(named, &name, bottleneck, layer_norm)?,
             scale: T::from_f64(scale),

@@ -2,12 +2,13 @@
 //!
 //! Every method of the paper is a combination of four parts: one in attention (`inducer`, `prefix`
 //! or `adapter`), LoRA on projections, an adapter beside the FFN, and the backbone's own biases
-//! (`bitfit`) or all of it (`full`).
+//! (`bitfit`) or all of it (`full`). A fifth is (IA)³ (Liu et al. 2022).
 //!
 //! Departure from the written format: none. An unknown field is an error.
 
 use crate::error::Error;
 use crate::files::backbone::read_json;
+use crate::scalar::Real;
 use crate::variants::Variant;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -42,6 +43,9 @@ pub struct AdapterConfig {
     /// Low-rank updates of projections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lora: Option<LoraConfig>,
+    /// (IA)³'s scales.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ia3: Option<Ia3Config>,
     /// The part beside the FFN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ffn: Option<FfnConfig>,
@@ -136,6 +140,50 @@ pub struct LoraConfig {
     /// Whether b_lora exists.
     #[serde(default)]
     pub bias: bool,
+    /// Whether the update is scaled by α/√r (rsLoRA) instead of α/r.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub use_rslora: bool,
+}
+
+impl LoraConfig {
+    /// α/r, or α/√r.
+    ///
+    /// ```
+    /// use inducer_reference::LoraConfig;
+    /// let text = r#"{"targets": ["q"], "rank": 4, "alpha": 6.0, "use_rslora": true}"#;
+    /// let lora: LoraConfig = serde_json::from_str(text).unwrap();
+    /// assert_eq!(lora.scale::<f64>(), 3.0); // 6/√4
+    /// ```
+    #[must_use]
+    pub fn scale<T: Real>(&self) -> T {
+        let rank = T::from_usize(self.rank);
+        T::from_f64(self.alpha) / if self.use_rslora { rank.sqrt() } else { rank }
+    }
+}
+
+/// What (IA)³ rescales.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ia3Config {
+    /// Which of k, v, ffn; the paper's method has all three.
+    pub targets: Vec<Ia3Target>,
+}
+
+/// A vector of (IA)³.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ia3Target {
+    /// l_k, on the keys.
+    K,
+    /// l_v, on the values.
+    V,
+    /// l_ff, on the FFN's hidden units.
+    Ffn,
+}
+
+impl Ia3Target {
+    /// The three of the paper's method.
+    pub const ALL: [Self; 3] = [Self::K, Self::V, Self::Ffn];
 }
 
 /// The part beside the FFN.
@@ -236,8 +284,7 @@ impl AdapterConfig {
             if lora.rank == 0 {
                 return wrong("lora.rank", "a positive number", "0".into());
             }
-            let repeated = |(i, target)| lora.targets[..i].contains(target);
-            if lora.targets.is_empty() || lora.targets.iter().enumerate().any(repeated) {
+            if !each_once(&lora.targets) {
                 return wrong(
                     "lora.targets",
                     "q, k, v, each at most once, one at least",
@@ -245,9 +292,19 @@ impl AdapterConfig {
                 );
             }
         }
+        if let Some(ia3) = self.ia3.as_ref().filter(|ia3| !each_once(&ia3.targets)) {
+            let expected = "k, v, ffn, each at most once, one at least";
+            return wrong("ia3.targets", expected, format!("{:?}", ia3.targets));
+        }
         if let Some(FfnConfig::Adapter { bottleneck: 0, .. }) = self.ffn {
             return wrong("ffn.bottleneck", "a positive number", "0".into());
         }
         Ok(())
     }
+}
+
+/// Whether a list names something, and nothing twice.
+fn each_once<T: PartialEq>(targets: &[T]) -> bool {
+    let repeated = |(i, target)| targets[..i].contains(target);
+    !targets.is_empty() && !targets.iter().enumerate().any(repeated)
 }

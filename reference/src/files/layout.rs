@@ -3,7 +3,7 @@
 //! The parameter counts of the paper's Tables 1, 3 and 5 are sums of these shapes:
 //! `counts_every_row_comes_out`.
 
-use crate::files::adapter_config::{AdapterConfig, AttentionConfig, FfnConfig};
+use crate::files::adapter_config::{AdapterConfig, AttentionConfig, FfnConfig, Ia3Target};
 use std::collections::BTreeMap;
 
 /// Tensor shapes by name.
@@ -16,13 +16,15 @@ pub struct Layout {
     pub layers: usize,
     /// d.
     pub hidden: usize,
+    /// d_ff, the number of the FFN's hidden units.
+    pub ffn_hidden: usize,
     /// H.
     pub heads: usize,
     /// The ε of the backbone's layer normalisations, also that of an adapter's.
     pub epsilon: f64,
     /// The attention module of layer i, with {i} in its place.
     pub attention: &'static str,
-    /// The FFN adapter of layer i, with {i} in its place.
+    /// The FFN of layer i, with {i} in its place.
     pub ffn: &'static str,
     /// Every tensor of the backbone by its full name.
     pub backbone: Shapes,
@@ -51,7 +53,7 @@ impl Layout {
         self.attention.replace("{i}", &i.to_string())
     }
 
-    /// The FFN adapter of layer `i`.
+    /// The FFN of layer `i`.
     #[must_use]
     pub fn ffn_name(&self, i: usize) -> String {
         self.ffn.replace("{i}", &i.to_string())
@@ -65,13 +67,18 @@ impl Layout {
         for i in 0..self.layers {
             self.attention_shapes(config, i, &mut shapes);
             self.lora_shapes(config, i, &mut shapes);
+            for &target in config.ia3.iter().flat_map(|ia3| &ia3.targets) {
+                let (name, length) = self.ia3_vector(target, i);
+                shapes.insert(name, vec![length]);
+            }
             if let Some(FfnConfig::Adapter {
                 bottleneck,
                 layer_norm,
                 ..
             }) = config.ffn
             {
-                self.bottleneck_shapes(&self.ffn_name(i), bottleneck, layer_norm, &mut shapes);
+                let name = format!("{}.adapter", self.ffn_name(i));
+                self.bottleneck_shapes(&name, bottleneck, layer_norm, &mut shapes);
             }
         }
         let own = self.backbone.iter();
@@ -90,6 +97,17 @@ impl Layout {
             .values()
             .map(|shape| shape.iter().product::<usize>())
             .sum()
+    }
+
+    /// The name and the length of an (IA)³ vector of layer `i`.
+    #[must_use]
+    pub fn ia3_vector(&self, target: Ia3Target, i: usize) -> (String, usize) {
+        let (attention, ffn) = (self.attention_name(i), self.ffn_name(i));
+        match target {
+            Ia3Target::K => (format!("{attention}.ia3.k"), self.hidden),
+            Ia3Target::V => (format!("{attention}.ia3.v"), self.hidden),
+            Ia3Target::Ffn => (format!("{ffn}.ia3"), self.ffn_hidden),
+        }
     }
 
     fn attention_shapes(&self, config: &AdapterConfig, i: usize, shapes: &mut Shapes) {

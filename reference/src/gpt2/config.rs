@@ -217,10 +217,11 @@ impl Backbone for Gpt2Config {
         Layout {
             layers: self.n_layer,
             hidden: self.n_embd,
+            ffn_hidden: self.inner(),
             heads: self.n_head,
             epsilon: self.layer_norm_epsilon,
             attention: "transformer.h.{i}.attn",
-            ffn: "transformer.h.{i}.mlp.adapter",
+            ffn: "transformer.h.{i}.mlp",
             backbone: self.shapes(),
             classifier: Shapes::new(),
             added: Some("transformer.wte.added"),

@@ -241,10 +241,11 @@ impl Backbone for RobertaConfig {
         Layout {
             layers: self.num_hidden_layers,
             hidden: self.hidden_size,
+            ffn_hidden: self.intermediate_size,
             heads: self.num_attention_heads,
             epsilon: self.layer_norm_eps,
             attention: "roberta.encoder.layer.{i}.attention.self",
-            ffn: "roberta.encoder.layer.{i}.ffn.adapter",
+            ffn: "roberta.encoder.layer.{i}.ffn",
             backbone: self.shapes(),
             classifier: self.classifier_shapes(),
             added: None,

@@ -4,8 +4,8 @@
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use inducer_reference::{
-    Adapter, AdapterConfig, AttentionConfig, Backbone, FfnConfig, Gpt2, Gpt2Config, LoraConfig,
-    Placement, Projection, Real, TensorMap, Variant,
+    Adapter, AdapterConfig, AttentionConfig, Backbone, FfnConfig, Gpt2, Gpt2Config, Ia3Config,
+    Ia3Target, LoraConfig, Placement, Projection, Real, TensorMap, Variant,
 };
 use ndarray::{Array1, Array2, Array3, ArrayD, Dimension, IxDyn};
 use rand::{Rng, SeedableRng};
@@ -72,6 +72,7 @@ pub fn random_backbone<T: Real>(config: &Gpt2Config, seed: u64) -> Gpt2<T> {
 pub fn random_tensor<T: Real>(rng: &mut ChaCha8Rng, name: &str, shape: &[usize]) -> ArrayD<T> {
     let centre = if name.contains("ln_") && name.ends_with("weight")
         || name.ends_with("layer_norm.weight")
+        || name.contains(".ia3")
     {
         1.0
     } else {
@@ -115,6 +116,7 @@ pub fn nothing() -> AdapterConfig {
         base_model_name_or_path: None,
         attention: None,
         lora: None,
+        ia3: None,
         ffn: None,
         bitfit: false,
         full: false,
@@ -160,6 +162,7 @@ pub fn lora(targets: &[Projection], rank: usize, bias: bool) -> LoraConfig {
         alpha: 3.0,
         dropout: 0.1,
         bias,
+        use_rslora: false,
     }
 }
 
@@ -172,7 +175,17 @@ pub fn ffn(bottleneck: usize, layer_norm: bool, scale: f64) -> FfnConfig {
     }
 }
 
-/// Every method of the paper, small.
+/// (IA)³ on these.
+pub fn ia3(targets: &[Ia3Target]) -> AdapterConfig {
+    AdapterConfig {
+        ia3: Some(Ia3Config {
+            targets: targets.to_vec(),
+        }),
+        ..nothing()
+    }
+}
+
+/// Every method of the paper, small, and (IA)³.
 pub fn every_method() -> Vec<(&'static str, AdapterConfig)> {
     let q = &[Projection::Q];
     let all = &[Projection::Q, Projection::K, Projection::V];
@@ -209,6 +222,17 @@ pub fn every_method() -> Vec<(&'static str, AdapterConfig)> {
                 ..nothing()
             },
         ),
+        (
+            "rslora",
+            AdapterConfig {
+                lora: Some(LoraConfig {
+                    use_rslora: true,
+                    ..lora(q, 2, false)
+                }),
+                ..nothing()
+            },
+        ),
+        ("ia3", ia3(&Ia3Target::ALL)),
         ("prefix", prefix(3, true)),
         ("prefix without offset", prefix(3, false)),
         (

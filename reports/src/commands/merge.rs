@@ -1,5 +1,5 @@
-//! `inducer merge`: folds LoRA and tuned backbone tensors into a backbone that `transformers`
-//! loads.
+//! `inducer merge`: folds LoRA, (IA)³ and tuned backbone tensors into a backbone that
+//! `transformers` loads.
 
 use crate::cli::model_directory;
 use crate::files::{At, read_json};
@@ -52,8 +52,8 @@ pub fn run(args: &MergeArgs) -> Result<()> {
     let (mut backbone, saved) = load_with_adapter(&args.backbone, &args.adapter)?;
     let c = &saved.config;
     ensure!(
-        c.lora.is_some() || c.full || c.bitfit,
-        "{}: nothing to fold: the adapter has neither LoRA nor backbone tensors",
+        c.lora.is_some() || c.ia3.is_some() || c.full || c.bitfit,
+        "{}: nothing to fold: the adapter has no LoRA, (IA)³ or backbone tensors",
         args.adapter.display()
     );
     let rest = merge(backbone.as_mut(), &saved)?;
@@ -87,7 +87,7 @@ pub fn run(args: &MergeArgs) -> Result<()> {
 fn configuration(from: &Path, to: &Path, config: &BackboneConfig) -> Result<()> {
     let [from, to] = [from, to].map(|dir| dir.join("config.json"));
     let (mut value, written): (Value, Value) = (read_json(&from)?, read_json(&to)?);
-    value["vocab_size"] = config.vocabulary().into();
+    value["vocab_size"] = config.spec().vocabulary.into();
     if let BackboneConfig::Roberta(c) = config {
         value["architectures"] = written["architectures"].clone();
         // the backbone's own names of as many classes stay

@@ -117,7 +117,7 @@ fn print(backbone: &BackboneConfig, rows: &[Row]) {
         rows.first().map_or("", |r| r.backbone),
         d.layers,
         d.hidden,
-        d.heads,
+        d.heads.count,
         counts::of_backbone(backbone),
         match backbone {
             BackboneConfig::Gpt2(_) => "",

@@ -64,9 +64,12 @@ impl Prepared {
             if task.generates() { "GPT-2" } else { "RoBERTa" }
         );
         let offset = adapters.iter().map(AdapterConfig::position_offset).max();
-        let longest = backbone.positions().saturating_sub(offset.unwrap_or(0));
+        let longest = backbone
+            .spec()
+            .positions
+            .saturating_sub(offset.unwrap_or(0));
         let tokenizer = Tokenizer::load(dir)?;
-        let layout = Layout::new(&tokenizer, task, backbone.vocabulary(), longest)
+        let layout = Layout::new(&tokenizer, task, backbone.spec().vocabulary, longest)
             .at(dir)?
             .with_surface(source.surface);
         let rows = |examples: &[Example]| -> Result<Vec<Encoded>> {
@@ -94,7 +97,7 @@ impl Prepared {
     /// # Errors
     /// As [`Layout::new`].
     pub fn layout(&self) -> Result<Layout<'_>> {
-        let vocabulary = self.backbone.vocabulary();
+        let vocabulary = self.backbone.spec().vocabulary;
         let layout = Layout::new(&self.tokenizer, self.source.task, vocabulary, self.longest)?;
         Ok(layout.with_surface(self.source.surface))
     }

@@ -4,7 +4,8 @@ use super::{Corner, Draw};
 use inducer_gpu::Method;
 use inducer_reference::files::adapter_config::Reparametrisation;
 use inducer_reference::{
-    AdapterConfig, AttentionConfig, FfnConfig, LoraConfig, Placement, Projection, Variant,
+    AdapterConfig, AttentionConfig, FfnConfig, Ia3Config, Ia3Target, LoraConfig, Placement,
+    Projection, Variant,
 };
 
 /// No part at all.
@@ -16,6 +17,7 @@ pub fn none() -> AdapterConfig {
         base_model_name_or_path: Some(String::new()),
         attention: None,
         lora: None,
+        ia3: None,
         ffn: None,
         bitfit: false,
         full: false,
@@ -71,6 +73,7 @@ pub fn lora(draw: &mut Draw, targets: &[Projection], bias: bool) -> LoraConfig {
         alpha: draw.between(0.5, 4.0),
         dropout: 0.0,
         bias,
+        use_rslora: false,
     }
 }
 
@@ -142,19 +145,39 @@ pub fn random(draw: &mut Draw, method: Method) -> AdapterConfig {
                 ..inducer
             }
         }
+        Method::Ia3 => {
+            let some: [&[Ia3Target]; 4] = [
+                &Ia3Target::ALL,
+                &Ia3Target::ALL,
+                &[Ia3Target::V],
+                &[Ia3Target::K, Ia3Target::Ffn],
+            ];
+            let targets = draw.pick(&some).to_vec();
+            AdapterConfig {
+                ia3: Some(Ia3Config { targets }),
+                ..base
+            }
+        }
     }
+}
+
+/// The methods of the paper's tables. (IA)³ is not among them and has rows of its own.
+fn papers() -> Vec<Method> {
+    let all = Method::ALL.into_iter();
+    all.filter(|m| *m != Method::Ia3).collect()
 }
 
 /// The method of case `index`: thirteen cases in a row visit all thirteen.
 #[must_use]
 pub fn of_case(index: usize) -> Method {
-    Method::ALL[index % Method::ALL.len()]
+    let methods = papers();
+    methods[index % methods.len()]
 }
 
 /// The same of the twelve methods that train something.
 #[must_use]
 pub fn trained(index: usize) -> Method {
-    let methods = Method::ALL.into_iter().filter(|m| *m != Method::None);
+    let methods = papers().into_iter().filter(|m| *m != Method::None);
     let methods: Vec<Method> = methods.collect();
     methods[index % methods.len()]
 }

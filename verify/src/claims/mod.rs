@@ -37,6 +37,7 @@ pub fn on(cuda: &Cuda) -> Vec<Claim> {
         models::training::claims(cuda),
         models::departures::claims(cuda),
         models::files::claims(cuda),
+        models::ia3::claims(cuda),
     ];
     groups.into_iter().flatten().collect()
 }

@@ -2,7 +2,7 @@
 
 use super::fused::softmax;
 use super::tensors::{Operands, by_head, unseen};
-use super::{Heads, Visible};
+use super::{Rows, Visible};
 use crate::error::Result;
 use crate::kernels::elem::{Elem, dot, simd};
 use crate::kernels::gemm::Shared;
@@ -14,19 +14,18 @@ use candle_core::Tensor;
 /// holds. No gradient.
 ///
 /// # Shapes
-/// `q` [new tokens, 3d] (only the queries are read); `rows[r]` holds row r's keys and values,
-/// [seen, d] flat each, the new tokens included; `starts` bounds the new tokens of each row →
-/// output [new tokens, d], log-sum-exp [new tokens, H].
+/// `qkv` [new tokens, 3d] (only the queries are read); `cache[r]` holds row r's keys and values,
+/// [seen, d] flat each, the new tokens included; `rows` are those of the new tokens → output
+/// [new tokens, d], log-sum-exp [new tokens, H].
 ///
 /// # Errors
 /// Shapes that do not fit.
 pub fn attention_cached<T: Elem>(
     qkv: &Tensor,
-    rows: &[[Vec<T>; 2]],
-    starts: &[usize],
-    heads: Heads,
-    visible: Visible,
+    cache: &[[Vec<T>; 2]],
+    rows: Rows<'_>,
 ) -> Result<(Tensor, Tensor)> {
+    let (starts, heads) = (rows.starts, rows.heads);
     let (tokens, total) = qkv.dims2()?;
     let (d, count, p) = (heads.hidden(), heads.count, heads.width);
     let x = cpu(qkv)?;
@@ -34,15 +33,15 @@ pub fn attention_cached<T: Elem>(
     let (mut o, mut lse) = (vec![T::zero(); tokens * d], vec![T::zero(); tokens * count]);
     let (out, lse_out) = (Shared::new(&mut o), Shared::new(&mut lse));
     let scale = T::of(heads.scale());
-    for_tasks(rows.len(), Vec::new, |scores: &mut Vec<T>, r| {
+    for_tasks(cache.len(), Vec::new, |scores: &mut Vec<T>, r| {
         simd(
             #[inline(always)]
             || {
-                let [k, v] = &rows[r];
+                let [k, v] = &cache[r];
                 let (n, m) = (starts[r + 1] - starts[r], k.len() / d);
                 for i in 0..n {
                     let token = starts[r] + i;
-                    let sees = if visible == Visible::Causal {
+                    let sees = if rows.visible == Visible::Causal {
                         m - n + i + 1
                     } else {
                         m
@@ -74,21 +73,20 @@ pub fn attention_cached<T: Elem>(
 /// values to those of their row first.
 ///
 /// # Shapes
-/// `qkv` [new tokens, 3d]; `rows[r]` row r's keys and values [1, H, seen, p], none before its first
-/// token → output [new tokens, d], log-sum-exp [new tokens, H].
+/// `qkv` [new tokens, 3d]; `cache[r]` row r's keys and values [1, H, seen, p], none before its
+/// first token → output [new tokens, d], log-sum-exp [new tokens, H].
 ///
 /// # Errors
 /// Shapes that do not fit; no row at all.
 pub fn attention_cached_tensors(
     qkv: &Tensor,
-    rows: &mut [Option<[Tensor; 2]>],
-    starts: &[usize],
-    heads: Heads,
-    visible: Visible,
+    cache: &mut [Option<[Tensor; 2]>],
+    rows: Rows<'_>,
 ) -> Result<(Tensor, Tensor)> {
+    let heads = rows.heads;
     let d = heads.hidden();
     let (mut outputs, mut sums) = (Vec::new(), Vec::new());
-    for (row, w) in rows.iter_mut().zip(starts.windows(2)) {
+    for (row, w) in cache.iter_mut().zip(rows.starts.windows(2)) {
         let n = w[1] - w[0];
         let part = |c: usize| {
             let x = qkv.narrow(0, w[0], n)?.narrow(1, c * d, d)?;
@@ -102,7 +100,7 @@ pub fn attention_cached_tensors(
             );
         }
         let m = k.dim(2)?;
-        let hidden = match visible {
+        let hidden = match rows.visible {
             Visible::Causal if n > 1 => {
                 let seen = (0..n).map(|i| (m - n + i + 1) as u32).collect();
                 Some(unseen(seen, 1, m, qkv.device())?)
@@ -110,15 +108,14 @@ pub fn attention_cached_tensors(
             _ => None,
         };
         *row = Some([k.clone(), v.clone()]);
-        let keep = None;
-        let [o, lse] = Operands {
+        let operands = Operands {
             q,
             k,
             v,
             hidden,
-            keep,
-        }
-        .forward(heads)?;
+            keep: None,
+        };
+        let [o, lse] = operands.forward(heads)?;
         outputs.push(o);
         sums.push(lse);
     }

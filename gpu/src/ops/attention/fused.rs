@@ -1,6 +1,6 @@
 //! Attention over slices: a block of queries at a time, the rows and heads divided among threads.
 
-use super::{Attention, Heads, Visible, both};
+use super::{Heads, Rows, Visible, both};
 use crate::error::Result;
 use crate::kernels::elem::{Elem, dot, max, simd, sum};
 use crate::kernels::gemm::{Mat, MatMut, Shared};
@@ -16,20 +16,25 @@ use num_traits::Zero as _;
 const BLOCK: usize = 64;
 
 /// Attention of every row's queries to its keys, all in one [q | k | v].
-pub(super) fn within_rows(tape: &Tape, qkv: &Value, job: Attention<'_>) -> Result<(Value, Value)> {
-    let Heads { count, width } = job.heads;
+pub(super) fn within_rows(
+    tape: &Tape,
+    qkv: &Value,
+    rows: Rows<'_>,
+    drop: Dropout,
+) -> Result<(Value, Value)> {
+    let Heads { count, width } = rows.heads;
     let columns = |role: usize| VectorLayout {
         offset: role * count * width,
         head: width,
         row: 3 * count * width,
     };
     let job = Job {
-        heads: job.heads,
-        visible: job.visible,
-        drop: job.drop,
+        heads: rows.heads,
+        visible: rows.visible,
+        drop,
         layouts: [0, 1, 2].map(columns),
         query_gradient: columns(0),
-        ranges: job.starts.windows(2).map(|w| [(w[0], w[1]); 2]).collect(),
+        ranges: rows.starts.windows(2).map(|w| [(w[0], w[1]); 2]).collect(),
     };
     job.run(tape, [qkv])
 }

@@ -12,12 +12,10 @@
 //! `dS = P ∘ (mask ∘ dO Vᵀ − D + dLSE)`.
 
 mod cached;
-mod composed;
 mod fused;
 mod tensors;
 
 pub use cached::{attention_cached, attention_cached_tensors};
-pub use composed::{composed, composed_to};
 
 use super::dropout::Dropout;
 use crate::error::Result;
@@ -44,6 +42,12 @@ pub struct Heads {
 }
 
 impl Heads {
+    /// So many heads of a hidden size.
+    pub fn of(hidden: usize, count: usize) -> Self {
+        let width = hidden / count;
+        Self { count, width }
+    }
+
     /// d = H p.
     pub fn hidden(&self) -> usize {
         self.count * self.width
@@ -55,7 +59,7 @@ impl Heads {
     }
 
     /// The columns of `x` [n, …] from `from` on, head by head: [H, n, p].
-    pub(super) fn split(&self, x: &Tensor, from: usize) -> candle_core::Result<Tensor> {
+    pub(crate) fn split(&self, x: &Tensor, from: usize) -> candle_core::Result<Tensor> {
         x.narrow(1, from, self.hidden())?
             .reshape((x.dim(0)?, self.count, self.width))?
             .transpose(0, 1)?
@@ -63,31 +67,33 @@ impl Heads {
     }
 }
 
+/// Packed rows in which queries attend to keys.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// H and p.
+    pub heads: Heads,
+    /// The rows' boundaries among the tokens.
+    pub starts: &'a [usize],
+    /// Which keys a query sees.
+    pub visible: Visible,
+}
+
 /// Self-attention within each packed row.
 ///
 /// # Shapes
-/// `qkv` [tokens, 3d] (queries, keys, values), `starts` the rows' boundaries → output [tokens, d],
-/// log-sum-exp [tokens, H].
+/// `qkv` [tokens, 3d] (queries, keys, values) → output [tokens, d], log-sum-exp [tokens, H].
 ///
 /// # Errors
 /// Shapes that do not fit.
 pub fn attention(
     tape: &Tape,
     qkv: &Value,
-    heads: Heads,
-    starts: &[usize],
-    visible: Visible,
+    rows: Rows<'_>,
     drop: Dropout,
 ) -> Result<(Value, Value)> {
-    let job = Attention {
-        heads,
-        starts,
-        visible,
-        drop,
-    };
     match fused(&qkv.tensor) {
-        true => fused::within_rows(tape, qkv, job),
-        false => tensors::within_rows(tape, qkv, job),
+        true => fused::within_rows(tape, qkv, rows, drop),
+        false => tensors::within_rows(tape, qkv, rows, drop),
     }
 }
 
@@ -114,24 +120,15 @@ pub fn attention_to(
     }
 }
 
-/// What attention within packed rows is computed with.
-#[derive(Clone, Copy)]
-struct Attention<'a> {
-    heads: Heads,
-    starts: &'a [usize],
-    visible: Visible,
-    drop: Dropout,
-}
-
 /// Output and log-sum-exp of an operation with these two results.
-fn both(mut results: Vec<Value>) -> (Value, Value) {
+pub(super) fn both(mut results: Vec<Value>) -> (Value, Value) {
     let lse = results.remove(1);
     (results.remove(0), lse)
 }
 
 /// Dropout's factors [rows, H, n, m] for scores like `like`, of rows of at most n queries that
 /// begin at these tokens; none where nothing is dropped.
-fn keep_mask(
+pub(super) fn keep_mask(
     drop: Dropout,
     starts: &[usize],
     [n, m]: [usize; 2],

@@ -1,18 +1,23 @@
 //! Attention in candle's tensor operations, on any device: nothing is kept but output and
 //! log-sum-exp, as in the fused form.
 
-use super::{Attention, Heads, Visible, both, keep_mask};
+use super::{Heads, Rows, Visible, both, keep_mask};
 use crate::error::Result;
 use crate::kernels::precision::{cast_like, upcast};
 use crate::ops::dropout::Dropout;
 use crate::tape::{Tape, Value};
 use candle_core::{D, Device, Tensor};
 
-pub(super) fn within_rows(tape: &Tape, qkv: &Value, job: Attention<'_>) -> Result<(Value, Value)> {
-    let (heads, drop) = (job.heads, job.drop);
-    let groups: Vec<Group> = grouped(job.starts, heads.count, MOST_SCORES)
+pub(super) fn within_rows(
+    tape: &Tape,
+    qkv: &Value,
+    rows: Rows<'_>,
+    drop: Dropout,
+) -> Result<(Value, Value)> {
+    let heads = rows.heads;
+    let groups: Vec<Group> = grouped(rows.starts, heads.count, MOST_SCORES)
         .into_iter()
-        .map(|starts| Group::new(starts, job.visible, qkv.tensor.device()))
+        .map(|starts| Group::new(starts, rows.visible, qkv.tensor.device()))
         .collect::<candle_core::Result<_>>()?;
     let mut parts = (Vec::new(), Vec::new());
     for group in &groups {

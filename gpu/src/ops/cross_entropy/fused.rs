@@ -31,12 +31,12 @@ fn tables<'a, T>(data: [&'a [T]; 2], d: usize) -> (Vec<Table<'a, T>>, usize) {
     (tables, from)
 }
 
-fn slices_of<'a>(hidden: &'a Tensor, head: Head<'a>) -> [Option<&'a Tensor>; 3] {
-    let added = head.added.map(|a| &a.tensor);
+fn slices_of<'a>(hidden: &'a Tensor, head: &'a Head) -> [Option<&'a Tensor>; 3] {
+    let added = head.added.as_ref().map(|a| &a.tensor);
     [Some(hidden), Some(&head.tokens.tensor), added]
 }
 
-pub(super) fn logits<T: Elem>(hidden: &Tensor, head: Head<'_>) -> Result<Tensor> {
+pub(super) fn logits<T: Elem>(hidden: &Tensor, head: &Head) -> Result<Tensor> {
     let (rows, d) = hidden.dims2()?;
     with_some_slices::<T, _, 3>(slices_of(hidden, head), |[h, e, a]| {
         let (tables, width) = tables([e, a], d);
@@ -60,7 +60,7 @@ fn score<T: Elem>(out: &mut [T], width: usize, hidden: Mat<'_, T>, tables: &[Tab
 
 pub(super) fn run<T: Elem>(
     hidden: &Tensor,
-    head: Head<'_>,
+    head: &Head,
     job: &Job<'_>,
     wanted: &[bool],
 ) -> Result<LossAndGradients> {
@@ -150,14 +150,11 @@ impl Job<'_> {
 fn row_loss<T: Elem>(z: &mut [T], label: usize, smoothing: f64, count: usize) -> f64 {
     let width = z.len() as f64;
     let top = max(z);
-    let (label_logit, mean_logit) = (
-        z[label],
-        if smoothing > 0.0 {
-            sum(z) / T::of(width)
-        } else {
-            T::zero()
-        },
-    );
+    let label_logit = z[label];
+    let mean_logit = match smoothing > 0.0 {
+        true => sum(z) / T::of(width),
+        false => T::zero(),
+    };
     for x in z.iter_mut() {
         *x = (*x - top).fexp();
     }
@@ -172,10 +169,9 @@ fn row_loss<T: Elem>(z: &mut [T], label: usize, smoothing: f64, count: usize) ->
     let nll = log - label_logit;
     let uniform = log - mean_logit;
     let f = |x: T| num_traits::ToPrimitive::to_f64(&x).unwrap_or(f64::NAN);
-    (1.0 - smoothing) * f(nll)
-        + if smoothing > 0.0 {
-            smoothing * f(uniform)
-        } else {
-            0.0
-        }
+    let smooth = match smoothing > 0.0 {
+        true => smoothing * f(uniform),
+        false => 0.0,
+    };
+    (1.0 - smoothing) * f(nll) + smooth
 }

@@ -21,24 +21,22 @@ use crate::tape::{Tape, Value};
 use candle_core::{D, Device, Tensor};
 
 /// The head: the tied embedding and the special tokens' rows.
-#[derive(Clone, Copy)]
-pub struct Head<'a> {
+pub struct Head {
     /// Token embeddings [vocabulary, d].
-    pub tokens: &'a Value,
+    pub tokens: Value,
     /// Rows of the special tokens [count, d].
-    pub added: Option<&'a Value>,
+    pub added: Option<Value>,
 }
 
-impl<'a> Head<'a> {
-    fn tables(&self) -> Vec<&'a Tensor> {
-        let tables = std::iter::once(self.tokens).chain(self.added);
+impl Head {
+    fn tables(&self) -> Vec<&Tensor> {
+        let tables = std::iter::once(&self.tokens).chain(&self.added);
         tables.map(|v| &v.tensor).collect()
     }
 
-    fn inputs(&self, hidden: &'a Value) -> Vec<&'a Value> {
-        let mut inputs = vec![hidden, self.tokens];
-        inputs.extend(self.added);
-        inputs
+    pub(super) fn inputs<'a>(&'a self, hidden: &'a Value) -> Vec<&'a Value> {
+        let inputs = [hidden, &self.tokens].into_iter();
+        inputs.chain(&self.added).collect()
     }
 
     /// Logits [rows, vocabulary + added] of hidden states [rows, d], without a gradient.
@@ -51,7 +49,7 @@ impl<'a> Head<'a> {
             let parts = tensors::logits(&hidden, &self.tables())?;
             return Ok(upcast(&parts)?);
         }
-        dispatch!(hidden, T => fused::logits::<T>(hidden, *self))
+        dispatch!(hidden, T => fused::logits::<T>(hidden, self))
     }
 }
 
@@ -74,7 +72,7 @@ type LossAndGradients = (Tensor, Vec<Option<Tensor>>);
 pub fn cross_entropy(
     tape: &Tape,
     hidden: &Value,
-    head: Head<'_>,
+    head: &Head,
     targets: &[(usize, u32)],
     smoothing: f64,
 ) -> Result<Value> {
@@ -109,7 +107,10 @@ pub fn cross_entropy(
 }
 
 /// Positions [n] and labels [n, 1] on a device.
-fn apart(targets: &[(usize, u32)], device: &Device) -> candle_core::Result<(Tensor, Tensor)> {
+pub(super) fn apart(
+    targets: &[(usize, u32)],
+    device: &Device,
+) -> candle_core::Result<(Tensor, Tensor)> {
     let (rows, labels): (Vec<u32>, Vec<u32>) = targets.iter().map(|(t, y)| (*t as u32, *y)).unzip();
     let n = targets.len();
     let rows = Tensor::from_vec(rows, n, &Device::Cpu)?.to_device(device)?;
@@ -117,32 +118,13 @@ fn apart(targets: &[(usize, u32)], device: &Device) -> candle_core::Result<(Tens
     Ok((rows, labels))
 }
 
-/// The same loss in plain candle.
-///
-/// # Errors
-/// As [`cross_entropy`].
-pub fn composed(
-    tape: &Tape,
-    hidden: &Value,
-    head: Head<'_>,
-    targets: &[(usize, u32)],
-    smoothing: f64,
-) -> Result<Value> {
-    let (rows, labels) = apart(targets, hidden.tensor.device())?;
-    tape.composed(&head.inputs(hidden), |a| {
-        let table = if a.len() > 2 {
-            Tensor::cat(&[&a[1], &a[2]], 0)?
-        } else {
-            a[1].clone()
-        };
-        let z = cast_like(&a[0].index_select(&rows, 0)?, &table)?.matmul(&table.t()?)?;
-        mean_loss(&z, &labels, smoothing)
-    })
-}
-
 /// Mean of (1 − ε)(LSE − z_label) + ε(LSE − mean z) over the rows of `z` [rows, classes] with
 /// `labels` [rows, 1].
-fn mean_loss(z: &Tensor, labels: &Tensor, smoothing: f64) -> candle_core::Result<Tensor> {
+pub(super) fn mean_loss(
+    z: &Tensor,
+    labels: &Tensor,
+    smoothing: f64,
+) -> candle_core::Result<Tensor> {
     let z = upcast(z)?;
     let top = z.max_keepdim(D::Minus1)?.detach();
     let total = z.broadcast_sub(&top)?.exp()?.sum_keepdim(D::Minus1)?;

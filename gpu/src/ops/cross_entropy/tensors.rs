@@ -17,7 +17,7 @@ pub(super) fn logits(hidden: &Tensor, tables: &[&Tensor]) -> candle_core::Result
 
 pub(super) fn run(
     hidden: &Tensor,
-    head: Head<'_>,
+    head: &Head,
     job: &Job<'_>,
     wanted: &[bool],
 ) -> Result<LossAndGradients> {

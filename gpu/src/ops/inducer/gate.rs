@@ -72,12 +72,8 @@ impl Op<2> for Complement {
         weighted(f, self.0, |i| T::one() - lambda[i])
     }
 
-    fn backward<T: Elem>(
-        &self,
-        [f, lambda]: [&[T]; 2],
-        g: &[T],
-        wanted: [bool; 2],
-    ) -> [Gradient<T>; 2] {
+    fn backward<T: Elem>(&self, x: [&[T]; 2], g: &[T], wanted: [bool; 2]) -> [Gradient<T>; 2] {
+        let [f, lambda] = x;
         let p = self.0.width;
         let dl = || {
             let heads = g.chunks_exact(p).zip(f.chunks_exact(p));
@@ -146,12 +142,8 @@ impl Op<3> for Mixture {
         y
     }
 
-    fn backward<T: Elem>(
-        &self,
-        [f, g, m]: [&[T]; 3],
-        dy: &[T],
-        wanted: [bool; 3],
-    ) -> [Gradient<T>; 3] {
+    fn backward<T: Elem>(&self, x: [&[T]; 3], dy: &[T], wanted: [bool; 3]) -> [Gradient<T>; 3] {
+        let [f, g, m] = x;
         let p = self.0.width;
         let dm = || {
             let heads = dy

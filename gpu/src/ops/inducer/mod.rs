@@ -15,7 +15,8 @@ mod score;
 mod values;
 
 pub use gate::{gate, mixture, scale_by_complement};
-pub use score::{KeyMlp, inducer_score};
+pub use score::inducer_score;
+pub(crate) use score::key_mlp;
 pub use values::{add_gated_values, gated_hidden};
 
 use super::attention::Heads;

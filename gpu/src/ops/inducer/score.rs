@@ -10,23 +10,12 @@ use crate::ops::driver::{self, Gradient, Op};
 use crate::tape::{Tape, Value};
 use candle_core::{D, Tensor};
 
-/// The tensors of MLP_k: `q ↦ tanh(q A + a) C + c` for each head.
-#[derive(Clone, Copy)]
-pub struct KeyMlp<'a> {
-    /// A [H, p, r].
-    pub down: &'a Value,
-    /// a [H, r].
-    pub down_bias: &'a Value,
-    /// C [H, r, p].
-    pub up: &'a Value,
-    /// c [H, p].
-    pub up_bias: &'a Value,
-}
-
-/// Each query's score against its inducer: `⟨q, q + MLP_k(q)⟩/√p`.
+/// Each query's score against its inducer: `⟨q, q + MLP_k(q)⟩/√p`, with
+/// `MLP_k(q) = tanh(q A + a) C + c` in each head.
 ///
 /// # Shapes
-/// `qkv` [tokens, 3d] (only the queries are read) → [tokens, H].
+/// `qkv` [tokens, 3d] (only the queries are read); `key`, of MLP_k, A [H, p, r], a [H, r],
+/// C [H, r, p], c [H, p] → [tokens, H].
 ///
 /// # Errors
 /// Shapes that do not fit.
@@ -34,16 +23,15 @@ pub fn inducer_score(
     tape: &Tape,
     qkv: &Value,
     heads: Heads,
-    key: Option<KeyMlp<'_>>,
+    key: Option<&[Value; 4]>,
 ) -> Result<Value> {
-    let r = key.map_or(Ok(0), |k| k.down_bias.tensor.dim(1))?;
+    let r = key.map_or(Ok(0), |[_, bias, ..]| bias.tensor.dim(1))?;
     let sizes = Bottleneck::new(heads, qkv, r)?;
     let (op, shape) = (Score(sizes), (sizes.tokens, heads.count));
     match key {
         None => driver::run(tape, op, [qkv], shape),
-        Some(k) => {
-            let inputs = [qkv, k.down, k.down_bias, k.up, k.up_bias];
-            driver::run(tape, op, inputs, shape)
+        Some([down, down_bias, up, up_bias]) => {
+            driver::run(tape, op, [qkv, down, down_bias, up, up_bias], shape)
         }
     }
 }
@@ -94,14 +82,20 @@ impl<const N: usize> Op<N> for Score {
         let q = heads.split(&a[0], 0)?;
         let mut inducer = upcast(&q)?;
         if let [_, down, down_bias, up, up_bias] = a {
-            let u = units(&q, down, down_bias)?;
-            let moved = u.matmul(up)?.broadcast_add(&up_bias.unsqueeze(1)?)?;
+            let moved = key_mlp(&q, [down, down_bias, up, up_bias])?;
             inducer = (inducer + upcast(&moved)?)?;
         }
         ((upcast(&q)? * inducer)?.sum(D::Minus1)? * heads.scale())?
             .t()?
             .contiguous()
     }
+}
+
+/// MLP_k in plain candle, [H, tokens, p].
+pub(crate) fn key_mlp(q: &Tensor, mlp: [&Tensor; 4]) -> candle_core::Result<Tensor> {
+    let [down, down_bias, up, up_bias] = mlp;
+    let moved = units(q, down, down_bias)?.matmul(up)?;
+    moved.broadcast_add(&up_bias.unsqueeze(1)?)
 }
 
 /// Of one head: hidden units and MLP_k(q), when there is an MLP_k.

@@ -1,10 +1,10 @@
 //! Attention and what the inducer makes of it.
 
-use super::{DROP, HEADS};
+use super::{DROP, HEADS, composed};
 use crate::kernels::without_cpu_kernels;
-use crate::ops::attention::{self, Heads, Visible};
+use crate::ops::attention::{self, Heads, Rows, Visible};
 use crate::ops::dropout::Dropout;
-use crate::ops::inducer::{self, KeyMlp};
+use crate::ops::inducer;
 use crate::ops::testing::{agree, distance, parameters};
 use crate::tape::{Parameter, Tape, Value};
 use candle_core::{DType, Device, Tensor};
@@ -50,19 +50,22 @@ fn attention_agrees_with_candle_with_and_without_dropout() {
     }
 }
 
+fn rows(starts: &[usize], visible: Visible) -> Rows<'_> {
+    Rows {
+        heads: HEADS,
+        starts,
+        visible,
+    }
+}
+
 fn attention_within(starts: &[usize]) {
     for visible in [Visible::Causal, Visible::All] {
+        let rows = rows(starts, visible);
         for drop in [Dropout::OFF, DROP] {
             agree(
                 &[&[80, 45]],
-                |t, v| {
-                    attention::attention(t, &v[0], HEADS, starts, visible, drop)
-                        .map(|(a, b)| vec![a, b])
-                },
-                |t, v| {
-                    attention::composed(t, &v[0], HEADS, starts, visible, drop)
-                        .map(|(a, b)| vec![a, b])
-                },
+                |t, v| attention::attention(t, &v[0], rows, drop).map(|(a, b)| vec![a, b]),
+                |t, v| composed::attention(t, &v[0], rows, drop).map(|(a, b)| vec![a, b]),
             );
         }
     }
@@ -86,16 +89,16 @@ fn new_tokens_attend_to_cached_keys_as_whole_rows_do() {
         let part = x.narrow(0, from, n).unwrap().narrow(1, column, 15).unwrap();
         part.flatten_all().unwrap().to_vec1::<f64>().unwrap()
     };
-    let rows = [(0, 5), (5, 7)].map(|(from, n)| [kept(from, n, 15), kept(from, n, 30)]);
+    let cache = [(0, 5), (5, 7)].map(|(from, n)| [kept(from, n, 15), kept(from, n, 30)]);
     for visible in [Visible::Causal, Visible::All] {
         let tape = Tape::new();
         let starts = [0, 5, 12];
         let whole = Value::constant(x.clone());
         let (o, lse) =
-            attention::attention(&tape, &whole, HEADS, &starts, visible, Dropout::OFF).unwrap();
+            attention::attention(&tape, &whole, rows(&starts, visible), Dropout::OFF).unwrap();
         let queries = x.index_select(&new, 0).unwrap();
         let found =
-            attention::attention_cached(&queries, &rows, &[0, 2, 5], HEADS, visible).unwrap();
+            attention::attention_cached(&queries, &cache, rows(&[0, 2, 5], visible)).unwrap();
         for (found, whole) in [(found.0, o), (found.1, lse)] {
             let expected = whole.tensor.index_select(&new, 0).unwrap();
             assert!(distance(&found, &expected) < 1e-14);
@@ -110,7 +113,7 @@ fn attention_to_a_prefix_agrees_with_candle() {
         |t, v| {
             attention::attention_to(t, &v[0], &v[1], &v[2], HEADS, DROP).map(|(a, b)| vec![a, b])
         },
-        |t, v| attention::composed_to(t, &v[0], &v[1], &v[2], HEADS, DROP).map(|(a, b)| vec![a, b]),
+        |t, v| composed::attention_to(t, &v[0], &v[1], &v[2], HEADS, DROP).map(|(a, b)| vec![a, b]),
     );
 }
 
@@ -122,13 +125,8 @@ fn the_inducers_operations_agree_with_candle_on_one_thread_and_on_more() {
 }
 
 fn inducers_operations(tokens: usize) {
-    fn key(v: &[Value]) -> Option<KeyMlp<'_>> {
-        Some(KeyMlp {
-            down: &v[1],
-            down_bias: &v[2],
-            up: &v[3],
-            up_bias: &v[4],
-        })
+    fn key(v: &[Value]) -> Option<&[Value; 4]> {
+        v[1..].try_into().ok()
     }
     agree(
         &[&[tokens, 45], &[3, 5, 2], &[3, 2], &[3, 2, 5], &[3, 5]],

@@ -1,6 +1,6 @@
 //! Everything but attention: linear maps, norms, activations, embeddings, losses.
 
-use super::DROP;
+use super::{DROP, composed};
 use crate::kernels::without_cpu_kernels;
 use crate::ops::activation::Activation;
 use crate::ops::cross_entropy::{self, Head};
@@ -21,7 +21,7 @@ fn linear_agrees_with_candle() {
     agree(
         &[&[7, 4], &[4, 6], &[6], &[7, 11]],
         |t, v| Ok(vec![conv(v).apply(t, &v[0])?]),
-        |t, v| Ok(vec![conv(v).composed(t, &v[0])?]),
+        |t, v| Ok(vec![composed::linear(conv(v), t, &v[0])?]),
     );
     fn torch(v: &[Value]) -> Linear<'_> {
         Linear {
@@ -32,7 +32,7 @@ fn linear_agrees_with_candle() {
     agree(
         &[&[7, 4], &[6, 4]],
         |t, v| Ok(vec![torch(v).apply(t, &v[0])?]),
-        |t, v| Ok(vec![torch(v).composed(t, &v[0])?]),
+        |t, v| Ok(vec![composed::linear(torch(v), t, &v[0])?]),
     );
 }
 
@@ -133,10 +133,10 @@ fn relu_has_no_slope_at_zero() {
 fn cross_entropy_agrees_with_candle() {
     let targets: Vec<(usize, u32)> = (0..1100).map(|i| (i % 9, (i * 7 % 13) as u32)).collect();
     for smoothing in [0.0, 0.1] {
-        fn head(v: &[Value]) -> Head<'_> {
+        fn head(v: &[Value]) -> Head {
             Head {
-                tokens: &v[1],
-                added: Some(&v[2]),
+                tokens: v[1].clone(),
+                added: Some(v[2].clone()),
             }
         }
         agree(
@@ -145,16 +145,16 @@ fn cross_entropy_agrees_with_candle() {
                 Ok(vec![cross_entropy::cross_entropy(
                     t,
                     &v[0],
-                    head(v),
+                    &head(v),
                     &targets,
                     smoothing,
                 )?])
             },
             |t, v| {
-                Ok(vec![cross_entropy::composed(
+                Ok(vec![composed::cross_entropy(
                     t,
                     &v[0],
-                    head(v),
+                    &head(v),
                     &targets,
                     smoothing,
                 )?])
@@ -165,17 +165,17 @@ fn cross_entropy_agrees_with_candle() {
 
 #[test]
 fn cross_entropy_without_special_tokens_agrees_with_candle() {
-    fn head(v: &[Value]) -> Head<'_> {
+    fn head(v: &[Value]) -> Head {
         Head {
-            tokens: &v[1],
+            tokens: v[1].clone(),
             added: None,
         }
     }
     let targets = [(0, 3), (4, 9), (8, 0), (4, 1)];
     agree(
         &[&[9, 6], &[10, 6]],
-        |t, v| cross_entropy::cross_entropy(t, &v[0], head(v), &targets, 0.1).map(|y| vec![y]),
-        |t, v| cross_entropy::composed(t, &v[0], head(v), &targets, 0.1).map(|y| vec![y]),
+        |t, v| cross_entropy::cross_entropy(t, &v[0], &head(v), &targets, 0.1).map(|y| vec![y]),
+        |t, v| composed::cross_entropy(t, &v[0], &head(v), &targets, 0.1).map(|y| vec![y]),
     );
 }
 
@@ -200,8 +200,8 @@ fn logits_of_few_and_many_rows_are_products_with_both_tables() {
             let states = hidden.tensor.to_dtype(DType::F64).unwrap();
             let expected = states.matmul(&table.t().unwrap()).unwrap();
             let head = Head {
-                tokens: &tokens,
-                added: special,
+                tokens: tokens.clone(),
+                added: special.cloned(),
             };
             let here = head.logits(&hidden.tensor).unwrap();
             let there = without_cpu_kernels(|| head.logits(&hidden.tensor)).unwrap();

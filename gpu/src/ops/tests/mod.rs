@@ -1,6 +1,7 @@
 //! Every form of each operation against the composed one.
 
 mod attention;
+mod composed;
 mod layers;
 
 use super::attention::Heads;

@@ -120,6 +120,7 @@ fn understanding(case: &mut Case, [r_k, r_v, rank, r]: [usize; 4], count: usize)
             alpha: 32.0,
             dropout: 0.0,
             bias: false,
+            use_rslora: false,
         }),
         ffn: (r > 0).then_some(FfnConfig::Adapter {
             placement: Placement::Parallel,

@@ -5,7 +5,7 @@ use crate::cases::{Corner, Head};
 use crate::engines::candle::array;
 use crate::engines::{Candle, Cuda, Engine as _, Target, candles};
 use crate::{Case, Claim, Result, Tolerance};
-use inducer_gpu::ops::attention::{Heads, Visible, attention};
+use inducer_gpu::ops::attention::{Heads, Rows, Visible, attention};
 use inducer_gpu::ops::dropout::Dropout;
 use inducer_gpu::{Tape, Value};
 use inducer_reference::attention::{attend, shifted_kernel};
@@ -93,16 +93,13 @@ fn hull_of(engine: &Candle, case: &mut Case) -> Result<()> {
     let scale = case.draw.pick(&[0.3, 1.0, 8.0]);
     let qkv = Array2::from_shape_simple_fn((n, 3 * p), || case.draw.number(scale));
     let given = engine.tensor(&qkv.into_dyn())?;
-    let heads = Heads { count: 1, width: p };
+    let rows = Rows {
+        heads: Heads { count: 1, width: p },
+        starts: &[0, n],
+        visible: Visible::Causal,
+    };
     let value = Value::constant(given.clone());
-    let (f, _) = attention(
-        &Tape::off(),
-        &value,
-        heads,
-        &[0, n],
-        Visible::Causal,
-        Dropout::OFF,
-    )?;
+    let (f, _) = attention(&Tape::off(), &value, rows, Dropout::OFF)?;
     let (f, given) = (array(&f.tensor)?, array(&given)?);
     let stretch = case.or_control(0.0, 1e-3);
     for i in 0..n {

@@ -12,7 +12,7 @@ use ndarray::{ArrayD, IxDyn};
 
 /// Two random models that a claim says are the same function.
 pub(crate) type Step = fn(&mut Draw, Family, bool) -> Pair;
-type Pair = Result<(ModelCase, ModelCase)>;
+pub(crate) type Pair = Result<(ModelCase, ModelCase)>;
 
 /// The claims of this file.
 #[must_use]
@@ -64,7 +64,7 @@ fn same(engine: &dyn Engine, case: &mut Case, step: Step) -> Result<()> {
 }
 
 /// The model with these tensors taken away, for another configuration.
-fn without(case: &ModelCase, method: AdapterConfig, part: &str) -> ModelCase {
+pub(crate) fn without(case: &ModelCase, method: AdapterConfig, part: &str) -> ModelCase {
     let mut smaller = case.clone();
     smaller.method = method;
     smaller.adapter.retain(|name, _| !name.contains(part));

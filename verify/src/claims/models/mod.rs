@@ -5,6 +5,7 @@ pub mod decoding;
 pub mod departures;
 pub mod files;
 pub mod gradients;
+pub mod ia3;
 pub mod initial;
 pub mod invariance;
 pub mod ladder;

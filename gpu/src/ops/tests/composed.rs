@@ -1,33 +1,62 @@
-//! Attention in plain candle, row by row: the witness of the other forms.
+//! The operations that have a form on tensors of their own, in plain differentiable candle: the
+//! witness of the other forms.
 
-use super::{Heads, Visible, both, keep_mask};
 use crate::error::Result;
 use crate::kernels::precision::{cast_like, upcast};
+use crate::ops::attention::{Heads, Rows, Visible, both, keep_mask};
+use crate::ops::cross_entropy::{Head, apart, mean_loss};
 use crate::ops::dropout::Dropout;
+use crate::ops::linear::{self, Linear};
 use crate::tape::{Tape, Value};
 use candle_core::{D, Device, Tensor};
 
-/// [`attention`](super::attention()) in plain candle: rows one by one.
-///
-/// # Errors
-/// As [`attention`](super::attention()).
-pub fn composed(
+/// [`Linear::apply`].
+pub fn linear(map: Linear<'_>, tape: &Tape, x: &Value) -> Result<Value> {
+    let (has_bias, column) = (map.bias.is_some(), map.onto.map(|(_, c)| c));
+    tape.composed(&map.inputs(x), |a| {
+        let bias = has_bias.then(|| &a[2]);
+        let onto = column.map(|c| (&a[a.len() - 1], c));
+        linear::map(&a[0], &a[1], bias, onto, map.layout, map.scale)
+    })
+}
+
+/// [`cross_entropy`](crate::ops::cross_entropy::cross_entropy()).
+pub fn cross_entropy(
+    tape: &Tape,
+    hidden: &Value,
+    head: &Head,
+    targets: &[(usize, u32)],
+    smoothing: f64,
+) -> Result<Value> {
+    let (rows, labels) = apart(targets, hidden.tensor.device())?;
+    tape.composed(&head.inputs(hidden), |a| {
+        let table = if a.len() > 2 {
+            Tensor::cat(&[&a[1], &a[2]], 0)?
+        } else {
+            a[1].clone()
+        };
+        let z = cast_like(&a[0].index_select(&rows, 0)?, &table)?.matmul(&table.t()?)?;
+        mean_loss(&z, &labels, smoothing)
+    })
+}
+
+/// [`attention`](crate::ops::attention::attention()), rows one by one.
+pub fn attention(
     tape: &Tape,
     qkv: &Value,
-    heads: Heads,
-    starts: &[usize],
-    visible: Visible,
+    rows: Rows<'_>,
     drop: Dropout,
 ) -> Result<(Value, Value)> {
+    let heads = rows.heads;
     let results = tape.composed_many(&[qkv], |a| {
         let (mut outputs, mut sums) = (Vec::new(), Vec::new());
-        for w in starts.windows(2) {
+        for w in rows.starts.windows(2) {
             let n = w[1] - w[0];
             let row = a[0].narrow(0, w[0], n)?;
             let part = |c: usize| heads.split(&row, c * heads.hidden());
             let (q, k, v) = (upcast(&part(0)?)?, upcast(&part(1)?)?, part(2)?);
             let mut scores = (q.matmul(&k.t()?.contiguous()?)? * heads.scale())?;
-            if visible == Visible::Causal {
+            if rows.visible == Visible::Causal {
                 let hidden = |x: usize| {
                     if x % n > x / n {
                         f32::NEG_INFINITY
@@ -74,11 +103,8 @@ fn weigh(
     Ok((o, lse))
 }
 
-/// [`attention_to`](super::attention_to) in plain candle.
-///
-/// # Errors
-/// As [`attention_to`](super::attention_to).
-pub fn composed_to(
+/// [`attention_to`](crate::ops::attention::attention_to).
+pub fn attention_to(
     tape: &Tape,
     qkv: &Value,
     keys: &Value,
