@@ -10,7 +10,7 @@
 //! frozen or not, allocates zeros and adds for each gradient, keeps the whole graph until the end,
 //! and silently stops at fused operations. It is still here where it serves: [`Tape::composed`]
 //! takes any differentiable candle expression as one operation. New variants can be written that
-//! way, in plain candle, and every fused operation has such a form beside it as its witness.
+//! way, in plain candle, and every fused operation has such a form as its witness.
 
 use crate::error::{Error, Result};
 pub use crate::gradients::Gradients;

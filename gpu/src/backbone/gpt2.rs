@@ -148,9 +148,9 @@ impl FoldTarget for Gpt2 {
         );
         let before = w.narrow(1, from, d)?.t()?.contiguous()?;
         let (new, new_bias) = change(before, b.narrow(0, from, d)?)?;
-        let columns = (0..w.dim(0)?, from..from + d);
-        let w = w.slice_assign(&[columns.0, columns.1], &new.t()?.contiguous()?)?;
-        let b = b.slice_assign(&[from..from + d], &new_bias.contiguous()?)?;
+        let columns = [0..w.dim(0)?, from..from + d];
+        let w = w.slice_assign(&columns, &new.t()?.contiguous()?)?;
+        let b = b.slice_assign(&columns[1..], &new_bias.contiguous()?)?;
         weight.tensor = w.to_dtype(weight.tensor.dtype())?;
         bias.tensor = b.to_dtype(bias.tensor.dtype())?;
         Ok(())

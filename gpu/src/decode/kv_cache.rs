@@ -7,7 +7,7 @@ use crate::ops::attention::{Rows, attention_cached, attention_cached_tensors};
 use candle_core::{DType, Device, Tensor};
 
 /// Keys and values of each row in one layer.
-trait Layer {
+trait Layer: Send + Sync {
     /// Adds those of the new tokens, and attends.
     fn attend(&mut self, qkv: &Tensor, rows: Rows<'_>) -> Result<(Tensor, Tensor)>;
 
@@ -76,7 +76,6 @@ impl Layer for Vec<Option<[Tensor; 2]>> {
 }
 
 /// On the CPU: [seen, d] each, row by row.
-
 impl<T: Elem> Layer for Vec<[Vec<T>; 2]> {
     fn attend(&mut self, qkv: &Tensor, rows: Rows<'_>) -> Result<(Tensor, Tensor)> {
         let d = rows.heads.hidden();

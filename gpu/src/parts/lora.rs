@@ -121,7 +121,7 @@ pub struct LowRankUpdate {
     pub a: Parameter,
     /// B [d, r].
     pub b: Parameter,
-    /// b_lora [d].
+    /// b_lora \[d\].
     pub bias: Option<Parameter>,
 }
 

@@ -104,8 +104,8 @@ pub enum Map {
 
 /// The linear maps of a backbone's layers, however its files lay them out.
 pub trait FoldTarget {
-    /// Replaces weight [outputs, inputs] and bias [outputs] of a map, both given in f64 and rounded
-    /// once to the type that they are kept in.
+    /// Replaces weight [outputs, inputs] and bias \[outputs\] of a map, both given in f64 and
+    /// rounded once to the type that they are kept in.
     ///
     /// # Errors
     /// What `change` returns; shapes that do not fit.

@@ -45,7 +45,7 @@ impl PrefixConfig {
     /// Names of a layer's keys and values below its attention module.
     pub const NAMES: [&str; 2] = ["prefix.key", "prefix.value"];
 
-    /// Names of all layers' keys and values, in the order of [`PrefixConfig::split`].
+    /// Names of all layers' keys and values, in the order in which P holds them.
     pub fn names(spec: &Spec) -> impl Iterator<Item = String> {
         let layers = (0..spec.layers).map(|i| spec.attention_name(i));
         layers.flat_map(|at| Self::NAMES.map(|name| format!("{at}.{name}")))
