@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// What is pretrained.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A causal language model.
@@ -29,44 +29,32 @@ pub enum Kind {
     Roberta,
 }
 
-/// Everything that decides the backbone besides the text. The command line's options are its
-/// fields.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, clap::Args)]
+/// Everything that decides the backbone besides the text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PretrainConfig {
-    /// What to make
+    /// What to make.
     #[serde(default)]
-    #[arg(long, value_enum, default_value = "gpt2", display_order = 0)]
     pub kind: Kind,
-    /// Vocabulary of the byte-level BPE
-    #[arg(long, default_value_t = 4096)]
+    /// Vocabulary of the byte-level BPE.
     pub vocabulary: usize,
-    /// Layers
-    #[arg(long, default_value_t = 4)]
+    /// Layers.
     pub layers: usize,
-    /// Hidden size
-    #[arg(long, default_value_t = 192)]
+    /// Hidden size.
     pub hidden: usize,
-    /// Heads
-    #[arg(long, default_value_t = 3)]
+    /// Heads.
     pub heads: usize,
-    /// Positions
-    #[arg(long, default_value_t = 512)]
+    /// Positions.
     pub positions: usize,
-    /// Tokens a row while training
-    #[arg(long, default_value_t = 256)]
+    /// Tokens a row while training.
     pub length: usize,
-    /// Rows a step
-    #[arg(long, default_value_t = 16)]
+    /// Rows a step.
     pub batch_size: usize,
-    /// Steps
-    #[arg(long, default_value_t = 1000)]
+    /// Steps.
     pub steps: usize,
-    /// Learning rate
-    #[arg(long, default_value_t = 2e-3)]
+    /// Learning rate.
     pub learning_rate: f64,
-    /// Seed
-    #[arg(long, default_value_t = 1)]
+    /// Seed.
     pub seed: u64,
 }
 

@@ -91,8 +91,8 @@ impl Verdict {
         }
     }
 
-    /// In words.
-    pub fn words(self) -> &'static str {
+    /// As the report states it.
+    pub fn label(self) -> &'static str {
         match self {
             Self::Appears => "appears",
             Self::Reversed => "does not appear",

@@ -8,12 +8,15 @@ pub mod decode;
 pub mod train;
 pub mod work;
 
+use candle_core::{DType, Device};
 use inducer_gpu::{AdapterConfig, Gpt2Config, Method};
 use rand::{Rng, SeedableRng};
+use serde::Deserialize;
 use std::time::Instant;
 
 /// Size of the backbone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Preset {
     /// 4 layers, hidden 128, 4 heads, 4,096 tokens.
     Tiny,
@@ -49,6 +52,31 @@ impl Preset {
             ..Gpt2Config::small()
         }
     }
+}
+
+/// What to time.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Backbone.
+    pub preset: Preset,
+    /// Method.
+    pub method: Method,
+    /// Rows, or prompts.
+    pub batch: usize,
+    /// Length of the longest row, or of every prompt.
+    pub length: usize,
+    /// Timed steps, or repeats of decoding.
+    pub steps: usize,
+    /// Steps before the clock starts.
+    pub warmup: usize,
+    /// Seed of ids and initial values.
+    pub seed: u64,
+    /// Threads, for the record.
+    pub threads: usize,
+    /// Scalar type.
+    pub dtype: DType,
+    /// Device.
+    pub device: Device,
 }
 
 /// The method with the paper's sizes on every preset; a prefix without its reparametrisation, as

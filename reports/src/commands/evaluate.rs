@@ -1,8 +1,9 @@
 //! `inducer evaluate`: a saved adapter's validation loss and its scores on the test part.
 
 use super::generate::decode;
-use crate::cli::{Compute, Decode, Inputs, MeteorFiles};
+use super::options::{Compute, Decode, Inputs, MeteorFiles};
 use crate::run::{Scores, TaskData};
+use crate::scoring::matchers_that_ran;
 use anyhow::Result;
 use clap::Args;
 use inducer_datasets::metrics::{Accuracy, WebNlg, coqa};
@@ -126,10 +127,6 @@ fn table(s: &WebNlg) {
             line(name, b.score, m.score, t.score);
         }
     }
-    let ran = &s.meteor.all.matchers;
-    let missing = match ran.len() {
-        4 => "",
-        _ => "; not METEOR 1.5 in full: give --meteor-jar and --paraphrases",
-    };
-    println!("METEOR's matchers: {}{missing}", ran.join(", "));
+    let ran = matchers_that_ran(&s.meteor.all.matchers);
+    println!("METEOR's matchers: {ran}");
 }

@@ -1,6 +1,6 @@
 //! `inducer generate`: the model's texts for the test split.
 
-use crate::cli::{Compute, Decode, Inputs};
+use super::options::{Compute, Decode, Inputs};
 use crate::compute::Precision;
 use crate::run::{self, Prepared};
 use crate::{files, progress};

@@ -5,8 +5,8 @@ use super::sections;
 use crate::document::format::{optional, or_dash, signed, spread};
 use crate::document::table::{Cell, Mark, Table};
 use crate::document::{self, Block, Document, Section};
-use crate::page::measure::Measure;
 use crate::stats::Summary;
+use crate::study::measure::Measure;
 use crate::study::{Row, Study};
 use inducer_datasets::significance;
 use serde::Serialize;
@@ -155,7 +155,7 @@ impl ScoreLine {
         Self {
             method: row.method.clone(),
             title: row.title.clone(),
-            measure: m.words().into(),
+            measure: m.in_sentences().into(),
             a,
             b,
             difference: a.zip(b).map(|(a, b)| b - a),

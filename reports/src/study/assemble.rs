@@ -7,15 +7,18 @@ use super::{
     Sample, Settings, Study,
 };
 use crate::compute;
+use crate::document::format;
+use crate::parameters::is_papers;
 use crate::run::directory::{curves, finished, outputs};
 use crate::run::{self, RunResult, Scores};
 use anyhow::{Context, Result};
-use inducer_datasets::metrics::{accuracy, bleu, coqa, webnlg};
+use inducer_datasets::metrics::{accuracy, coqa, webnlg};
 use inducer_datasets::significance::approximate_randomisation;
 use inducer_datasets::{Example, Input, Task};
 use inducer_gpu::counts;
-use inducer_gpu::{AdapterConfig, BackboneConfig, Gpt2Config, Method};
+use inducer_gpu::{AdapterConfig, BackboneConfig, Method};
 use inducer_verify::{Ledger as Claims, Options, Report, Verdict, runner};
+use std::ops::AddAssign;
 use std::time::SystemTime;
 
 /// Test inputs shown with every method's text.
@@ -157,13 +160,13 @@ fn done(part: &Part) -> Result<Vec<Done<'_>>> {
 fn rows(part: &Part, done: &[Done<'_>]) -> Result<Vec<Row>> {
     let mut rows: Vec<Row> = Vec::new();
     for planned in &part.runs {
-        if rows.iter().all(|r| r.method != planned.method) {
+        if rows.iter().all(|r| r.method != planned.method()) {
             rows.push(row(planned, &part.prepared.backbone)?);
         }
     }
     let examples = run::test_examples(&part.prepared, first(part)?.config.test_limit);
     for row in &mut rows {
-        for d in done.iter().filter(|d| d.planned.method == row.method) {
+        for d in done.iter().filter(|d| d.planned.method() == row.method) {
             row.runs.push(run_record(d)?);
         }
         row.p_value = p_value(part.prepared.source.task, &row.method, done, &examples)?;
@@ -176,7 +179,7 @@ fn run_record(done: &Done<'_>) -> Result<Run> {
     let curves = curves(&planned.dir)?;
     let (tokens, seconds) = (result.training.tokens, result.training.train_seconds);
     Ok(Run {
-        seed: planned.seed,
+        seed: planned.seed(),
         scores: result.scores,
         training: result.training,
         tokens_per_second: if seconds > 0.0 {
@@ -195,10 +198,10 @@ fn run_record(done: &Done<'_>) -> Result<Run> {
 }
 
 fn row(planned: &Planned, backbone: &BackboneConfig) -> Result<Row> {
-    let (method, adapter) = (&planned.method, &planned.config.adapter);
+    let (method, adapter) = (planned.method(), &planned.config.adapter);
     let trained = counts::trained(adapter, backbone);
     Ok(Row {
-        method: method.clone(),
+        method: method.into(),
         title: Method::named(method).map_or_else(|| method.to_string(), |m| m.title().into()),
         adapter: serde_json::to_value(adapter)?,
         trained,
@@ -223,13 +226,13 @@ fn p_value(
         return Ok(None);
     }
     let of = |method: &str| -> Vec<&Done<'_>> {
-        let all = done.iter().filter(|d| d.planned.method == method);
+        let all = done.iter().filter(|d| d.planned.method() == method);
         all.collect()
     };
     let whole = of(FULL_METHOD);
     let (mut a, mut b) = (Vec::new(), Vec::new());
     for ours in of(method) {
-        let same = |w: &&&Done<'_>| w.planned.seed == ours.planned.seed;
+        let same = |w: &&&Done<'_>| w.planned.seed() == ours.planned.seed();
         if let Some(other) = whole.iter().find(same) {
             a.extend(ours.texts.iter().zip(examples));
             b.extend(other.texts.iter().zip(examples));
@@ -239,30 +242,30 @@ fn p_value(
         return Ok(None);
     }
     let p = match task {
-        Task::WebNlg => {
-            let of = |x: &[(&String, &Example)]| -> Vec<bleu::Counts> {
-                x.iter().map(|(t, e)| webnlg::bleu_counts(t, e)).collect()
-            };
-            let score = |c: bleu::Counts| c.score().score;
-            approximate_randomisation(&of(&a), &of(&b), score, DRAWS, 1)?.p
-        }
+        Task::WebNlg => resampled(&a, &b, webnlg::bleu_counts, |c| c.score().score),
         Task::Coqa => {
-            let of = |x: &[(&String, &Example)]| -> Vec<coqa::Counts> {
-                let counts = x.iter().map(|(t, e)| coqa::Counts::of(t, &e.references));
-                counts.collect()
-            };
-            approximate_randomisation(&of(&a), &of(&b), |c| c.score().f1, DRAWS, 1)?.p
+            let counts = |text: &str, e: &Example| coqa::Counts::of(text, &e.references);
+            resampled(&a, &b, counts, |c| c.score().f1)
         }
         Task::Mnli | Task::Sst2 => {
-            let right = |t: &str, e: &Example| Some(run::class_named(task, t)) == e.class;
-            let of = |x: &[(&String, &Example)]| -> Vec<accuracy::Counts> {
-                let counts = x.iter().map(|(t, e)| accuracy::Counts::of(right(t, e)));
-                counts.collect()
+            let counts = |text: &str, e: &Example| {
+                accuracy::Counts::of(Some(run::class_named(task, text)) == e.class)
             };
-            approximate_randomisation(&of(&a), &of(&b), |c| c.score().score, DRAWS, 1)?.p
+            resampled(&a, &b, counts, |c| c.score().score)
         }
     };
-    Ok(Some(p))
+    Ok(Some(p?))
+}
+
+/// The two-sided probability of a difference, by approximate randomisation over the examples.
+fn resampled<C: Copy + Default + AddAssign>(
+    a: &[(&String, &Example)],
+    b: &[(&String, &Example)],
+    counts: impl Fn(&str, &Example) -> C,
+    score: impl Fn(C) -> f64,
+) -> Result<f64> {
+    let [a, b] = [a, b].map(|texts| texts.iter().map(|(t, e)| counts(t, e)).collect::<Vec<C>>());
+    Ok(approximate_randomisation(&a, &b, score, DRAWS, 1)?.p)
 }
 
 /// What the claims ledger says now.
@@ -357,21 +360,16 @@ fn comparable(plan: &Plan, generated: bool, matchers: Option<&[String]>) -> Vec<
 }
 
 fn backbone_words(backbone: &BackboneConfig) -> String {
-    let count = crate::document::format::count(counts::of_backbone(backbone));
+    let count = format::count(counts::of_backbone(backbone));
     match backbone {
-        BackboneConfig::Gpt2(b) => {
-            let small = Gpt2Config::small();
-            let same = (b.n_embd, b.n_layer, b.n_head, b.vocab_size)
-                == (small.n_embd, small.n_layer, small.n_head, small.vocab_size);
-            match same {
-                true => "The backbone has the paper's size, GPT-2 small.".into(),
-                false => format!(
-                    "The paper's backbone is GPT-2 small (124,439,808 parameters); this one has \
-                     {count} parameters, so absolute scores cannot be compared, and bottlenecks \
-                     are sized to one budget on this backbone."
-                ),
-            }
+        BackboneConfig::Gpt2(_) if is_papers(backbone) => {
+            "The backbone has the paper's size, GPT-2 small.".into()
         }
+        BackboneConfig::Gpt2(_) => format!(
+            "The paper's backbone is GPT-2 small (124,439,808 parameters); this one has {count} \
+             parameters, so absolute scores cannot be compared, and bottlenecks are sized to one \
+             budget on this backbone."
+        ),
         BackboneConfig::Roberta(_) => format!(
             "The paper's backbone is RoBERTa base (124,645,632 parameters); this one has {count}."
         ),
@@ -392,14 +390,14 @@ fn samples(plan: &Plan, done: &[Done<'_>]) -> Result<Vec<Sample>> {
     }
     let shown: Vec<&Done<'_>> = done
         .iter()
-        .filter(|d| d.planned.seed == plan.seeds[0])
+        .filter(|d| d.planned.seed() == plan.seeds[0])
         .collect();
     let sample = |i: usize| {
         let e = &scored[i];
         let text = |d: &Done<'_>| d.texts.get(i).cloned().unwrap_or_default();
         let outputs = shown
             .iter()
-            .map(|d| (d.planned.method.clone(), text(d)))
+            .map(|d| (d.planned.method().to_string(), text(d)))
             .collect();
         Sample {
             category: e.category.clone(),

@@ -16,6 +16,7 @@ use std::path::Path;
 
 pub mod assemble;
 pub mod generated;
+pub mod measure;
 pub mod paper;
 pub mod plan;
 pub mod schedule;

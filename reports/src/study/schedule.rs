@@ -44,9 +44,11 @@ pub fn execute(
                         execute_planned(planned, part, (threads / jobs).max(1), device, &bar)
                         && let Ok(mut slot) = failed.lock()
                     {
-                        slot.get_or_insert(
-                            e.context(format!("{} with seed {}", planned.method, planned.seed)),
-                        );
+                        slot.get_or_insert(e.context(format!(
+                            "{} with seed {}",
+                            planned.method(),
+                            planned.seed()
+                        )));
                     }
                 }
             });
@@ -90,7 +92,7 @@ fn execute_planned(
     let line = format!(
         "{:<14} seed {}: validation loss {:.3}, {} ({:.0} s + {:.0} s)",
         planned.name(),
-        planned.seed,
+        planned.seed(),
         result.training.validation_loss,
         result.scores.as_text(),
         result.training.train_seconds,

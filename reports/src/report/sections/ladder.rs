@@ -7,9 +7,9 @@ use crate::document::format::{
 };
 use crate::document::table::Table;
 use crate::document::{Block, Figure, Section};
-use crate::page::measure::Measure;
 use crate::report::figures::intervals::{Intervals, Lane};
 use crate::stats::{Summary, differences, paired};
+use crate::study::measure::Measure;
 use crate::study::paper::{ABLATIONS, ADDITIONS, FULL_METHOD};
 use crate::study::{Row, Study};
 
@@ -60,8 +60,8 @@ fn ladder(study: &Study) -> Intervals {
     };
     Intervals {
         id: "ladder",
-        title: format!("{} by method", capitalised(measure.words())),
-        axis: capitalised(measure.words()),
+        title: format!("{} by method", capitalised(measure.in_sentences())),
+        axis: capitalised(measure.in_sentences()),
         digits: [measure.digits(), measure.paper_digits()],
         signed: false,
         lanes: rows.into_iter().map(lane).collect(),
@@ -71,7 +71,7 @@ fn ladder(study: &Study) -> Intervals {
 /// The first score by seed, with mean and interval.
 fn ladder_table(study: &Study) -> Table {
     let measure = measure(study);
-    let caption = format!("{}, run by run", capitalised(measure.words()));
+    let caption = format!("{}, run by run", capitalised(measure.in_sentences()));
     let mut table = by_method(&caption, &study.rows);
     for seed in all_seeds(study) {
         table = table.number(&format!("seed {seed}"), |row| {
@@ -133,7 +133,7 @@ fn costs(study: &Study) -> Intervals {
             paper: measure.paper_difference(FULL_METHOD, method),
         }
     };
-    let score = capitalised(measure.words());
+    let score = capitalised(measure.in_sentences());
     Intervals {
         id: "costs",
         title: "Difference of each change to Inducer-tuning".into(),

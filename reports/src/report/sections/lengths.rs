@@ -7,9 +7,9 @@ use crate::document::format::{
 };
 use crate::document::table::Table;
 use crate::document::{Block, Figure, Section};
-use crate::page::measure::Measure;
 use crate::report::figures::chart::{Chart, Curve};
 use crate::stats::{Summary, differences, paired};
+use crate::study::measure::Measure;
 use crate::study::{LengthBin, Row, Run, Study};
 use inducer_datasets::Task;
 

@@ -4,7 +4,7 @@
 use crate::document::format::{count, fixed, optional, or_dash};
 use crate::document::table::{Table, TableOf};
 use crate::document::{Block, Section};
-use crate::page::measure::Measure;
+use crate::study::measure::Measure;
 use crate::study::{BackboneSource, DataSource, Long, PartCount, Row, Run, Settings, Study};
 use serde_json::Value;
 

@@ -5,8 +5,8 @@ use super::verdict::measure;
 use crate::document::format::{fixed, list, optional, spread};
 use crate::document::table::{Cell, Mark, Table};
 use crate::document::{Block, Section};
-use crate::page::measure::Measure;
 use crate::stats::excludes_zero;
+use crate::study::measure::Measure;
 use crate::study::paper::FULL_METHOD;
 use crate::study::{Row, Study};
 

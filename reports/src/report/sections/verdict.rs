@@ -2,8 +2,8 @@
 
 use crate::document::format::{fixed, list, signed, signed_interval};
 use crate::document::{Block, ListStyle, Role, Section, Span, Text};
-use crate::page::measure::Measure;
 use crate::stats::{Summary, Verdict, excludes_zero};
+use crate::study::measure::Measure;
 use crate::study::paper::{self, ABLATIONS, FULL_METHOD, STEPS, Step};
 use crate::study::{Row, Study};
 
@@ -15,7 +15,7 @@ const METHOD: &str = "Differences are taken seed by seed and averaged; their 95 
 /// The section.
 pub fn section(study: &Study) -> Section {
     let step = |m: &Measured| {
-        let verdict = Span::Bold(m.verdict.words().into());
+        let verdict = Span::Bold(m.verdict.label().into());
         let sentence = Span::Plain(format!(" {}", step_sentence(study, m)));
         Text(vec![verdict, sentence])
     };
@@ -261,7 +261,7 @@ mod tests {
         }
         let last = &steps(&study)[4];
         assert_eq!(last.verdict, Verdict::Reversed);
-        assert_eq!(last.verdict.words(), "does not appear");
+        assert_eq!(last.verdict.label(), "does not appear");
         assert!(step_sentence(&study, last).contains("BLEU (95 % interval −"));
         assert!(summary(&study)[1].contains("does not appear here in full"));
         assert!(summary(&study)[1].contains("reversed"));

@@ -1,8 +1,7 @@
 //! What is measured of a run. A new score is a new variant.
 
+use super::{Row, Run, Scores, paper};
 use crate::stats::{Summary, paired};
-use crate::study::paper;
-use crate::study::{Row, Run, Scores};
 use inducer_datasets::Task;
 
 /// One number of a run.
@@ -88,7 +87,7 @@ impl Measure {
     }
 
     /// Name in sentences.
-    pub fn words(self) -> &'static str {
+    pub fn in_sentences(self) -> &'static str {
         match self {
             Self::BleuSeen => "BLEU on seen categories",
             Self::BleuUnseen => "BLEU on unseen categories",
