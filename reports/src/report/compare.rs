@@ -155,13 +155,13 @@ impl ScoreLine {
         Self {
             method: row.method.clone(),
             title: row.title.clone(),
-            measure: m.in_sentences().into(),
+            measure: m.named().sentence.into(),
             a,
             b,
             difference: a.zip(b).map(|(a, b)| b - a),
             p_value: welch.map(|t| t.p).filter(|p| p.is_finite()),
-            cells: summaries.map(|s| spread(s, m.digits())),
-            digits: m.digits(),
+            cells: summaries.map(|s| spread(s, m.named().digits)),
+            digits: m.named().digits,
         }
     }
 }

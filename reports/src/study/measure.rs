@@ -27,6 +27,25 @@ pub enum Measure {
     Loss,
 }
 
+/// How a measure is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Named {
+    /// Above a column, under its group.
+    pub title: &'static str,
+    /// What neighbouring columns share.
+    pub group: &'static str,
+    /// Above a pair of columns.
+    pub short: &'static str,
+    /// In sentences.
+    pub sentence: &'static str,
+    /// What a difference is in: `+0.71 BLEU`.
+    pub unit: &'static str,
+    /// Decimals that are shown.
+    pub digits: usize,
+    /// Decimals that the paper prints.
+    pub paper_digits: usize,
+}
+
 impl Measure {
     /// The measures of a task's main table.
     pub fn main(task: Task) -> &'static [Self] {
@@ -53,79 +72,41 @@ impl Measure {
         }
     }
 
-    /// Name above a column, under its group.
-    pub fn title(self) -> &'static str {
+    /// What it is called, and in how many decimals it is written.
+    pub fn named(self) -> Named {
+        let bleu = |title, short, sentence| Named {
+            title,
+            short,
+            sentence,
+            group: "BLEU",
+            unit: "BLEU",
+            digits: 2,
+            paper_digits: 1,
+        };
+        let other = |title, sentence, unit, [digits, paper_digits]: [usize; 2]| Named {
+            title,
+            short: title,
+            sentence,
+            group: "",
+            unit,
+            digits,
+            paper_digits,
+        };
         match self {
-            Self::BleuSeen => "seen",
-            Self::BleuUnseen => "unseen",
-            Self::BleuAll => "all",
-            Self::Meteor => "METEOR",
-            Self::Ter => "TER ↓",
-            Self::ExactMatch => "Exact match",
-            Self::F1 => "F1",
-            Self::Accuracy => "Accuracy",
-            Self::Loss => "Validation loss ↓",
-        }
-    }
-
-    /// What neighbouring columns share.
-    pub fn group(self) -> &'static str {
-        match self {
-            Self::BleuSeen | Self::BleuUnseen | Self::BleuAll => "BLEU",
-            _ => "",
-        }
-    }
-
-    /// Name above a pair of columns.
-    pub fn short(self) -> &'static str {
-        match self {
-            Self::BleuSeen => "BLEU seen",
-            Self::BleuUnseen => "BLEU unseen",
-            Self::BleuAll => "BLEU all",
-            _ => self.title(),
-        }
-    }
-
-    /// Name in sentences.
-    pub fn in_sentences(self) -> &'static str {
-        match self {
-            Self::BleuSeen => "BLEU on seen categories",
-            Self::BleuUnseen => "BLEU on unseen categories",
-            Self::BleuAll => "BLEU on all",
-            Self::Loss => "validation loss",
-            Self::Ter => "TER",
-            Self::Accuracy => "accuracy",
-            Self::ExactMatch => "exact match",
-            _ => self.title(),
-        }
-    }
-
-    /// What a difference is in: `+0.71 BLEU`.
-    pub fn unit(self) -> &'static str {
-        match self {
-            Self::BleuSeen | Self::BleuUnseen | Self::BleuAll => "BLEU",
-            Self::Meteor => "METEOR",
-            Self::Ter => "TER",
-            Self::ExactMatch => "points of exact match",
-            Self::F1 => "F1",
-            Self::Accuracy => "points of accuracy",
-            Self::Loss => "nats",
-        }
-    }
-
-    /// Decimals that are shown.
-    pub fn digits(self) -> usize {
-        match self {
-            Self::Loss | Self::Meteor | Self::Ter => 3,
-            _ => 2,
-        }
-    }
-
-    /// Decimals that the paper prints.
-    pub fn paper_digits(self) -> usize {
-        match self {
-            Self::Meteor | Self::Ter => 2,
-            _ => 1,
+            Self::BleuSeen => bleu("seen", "BLEU seen", "BLEU on seen categories"),
+            Self::BleuUnseen => bleu("unseen", "BLEU unseen", "BLEU on unseen categories"),
+            Self::BleuAll => bleu("all", "BLEU all", "BLEU on all"),
+            Self::Meteor => other("METEOR", "METEOR", "METEOR", [3, 2]),
+            Self::Ter => other("TER ↓", "TER", "TER", [3, 2]),
+            Self::ExactMatch => other(
+                "Exact match",
+                "exact match",
+                "points of exact match",
+                [2, 1],
+            ),
+            Self::F1 => other("F1", "F1", "F1", [2, 1]),
+            Self::Accuracy => other("Accuracy", "accuracy", "points of accuracy", [2, 1]),
+            Self::Loss => other("Validation loss ↓", "validation loss", "nats", [3, 1]),
         }
     }
 

@@ -60,9 +60,9 @@ fn ladder(study: &Study) -> Intervals {
     };
     Intervals {
         id: "ladder",
-        title: format!("{} by method", capitalised(measure.in_sentences())),
-        axis: capitalised(measure.in_sentences()),
-        digits: [measure.digits(), measure.paper_digits()],
+        title: format!("{} by method", capitalised(measure.named().sentence)),
+        axis: capitalised(measure.named().sentence),
+        digits: [measure.named().digits, measure.named().paper_digits],
         signed: false,
         lanes: rows.into_iter().map(lane).collect(),
     }
@@ -71,7 +71,7 @@ fn ladder(study: &Study) -> Intervals {
 /// The first score by seed, with mean and interval.
 fn ladder_table(study: &Study) -> Table {
     let measure = measure(study);
-    let caption = format!("{}, run by run", capitalised(measure.in_sentences()));
+    let caption = format!("{}, run by run", capitalised(measure.named().sentence));
     let mut table = by_method(&caption, &study.rows);
     for seed in all_seeds(study) {
         table = table.number(&format!("seed {seed}"), |row| {
@@ -133,12 +133,12 @@ fn costs(study: &Study) -> Intervals {
             paper: measure.paper_difference(FULL_METHOD, method),
         }
     };
-    let score = capitalised(measure.in_sentences());
+    let score = capitalised(measure.named().sentence);
     Intervals {
         id: "costs",
         title: "Difference of each change to Inducer-tuning".into(),
         axis: format!("{score} minus that of Inducer-tuning, same seed"),
-        digits: [measure.digits(), measure.paper_digits()],
+        digits: [measure.named().digits, measure.named().paper_digits],
         signed: true,
         lanes: changes().map(lane).collect(),
     }
@@ -155,9 +155,9 @@ fn costs_table(study: &Study) -> Table {
     let mean = |d: Option<Summary>, n| or_dash(d.map(|d| signed(d.mean, n)));
     let paper = |method| {
         let difference = first.paper_difference(FULL_METHOD, method);
-        or_dash(difference.map(|p| signed(p, first.paper_digits())))
+        or_dash(difference.map(|p| signed(p, first.named().paper_digits)))
     };
-    let (unit, digits) = (first.unit(), first.digits());
+    let (unit, digits) = (first.named().unit, first.named().digits);
     let caption = "What each ablation costs and each addition brings, against Inducer-tuning, \
                    paired by seed";
     Table::of(caption, changes())

@@ -80,7 +80,7 @@ impl Lengths<'_> {
     }
 
     fn unit(&self) -> &'static str {
-        Measure::first(self.task).unit()
+        Measure::first(self.task).named().unit
     }
 
     /// Score by length; empty when it was not measured on two lengths.

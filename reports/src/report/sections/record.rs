@@ -44,7 +44,9 @@ fn runs(study: &Study) -> Table {
     let mut table = by_run("Every run", study);
     for m in Measure::main(study.task) {
         if *m != Measure::Loss {
-            table = table.under(m.group(), m.title(), |r| optional(m.of(r.1), m.digits()));
+            table = table.under(m.named().group, m.named().title, |r| {
+                optional(m.of(r.1), m.named().digits)
+            });
         }
     }
     table

@@ -3,8 +3,7 @@
 
 use super::Figure;
 use crate::teach::draw::Draw;
-use crate::teach::quantity::{Formula, Quantity, Witnesses, rows, witnesses};
-use anyhow::Result;
+use crate::teach::quantity::{Formula, Quantity, rows};
 use inducer_reference::Real;
 use inducer_reference::attention::{attend, shifted_kernel};
 use inducer_reference::kernel::{gaussian, kernel_matrix, scores, weight};
@@ -80,9 +79,5 @@ impl Figure for Attention {
             keys: draw.points(5, 2.5),
             values: draw.points(5, 2.5),
         }
-    }
-
-    fn witnesses(&self) -> Result<Witnesses> {
-        Ok(witnesses(self))
     }
 }

@@ -3,8 +3,7 @@
 
 use super::Figure;
 use crate::teach::draw::Draw;
-use crate::teach::quantity::{Formula, Quantity, Witnesses, real, rows, witnesses};
-use anyhow::Result;
+use crate::teach::quantity::{Formula, Quantity, real, rows};
 use inducer_reference::Real;
 use inducer_reference::attention::attend;
 use inducer_reference::distance::squared_distances;
@@ -19,11 +18,11 @@ const LONGEST: usize = 64;
 
 /// An input of which `length` tokens have come, and a prefix.
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Growth {
     length: usize,
     queries: Vec<[f64; 2]>,
     keys: Vec<[f64; 2]>,
-    #[serde(rename = "prefixKeys")]
     prefix_keys: Vec<[f64; 2]>,
     threshold: f64,
 }
@@ -110,9 +109,5 @@ impl Figure for Growth {
             prefix_keys: draw.points(2, 2.5),
             threshold: draw.number(0.02, 0.3),
         }
-    }
-
-    fn witnesses(&self) -> Result<Witnesses> {
-        Ok(witnesses(self))
     }
 }

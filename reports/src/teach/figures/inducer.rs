@@ -3,8 +3,7 @@
 use super::Figure;
 use crate::teach::draw::Draw;
 use crate::teach::network::Network;
-use crate::teach::quantity::{Formula, Quantity, Witnesses, real, rows, witnesses};
-use anyhow::Result;
+use crate::teach::quantity::{Formula, Quantity, real, rows};
 use inducer_reference::Real;
 use inducer_reference::attention::attend;
 use inducer_reference::inducer::{
@@ -18,17 +17,14 @@ use serde::Serialize;
 
 /// Three queries over the same keys, with networks whose outputs are scaled.
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Inducer {
     queries: Vec<[f64; 2]>,
     keys: Vec<[f64; 2]>,
     values: Vec<[f64; 2]>,
-    #[serde(rename = "keyNetwork")]
     key_network: Network,
-    #[serde(rename = "valueNetwork")]
     value_network: Network,
-    #[serde(rename = "keyScale")]
     key_scale: f64,
-    #[serde(rename = "valueScale")]
     value_scale: f64,
 }
 
@@ -106,9 +102,5 @@ impl Figure for Inducer {
             key_scale: draw.number(0.0, 1.5),
             value_scale: draw.number(0.0, 2.0),
         }
-    }
-
-    fn witnesses(&self) -> Result<Witnesses> {
-        Ok(witnesses(self))
     }
 }

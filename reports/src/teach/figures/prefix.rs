@@ -2,8 +2,7 @@
 
 use super::Figure;
 use crate::teach::draw::Draw;
-use crate::teach::quantity::{Formula, Quantity, Witnesses, rows, witnesses};
-use anyhow::Result;
+use crate::teach::quantity::{Formula, Quantity, rows};
 use inducer_reference::Real;
 use inducer_reference::attention::attend;
 use inducer_reference::prefix::{concatenated, gated, mu_by_definition};
@@ -12,13 +11,12 @@ use serde::Serialize;
 
 /// A query with its keys and values, and a prefix.
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Prefix {
     q: [f64; 2],
     keys: Vec<[f64; 2]>,
     values: Vec<[f64; 2]>,
-    #[serde(rename = "prefixKeys")]
     prefix_keys: Vec<[f64; 2]>,
-    #[serde(rename = "prefixValues")]
     prefix_values: Vec<[f64; 2]>,
 }
 
@@ -72,9 +70,5 @@ impl Figure for Prefix {
             prefix_keys: draw.points(l, 2.5),
             prefix_values: draw.points(l, 2.5),
         }
-    }
-
-    fn witnesses(&self) -> Result<Witnesses> {
-        Ok(witnesses(self))
     }
 }

@@ -174,6 +174,21 @@ impl Process {
         Ok(())
     }
 
+    /// The reference's values and bounds.
+    ///
+    /// # Errors
+    /// A matrix is not positive definite.
+    pub fn witnesses(&self) -> Result<Witnesses> {
+        self.with(|gp| {
+            let z = column(&self.pseudo);
+            let error = self.perturbation(gp, &z)?;
+            let mut all = Witnesses::new();
+            self.predictions(gp, &z, &error, &mut all)?;
+            Self::evidences(gp, &z, &error, &mut all)?;
+            Ok(all)
+        })
+    }
+
     /// Evidence of both processes and the bound.
     fn evidences(
         gp: &GaussianProcess<'_>,
@@ -252,16 +267,5 @@ impl Figure for Process {
             deviation: draw.number(0.1, 0.5),
             ..Self::start()
         }
-    }
-
-    fn witnesses(&self) -> Result<Witnesses> {
-        self.with(|gp| {
-            let z = column(&self.pseudo);
-            let error = self.perturbation(gp, &z)?;
-            let mut all = Witnesses::new();
-            self.predictions(gp, &z, &error, &mut all)?;
-            Self::evidences(gp, &z, &error, &mut all)?;
-            Ok(all)
-        })
     }
 }
