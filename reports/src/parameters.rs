@@ -58,6 +58,11 @@ fn paper(method: Method, backbone: &BackboneConfig) -> Option<&'static str> {
     })
 }
 
+/// The title of a method in tables; a name that is no method's is its own.
+pub fn title(method: &str) -> &str {
+    Method::named(method).map_or(method, |m| m.title())
+}
+
 /// The counts of an adapter.
 pub fn row(name: &str, config: &AdapterConfig, backbone: &BackboneConfig) -> Row {
     let trained = counts::trained(config, backbone);

@@ -122,21 +122,12 @@ impl Data for Rows {
 /// Documents are separated by blank lines; each ends with the token `end`.
 fn tokenise(tokenizer: &Tokenizer, text: &str, end: u32) -> Result<Vec<u32>> {
     use rayon::prelude::*;
-    let documents: Vec<&str> = text
-        .split("\n\n")
-        .map(str::trim)
-        .filter(|d| !d.is_empty())
-        .collect();
-    let encoded: Vec<Vec<u32>> = documents
-        .par_iter()
-        .map(|d| tokenizer.encode(d))
-        .collect::<inducer_datasets::Result<_>>()?;
-    let mut out = Vec::new();
-    for ids in encoded {
-        out.extend(ids);
-        out.push(end);
-    }
-    Ok(out)
+    let documents = text.split("\n\n").map(str::trim);
+    let documents: Vec<&str> = documents.filter(|d| !d.is_empty()).collect();
+    let encoded = documents.par_iter().map(|d| tokenizer.encode(d));
+    let encoded = encoded.collect::<inducer_datasets::Result<Vec<Vec<u32>>>>()?;
+    let ended = |ids: Vec<u32>| ids.into_iter().chain([end]);
+    Ok(encoded.into_iter().flat_map(ended).collect())
 }
 
 /// The rows of a text, and how many more are held out for validation.
@@ -225,12 +216,8 @@ pub fn pretrain(
             &format!("{generation:#}\n"),
         )?;
     }
-    let parameters = model
-        .backbone
-        .parameters()
-        .iter()
-        .map(|p| p.tensor.elem_count())
-        .sum();
+    let parameters = model.backbone.parameters();
+    let parameters = parameters.iter().map(|p| p.tensor.elem_count()).sum();
     let card = card(config, &summary, parameters, held_out);
     files::write(&out.join("README.md"), &card)?;
     std::fs::remove_dir_all(&work).at(&work)?;
@@ -309,10 +296,8 @@ fn gpt2(config: &PretrainConfig, device: &Device) -> Result<Model> {
         n_embd: config.hidden,
         n_layer: config.layers,
         n_head: config.heads,
-        n_inner: None,
-        layer_norm_epsilon: 1e-5,
-        initializer_range: 0.02,
         eos_token_id: Some(0),
+        ..Gpt2Config::small()
     };
     let backbone = Gpt2::random(shape, config.seed, DType::F32, device)?;
     Ok(Model::new(backbone, DType::F32, device))

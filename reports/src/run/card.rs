@@ -4,24 +4,22 @@
 use super::config::RunConfig;
 use super::record::RunResult;
 use crate::document::{markdown, table::Table};
-use inducer_gpu::{Method, Model, counts};
+use crate::parameters;
+use inducer_gpu::{Model, counts};
 
 /// Markdown with the front matter that the Hugging Face hub reads. Both `adapter/` (the last step)
 /// and `best/` get it.
 pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
     let backbone = model.backbone.config();
-    let (trained, stored, all) = (
-        counts::trained(&config.adapter, &backbone),
-        counts::stored(&config.adapter, &backbone),
-        counts::of_backbone(&backbone),
+    let counted = parameters::row(
+        parameters::title(&config.method),
+        &config.adapter,
+        &backbone,
     );
-    let title = Method::named(&config.method).map_or(config.method.clone(), |m| m.title().into());
+    let (title, all) = (counted.method, counts::of_backbone(&backbone));
     let base = &config.adapter.base_model_name_or_path;
     let (t, found) = (&config.train, &result.training);
-    let share = |n: usize| {
-        let percent = 100.0 * n as f64 / all as f64;
-        format!("{n} ({percent:.2} % of the backbone's {all})")
-    };
+    let share = |n: usize, percent: f64| format!("{n} ({percent:.2} % of the backbone's {all})");
     let settings = Table::pairs(
         "Training",
         ["setting", "value"],
@@ -78,8 +76,8 @@ best's.\n\n\
         config.method,
         config.task,
         config.task,
-        share(trained),
-        share(stored),
+        share(counted.trained, counted.trained_percent),
+        share(counted.stored, counted.stored_percent),
         config.task,
         markdown::table(&scores),
         markdown::table(&settings),

@@ -2,7 +2,7 @@
 
 use super::config::RunConfig;
 use super::directory::RunDir;
-use super::prepared::{Prepared, TaskData};
+use super::prepared::{Prepared, TaskData, evenly};
 use super::record::{RunResult, Scores, TrainingSummary};
 use super::scores::{meteor_files, outputs};
 use super::{card, mechanism};
@@ -119,8 +119,5 @@ pub fn execute_run(
 /// The test examples that are scored: all, or an even choice of `limit` of them.
 pub fn test_examples(prepared: &Prepared, limit: Option<usize>) -> Vec<Example> {
     let all = &prepared.splits.test;
-    match limit {
-        Some(n) if n < all.len() => (0..n).map(|i| all[i * all.len() / n].clone()).collect(),
-        _ => all.clone(),
-    }
+    evenly(all, limit.unwrap_or(all.len())).cloned().collect()
 }

@@ -110,6 +110,12 @@ impl Prepared {
     }
 }
 
+/// As many as `n` of some items, at even distances.
+pub(crate) fn evenly<T>(items: &[T], n: usize) -> impl Iterator<Item = &T> {
+    let n = n.min(items.len());
+    (0..n).map(move |i| &items[i * items.len() / n])
+}
+
 /// Rows in batches of 32 of about equal length, for a loss.
 pub(super) fn in_batches(rows: &[&Encoded]) -> Vec<Batch> {
     let lengths: Vec<usize> = rows.iter().map(|r| r.ids.len()).collect();

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::compute;
 use crate::document::format;
-use crate::parameters::is_papers;
+use crate::parameters::{self, is_papers};
 use crate::run::directory::{curves, finished, outputs};
 use crate::run::{self, RunResult, Scores};
 use anyhow::{Context, Result};
@@ -16,7 +16,7 @@ use inducer_datasets::metrics::{accuracy, coqa, webnlg};
 use inducer_datasets::significance::approximate_randomisation;
 use inducer_datasets::{Example, Input, Task};
 use inducer_gpu::counts;
-use inducer_gpu::{AdapterConfig, BackboneConfig, Method};
+use inducer_gpu::{AdapterConfig, BackboneConfig};
 use inducer_verify::{Ledger as Claims, Options, Report, Verdict, runner};
 use std::ops::AddAssign;
 use std::time::SystemTime;
@@ -146,11 +146,10 @@ fn done(part: &Part) -> Result<Vec<Done<'_>>> {
     let mut all = Vec::new();
     for planned in &part.runs {
         if let Some(result) = finished(&planned.dir, &planned.config)? {
-            let texts = outputs(&planned.dir)?;
             all.push(Done {
                 planned,
                 result,
-                texts,
+                texts: outputs(&planned.dir)?,
             });
         }
     }
@@ -178,15 +177,12 @@ fn run_record(done: &Done<'_>) -> Result<Run> {
     let (planned, result) = (done.planned, done.result.clone());
     let curves = curves(&planned.dir)?;
     let (tokens, seconds) = (result.training.tokens, result.training.train_seconds);
+    let rate = tokens as f64 / seconds;
     Ok(Run {
         seed: planned.seed(),
         scores: result.scores,
         training: result.training,
-        tokens_per_second: if seconds > 0.0 {
-            tokens as f64 / seconds
-        } else {
-            0.0
-        },
+        tokens_per_second: if seconds > 0.0 { rate } else { 0.0 },
         train_curve: curves.train,
         validation_curve: curves.validation,
         drift_curve: curves.drift,
@@ -199,16 +195,16 @@ fn run_record(done: &Done<'_>) -> Result<Run> {
 
 fn row(planned: &Planned, backbone: &BackboneConfig) -> Result<Row> {
     let (method, adapter) = (planned.method(), &planned.config.adapter);
-    let trained = counts::trained(adapter, backbone);
+    let counted = parameters::row(parameters::title(method), adapter, backbone);
+    let train = &planned.config.train;
     Ok(Row {
         method: method.into(),
-        title: Method::named(method).map_or_else(|| method.to_string(), |m| m.title().into()),
+        title: counted.method,
         adapter: serde_json::to_value(adapter)?,
-        trained,
-        stored: counts::stored(adapter, backbone),
-        share: 100.0 * trained as f64 / counts::of_backbone(backbone) as f64,
-        learning_rate: (planned.config.train.steps > 0)
-            .then_some(planned.config.train.learning_rate),
+        trained: counted.trained,
+        stored: counted.stored,
+        share: counted.trained_percent,
+        learning_rate: (train.steps > 0).then_some(train.learning_rate),
         runs: Vec::new(),
         p_value: None,
     })
@@ -225,15 +221,11 @@ fn p_value(
     if method == FULL_METHOD {
         return Ok(None);
     }
-    let of = |method: &str| -> Vec<&Done<'_>> {
-        let all = done.iter().filter(|d| d.planned.method() == method);
-        all.collect()
-    };
-    let whole = of(FULL_METHOD);
+    let of = |method| done.iter().filter(move |d| d.planned.method() == method);
     let (mut a, mut b) = (Vec::new(), Vec::new());
     for ours in of(method) {
-        let same = |w: &&&Done<'_>| w.planned.seed() == ours.planned.seed();
-        if let Some(other) = whole.iter().find(same) {
+        let same = |w: &&Done<'_>| w.planned.seed() == ours.planned.seed();
+        if let Some(other) = of(FULL_METHOD).find(same) {
             a.extend(ours.texts.iter().zip(examples));
             b.extend(other.texts.iter().zip(examples));
         }
@@ -345,12 +337,8 @@ fn comparable(plan: &Plan, generated: bool, matchers: Option<&[String]>) -> Vec<
      with every method and not counted, as in the paper."
             .into(),
     );
-    if plan
-        .main
-        .runs
-        .iter()
-        .any(|r| r.config.adapter == AdapterConfig::none())
-    {
+    let untuned = |r: &Planned| r.config.adapter == AdapterConfig::none();
+    if plan.main.runs.iter().any(untuned) {
         out.push(match task.generates() {
             true => "The untuned backbone has random rows for the special tokens.".into(),
             false => "The untuned backbone has a random classification head.".into(),
@@ -382,29 +370,21 @@ fn samples(plan: &Plan, done: &[Done<'_>]) -> Result<Vec<Sample>> {
     let scored = run::test_examples(&part.prepared, first(part)?.config.test_limit);
     let mut chosen = Vec::new();
     for seen in [true, false] {
-        let of: Vec<usize> = (0..scored.len())
-            .filter(|i| scored[*i].seen == seen)
-            .collect();
-        let n = (SAMPLES / 2).min(of.len());
-        chosen.extend((0..n).map(|k| of[k * of.len() / n]));
+        let of = (0..scored.len()).filter(|i| scored[*i].seen == seen);
+        let of: Vec<usize> = of.collect();
+        chosen.extend(run::evenly(&of, SAMPLES / 2).copied());
     }
-    let shown: Vec<&Done<'_>> = done
-        .iter()
-        .filter(|d| d.planned.seed() == plan.seeds[0])
-        .collect();
+    let shown = || done.iter().filter(|d| d.planned.seed() == plan.seeds[0]);
     let sample = |i: usize| {
         let e = &scored[i];
         let text = |d: &Done<'_>| d.texts.get(i).cloned().unwrap_or_default();
-        let outputs = shown
-            .iter()
-            .map(|d| (d.planned.method().to_string(), text(d)))
-            .collect();
+        let output = |d: &Done<'_>| (d.planned.method().to_string(), text(d));
         Sample {
             category: e.category.clone(),
             seen: e.seen,
             input: input_lines(&e.input),
             references: references(part.prepared.source.task, e),
-            outputs,
+            outputs: shown().map(output).collect(),
         }
     };
     Ok(chosen.into_iter().map(sample).collect())

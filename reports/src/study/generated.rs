@@ -51,25 +51,18 @@ const LONG_WORDS: (usize, usize) = (15, 110);
 /// # Errors
 /// The directory cannot be written.
 pub fn data(task: Task, dir: &Path) -> Result<String> {
+    let triples = SyntheticConfig::default();
+    let (coqa, glue) = (CoqaConfig::default(), GlueConfig::default());
+    once(dir, |dir| match task {
+        Task::WebNlg => synthetic::write(dir, triples),
+        Task::Coqa => synthetic::write_coqa(dir, coqa),
+        Task::Mnli => synthetic::write_mnli(dir, glue),
+        Task::Sst2 => synthetic::write_sst2(dir, glue),
+    })?;
     let seed = match task {
-        Task::WebNlg => {
-            let config = SyntheticConfig::default();
-            once(dir, |dir| synthetic::write(dir, config))?;
-            config.seed
-        }
-        Task::Coqa => {
-            let config = CoqaConfig::default();
-            once(dir, |dir| synthetic::write_coqa(dir, config))?;
-            config.seed
-        }
-        Task::Mnli | Task::Sst2 => {
-            let config = GlueConfig::default();
-            match task {
-                Task::Mnli => once(dir, |dir| synthetic::write_mnli(dir, config))?,
-                _ => once(dir, |dir| synthetic::write_sst2(dir, config))?,
-            }
-            config.seed
-        }
+        Task::WebNlg => triples.seed,
+        Task::Coqa => coqa.seed,
+        Task::Mnli | Task::Sst2 => glue.seed,
     };
     Ok(match task {
         Task::WebNlg => format!("embedded generator, seed {seed}"),

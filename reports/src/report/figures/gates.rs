@@ -108,11 +108,7 @@ fn strip(svg: &mut Svg, x: &Scale, top: f64, g: &LayerGates, series: usize) {
     let tallest = g.histogram.iter().copied().fold(0.0, f64::max);
     let bins = g.histogram.len().max(1) as f64;
     for (i, share) in g.histogram.iter().enumerate() {
-        let height = if tallest > 0.0 {
-            18.0 * share / tallest
-        } else {
-            0.0
-        };
+        let height = 18.0 * share / tallest;
         if height > 0.05 {
             let (a, b) = (x.at(i as f64 / bins), x.at((i + 1) as f64 / bins));
             svg.rect("bar", [a + 0.4, top + 21.0 - height], [b - a - 0.8, height]);

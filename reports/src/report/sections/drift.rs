@@ -1,7 +1,7 @@
 //! How far each method moves from the frozen model.
 
 use super::{by_step, step_curves};
-use crate::document::{Block, Figure, Section};
+use crate::document::{Figure, Section};
 use crate::report::figures::chart::Chart;
 use crate::study::Study;
 
@@ -18,10 +18,7 @@ pub fn section(study: &Study) -> Section {
         picture: chart(study),
         table: by_step(study, caption, 4, |r| &r.drift_curve),
     };
-    let block = match figure.picture.is_empty() {
-        true => Block::body("The drift was not measured in these runs."),
-        false => Block::Figure(figure),
-    };
+    let block = figure.block_or("The drift was not measured in these runs.");
     let heading = "Drift from the frozen model";
     Section::new("drift", "Drift", heading, vec![block])
 }

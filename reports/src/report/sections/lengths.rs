@@ -8,7 +8,7 @@ use crate::document::format::{
 use crate::document::table::Table;
 use crate::document::{Block, Figure, Section};
 use crate::report::figures::chart::{Chart, Curve};
-use crate::stats::{Summary, differences, paired};
+use crate::stats::{Summary, differences, mean, paired};
 use crate::study::measure::Measure;
 use crate::study::{LengthBin, Row, Run, Study};
 use inducer_datasets::Task;
@@ -36,6 +36,9 @@ pub fn section(study: &Study) -> Section {
         .collect();
     Section::new("lengths", "Length", "What long inputs do", blocks)
 }
+
+/// A number of a bin, where it was measured.
+type Number = fn(&LengthBin) -> Option<f64>;
 
 /// The methods on one data set.
 struct Lengths<'a> {
@@ -110,12 +113,12 @@ impl Lengths<'_> {
     }
 
     /// A number of a bin by seed.
-    fn by_seed(row: &Row, bin: usize, of: fn(&LengthBin) -> Option<f64>) -> Vec<(u64, f64)> {
+    fn by_seed(row: &Row, bin: usize, of: Number) -> Vec<(u64, f64)> {
         let value = |r: &Run| Some((r.seed, of(r.mechanism.by_length.get(bin)?)?));
         row.runs.iter().filter_map(value).collect()
     }
 
-    fn summary(row: &Row, bin: usize, of: fn(&LengthBin) -> Option<f64>) -> Option<Summary> {
+    fn summary(row: &Row, bin: usize, of: Number) -> Option<Summary> {
         let values: Vec<f64> = Self::by_seed(row, bin, of).iter().map(|x| x.1).collect();
         Summary::of(&values)
     }
@@ -124,13 +127,16 @@ impl Lengths<'_> {
     fn table(&self) -> Table {
         let mut table = by_method("Score and loss by length of the input", self.rows);
         let title = |b: &LengthBin| format!("{} to {} tokens ({})", b.from, b.to, count(b.entries));
-        for (i, bin) in self.bins().iter().enumerate() {
-            let score = |row: &&Row| spread(Self::summary(row, i, |b| b.score), 2);
-            table = table.under("Score", &title(bin), score);
-        }
-        for (i, bin) in self.bins().iter().enumerate() {
-            let loss = |row: &&Row| spread(Self::summary(row, i, |b| Some(b.loss)), 3);
-            table = table.under("Loss of the first reference, nats", &title(bin), loss);
+        let score: Number = |b| b.score;
+        let loss: Number = |b| Some(b.loss);
+        for (group, digits, of) in [
+            ("Score", 2, score),
+            ("Loss of the first reference, nats", 3, loss),
+        ] {
+            for (i, bin) in self.bins().iter().enumerate() {
+                let cell = |row: &&Row| spread(Self::summary(row, i, of), digits);
+                table = table.under(group, &title(bin), cell);
+            }
         }
         table.finish()
     }
@@ -173,7 +179,7 @@ impl Lengths<'_> {
         };
         let (short, long) = (lead(0), lead(last));
         let growth = paired(&short, &long)?;
-        let mean = |x: &[(u64, f64)]| x.iter().map(|v| v.1).sum::<f64>() / x.len().max(1) as f64;
+        let mean = |x: &[(u64, f64)]| mean(&x.iter().map(|v| v.1).collect::<Vec<f64>>());
         let span = |i: usize| format!("{} to {} tokens", bins[i].from, bins[i].to);
         let verdict = match growth.interval {
             None => "one seed gives no interval",

@@ -25,12 +25,8 @@ pub fn section(study: &Study) -> Section {
         picture: learning_curves(study),
         table: by_step(study, caption, 3, |r| &r.validation_curve),
     };
-    let curves = match figure.picture.is_empty() {
-        true => {
-            Block::body("No method was validated at more than one step, so there are no curves.")
-        }
-        false => Block::Figure(figure),
-    };
+    let none = "No method was validated at more than one step, so there are no curves.";
+    let curves = figure.block_or(none);
     Section::new(
         "training",
         "Training",
