@@ -207,7 +207,7 @@ mod tests {
         b.rows.retain(|r| r.method != "gating");
         b.provenance.settings.steps += 1;
         for run in b.rows.iter_mut().flat_map(|r| &mut r.runs) {
-            run.training.validation_loss += 1.0;
+            run.result.training.validation_loss += 1.0;
         }
         let files = [&PathBuf::from("a.json"), &PathBuf::from("b.json")];
         let found = Comparison::of(&a, &b, files);

@@ -174,20 +174,17 @@ fn rows(part: &Part, done: &[Done<'_>]) -> Result<Vec<Row>> {
 }
 
 fn run_record(done: &Done<'_>) -> Result<Run> {
-    let (planned, result) = (done.planned, done.result.clone());
-    let curves = curves(&planned.dir)?;
-    let (tokens, seconds) = (result.training.tokens, result.training.train_seconds);
-    let rate = tokens as f64 / seconds;
+    let (planned, training) = (done.planned, &done.result.training);
+    let rate = training.tokens as f64 / training.train_seconds;
     Ok(Run {
         seed: planned.seed(),
-        scores: result.scores,
-        training: result.training,
-        tokens_per_second: if seconds > 0.0 { rate } else { 0.0 },
-        train_curve: curves.train,
-        validation_curve: curves.validation,
-        drift_curve: curves.drift,
-        mechanism: result.mechanism,
-        peak_bytes: result.peak_bytes,
+        result: done.result.clone(),
+        tokens_per_second: if training.train_seconds > 0.0 {
+            rate
+        } else {
+            0.0
+        },
+        curves: curves(&planned.dir)?,
         directory: planned.dir.display().to_string(),
         configuration: serde_json::to_value(&planned.config)?,
     })

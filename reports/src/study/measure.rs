@@ -117,7 +117,7 @@ impl Measure {
 
     /// The number of a run.
     pub fn of(self, run: &Run) -> Option<f64> {
-        match (self, &run.scores) {
+        match (self, &run.result.scores) {
             (Self::BleuSeen, Scores::WebNlg { bleu, .. }) => bleu.seen,
             (Self::BleuUnseen, Scores::WebNlg { bleu, .. }) => bleu.unseen,
             (Self::BleuAll, Scores::WebNlg { bleu, .. }) => bleu.all,
@@ -126,7 +126,7 @@ impl Measure {
             (Self::ExactMatch, Scores::Coqa { scores }) => Some(scores.overall.exact_match),
             (Self::F1, Scores::Coqa { scores }) => Some(scores.overall.f1),
             (Self::Accuracy, Scores::Glue { scores }) => Some(100.0 * scores.overall.score),
-            (Self::Loss, _) => Some(run.training.validation_loss),
+            (Self::Loss, _) => Some(run.result.training.validation_loss),
             _ => None,
         }
     }

@@ -20,7 +20,7 @@ const PITCH: f64 = 34.0;
 pub fn over_seeds(row: &Row) -> Vec<LayerGates> {
     let mut out: Vec<LayerGates> = Vec::new();
     let mut counts: Vec<f64> = Vec::new();
-    for gates in row.runs.iter().flat_map(|r| &r.mechanism.gates) {
+    for gates in row.runs.iter().flat_map(|r| &r.result.mechanism.gates) {
         match out.iter().position(|g| g.layer == gates.layer) {
             Some(i) => {
                 add(&mut out[i], gates);
@@ -149,7 +149,7 @@ mod tests {
         let by_hand = row
             .runs
             .iter()
-            .map(|r| r.mechanism.gates[2].quantiles[3])
+            .map(|r| r.result.mechanism.gates[2].quantiles[3])
             .sum::<f64>()
             / 3.0;
         assert!((mean[2].quantiles[3] - by_hand).abs() < 1e-15);

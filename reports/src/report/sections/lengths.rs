@@ -90,7 +90,12 @@ impl Lengths<'_> {
     fn chart(&self) -> String {
         let points = |run: &Run| {
             let point = |b: &LengthBin| Some((0.5 * (b.from + b.to) as f64, b.score?));
-            run.mechanism.by_length.iter().filter_map(point).collect()
+            run.result
+                .mechanism
+                .by_length
+                .iter()
+                .filter_map(point)
+                .collect()
         };
         let shown = |r: &&Row| !matches!(r.method.as_str(), "none" | "bitfit");
         let rows = self.rows.iter().filter(shown);
@@ -108,13 +113,13 @@ impl Lengths<'_> {
     /// The bins, which all runs share.
     fn bins(&self) -> &[LengthBin] {
         let mut runs = self.rows.iter().flat_map(|r| &r.runs);
-        let measured = runs.find(|r| !r.mechanism.by_length.is_empty());
-        measured.map_or(&[], |r| &r.mechanism.by_length)
+        let measured = runs.find(|r| !r.result.mechanism.by_length.is_empty());
+        measured.map_or(&[], |r| &r.result.mechanism.by_length)
     }
 
     /// A number of a bin by seed.
     fn by_seed(row: &Row, bin: usize, of: Number) -> Vec<(u64, f64)> {
-        let value = |r: &Run| Some((r.seed, of(r.mechanism.by_length.get(bin)?)?));
+        let value = |r: &Run| Some((r.seed, of(r.result.mechanism.by_length.get(bin)?)?));
         row.runs.iter().filter_map(value).collect()
     }
 
@@ -263,7 +268,7 @@ mod tests {
         let set = |study: &mut Study, method: &str, scores: [f64; 4]| {
             let row = study.rows.iter_mut().find(|r| r.method == method).unwrap();
             for run in &mut row.runs {
-                for (bin, score) in run.mechanism.by_length.iter_mut().zip(scores) {
+                for (bin, score) in run.result.mechanism.by_length.iter_mut().zip(scores) {
                     bin.score = Some(score + 0.01 * run.seed as f64);
                 }
             }
@@ -287,7 +292,7 @@ mod tests {
     fn without_bins_nothing_is_said_or_drawn() {
         let mut study = testing::study();
         for run in study.rows.iter_mut().flat_map(|r| &mut r.runs) {
-            run.mechanism.by_length.clear();
+            run.result.mechanism.by_length.clear();
         }
         let lengths = of(&study.rows);
         assert!(lengths.gap().is_none() && lengths.reach().is_none());

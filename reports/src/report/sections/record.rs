@@ -51,16 +51,16 @@ fn runs(study: &Study) -> Table {
     }
     table
         .under("Validation loss", "lowest", |r| {
-            fixed(r.1.training.validation_loss, 4)
+            fixed(r.1.result.training.validation_loss, 4)
         })
         .under("Validation loss", "at step", |r| {
-            count(r.1.training.best_step)
+            count(r.1.result.training.best_step)
         })
         .under("Validation loss", "last", |r| {
-            fixed(r.1.training.last_validation_loss, 4)
+            fixed(r.1.result.training.last_validation_loss, 4)
         })
-        .number("Tokens", |r| count(r.1.training.tokens))
-        .number("Seconds", |r| fixed(r.1.training.train_seconds, 1))
+        .number("Tokens", |r| count(r.1.result.training.tokens))
+        .number("Seconds", |r| fixed(r.1.result.training.train_seconds, 1))
         .text("Directory", |r| r.1.directory.clone())
         .finish()
 }
