@@ -158,11 +158,10 @@ fn rows(tokenizer: &Tokenizer, text: &str, config: &PretrainConfig) -> Result<(R
     let masked = (config.kind == Kind::Roberta).then_some(config.vocabulary as u32);
     let mut rng = generator(config.seed, "masks of the held-out rows");
     let batches = last.chunks(config.batch_size);
+    let validation = batches.filter_map(|b| pack(b.iter(), masked, &mut rng));
     let rows = Rows {
         rows,
-        validation: batches
-            .filter_map(|b| pack(b.iter(), masked, &mut rng))
-            .collect(),
+        validation: validation.collect(),
         batch_size: config.batch_size,
         seed: config.seed,
         masked,
@@ -211,10 +210,8 @@ pub fn pretrain(
     if config.kind == Kind::Gpt2 {
         let generation =
             serde_json::json!({ "bos_token_id": 0, "eos_token_id": 0, "_from_model_config": true });
-        files::write(
-            &out.join("generation_config.json"),
-            &format!("{generation:#}\n"),
-        )?;
+        let path = out.join("generation_config.json");
+        files::write(&path, &format!("{generation:#}\n"))?;
     }
     let parameters = model.backbone.parameters();
     let parameters = parameters.iter().map(|p| p.tensor.elem_count()).sum();

@@ -87,17 +87,15 @@ pub fn method(method: Method) -> AdapterConfig {
 
 /// Length of each row: `length − (i · 7919 + seed) mod (length / 4)`.
 pub fn lengths(batch: usize, length: usize, seed: u64) -> Vec<usize> {
-    (0..batch)
-        .map(|i| length - ((i as u64 * 7919 + seed) % (length as u64 / 4).max(1)) as usize)
-        .collect()
+    let less = |i: usize| (i as u64 * 7919 + seed) % (length as u64 / 4).max(1);
+    (0..batch).map(|i| length - less(i) as usize).collect()
 }
 
 /// Token ids in 1 .. vocabulary.
 pub fn ids(count: usize, vocabulary: usize, seed: u64) -> Vec<u32> {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
-    (0..count)
-        .map(|_| rng.random_range(1..vocabulary as u32))
-        .collect()
+    let ids = (0..count).map(|_| rng.random_range(1..vocabulary as u32));
+    ids.collect()
 }
 
 /// Seconds that `f` takes.

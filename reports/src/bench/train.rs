@@ -110,12 +110,8 @@ pub fn batch(options: &Options) -> Batch {
 pub fn run(options: &Options) -> Result<Report> {
     let config = options.preset.config();
     let adapter = method(options.method);
-    let backbone = Gpt2::random(
-        config.clone(),
-        options.seed,
-        master_dtype(options.dtype),
-        &options.device,
-    )?;
+    let (master, cpu) = (master_dtype(options.dtype), options.device.is_cpu());
+    let backbone = Gpt2::random(config.clone(), options.seed, master, &options.device)?;
     let mut model = Model::new(backbone, options.dtype, &options.device);
     model.attach(&adapter, 0, options.seed)?;
     model.cast_frozen_weights()?;
@@ -141,25 +137,18 @@ pub fn run(options: &Options) -> Result<Report> {
         loss = value;
     }
     options.device.synchronize().context("synchronising")?;
-    let trainable = model
-        .trainable()
-        .iter()
-        .map(|p| p.tensor.elem_count())
-        .sum();
+    let trained = model.trainable();
+    let trainable = trained.iter().map(|p| p.tensor.elem_count()).sum();
     let peak = peak_mib();
     let lengths: Vec<usize> = (0..batch.rows()).map(|r| batch.row(r).len()).collect();
     let work = flops(&config, &adapter, &lengths, labelled);
-    let rate = options.device.is_cpu().then(|| product_rate(20));
+    let rate = cpu.then(|| product_rate(20));
     let time = median(&times);
     Ok(Report {
         software: format!("inducer {}", env!("CARGO_PKG_VERSION")),
         method: options.method.name(),
         preset: options.preset.name(),
-        device: if options.device.is_cpu() {
-            "cpu"
-        } else {
-            "cuda"
-        },
+        device: if cpu { "cpu" } else { "cuda" },
         dtype: options.dtype.as_str().into(),
         batch: options.batch,
         length: options.length,

@@ -6,8 +6,8 @@ use crate::run::{Scores, TaskData};
 use crate::scoring::matchers_that_ran;
 use anyhow::Result;
 use clap::Args;
+use inducer_datasets::Task;
 use inducer_datasets::metrics::{Accuracy, WebNlg, coqa};
-use inducer_datasets::{Splits, Task};
 use inducer_gpu::train::{Data, evaluate};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -56,16 +56,14 @@ struct Evaluation {
 pub fn run(args: &EvaluateArgs) -> Result<()> {
     let generated = decode(&args.inputs, &args.adapter, &args.decode, &args.compute)?;
     let data = TaskData::new(&generated.prepared, 32, 0, None);
-    let Splits {
-        malformed, notes, ..
-    } = &generated.prepared.splits;
+    let splits = &generated.prepared.splits;
     let (task, files) = (args.inputs.task, args.meteor.files());
     let found = Evaluation {
         task,
         validation_loss: evaluate(&generated.model, data.validation())?,
         test_entries: generated.examples.len(),
-        malformed: malformed.len(),
-        notes: notes.clone(),
+        malformed: splits.malformed.len(),
+        notes: splits.notes.clone(),
         scores: Scores::of(task, &generated.texts, &generated.examples, &files)?,
     };
     match args.json {

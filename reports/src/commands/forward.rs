@@ -1,24 +1,15 @@
 //! `inducer forward`: logits, loss and gradients of a batch, from either engine.
 
-use super::options::{Compute, model_directory, precision};
+use super::options::{Compute, model_directory, named, precision};
 use crate::compute::Precision;
 use crate::files::At;
-use crate::forward::{Implementation, Request, tensors};
+use crate::forward::{Engine, Request, tensors};
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use inducer_datasets::files::write_atomic;
 use inducer_gpu::files::safetensors::serialize;
 use std::collections::HashMap;
 use std::path::PathBuf;
-
-/// Which implementation computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Engine {
-    /// The training engine.
-    Gpu,
-    /// The ndarray reference.
-    Reference,
-}
 
 /// `inducer forward`.
 #[derive(Args, Clone, Debug)]
@@ -42,7 +33,10 @@ pub struct ForwardArgs {
     #[arg(long)]
     pub gradients: bool,
     /// Implementation
-    #[arg(long, value_enum, default_value = "gpu")]
+    #[arg(long, default_value = "gpu", value_parser = named::<Engine>(&[
+        ("gpu", "The training engine"),
+        ("reference", "The ndarray reference"),
+    ]))]
     pub engine: Engine,
     /// Compute
     #[command(flatten)]
@@ -60,12 +54,10 @@ pub fn run(args: &ForwardArgs) -> Result<()> {
         batch: args.batch.clone(),
         dtype: args.dtype,
         gradients: args.gradients,
+        engine: args.engine,
+        device: args.compute.device,
     };
-    let by = match args.engine {
-        Engine::Gpu => Implementation::Engine(args.compute.device.open()?),
-        Engine::Reference => Implementation::Reference,
-    };
-    let (out, loss) = args.compute.pool()?.install(|| tensors(&request, &by))?;
+    let (out, loss) = args.compute.pool()?.install(|| tensors(&request))?;
     let bytes = serialize(out.iter().map(|(n, t)| (n, t)), HashMap::new())?;
     write_atomic(&args.out, &bytes).at(&args.out)?;
     let (path, count) = (args.out.display(), out.len());

@@ -88,13 +88,10 @@ pub fn run(args: &PretrainArgs) -> Result<()> {
     let text = files::read(&args.text)?;
     let device = args.compute.device.open()?;
     let config = args.config();
-    let bar = progress::bar(config.steps as u64, "pretraining");
-    let summary = args.compute.pool()?.install(|| {
-        pretrain(&text, &config, &args.out, &device, &mut |e| {
-            progress::on_event(&bar, e)
-        })
+    let pool = args.compute.pool()?;
+    let summary = progress::training(&pool, config.steps, "pretraining", |on_event| {
+        pretrain(&text, &config, &args.out, &device, on_event)
     })?;
-    bar.finish_and_clear();
     println!(
         "{}: {} steps, {} tokens, {:.0} s, validation loss {:.3} nats a token",
         args.out.display(),

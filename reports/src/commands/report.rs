@@ -5,8 +5,9 @@
 
 use super::options::{Compute, Decode, Hyper, model_directory, task};
 use crate::report::{self, compare};
+use crate::study::assemble::{self, LEDGER_CASES};
 use crate::study::plan::{Plan, Request, plan};
-use crate::study::{Study, assemble, schedule};
+use crate::study::{Study, schedule};
 use crate::{files, run};
 use anyhow::{Result, anyhow, ensure};
 use clap::Args;
@@ -242,11 +243,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     if part_only {
         return Ok(());
     }
-    let usual = if args.quick {
-        0
-    } else {
-        assemble::LEDGER_CASES
-    };
+    let usual = if args.quick { 0 } else { LEDGER_CASES };
     let cases = args.ledger_cases.unwrap_or(usual);
     let study = assemble::study(&plan, args.data.is_none(), cases, threads, started)?;
     let pages = [report::markdown(&study), report::html(&study)];

@@ -56,13 +56,10 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let facts = BackboneFacts::read(dir)?;
     let config = RunConfig::resolve(&prepared, &facts, &method, &hyper, BUDGET, args.seed);
     let device = args.compute.device.open()?;
-    let bar = progress::bar(config.train.steps as u64, &method.name);
-    let result = args.compute.pool()?.install(|| {
-        execute_run(&args.out, &config, &prepared, &device, &mut |e| {
-            progress::on_event(&bar, e)
-        })
+    let (pool, steps) = (args.compute.pool()?, config.train.steps);
+    let result = progress::training(&pool, steps, &method.name, |on_event| {
+        execute_run(&args.out, &config, &prepared, &device, on_event)
     })?;
-    bar.finish_and_clear();
     if args.json {
         println!("{}", serde_json::to_string_pretty(&result)?);
     } else {

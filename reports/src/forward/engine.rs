@@ -4,14 +4,15 @@ use super::batch::Row;
 use super::{Computed, Request, class_ids, head_classes};
 use crate::files::At;
 use anyhow::{Result, ensure};
-use candle_core::{DType, Device};
+use candle_core::DType;
 use inducer_datasets::{Batch, Labels};
 use inducer_gpu::{LossOptions, Model};
 
 /// Logits, loss and gradients of the training engine.
-pub(super) fn compute(request: &Request, rows: &[Row], device: &Device) -> Result<Computed> {
+pub(super) fn compute(request: &Request, rows: &[Row]) -> Result<Computed> {
+    let device = request.device.open()?;
     let (classes, dtype) = (head_classes(request)?, request.dtype.dtype());
-    let mut model = Model::load_for(&request.backbone, classes, 0, dtype, device)?;
+    let mut model = Model::load_for(&request.backbone, classes, 0, dtype, &device)?;
     if let Some(dir) = &request.adapter {
         model.attach_saved(dir)?;
     }

@@ -5,12 +5,13 @@ mod batch;
 mod engine;
 mod reference;
 
-use crate::compute::Precision;
+use crate::compute::{self, Precision};
 use anyhow::{Context, Result, bail};
 use batch::{File, Row};
 use candle_core::{DType, Device, Tensor};
 use inducer_gpu::files::adapter::head_classes as saved_classes;
 use inducer_gpu::files::backbone::model_type;
+use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
 /// What is computed.
@@ -26,13 +27,18 @@ pub struct Request {
     pub dtype: Precision,
     /// Gradients of every adapter tensor as well.
     pub gradients: bool,
+    /// Implementation.
+    pub engine: Engine,
+    /// Where the training engine computes.
+    pub device: compute::Device,
 }
 
 /// Which implementation computes.
-#[derive(Clone, Debug)]
-pub enum Implementation {
-    /// The training engine, on a device.
-    Engine(Device),
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// The training engine.
+    Gpu,
     /// The ndarray reference.
     Reference,
 }
@@ -51,25 +57,19 @@ struct Computed {
 ///
 /// # Errors
 /// Files that are missing or do not fit each other.
-pub fn tensors(
-    request: &Request,
-    by: &Implementation,
-) -> Result<(Vec<(String, Tensor)>, Option<f64>)> {
+pub fn tensors(request: &Request) -> Result<(Vec<(String, Tensor)>, Option<f64>)> {
     let classifier = model_type(&request.backbone)? == "roberta";
     let file = File::read(&request.batch, classifier)?;
     let rows = file.rows(&request.batch)?;
-    let found = match (by, request.dtype) {
-        (Implementation::Engine(device), _) => engine::compute(request, &rows, device)?,
+    let found = match (request.engine, request.dtype) {
+        (Engine::Gpu, _) => engine::compute(request, &rows)?,
         (_, Precision::F32) => reference::compute::<f32>(request, &rows)?,
         (_, Precision::F64) => reference::compute::<f64>(request, &rows)?,
         (_, Precision::Bf16) => bail!("--dtype bf16: the reference computes in f32 and f64"),
     };
+    let (all, shape) = (found.logits.concat(), (rows.len(), found.width));
     let logits = match classifier {
-        true => Tensor::from_vec(
-            found.logits.concat(),
-            (rows.len(), found.width),
-            &Device::Cpu,
-        )?,
+        true => Tensor::from_vec(all, shape, &Device::Cpu)?,
         false => padded(&rows, &found, file.input_ids[0].len())?,
     };
     let mut out = vec![("logits".to_string(), logits)];

@@ -20,6 +20,8 @@ pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
     let base = &config.adapter.base_model_name_or_path;
     let (t, found) = (&config.train, &result.training);
     let share = |n: usize, percent: f64| format!("{n} ({percent:.2} % of the backbone's {all})");
+    let schedule = format!("{:?}, {} warm-up steps", t.schedule, t.warmup);
+    let clip = t.clip.map_or("–".into(), |c| c.to_string());
     let settings = Table::pairs(
         "Training",
         ["setting", "value"],
@@ -27,18 +29,12 @@ pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
             ("steps", t.steps.to_string()),
             (
                 "rows a step",
-                format!("{}", config.batch_size * t.accumulation),
+                (config.batch_size * t.accumulation).to_string(),
             ),
-            ("learning rate", format!("{}", t.learning_rate)),
-            (
-                "schedule",
-                format!("{:?}, {} warm-up steps", t.schedule, t.warmup),
-            ),
+            ("learning rate", t.learning_rate.to_string()),
+            ("schedule", schedule),
             ("optimiser", format!("{:?}", t.optimiser)),
-            (
-                "gradient norm at most",
-                t.clip.map_or("–".into(), |c| c.to_string()),
-            ),
+            ("gradient norm at most", clip),
             ("label smoothing", t.label_smoothing.to_string()),
             ("dropout", t.dropout.to_string()),
             ("seed", t.seed.to_string()),
@@ -47,19 +43,15 @@ pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
             ("program", format!("inducer {}", config.version)),
         ],
     );
+    let best = format!("{:.4} at step {}", found.validation_loss, found.best_step);
+    let last = format!("{:.4}", found.last_validation_loss);
     let scores = Table::pairs(
         "Result",
         ["measure", "value"],
         [
             ("score on the test part", result.scores.as_text()),
-            (
-                "validation loss",
-                format!("{:.4} at step {}", found.validation_loss, found.best_step),
-            ),
-            (
-                "validation loss after the last step",
-                format!("{:.4}", found.last_validation_loss),
-            ),
+            ("validation loss", best),
+            ("validation loss after the last step", last),
         ],
     );
     let json = serde_json::to_string_pretty(&config.adapter).unwrap_or_default();

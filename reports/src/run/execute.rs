@@ -83,13 +83,8 @@ pub fn execute_run(
     }
     let examples = test_examples(prepared, config.test_limit);
     let clock = Instant::now();
-    let texts = outputs(
-        &model,
-        prepared,
-        &examples,
-        config.max_new_tokens,
-        &mut |_| {},
-    )?;
+    let max_new = config.max_new_tokens;
+    let texts = outputs(&model, prepared, &examples, max_new, &mut |_| {})?;
     let training = TrainingSummary {
         validation_loss,
         best_step,

@@ -182,9 +182,7 @@ impl Data for TaskData<'_> {
     }
 
     fn drift(&self, model: &Model) -> inducer_gpu::Result<Option<f64>> {
-        self.frozen
-            .as_ref()
-            .map(|f| f.divergence(model))
-            .transpose()
+        let frozen = self.frozen.as_ref();
+        frozen.map(|f| f.divergence(model)).transpose()
     }
 }

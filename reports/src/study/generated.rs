@@ -113,15 +113,10 @@ fn once(dir: &Path, write: impl FnOnce(&Path) -> inducer_datasets::Result<()>) -
 pub fn backbone(task: Task, threads: usize) -> Result<PathBuf> {
     let config = backbone_config(task);
     let text = synthetic::pretraining_text(PROSE.0, PROSE.1);
-    let key = fingerprint::of_bytes(
-        format!(
-            "{}{}{}",
-            env!("CARGO_PKG_VERSION"),
-            fingerprint::of_bytes(text.as_bytes()),
-            serde_json::to_string(&config)?
-        )
-        .as_bytes(),
-    );
+    let of_text = fingerprint::of_bytes(text.as_bytes());
+    let settings = serde_json::to_string(&config)?;
+    let all = format!("{}{of_text}{settings}", env!("CARGO_PKG_VERSION"));
+    let key = fingerprint::of_bytes(all.as_bytes());
     let dir = files::cache().join(format!("backbone-{}", &key[..16]));
     if dir.exists() {
         return Ok(dir);
@@ -133,14 +128,10 @@ pub fn backbone(task: Task, threads: usize) -> Result<PathBuf> {
         config.steps,
         dir.display()
     );
-    let bar = progress::bar(config.steps as u64, "pretraining");
     let pool = compute::pool(threads)?;
-    pool.install(|| {
-        pretrain(&text, &config, &partial, &Device::Cpu, &mut |e| {
-            progress::on_event(&bar, e)
-        })
+    progress::training(&pool, config.steps, "pretraining", |on_event| {
+        pretrain(&text, &config, &partial, &Device::Cpu, on_event)
     })?;
-    bar.finish_and_clear();
     std::fs::rename(&partial, &dir).at(&dir)?;
     Ok(dir)
 }

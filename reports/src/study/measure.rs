@@ -74,15 +74,6 @@ impl Measure {
 
     /// What it is called, and in how many decimals it is written.
     pub fn named(self) -> Named {
-        let bleu = |title, short, sentence| Named {
-            title,
-            short,
-            sentence,
-            group: "BLEU",
-            unit: "BLEU",
-            digits: 2,
-            paper_digits: 1,
-        };
         let other = |title, sentence, unit, [digits, paper_digits]: [usize; 2]| Named {
             title,
             short: title,
@@ -91,6 +82,11 @@ impl Measure {
             unit,
             digits,
             paper_digits,
+        };
+        let bleu = |title, short, sentence| Named {
+            short,
+            group: "BLEU",
+            ..other(title, sentence, "BLEU", [2, 1])
         };
         match self {
             Self::BleuSeen => bleu("seen", "BLEU seen", "BLEU on seen categories"),

@@ -79,14 +79,10 @@ fn ladder_table(study: &Study) -> Table {
             x.map_or("missing".into(), |x| fixed(x, 2))
         });
     }
-    table
-        .number("mean", |row| {
-            optional(measure.summary(row).map(|s| s.mean), 2)
-        })
-        .number("95 % interval", |row| {
-            or_dash(interval(measure.summary(row), 2))
-        })
-        .finish()
+    let mean = |row: &&Row| optional(measure.summary(row).map(|s| s.mean), 2);
+    let interval = |row: &&Row| or_dash(interval(measure.summary(row), 2));
+    let table = table.number("mean", mean);
+    table.number("95 % interval", interval).finish()
 }
 
 /// Every seed that was asked for or has a run.
@@ -102,23 +98,17 @@ fn all_seeds(study: &Study) -> Vec<u64> {
 
 /// Every method that is compared with the whole, and what is taken from it or added to it.
 fn changes() -> impl Iterator<Item = (&'static str, String)> {
-    let taken = ABLATIONS
-        .iter()
-        .map(|(m, part)| (*m, format!("without {part}")));
-    let added = ADDITIONS
-        .iter()
-        .map(|(m, part)| (*m, format!("with {part}")));
-    taken.chain(added)
+    let taken = ABLATIONS.map(|(m, part)| (m, format!("without {part}")));
+    let added = ADDITIONS.map(|(m, part)| (m, format!("with {part}")));
+    taken.into_iter().chain(added)
 }
 
 /// The difference of each ablation and addition to the whole method.
 fn costs(study: &Study) -> Intervals {
     let measure = measure(study);
     let by_seed = |method: &str| {
-        study
-            .row(method)
-            .map(|r| measure.by_seed(r))
-            .unwrap_or_default()
+        let row = study.row(method);
+        row.map(|r| measure.by_seed(r)).unwrap_or_default()
     };
     let whole = by_seed(FULL_METHOD);
     let lane = |(method, _): (&str, String)| {
@@ -148,11 +138,10 @@ fn costs(study: &Study) -> Intervals {
 fn costs_table(study: &Study) -> Table {
     let first = measure(study);
     let of = |m: Measure, method| m.difference(study.row(FULL_METHOD)?, study.row(method)?);
-    let (score, loss) = (
-        |method| of(first, method),
-        |method| of(Measure::Loss, method),
-    );
+    let score = |method| of(first, method);
+    let loss = |method| of(Measure::Loss, method);
     let mean = |d: Option<Summary>, n| or_dash(d.map(|d| signed(d.mean, n)));
+    let interval = |d: Option<Summary>, n| or_dash(signed_interval(d, n));
     let paper = |method| {
         let difference = first.paper_difference(FULL_METHOD, method);
         or_dash(difference.map(|p| signed(p, first.named().paper_digits)))
@@ -164,13 +153,11 @@ fn costs_table(study: &Study) -> Table {
         .text("Method", |c| title(study, c.0))
         .text("Change", |c| c.1.clone())
         .under(unit, "difference", |c| mean(score(c.0), digits))
-        .under(unit, "95 % interval", |c| {
-            or_dash(signed_interval(score(c.0), digits))
-        })
+        .under(unit, "95 % interval", |c| interval(score(c.0), digits))
         .under(unit, "in the paper", |c| paper(c.0))
         .under("Validation loss", "difference", |c| mean(loss(c.0), 3))
         .under("Validation loss", "95 % interval", |c| {
-            or_dash(signed_interval(loss(c.0), 3))
+            interval(loss(c.0), 3)
         })
         .number("Common seeds", |c| {
             score(c.0).map_or(0, |d| d.n).to_string()

@@ -26,12 +26,9 @@ impl Formula for Attention {
         let scores = scores::<T>(&q, &k);
         let visible = Visible::all(1, k.nrows());
         let attended = attend(&q, &k, &v, &visible);
-        let near: Array1<T> = k
-            .rows()
-            .into_iter()
-            .map(|k| gaussian(&q.row(0), &k))
-            .collect();
-        let far: Array1<T> = k.rows().into_iter().map(|k| weight(&k)).collect();
+        let keys = || k.rows().into_iter();
+        let near: Array1<T> = keys().map(|k| gaussian(&q.row(0), &k)).collect();
+        let far: Array1<T> = keys().map(|k| weight(&k)).collect();
         let product = (&near * &far).insert_axis(Axis(0));
         let near = near.insert_axis(Axis(0));
         let softmax = smoother(&shifted_kernel(&scores, &visible).0);

@@ -48,19 +48,16 @@ impl Growth {
 fn nearest<T: Real>(q: &Array2<T>, p_k: &Array2<T>) -> Array1<T> {
     let bandwidth = T::from_usize(q.ncols()).sqrt().sqrt();
     let to = |point: usize| {
-        squared_distances(
-            q,
-            &Array2::from_shape_fn(q.raw_dim(), |(_, a)| p_k[[point, a]]),
-        )
+        let repeated = Array2::from_shape_fn(q.raw_dim(), |(_, a)| p_k[[point, a]]);
+        squared_distances(q, &repeated)
     };
     let all: Vec<Array1<T>> = (0..p_k.nrows()).map(to).collect();
     let least = |i: usize| {
         let of_query = all.iter().map(|distances| distances[i]);
         of_query.fold(all[0][i], |least, d| if d < least { d } else { least })
     };
-    (0..q.nrows())
-        .map(|i| least(i).sqrt() / bandwidth)
-        .collect()
+    let nearest = (0..q.nrows()).map(|i| least(i).sqrt() / bandwidth);
+    nearest.collect()
 }
 
 impl Formula for Growth {

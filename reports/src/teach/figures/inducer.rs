@@ -30,35 +30,26 @@ pub struct Inducer {
 
 impl Formula for Inducer {
     fn quantities<T: Real>(&self) -> Vec<Quantity<T>> {
-        let (q, k, v) = (
-            rows::<T, 2>(&self.queries),
-            rows(&self.keys),
-            rows(&self.values),
-        );
+        let q = rows::<T, 2>(&self.queries);
+        let (k, v) = (rows(&self.keys), rows(&self.values));
         let attended = attend(&q, &k, &v, &Visible::all(q.nrows(), k.nrows()));
         let mlp_k = self.key_network.scaled(real(self.key_scale)).forward(&q);
-        let mlp_v = self
-            .value_network
-            .scaled(real(self.value_scale))
-            .forward(&q);
+        let value_network = self.value_network.scaled(real(self.value_scale));
+        let mlp_v = value_network.forward(&q);
         let (p_k, p_v) = (key(&q, &mlp_k), value(&attended.f, &mlp_v));
         let s = own_scores(&q, &p_k);
         let gate = lambda(&s, &attended.lse);
         let (own, m) = (s.mapv(T::exp), kernel_matrix(&q, &k));
+        let defined = lambda_by_definition(&own, &row_sums(&m));
+        let second = lambda_by_second_softmax(&s, &scores(&q, &k));
         vec![
             Quantity::new("f", attended.f.clone()),
             Quantity::new("lse", attended.lse.iter().copied().flatten()),
             Quantity::new("inducerKey", p_k),
             Quantity::new("score", s.clone()),
             Quantity::new("lambda", gate.clone()),
-            Quantity::new(
-                "lambdaByDefinition",
-                lambda_by_definition(&own, &row_sums(&m)),
-            ),
-            Quantity::new(
-                "lambdaBySecondSoftmax",
-                lambda_by_second_softmax(&s, &scores(&q, &k)),
-            ),
+            Quantity::new("lambdaByDefinition", defined),
+            Quantity::new("lambdaBySecondSoftmax", second),
             Quantity::new("augmented", augmented_estimate(&own, &m, &p_v, &v)),
             Quantity::new("mixture", mixture_form(&attended.f, &gate, &p_v)),
             Quantity::new("residual", residual_form(&attended.f, &gate, &mlp_v)),

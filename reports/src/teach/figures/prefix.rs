@@ -22,15 +22,13 @@ pub struct Prefix {
 
 impl Formula for Prefix {
     fn quantities<T: Real>(&self) -> Vec<Quantity<T>> {
-        let (q, k, v) = (
-            rows::<T, 2>(&[self.q]),
-            rows(&self.keys),
-            rows(&self.values),
-        );
+        let q = rows::<T, 2>(&[self.q]);
+        let (k, v) = (rows(&self.keys), rows(&self.values));
         let (p_k, p_v) = (rows(&self.prefix_keys), rows(&self.prefix_values));
         let visible = Visible::all(1, k.nrows());
         let attended = attend(&q, &k, &v, &visible);
         let over_prefix = attend(&q, &p_k, &p_v, &Visible::all(1, p_k.nrows()));
+        let beside = concatenated(&q, (&k, &v), (&p_k, &p_v), &visible);
         let (output, mu) = gated(&q, &attended, &p_k, &p_v);
         vec![
             Quantity::new("f", attended.f.clone()),
@@ -40,10 +38,7 @@ impl Formula for Prefix {
             Quantity::new("mu", mu),
             Quantity::new("muByDefinition", mu_by_definition(&q, &p_k, &k, &visible)),
             Quantity::new("mixture", output),
-            Quantity::new(
-                "concatenated",
-                concatenated(&q, (&k, &v), (&p_k, &p_v), &visible),
-            ),
+            Quantity::new("concatenated", beside),
         ]
     }
 }
