@@ -77,8 +77,8 @@ struct TrainingInReport {
     decode_seconds: f64,
 }
 
-/// A task's score. It serialises as `inducer evaluate --json` prints it; [`in_result`] and
-/// [`in_report`] are its forms in the two files, of which only `result.json` has the counts.
+/// A task's score. It serialises as `inducer evaluate --json` prints it; `in_result` and
+/// `in_report` are its forms in the two files, of which only `result.json` has the counts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Scores {
@@ -410,7 +410,7 @@ mod tests {
             some.to_string(),
             format!(r#"{some},"meteor":[0.25,["exact","stem"]],"ter":0.5"#),
             format!(r#"{none},"coqa":{{{coqa},"domains":{{"news":{{{coqa}}}}}}}"#),
-            format!(r#"{none},"accuracy":{{"score":0.5,"correct":1,"total":2}}"#),
+            format!(r#"{none},"accuracy":{{"accuracy":0.5,"correct":1,"total":2}}"#),
         ];
         for text in texts.map(|t| result(&t)) {
             let read: RunResult = serde_json::from_str(&text).unwrap();
