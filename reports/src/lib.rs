@@ -1,17 +1,63 @@
-//! The command `inducer`: runs, studies and their report.
+//! Runs, studies, and what is told of them: the library behind the command `inducer`.
+//!
+//! # From a command to a page
+//!
+//! A [`run`] is one method with one seed in one directory. `run::RunConfig::resolve` puts together
+//! everything that decides its result, `run::execute_run` trains, decodes and scores, and can be
+//! stopped and go on at any moment. A [`study`] is a list of such runs: [`study::plan`] makes the
+//! list, [`study::schedule`] the runs that are missing, [`study::assemble`] reads what they left
+//! on disk into one value, [`study::Study`], which `report.json` holds. A [`report`] is a function
+//! of that value alone: sections of text, tables and pictures, which [`document`] writes as HTML
+//! and as Markdown.
+//!
+//! ```text
+//! commands ─▶ study::plan ─▶ run::execute_run ─▶ study::assemble ─▶ report ─▶ document
+//!             (what to run)   (a directory each)   (a Study)         (sections) (HTML, Markdown)
+//! ```
+//!
+//! Means, intervals and verdicts are computed when a page is written ([`stats`]) and never stored.
+//!
+//! # The other commands
+//!
+//! - [`forward`]: logits, loss and gradients of a batch from the engine or from the reference.
+//! - [`scoring`]: the metrics on files of texts, with tests of the difference of two systems.
+//! - [`parameters`]: the parameter counts of the paper's tables.
+//! - [`pretraining`]: a small backbone and its tokenizer from plain text.
+//! - [`bench`]: the time of a training step or of decoding.
+//! - [`teach`]: the interactive page on the paper's kernel view, which checks itself.
+//!
+//! # What belongs where
+//!
+//! Only [`commands`] knows the command line: each subcommand reads its options, calls one function
+//! of the modules above and prints what it returns. [`compute`] names devices and scalar types,
+//! [`memory`] counts what a run allocates, [`files`] puts the path before every error,
+//! [`progress`] shows training on a terminal.
+//!
+//! # Example
+//!
+//! The pages of a study that an earlier run of `inducer report` wrote:
+//!
+//! ```no_run
+//! use inducer_reports::{report, study::Study};
+//!
+//! let study = Study::read("out/report.json".as_ref())?;
+//! std::fs::write("report.html", report::html(&study))?;
+//! # anyhow::Ok(())
+//! ```
 
 pub mod bench;
-pub mod cli;
 pub mod commands;
 pub mod compute;
 pub mod document;
 pub mod files;
+pub mod forward;
 pub mod memory;
-pub mod page;
+pub mod parameters;
 pub mod pretraining;
 pub mod progress;
 pub mod report;
 pub mod run;
+pub mod scoring;
 pub mod stats;
 pub mod study;
 pub mod teach;

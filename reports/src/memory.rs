@@ -47,25 +47,26 @@ fn count(bytes: i64) {
     });
 }
 
+/// Counts bytes that were allocated, if they were.
+#[inline]
+fn counted(p: *mut u8, bytes: i64) -> *mut u8 {
+    if !p.is_null() {
+        count(bytes);
+    }
+    p
+}
+
 // SAFETY: every call goes unchanged to the allocator inside; counting touches atomics and a
 // thread-local without a destructor, and so neither allocates nor unwinds.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller keeps `alloc`'s contract.
-        let p = unsafe { self.0.alloc(layout) };
-        if !p.is_null() {
-            count(layout.size() as i64);
-        }
-        p
+        counted(unsafe { self.0.alloc(layout) }, layout.size() as i64)
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller keeps `alloc_zeroed`'s contract.
-        let p = unsafe { self.0.alloc_zeroed(layout) };
-        if !p.is_null() {
-            count(layout.size() as i64);
-        }
-        p
+        counted(unsafe { self.0.alloc_zeroed(layout) }, layout.size() as i64)
     }
 
     unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
@@ -77,10 +78,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
     unsafe fn realloc(&self, p: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller keeps `realloc`'s contract.
         let p = unsafe { self.0.realloc(p, layout, size) };
-        if !p.is_null() {
-            count(size as i64 - layout.size() as i64);
-        }
-        p
+        counted(p, size as i64 - layout.size() as i64)
     }
 }
 

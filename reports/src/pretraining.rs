@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// What is pretrained.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A causal language model.
@@ -29,44 +29,32 @@ pub enum Kind {
     Roberta,
 }
 
-/// Everything that decides the backbone besides the text. The command line's options are its
-/// fields.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, clap::Args)]
+/// Everything that decides the backbone besides the text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PretrainConfig {
-    /// What to make
+    /// What to make.
     #[serde(default)]
-    #[arg(long, value_enum, default_value = "gpt2", display_order = 0)]
     pub kind: Kind,
-    /// Vocabulary of the byte-level BPE
-    #[arg(long, default_value_t = 4096)]
+    /// Vocabulary of the byte-level BPE.
     pub vocabulary: usize,
-    /// Layers
-    #[arg(long, default_value_t = 4)]
+    /// Layers.
     pub layers: usize,
-    /// Hidden size
-    #[arg(long, default_value_t = 192)]
+    /// Hidden size.
     pub hidden: usize,
-    /// Heads
-    #[arg(long, default_value_t = 3)]
+    /// Heads.
     pub heads: usize,
-    /// Positions
-    #[arg(long, default_value_t = 512)]
+    /// Positions.
     pub positions: usize,
-    /// Tokens a row while training
-    #[arg(long, default_value_t = 256)]
+    /// Tokens a row while training.
     pub length: usize,
-    /// Rows a step
-    #[arg(long, default_value_t = 16)]
+    /// Rows a step.
     pub batch_size: usize,
-    /// Steps
-    #[arg(long, default_value_t = 1000)]
+    /// Steps.
     pub steps: usize,
-    /// Learning rate
-    #[arg(long, default_value_t = 2e-3)]
+    /// Learning rate.
     pub learning_rate: f64,
-    /// Seed
-    #[arg(long, default_value_t = 1)]
+    /// Seed.
     pub seed: u64,
 }
 
@@ -134,21 +122,12 @@ impl Data for Rows {
 /// Documents are separated by blank lines; each ends with the token `end`.
 fn tokenise(tokenizer: &Tokenizer, text: &str, end: u32) -> Result<Vec<u32>> {
     use rayon::prelude::*;
-    let documents: Vec<&str> = text
-        .split("\n\n")
-        .map(str::trim)
-        .filter(|d| !d.is_empty())
-        .collect();
-    let encoded: Vec<Vec<u32>> = documents
-        .par_iter()
-        .map(|d| tokenizer.encode(d))
-        .collect::<inducer_datasets::Result<_>>()?;
-    let mut out = Vec::new();
-    for ids in encoded {
-        out.extend(ids);
-        out.push(end);
-    }
-    Ok(out)
+    let documents = text.split("\n\n").map(str::trim);
+    let documents: Vec<&str> = documents.filter(|d| !d.is_empty()).collect();
+    let encoded = documents.par_iter().map(|d| tokenizer.encode(d));
+    let encoded = encoded.collect::<inducer_datasets::Result<Vec<Vec<u32>>>>()?;
+    let ended = |ids: Vec<u32>| ids.into_iter().chain([end]);
+    Ok(encoded.into_iter().flat_map(ended).collect())
 }
 
 /// The rows of a text, and how many more are held out for validation.
@@ -179,11 +158,10 @@ fn rows(tokenizer: &Tokenizer, text: &str, config: &PretrainConfig) -> Result<(R
     let masked = (config.kind == Kind::Roberta).then_some(config.vocabulary as u32);
     let mut rng = generator(config.seed, "masks of the held-out rows");
     let batches = last.chunks(config.batch_size);
+    let validation = batches.filter_map(|b| pack(b.iter(), masked, &mut rng));
     let rows = Rows {
         rows,
-        validation: batches
-            .filter_map(|b| pack(b.iter(), masked, &mut rng))
-            .collect(),
+        validation: validation.collect(),
         batch_size: config.batch_size,
         seed: config.seed,
         masked,
@@ -232,17 +210,11 @@ pub fn pretrain(
     if config.kind == Kind::Gpt2 {
         let generation =
             serde_json::json!({ "bos_token_id": 0, "eos_token_id": 0, "_from_model_config": true });
-        files::write(
-            &out.join("generation_config.json"),
-            &format!("{generation:#}\n"),
-        )?;
+        let path = out.join("generation_config.json");
+        files::write(&path, &format!("{generation:#}\n"))?;
     }
-    let parameters = model
-        .backbone
-        .parameters()
-        .iter()
-        .map(|p| p.tensor.elem_count())
-        .sum();
+    let parameters = model.backbone.parameters();
+    let parameters = parameters.iter().map(|p| p.tensor.elem_count()).sum();
     let card = card(config, &summary, parameters, held_out);
     files::write(&out.join("README.md"), &card)?;
     std::fs::remove_dir_all(&work).at(&work)?;
@@ -321,10 +293,8 @@ fn gpt2(config: &PretrainConfig, device: &Device) -> Result<Model> {
         n_embd: config.hidden,
         n_layer: config.layers,
         n_head: config.heads,
-        n_inner: None,
-        layer_norm_epsilon: 1e-5,
-        initializer_range: 0.02,
         eos_token_id: Some(0),
+        ..Gpt2Config::small()
     };
     let backbone = Gpt2::random(shape, config.seed, DType::F32, device)?;
     Ok(Model::new(backbone, DType::F32, device))

@@ -1,7 +1,9 @@
 //! Progress bars on a terminal, plain lines elsewhere.
 
+use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use inducer_gpu::train::Event;
+use rayon::ThreadPool;
 
 /// A bar with an ETA; silent when standard error is not a terminal.
 pub fn bar(length: u64, name: &str) -> ProgressBar {
@@ -15,8 +17,24 @@ pub fn bar(length: u64, name: &str) -> ProgressBar {
     bar
 }
 
+/// Does work on a pool with a bar that follows the events of its training.
+///
+/// # Errors
+/// The work's.
+pub fn training<R: Send>(
+    pool: &ThreadPool,
+    steps: usize,
+    name: &str,
+    work: impl FnOnce(&mut dyn FnMut(&Event)) -> Result<R> + Send,
+) -> Result<R> {
+    let bar = bar(steps as u64, name);
+    let result = pool.install(|| work(&mut |event| on_event(&bar, event)))?;
+    bar.finish_and_clear();
+    Ok(result)
+}
+
 /// Shows a training event on a bar.
-pub fn on_event(bar: &ProgressBar, event: &Event) {
+fn on_event(bar: &ProgressBar, event: &Event) {
     match event {
         Event::Resumed { step } => bar.set_position(*step as u64),
         Event::Step {

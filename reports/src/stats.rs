@@ -33,8 +33,7 @@ impl Summary {
         if values.is_empty() {
             return None;
         }
-        let n = values.len();
-        let mean = values.iter().sum::<f64>() / n as f64;
+        let (n, mean) = (values.len(), mean(values));
         let sd = moments(values).ok().map(|(_, variance)| variance.sqrt());
         let interval = sd.map(|sd| {
             let half = t_975(n - 1) * sd / (n as f64).sqrt();
@@ -47,6 +46,11 @@ impl Summary {
             interval,
         })
     }
+}
+
+/// The mean; 0 of nothing.
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
 /// `b − a` over the seeds that both have.
@@ -91,8 +95,8 @@ impl Verdict {
         }
     }
 
-    /// In words.
-    pub fn words(self) -> &'static str {
+    /// As the report states it.
+    pub fn label(self) -> &'static str {
         match self {
             Self::Appears => "appears",
             Self::Reversed => "does not appear",

@@ -101,7 +101,11 @@ fn both_engines_agree_on_class_scores_and_loss_for_every_method() {
     let f = fixture();
     std::fs::write(
         f.path().join("batch.json"),
-        r#"{"input_ids": [[0, 17, 300, 9, 2], [0, 44, 2, 1, 1]], "attention_mask": [[1,1,1,1,1],[1,1,1,0,0]], "labels": [[1], [0]]}"#,
+        r#"{
+            "input_ids": [[0, 17, 300, 9, 2], [0, 44, 2, 1, 1]],
+            "attention_mask": [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]],
+            "labels": [[1], [0]]
+        }"#,
     )
     .unwrap();
     for method in Method::ALL {

@@ -175,8 +175,12 @@ fn a_wrong_word_is_a_usage_error_with_status_2() {
 fn both_engines_agree_on_logits_and_loss_for_every_method() {
     let f = Fixture::new();
     // left and right padding, segment ids and the special tokens' ids
-    let batch = r#"{"input_ids": [[400, 9, 7, 405, 3, 0], [0, 401, 8, 2, 5, 404]], "attention_mask": [[1, 1, 1, 1, 1, 0], [0, 1, 1, 1, 1, 1]],
-        "segment_ids": [[400, 400, 401, 401, 404, 0], [0, 401, 402, 402, 404, 404]], "labels": [[-100, 9, 7, 405, 3, 0], [-100, -100, 8, 2, 5, 404]]}"#;
+    let batch = r#"{
+        "input_ids": [[400, 9, 7, 405, 3, 0], [0, 401, 8, 2, 5, 404]],
+        "attention_mask": [[1, 1, 1, 1, 1, 0], [0, 1, 1, 1, 1, 1]],
+        "segment_ids": [[400, 400, 401, 401, 404, 0], [0, 401, 402, 402, 404, 404]],
+        "labels": [[-100, 9, 7, 405, 3, 0], [-100, -100, 8, 2, 5, 404]]
+    }"#;
     std::fs::write(f.path("batch.json"), batch).unwrap();
     for method in Method::ALL {
         let name = method.name();

@@ -1,5 +1,5 @@
-//! A run that `report` began and that was killed is continued by `train` with the same settings, and
-//! ends like the one that nobody stopped, bit by bit.
+//! A run that `report` began and that was killed is continued by `train` with the same settings,
+//! and ends like the one that nobody stopped, bit by bit.
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -11,7 +11,10 @@ const BAD: &str = r#"<!doctype html><html lang="en"><meta charset="utf-8"><title
 <script>
 const p = document.getElementById('p'), log = [];
 for (const kind of ['pointerdown', 'pointermove', 'pointerup'])
-  p.addEventListener(kind, e => { if (kind === 'pointerdown') p.setPointerCapture(e.pointerId); log.push([kind, e.clientX, e.pointerType]); });
+  p.addEventListener(kind, e => {
+    if (kind === 'pointerdown') p.setPointerCapture(e.pointerId);
+    log.push([kind, e.clientX, e.pointerType]);
+  });
 p.addEventListener('keydown', e => log.push(['key', e.key]));
 console.error('wrong');
 </script>"#;

@@ -8,12 +8,15 @@ pub mod decode;
 pub mod train;
 pub mod work;
 
+use candle_core::{DType, Device};
 use inducer_gpu::{AdapterConfig, Gpt2Config, Method};
 use rand::{Rng, SeedableRng};
+use serde::Deserialize;
 use std::time::Instant;
 
 /// Size of the backbone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Preset {
     /// 4 layers, hidden 128, 4 heads, 4,096 tokens.
     Tiny,
@@ -51,6 +54,31 @@ impl Preset {
     }
 }
 
+/// What to time.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Backbone.
+    pub preset: Preset,
+    /// Method.
+    pub method: Method,
+    /// Rows, or prompts.
+    pub batch: usize,
+    /// Length of the longest row, or of every prompt.
+    pub length: usize,
+    /// Timed steps, or repeats of decoding.
+    pub steps: usize,
+    /// Steps before the clock starts.
+    pub warmup: usize,
+    /// Seed of ids and initial values.
+    pub seed: u64,
+    /// Threads, for the record.
+    pub threads: usize,
+    /// Scalar type.
+    pub dtype: DType,
+    /// Device.
+    pub device: Device,
+}
+
 /// The method with the paper's sizes on every preset; a prefix without its reparametrisation, as
 /// the other side trains it.
 pub fn method(method: Method) -> AdapterConfig {
@@ -59,17 +87,15 @@ pub fn method(method: Method) -> AdapterConfig {
 
 /// Length of each row: `length − (i · 7919 + seed) mod (length / 4)`.
 pub fn lengths(batch: usize, length: usize, seed: u64) -> Vec<usize> {
-    (0..batch)
-        .map(|i| length - ((i as u64 * 7919 + seed) % (length as u64 / 4).max(1)) as usize)
-        .collect()
+    let less = |i: usize| (i as u64 * 7919 + seed) % (length as u64 / 4).max(1);
+    (0..batch).map(|i| length - less(i) as usize).collect()
 }
 
 /// Token ids in 1 .. vocabulary.
 pub fn ids(count: usize, vocabulary: usize, seed: u64) -> Vec<u32> {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
-    (0..count)
-        .map(|_| rng.random_range(1..vocabulary as u32))
-        .collect()
+    let ids = (0..count).map(|_| rng.random_range(1..vocabulary as u32));
+    ids.collect()
 }
 
 /// Seconds that `f` takes.

@@ -1,40 +1,14 @@
 //! Timing of a training step: gradients, clipping, AdamW.
 
 use super::work::{flops, product_rate};
-use super::{Preset, ids, least, lengths, median, method, peak_mib, rounded, seconds};
+use super::{Options, ids, least, lengths, median, method, peak_mib, rounded, seconds};
 use anyhow::{Context, Result};
-use candle_core::{DType, Device};
 use inducer_datasets::batch::{Batch, IGNORE};
 use inducer_gpu::backbone::Gpt2;
 use inducer_gpu::kernels::precision::master_dtype;
 use inducer_gpu::train::{AdamW, AdamWConfig, clip_factor};
-use inducer_gpu::{LossOptions, Method, Model};
+use inducer_gpu::{LossOptions, Model};
 use serde::Serialize;
-
-/// What to time.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Backbone.
-    pub preset: Preset,
-    /// Method.
-    pub method: Method,
-    /// Rows.
-    pub batch: usize,
-    /// Length of the longest row.
-    pub length: usize,
-    /// Timed steps.
-    pub steps: usize,
-    /// Steps before the clock starts.
-    pub warmup: usize,
-    /// Seed of ids and initial values.
-    pub seed: u64,
-    /// Threads, for the record.
-    pub threads: usize,
-    /// Scalar type.
-    pub dtype: DType,
-    /// Device.
-    pub device: Device,
-}
 
 /// One line of JSON.
 #[derive(Debug, Serialize)]
@@ -75,6 +49,40 @@ pub struct Report {
     pub share: Option<f64>,
 }
 
+impl Report {
+    /// As text for people.
+    pub fn text(&self) -> String {
+        let mut out = format!(
+            "{} on {}, {} {}, {} × {} tokens, {} threads\n\n\
+             step            {:>10.2} ms   (shortest {:.2} ms)\n\
+             tokens          {:>10.1} /s\n",
+            self.method,
+            self.preset,
+            self.device,
+            self.dtype,
+            self.batch,
+            self.length,
+            self.threads,
+            self.step_ms,
+            self.step_ms_min,
+            self.tokens_per_s
+        );
+        if let Some(peak) = self.peak_mib {
+            out += &format!("peak memory     {peak:>10.1} MiB\n");
+        }
+        if let (Some(rate), Some(share)) = (self.product_gflops, self.share) {
+            out += &format!(
+                "arithmetic      {:>10.1} GFLOP a step: {:.0} % of the {rate:.0} GFLOP/s of this \
+                 machine's own matrix product\n",
+                self.step_gflop,
+                100.0 * share
+            );
+        }
+        let trained = format!("{:>10} parameters, loss {}", self.trainable, self.loss);
+        out + &format!("trained         {trained}\n")
+    }
+}
+
 /// The batch: random rows whose last third is labelled.
 pub fn batch(options: &Options) -> Batch {
     let lengths = lengths(options.batch, options.length, options.seed);
@@ -102,12 +110,8 @@ pub fn batch(options: &Options) -> Batch {
 pub fn run(options: &Options) -> Result<Report> {
     let config = options.preset.config();
     let adapter = method(options.method);
-    let backbone = Gpt2::random(
-        config.clone(),
-        options.seed,
-        master_dtype(options.dtype),
-        &options.device,
-    )?;
+    let (master, cpu) = (master_dtype(options.dtype), options.device.is_cpu());
+    let backbone = Gpt2::random(config.clone(), options.seed, master, &options.device)?;
     let mut model = Model::new(backbone, options.dtype, &options.device);
     model.attach(&adapter, 0, options.seed)?;
     model.cast_frozen_weights()?;
@@ -133,25 +137,18 @@ pub fn run(options: &Options) -> Result<Report> {
         loss = value;
     }
     options.device.synchronize().context("synchronising")?;
-    let trainable = model
-        .trainable()
-        .iter()
-        .map(|p| p.tensor.elem_count())
-        .sum();
+    let trained = model.trainable();
+    let trainable = trained.iter().map(|p| p.tensor.elem_count()).sum();
     let peak = peak_mib();
     let lengths: Vec<usize> = (0..batch.rows()).map(|r| batch.row(r).len()).collect();
     let work = flops(&config, &adapter, &lengths, labelled);
-    let rate = options.device.is_cpu().then(|| product_rate(20));
+    let rate = cpu.then(|| product_rate(20));
     let time = median(&times);
     Ok(Report {
         software: format!("inducer {}", env!("CARGO_PKG_VERSION")),
         method: options.method.name(),
         preset: options.preset.name(),
-        device: if options.device.is_cpu() {
-            "cpu"
-        } else {
-            "cuda"
-        },
+        device: if cpu { "cpu" } else { "cuda" },
         dtype: options.dtype.as_str().into(),
         batch: options.batch,
         length: options.length,

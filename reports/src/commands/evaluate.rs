@@ -1,12 +1,13 @@
 //! `inducer evaluate`: a saved adapter's validation loss and its scores on the test part.
 
 use super::generate::decode;
-use crate::cli::{Compute, Decode, Inputs, MeteorFiles};
+use super::options::{Compute, Decode, Inputs, MeteorFiles};
 use crate::run::{Scores, TaskData};
+use crate::scoring::matchers_that_ran;
 use anyhow::Result;
 use clap::Args;
+use inducer_datasets::Task;
 use inducer_datasets::metrics::{Accuracy, WebNlg, coqa};
-use inducer_datasets::{Splits, Task};
 use inducer_gpu::train::{Data, evaluate};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -55,16 +56,14 @@ struct Evaluation {
 pub fn run(args: &EvaluateArgs) -> Result<()> {
     let generated = decode(&args.inputs, &args.adapter, &args.decode, &args.compute)?;
     let data = TaskData::new(&generated.prepared, 32, 0, None);
-    let Splits {
-        malformed, notes, ..
-    } = &generated.prepared.splits;
+    let splits = &generated.prepared.splits;
     let (task, files) = (args.inputs.task, args.meteor.files());
     let found = Evaluation {
         task,
         validation_loss: evaluate(&generated.model, data.validation())?,
         test_entries: generated.examples.len(),
-        malformed: malformed.len(),
-        notes: notes.clone(),
+        malformed: splits.malformed.len(),
+        notes: splits.notes.clone(),
         scores: Scores::of(task, &generated.texts, &generated.examples, &files)?,
     };
     match args.json {
@@ -126,10 +125,6 @@ fn table(s: &WebNlg) {
             line(name, b.score, m.score, t.score);
         }
     }
-    let ran = &s.meteor.all.matchers;
-    let missing = match ran.len() {
-        4 => "",
-        _ => "; not METEOR 1.5 in full: give --meteor-jar and --paraphrases",
-    };
-    println!("METEOR's matchers: {}{missing}", ran.join(", "));
+    let ran = matchers_that_ran(&s.meteor.all.matchers);
+    println!("METEOR's matchers: {ran}");
 }

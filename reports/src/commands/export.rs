@@ -1,6 +1,6 @@
 //! `inducer export`: an adapter in PEFT's layout, or PEFT's in this project's.
 
-use crate::cli::model_directory;
+use super::options::model_directory;
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use inducer_gpu::{files, hub, peft};

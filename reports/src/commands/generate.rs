@@ -1,6 +1,6 @@
 //! `inducer generate`: the model's texts for the test split.
 
-use crate::cli::{Compute, Decode, Inputs};
+use super::options::{Compute, Decode, Inputs};
 use crate::compute::Precision;
 use crate::run::{self, Prepared};
 use crate::{files, progress};
@@ -69,11 +69,11 @@ pub fn decode(
     let examples = run::test_examples(&prepared, decode.test_limit);
     let max_new = decode.max_new_tokens.unwrap_or(prepared.usual_new_tokens());
     let bar = progress::bar(examples.len() as u64, "decoding");
-    let texts = compute.pool()?.install(|| {
-        run::outputs(&model, &prepared, &examples, max_new, &mut |n| {
-            bar.inc(n as u64)
-        })
-    })?;
+    let decode = || {
+        let mut on_done = |n| bar.inc(n as u64);
+        run::outputs(&model, &prepared, &examples, max_new, &mut on_done)
+    };
+    let texts = compute.pool()?.install(decode)?;
     bar.finish_and_clear();
     Ok(Generated {
         prepared,

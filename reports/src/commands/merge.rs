@@ -1,7 +1,7 @@
 //! `inducer merge`: folds LoRA, (IA)³ and tuned backbone tensors into a backbone that
 //! `transformers` loads.
 
-use crate::cli::model_directory;
+use super::options::model_directory;
 use crate::files::{At, read_json};
 use anyhow::{Result, ensure};
 use candle_core::{DType, Device};

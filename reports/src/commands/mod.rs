@@ -1,4 +1,5 @@
-//! The subcommands, one a file.
+//! The subcommands, one a file, and the [`options`] that several of them share. Nothing outside
+//! of this folder knows the command line.
 
 pub mod bench;
 pub mod evaluate;
@@ -6,6 +7,7 @@ pub mod export;
 pub mod forward;
 pub mod generate;
 pub mod merge;
+pub mod options;
 pub mod params;
 pub mod pretrain;
 pub mod report;
@@ -93,8 +95,8 @@ pub enum Command {
     /// Write an adapter in PEFT's layout (LoRA alone or a prefix alone), or PEFT's in this
     /// project's
     #[command(
-        after_help = "Example:\n  inducer export --backbone gpt2/ --adapter run/best --out peft/\n  \
-          inducer export --layout inducer --backbone gpt2/ --adapter peft/ --out adapter/"
+        after_help = "Example:\n  inducer export --backbone gpt2/ --adapter run/best --out \
+          peft/\n  inducer export --layout inducer --backbone gpt2/ --adapter peft/ --out adapter/"
     )]
     Export(export::ExportArgs),
     /// The parameter counts of the paper's tables, computed from the model definitions

@@ -1,7 +1,7 @@
 //! `inducer pretrain`: a small backbone from plain text.
 
-use crate::cli::Compute;
-use crate::pretraining::{PretrainConfig, pretrain};
+use super::options::{Compute, named};
+use crate::pretraining::{Kind, PretrainConfig, pretrain};
 use crate::{files, progress};
 use anyhow::Result;
 use clap::Args;
@@ -16,12 +16,68 @@ pub struct PretrainArgs {
     /// Directory to write
     #[arg(long)]
     pub out: PathBuf,
-    /// The backbone and its training
-    #[command(flatten)]
-    pub config: PretrainConfig,
+    /// What to make
+    #[arg(
+        long,
+        default_value = "gpt2",
+        display_order = 0,
+        value_parser = named::<Kind>(&[
+            ("gpt2", "A causal language model"),
+            ("roberta", "A masked language model"),
+        ])
+    )]
+    pub kind: Kind,
+    /// Vocabulary of the byte-level BPE
+    #[arg(long, default_value_t = 4096)]
+    pub vocabulary: usize,
+    /// Layers
+    #[arg(long, default_value_t = 4)]
+    pub layers: usize,
+    /// Hidden size
+    #[arg(long, default_value_t = 192)]
+    pub hidden: usize,
+    /// Heads
+    #[arg(long, default_value_t = 3)]
+    pub heads: usize,
+    /// Positions
+    #[arg(long, default_value_t = 512)]
+    pub positions: usize,
+    /// Tokens a row while training
+    #[arg(long, default_value_t = 256)]
+    pub length: usize,
+    /// Rows a step
+    #[arg(long, default_value_t = 16)]
+    pub batch_size: usize,
+    /// Steps
+    #[arg(long, default_value_t = 1000)]
+    pub steps: usize,
+    /// Learning rate
+    #[arg(long, default_value_t = 2e-3)]
+    pub learning_rate: f64,
+    /// Seed
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
     /// Compute
     #[command(flatten)]
     pub compute: Compute,
+}
+
+impl PretrainArgs {
+    fn config(&self) -> PretrainConfig {
+        PretrainConfig {
+            kind: self.kind,
+            vocabulary: self.vocabulary,
+            layers: self.layers,
+            hidden: self.hidden,
+            heads: self.heads,
+            positions: self.positions,
+            length: self.length,
+            batch_size: self.batch_size,
+            steps: self.steps,
+            learning_rate: self.learning_rate,
+            seed: self.seed,
+        }
+    }
 }
 
 /// Runs the command.
@@ -31,13 +87,11 @@ pub struct PretrainArgs {
 pub fn run(args: &PretrainArgs) -> Result<()> {
     let text = files::read(&args.text)?;
     let device = args.compute.device.open()?;
-    let bar = progress::bar(args.config.steps as u64, "pretraining");
-    let summary = args.compute.pool()?.install(|| {
-        pretrain(&text, &args.config, &args.out, &device, &mut |e| {
-            progress::on_event(&bar, e)
-        })
+    let config = args.config();
+    let pool = args.compute.pool()?;
+    let summary = progress::training(&pool, config.steps, "pretraining", |on_event| {
+        pretrain(&text, &config, &args.out, &device, on_event)
     })?;
-    bar.finish_and_clear();
     println!(
         "{}: {} steps, {} tokens, {:.0} s, validation loss {:.3} nats a token",
         args.out.display(),

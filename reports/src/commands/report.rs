@@ -3,15 +3,17 @@
 //! A study is a list of independent runs, each a directory under `OUT/runs`. Runs that are done are
 //! read, runs that were stopped go on.
 
-use crate::cli::{Compute, Decode, Hyper, model_directory, task};
+use super::options::{Compute, Decode, Hyper, model_directory, task};
 use crate::report::{self, compare};
+use crate::study::assemble::{self, LEDGER_CASES};
 use crate::study::plan::{Plan, Request, plan};
-use crate::study::{Study, assemble, schedule};
+use crate::study::{Study, schedule};
 use crate::{files, run};
 use anyhow::{Result, anyhow, ensure};
 use clap::Args;
 use inducer_datasets::Task;
-use std::path::{Path, PathBuf};
+use serde::Serialize;
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 /// `inducer report`.
@@ -44,7 +46,8 @@ pub struct ReportArgs {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "none,full,bitfit,adapter,lora,prefix,mam-adapter,adaptive,extension,gating,inducer,inducer-lora,mam-inducer"
+        default_value = "none,full,bitfit,adapter,lora,prefix,mam-adapter,adaptive,extension,\
+                         gating,inducer,inducer-lora,mam-inducer"
     )]
     pub methods: Vec<String>,
     /// A small budget: one seed, fewer steps, fewer test entries, no ledger
@@ -58,7 +61,12 @@ pub struct ReportArgs {
     #[arg(long)]
     pub plan: bool,
     /// Make only these runs of the list, and no report
-    #[arg(long, value_name = "NUMBER", value_delimiter = ',', conflicts_with_all = ["plan", "shard"])]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        value_delimiter = ',',
+        conflicts_with_all = ["plan", "shard"]
+    )]
     pub only: Vec<usize>,
     /// Make only the I-th of N parts of the list (from 1), and no report
     #[arg(long, value_name = "I/N", conflicts_with = "plan")]
@@ -68,7 +76,12 @@ pub struct ReportArgs {
     pub merge: bool,
     /// Compare two reports: writes compare.html, compare.md and compare.json into --out, and
     /// nothing else
-    #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], conflicts_with_all = ["plan", "only", "shard", "merge", "data"])]
+    #[arg(
+        long,
+        num_args = 2,
+        value_names = ["A.json", "B.json"],
+        conflicts_with_all = ["plan", "only", "shard", "merge", "data"]
+    )]
     pub compare: Option<Vec<PathBuf>>,
     /// Runs at a time, each with threads / jobs threads [default: as many as threads]
     #[arg(long)]
@@ -112,29 +125,6 @@ impl std::str::FromStr for Shard {
     }
 }
 
-/// Writes report.json, report.md and report.html, each whole or not at all.
-///
-/// # Errors
-/// A file cannot be written.
-pub fn write(study: &Study, out: &Path) -> Result<()> {
-    let json = serde_json::to_string_pretty(study)? + "\n";
-    write_all(
-        out,
-        [
-            ("report.json", json),
-            ("report.md", report::markdown(study)),
-            ("report.html", report::html(study)),
-        ],
-    )
-}
-
-fn write_all<const N: usize>(out: &Path, files: [(&str, String); N]) -> Result<()> {
-    files::create_dir(out)?;
-    files
-        .iter()
-        .try_for_each(|(name, text)| files::write(&out.join(name), text))
-}
-
 /// The numbers of `--only` (from 1) or `--shard`, else all.
 fn chosen(args: &ReportArgs, count: usize) -> Result<Vec<usize>> {
     for number in &args.only {
@@ -158,7 +148,8 @@ fn list(plan: &Plan, json: bool) -> Result<()> {
     for (i, (planned, part)) in plan.runs().into_iter().enumerate() {
         let done = run::directory::finished(&planned.dir, &planned.config)?.is_some();
         rows.push(serde_json::json!({
-            "number": i + 1, "data": part.data_name, "method": planned.method, "seed": planned.seed,
+            "number": i + 1, "data": part.data_name,
+            "method": planned.method(), "seed": planned.seed(),
             "steps": planned.config.train.steps, "directory": planned.dir, "done": done,
         }));
         if !json {
@@ -167,7 +158,7 @@ fn list(plan: &Plan, json: bool) -> Result<()> {
                 i + 1,
                 if done { "done" } else { "" },
                 planned.name(),
-                planned.seed,
+                planned.seed(),
                 planned.config.train.steps,
                 planned.dir.display()
             );
@@ -180,30 +171,31 @@ fn list(plan: &Plan, json: bool) -> Result<()> {
 }
 
 /// `--compare A.json B.json`.
-fn compared(args: &ReportArgs, paths: &[std::path::PathBuf]) -> Result<()> {
+fn compared(args: &ReportArgs, paths: &[PathBuf]) -> Result<()> {
     let [a, b] = paths else {
         return Err(anyhow!("--compare: expected two files"));
     };
     let found = compare::Comparison::of(&Study::read(a)?, &Study::read(b)?, [a, b]);
-    let json = serde_json::to_string_pretty(&found)? + "\n";
+    let pages = [found.markdown(), found.html()];
+    write(args, &found, "compare", pages)
+}
+
+/// Writes `name`.json, `name`.md and `name`.html, each whole or not at all, and prints the first,
+/// or where they are.
+fn write(args: &ReportArgs, data: &impl Serialize, name: &str, pages: [String; 2]) -> Result<()> {
+    let json = serde_json::to_string_pretty(data)? + "\n";
     if args.json {
         print!("{json}");
     }
-    write_all(
-        &args.out,
-        [
-            ("compare.json", json),
-            ("compare.md", found.markdown()),
-            ("compare.html", found.html()),
-        ],
-    )?;
-    show(args, ["compare.html", "compare.md", "compare.json"])
-}
-
-fn show<const N: usize>(args: &ReportArgs, names: [&str; N]) -> Result<()> {
+    files::create_dir(&args.out)?;
+    let [markdown, html] = pages;
+    let path = |kind: &str| args.out.join(format!("{name}.{kind}"));
+    files::write(&path("json"), &json)?;
+    files::write(&path("md"), &markdown)?;
+    files::write(&path("html"), &html)?;
     if !args.json {
-        for name in names {
-            println!("{}", args.out.join(name).display());
+        for kind in ["html", "md", "json"] {
+            println!("{}", path(kind).display());
         }
     }
     Ok(())
@@ -211,11 +203,6 @@ fn show<const N: usize>(args: &ReportArgs, names: [&str; N]) -> Result<()> {
 
 impl ReportArgs {
     fn request(&self) -> Request {
-        let (hyper, decode, compute) = (
-            self.hyper.clone(),
-            self.decode.clone(),
-            self.compute.clone(),
-        );
         Request {
             task: self.task,
             data: self.data.clone(),
@@ -226,7 +213,7 @@ impl ReportArgs {
             seeds: self.seeds.clone(),
             methods: self.methods.clone(),
             quick: self.quick,
-            hyper: Box::new(move |budget, seed| hyper.with(&decode, &compute, budget, seed)),
+            hyper: self.hyper.with(&self.decode, &self.compute),
         }
     }
 }
@@ -256,16 +243,9 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     if part_only {
         return Ok(());
     }
-    let usual = if args.quick {
-        0
-    } else {
-        assemble::LEDGER_CASES
-    };
+    let usual = if args.quick { 0 } else { LEDGER_CASES };
     let cases = args.ledger_cases.unwrap_or(usual);
     let study = assemble::study(&plan, args.data.is_none(), cases, threads, started)?;
-    write(&study, &args.out)?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&study)?);
-    }
-    show(args, ["report.html", "report.md", "report.json"])
+    let pages = [report::markdown(&study), report::html(&study)];
+    write(args, &study, "report", pages)
 }

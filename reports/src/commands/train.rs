@@ -1,6 +1,6 @@
 //! `inducer train`: one method, one seed.
 
-use crate::cli::{Compute, Decode, Hyper, Inputs};
+use super::options::{Compute, Decode, Hyper, Inputs};
 use crate::progress;
 use crate::run::{BackboneFacts, Budget, MethodSpec, RunConfig, execute_run};
 use anyhow::Result;
@@ -52,18 +52,14 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let dir = &args.inputs.backbone;
     let method = MethodSpec::find(&args.method, &BackboneConfig::read(dir)?)?;
     let prepared = args.inputs.prepare(&method.adapter)?;
-    let hyper = args
-        .hyper
-        .with(&args.decode, &args.compute, BUDGET, args.seed);
-    let config = RunConfig::resolve(&prepared, &BackboneFacts::read(dir)?, &method, &hyper);
+    let hyper = args.hyper.with(&args.decode, &args.compute);
+    let facts = BackboneFacts::read(dir)?;
+    let config = RunConfig::resolve(&prepared, &facts, &method, &hyper, BUDGET, args.seed);
     let device = args.compute.device.open()?;
-    let bar = progress::bar(config.train.steps as u64, &method.name);
-    let result = args.compute.pool()?.install(|| {
-        execute_run(&args.out, &config, &prepared, &device, &mut |e| {
-            progress::on_event(&bar, e)
-        })
+    let (pool, steps) = (args.compute.pool()?, config.train.steps);
+    let result = progress::training(&pool, steps, &method.name, |on_event| {
+        execute_run(&args.out, &config, &prepared, &device, on_event)
     })?;
-    bar.finish_and_clear();
     if args.json {
         println!("{}", serde_json::to_string_pretty(&result)?);
     } else {

@@ -1,6 +1,6 @@
 //! `inducer verify`: the claims ledger, outside of cargo.
 
-use crate::cli::Compute;
+use super::options::Compute;
 use crate::compute::Device;
 use crate::files;
 use crate::report::claims_page;

@@ -9,11 +9,8 @@ const STYLE: &str = include_str!("style.css");
 /// The page of a document.
 pub fn render(document: &Document) -> String {
     let mut writer = Writer::default();
-    let sections: String = document
-        .sections
-        .iter()
-        .map(|s| writer.section(s))
-        .collect();
+    let sections = document.sections.iter().map(|s| writer.section(s));
+    let sections: String = sections.collect();
     let links: String = document.sections.iter().filter_map(contents_link).collect();
     let body = format!(
         r##"<a class="skip" href="#main">{skip}</a>
@@ -128,15 +125,12 @@ impl Writer {
                 summary,
                 blocks,
             } => {
-                let body = self.blocks(blocks);
-                match id.as_str() {
-                    "" => folded(summary, &body),
+                let mut body = self.blocks(blocks);
+                if !id.is_empty() {
                     // a link opens what its target lies in, so the id stands inside
-                    id => folded(
-                        summary,
-                        &format!("<div id=\"{}\">\n{body}</div>", escape(id)),
-                    ),
+                    body = format!("<div id=\"{}\">\n{body}</div>", escape(id));
                 }
+                folded(summary, &body)
             }
             Block::Group(layout, blocks) => {
                 let (tag, class) = match layout {

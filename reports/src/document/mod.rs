@@ -191,6 +191,14 @@ impl Block {
 }
 
 impl Figure {
+    /// The figure as a block, or what is said where there is no picture.
+    pub fn block_or(self, said: &str) -> Block {
+        match self.picture.is_empty() {
+            true => Block::body(said),
+            false => Block::Figure(self),
+        }
+    }
+
     /// The figure as a block; its table alone where there is no picture, and nothing where that has
     /// no rows either.
     pub fn block(self) -> Option<Block> {

@@ -69,7 +69,13 @@ struct Entry<'a> {
     rows: Vec<&'a ReportRow>,
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
+    fn of(claim: &'a Row, report: &'a Report) -> Self {
+        let rows = report.rows.iter().filter(|row| row.claim == claim.id);
+        let rows = rows.collect();
+        Self { claim, rows }
+    }
+
     fn count(&self, verdict: Verdict) -> usize {
         let rows = self.rows.iter();
         rows.filter(|row| row.verdict == verdict).count()
@@ -103,15 +109,8 @@ impl Entry<'_> {
 
 /// The page.
 pub fn render(report: &Report, ledger: &Ledger) -> String {
-    let entry = |claim| Entry {
-        claim,
-        rows: report
-            .rows
-            .iter()
-            .filter(|row| row.claim == claim.id)
-            .collect(),
-    };
-    let mut entries: Vec<Entry<'_>> = ledger.claim.iter().map(entry).collect();
+    let entries = ledger.claim.iter().map(|claim| Entry::of(claim, report));
+    let mut entries: Vec<Entry<'_>> = entries.collect();
     entries.retain(|entry| !entry.rows.is_empty());
     let groups = GROUPS.iter().filter_map(|(kind, id, heading, what)| {
         let in_group = |entry: &&Entry<'_>| entry.claim.kind() == *kind;
@@ -156,10 +155,8 @@ fn together(report: &Report, verdict: Verdict, caption: &str) -> Table {
     let mut groups: Vec<(&str, &str, Vec<&str>)> = Vec::new();
     for row in report.rows.iter().filter(|row| row.verdict == verdict) {
         let (why, engine) = (row.note.as_deref().unwrap_or_default(), row.engine.as_str());
-        match groups
-            .iter_mut()
-            .find(|group| (group.0, group.1) == (why, engine))
-        {
+        let same = |group: &&mut (&str, &str, Vec<&str>)| (group.0, group.1) == (why, engine);
+        match groups.iter_mut().find(same) {
             Some((_, _, claims)) => claims.push(&row.claim),
             None => groups.push((why, engine, vec![&row.claim])),
         }

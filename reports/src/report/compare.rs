@@ -5,8 +5,8 @@ use super::sections;
 use crate::document::format::{optional, or_dash, signed, spread};
 use crate::document::table::{Cell, Mark, Table};
 use crate::document::{self, Block, Document, Section};
-use crate::page::measure::Measure;
 use crate::stats::Summary;
+use crate::study::measure::Measure;
 use crate::study::{Row, Study};
 use inducer_datasets::significance;
 use serde::Serialize;
@@ -155,13 +155,13 @@ impl ScoreLine {
         Self {
             method: row.method.clone(),
             title: row.title.clone(),
-            measure: m.words().into(),
+            measure: m.named().sentence.into(),
             a,
             b,
             difference: a.zip(b).map(|(a, b)| b - a),
             p_value: welch.map(|t| t.p).filter(|p| p.is_finite()),
-            cells: summaries.map(|s| spread(s, m.digits())),
-            digits: m.digits(),
+            cells: summaries.map(|s| spread(s, m.named().digits)),
+            digits: m.named().digits,
         }
     }
 }
@@ -207,7 +207,7 @@ mod tests {
         b.rows.retain(|r| r.method != "gating");
         b.provenance.settings.steps += 1;
         for run in b.rows.iter_mut().flat_map(|r| &mut r.runs) {
-            run.training.validation_loss += 1.0;
+            run.result.training.validation_loss += 1.0;
         }
         let files = [&PathBuf::from("a.json"), &PathBuf::from("b.json")];
         let found = Comparison::of(&a, &b, files);

@@ -1,5 +1,7 @@
 //! An invented study with realistic numbers, for tests and for looking at the pages.
 
+use crate::run::RunResult;
+use crate::run::directory::Curves;
 use crate::study::*;
 use serde_json::json;
 
@@ -141,33 +143,41 @@ fn run(
     let last = loss + 0.03 * jitter;
     let steps: Vec<usize> = (0..=8).map(|i| i * 40).collect();
     let steps = if trained { &steps[..] } else { &[0] };
-    let validation_curve = validation_curve(steps, last, noise);
+    let validation = validation_curve(steps, last, noise);
     let train_curve = (1..=320).step_by(10).filter(|_| trained).map(|s| {
         let loss = last + 0.3 + 3.0 * (-(s as f64) / 50.0).exp();
         (s, loss + 0.1 * noise.next())
     });
-    let train_curve = train_curve.collect();
+    let train = train_curve.collect();
     let drift = |s: &usize| (*s, 1e-4 + 0.8 * (1.0 - (-(*s as f64) / 80.0).exp()));
+    let drift = steps.iter().filter(|_| trained).map(drift).collect();
+    let training = training(&validation, trained, noise);
+    let tokens_per_second = if trained {
+        4200.0 + 100.0 * noise.next()
+    } else {
+        0.0
+    };
+    let mechanism = Mechanism {
+        gates: gate.map_or(Vec::new(), |g| {
+            (0..4).map(|layer| gates(layer, g, noise)).collect()
+        }),
+        by_position: gate.map_or(Vec::new(), |g| (0..3).map(|i| position(i, g)).collect()),
+        by_length: (0..4).map(|i| length(i, seen, gate, noise)).collect(),
+    };
     Run {
         seed,
-        scores: scores(seen, unseen),
-        training: training(&validation_curve, trained, noise),
-        train_curve,
-        validation_curve,
-        tokens_per_second: if trained {
-            4200.0 + 100.0 * noise.next()
-        } else {
-            0.0
+        result: RunResult {
+            scores: scores(seen, unseen),
+            training,
+            mechanism,
+            peak_bytes: trained.then_some(42_000_000),
         },
-        mechanism: Mechanism {
-            gates: gate.map_or(Vec::new(), |g| {
-                (0..4).map(|layer| gates(layer, g, noise)).collect()
-            }),
-            by_position: gate.map_or(Vec::new(), |g| (0..3).map(|i| position(i, g)).collect()),
-            by_length: (0..4).map(|i| length(i, seen, gate, noise)).collect(),
+        tokens_per_second,
+        curves: Curves {
+            train,
+            validation,
+            drift,
         },
-        drift_curve: steps.iter().filter(|_| trained).map(drift).collect(),
-        peak_bytes: trained.then_some(42_000_000),
         directory: format!("runs/{method}-seed{seed}"),
         configuration: json!({
             "method": method,

@@ -4,24 +4,24 @@
 use super::config::RunConfig;
 use super::record::RunResult;
 use crate::document::{markdown, table::Table};
-use inducer_gpu::{Method, Model, counts};
+use crate::parameters;
+use inducer_gpu::{Model, counts};
 
 /// Markdown with the front matter that the Hugging Face hub reads. Both `adapter/` (the last step)
 /// and `best/` get it.
 pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
     let backbone = model.backbone.config();
-    let (trained, stored, all) = (
-        counts::trained(&config.adapter, &backbone),
-        counts::stored(&config.adapter, &backbone),
-        counts::of_backbone(&backbone),
+    let counted = parameters::row(
+        parameters::title(&config.method),
+        &config.adapter,
+        &backbone,
     );
-    let title = Method::named(&config.method).map_or(config.method.clone(), |m| m.title().into());
+    let (title, all) = (counted.method, counts::of_backbone(&backbone));
     let base = &config.adapter.base_model_name_or_path;
     let (t, found) = (&config.train, &result.training);
-    let share = |n: usize| {
-        let percent = 100.0 * n as f64 / all as f64;
-        format!("{n} ({percent:.2} % of the backbone's {all})")
-    };
+    let share = |n: usize, percent: f64| format!("{n} ({percent:.2} % of the backbone's {all})");
+    let schedule = format!("{:?}, {} warm-up steps", t.schedule, t.warmup);
+    let clip = t.clip.map_or("–".into(), |c| c.to_string());
     let settings = Table::pairs(
         "Training",
         ["setting", "value"],
@@ -29,18 +29,12 @@ pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
             ("steps", t.steps.to_string()),
             (
                 "rows a step",
-                format!("{}", config.batch_size * t.accumulation),
+                (config.batch_size * t.accumulation).to_string(),
             ),
-            ("learning rate", format!("{}", t.learning_rate)),
-            (
-                "schedule",
-                format!("{:?}, {} warm-up steps", t.schedule, t.warmup),
-            ),
+            ("learning rate", t.learning_rate.to_string()),
+            ("schedule", schedule),
             ("optimiser", format!("{:?}", t.optimiser)),
-            (
-                "gradient norm at most",
-                t.clip.map_or("–".into(), |c| c.to_string()),
-            ),
+            ("gradient norm at most", clip),
             ("label smoothing", t.label_smoothing.to_string()),
             ("dropout", t.dropout.to_string()),
             ("seed", t.seed.to_string()),
@@ -49,19 +43,15 @@ pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
             ("program", format!("inducer {}", config.version)),
         ],
     );
+    let best = format!("{:.4} at step {}", found.validation_loss, found.best_step);
+    let last = format!("{:.4}", found.last_validation_loss);
     let scores = Table::pairs(
         "Result",
         ["measure", "value"],
         [
             ("score on the test part", result.scores.as_text()),
-            (
-                "validation loss",
-                format!("{:.4} at step {}", found.validation_loss, found.best_step),
-            ),
-            (
-                "validation loss after the last step",
-                format!("{:.4}", found.last_validation_loss),
-            ),
+            ("validation loss", best),
+            ("validation loss after the last step", last),
         ],
     );
     let json = serde_json::to_string_pretty(&config.adapter).unwrap_or_default();
@@ -78,8 +68,8 @@ best's.\n\n\
         config.method,
         config.task,
         config.task,
-        share(trained),
-        share(stored),
+        share(counted.trained, counted.trained_percent),
+        share(counted.stored, counted.stored_percent),
         config.task,
         markdown::table(&scores),
         markdown::table(&settings),

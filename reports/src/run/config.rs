@@ -74,10 +74,6 @@ pub enum Steps {
 /// What a run is asked for; where nothing is, the paper's section on training decides.
 #[derive(Clone, Debug)]
 pub struct Hyperparameters {
-    /// What stands for steps, batch size and test limit that are not given.
-    pub budget: Budget,
-    /// Seed.
-    pub seed: u64,
     /// How long to train.
     pub steps: Option<Steps>,
     /// Rows a step.
@@ -198,15 +194,23 @@ impl BackboneFacts {
 }
 
 impl RunConfig {
-    /// The configuration of a run of `method` on prepared data.
+    /// The configuration of a run of `method` on prepared data; `budget` stands for what `hyper`
+    /// leaves open.
     pub fn resolve(
         prepared: &Prepared,
         backbone: &BackboneFacts,
         method: &MethodSpec,
         hyper: &Hyperparameters,
+        budget: Budget,
+        seed: u64,
     ) -> Self {
         let source = &prepared.source;
-        let train = hyper.training(prepared, backbone, method);
+        let batch_size = hyper.batch_size.unwrap_or(budget.batch_size);
+        let epoch = prepared.train.len().div_ceil(batch_size);
+        let train = TrainConfig {
+            seed,
+            ..hyper.training(prepared, backbone, method, [budget.steps, epoch])
+        };
         Self {
             version: env!("CARGO_PKG_VERSION").into(),
             task: source.task,
@@ -216,11 +220,11 @@ impl RunConfig {
             backbone_fingerprint: backbone.fingerprint.clone(),
             method: method.name.clone(),
             adapter: method.resolved(&source.backbone, train.dropout),
-            batch_size: hyper.rows(),
+            batch_size,
             surface: source.surface,
             validation_entries: VALIDATION_ENTRIES,
             max_new_tokens: hyper.max_new_tokens.unwrap_or(prepared.usual_new_tokens()),
-            test_limit: hyper.test_limit.or(hyper.budget.test_limit),
+            test_limit: hyper.test_limit.or(budget.test_limit),
             device: hyper.device,
             dtype: hyper.dtype,
             train,
@@ -228,30 +232,26 @@ impl RunConfig {
     }
 }
 
-impl Hyperparameters {
-    fn rows(&self) -> usize {
-        self.batch_size.unwrap_or(self.budget.batch_size)
-    }
-
-    /// `steps` of `whole` steps.
-    fn count(&self, steps: Steps, prepared: &Prepared, whole: usize) -> usize {
-        match steps {
-            Steps::Count(n) => n,
-            Steps::Epochs(n) => n * prepared.train.len().div_ceil(self.rows()),
-            Steps::Share(x) => (x * whole as f64).round() as usize,
+impl Steps {
+    /// In steps, of a run of `whole` steps with `epoch` of them an epoch.
+    fn count(self, whole: usize, epoch: usize) -> usize {
+        match self {
+            Self::Count(n) => n,
+            Self::Epochs(n) => n * epoch,
+            Self::Share(x) => (x * whole as f64).round() as usize,
         }
     }
+}
 
+impl Hyperparameters {
     fn training(
         &self,
         prepared: &Prepared,
         backbone: &BackboneFacts,
         method: &MethodSpec,
+        [budget, epoch]: [usize; 2],
     ) -> TrainConfig {
-        let budget = self.budget.steps;
-        let steps = self
-            .steps
-            .map_or(budget, |s| self.count(s, prepared, budget));
+        let steps = self.steps.map_or(budget, |s| s.count(budget, epoch));
         let rate = method.learning_rate(&prepared.backbone);
         let rate = self.learning_rate.unwrap_or(rate);
         let usual = match prepared.source.task.generates() {
@@ -261,14 +261,13 @@ impl Hyperparameters {
         let mut optimiser = usual.optimiser;
         optimiser.coupled = self.coupled;
         optimiser.weight_decay = self.weight_decay.unwrap_or(optimiser.weight_decay);
-        let warmup = self.warmup.map(|w| self.count(w, prepared, steps));
+        let warmup = self.warmup.map(|w| w.count(steps, epoch));
         // nothing of an untuned backbone is trained
         let steps = match method.adapter == AdapterConfig::none() {
             true => 0,
             false => steps,
         };
         TrainConfig {
-            seed: self.seed,
             steps,
             warmup: warmup.unwrap_or(usual.warmup),
             schedule: self.schedule,

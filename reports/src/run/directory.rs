@@ -6,6 +6,7 @@ use super::record::RunResult;
 use crate::files::{self, At, read_json};
 use anyhow::{Context, Result, bail};
 use inducer_gpu::files::write_json;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -88,13 +89,16 @@ pub fn outputs(dir: &Path) -> Result<Vec<String>> {
 pub type Curve = Vec<(usize, f64)>;
 
 /// What a run wrote down on its way.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Curves {
     /// Training loss.
+    #[serde(rename = "train_curve")]
     pub train: Curve,
     /// Validation loss.
+    #[serde(rename = "validation_curve")]
     pub validation: Curve,
-    /// KL(frozen ‖ tuned), nats.
+    /// KL(frozen ‖ tuned) of the next token, nats.
+    #[serde(rename = "drift_curve", default)]
     pub drift: Curve,
 }
 

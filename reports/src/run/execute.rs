@@ -2,7 +2,7 @@
 
 use super::config::RunConfig;
 use super::directory::RunDir;
-use super::prepared::{Prepared, TaskData};
+use super::prepared::{Prepared, TaskData, evenly};
 use super::record::{RunResult, Scores, TrainingSummary};
 use super::scores::{meteor_files, outputs};
 use super::{card, mechanism};
@@ -83,13 +83,8 @@ pub fn execute_run(
     }
     let examples = test_examples(prepared, config.test_limit);
     let clock = Instant::now();
-    let texts = outputs(
-        &model,
-        prepared,
-        &examples,
-        config.max_new_tokens,
-        &mut |_| {},
-    )?;
+    let max_new = config.max_new_tokens;
+    let texts = outputs(&model, prepared, &examples, max_new, &mut |_| {})?;
     let training = TrainingSummary {
         validation_loss,
         best_step,
@@ -119,8 +114,5 @@ pub fn execute_run(
 /// The test examples that are scored: all, or an even choice of `limit` of them.
 pub fn test_examples(prepared: &Prepared, limit: Option<usize>) -> Vec<Example> {
     let all = &prepared.splits.test;
-    match limit {
-        Some(n) if n < all.len() => (0..n).map(|i| all[i * all.len() / n].clone()).collect(),
-        _ => all.clone(),
-    }
+    evenly(all, limit.unwrap_or(all.len())).cloned().collect()
 }

@@ -2,9 +2,10 @@
 //! far their keys lie from the queries, and how both go with position and with the length of the
 //! input.
 
-use super::prepared::{Prepared, in_batches};
+use super::prepared::{Prepared, evenly, in_batches};
 use super::record::{LayerGates, LengthBin, Mechanism, PositionGates};
 use super::scores::headline;
+use crate::stats::mean;
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use inducer_datasets::batches::pack;
@@ -47,10 +48,6 @@ impl Queries {
         self.distances.sort_by(f64::total_cmp);
         (!self.distances.is_empty()).then(|| quantile(&self.distances, 0.5))
     }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
 /// The quantile of ascending values, which are not empty: the nearest one.
@@ -113,12 +110,8 @@ impl Collected {
                         self.positions.resize(at + 1, Queries::default());
                     }
                     for (h, (gate, distance)) in gates[t].iter().zip(&distances[t]).enumerate() {
-                        for into in [
-                            &mut *layer,
-                            &mut heads[h],
-                            &mut self.positions[at],
-                            &mut *bin,
-                        ] {
+                        let position = &mut self.positions[at];
+                        for into in [&mut *layer, &mut heads[h], position, &mut *bin] {
                             into.push(*gate, *distance);
                         }
                     }
@@ -150,10 +143,7 @@ pub fn measure(
     let mut rows = Vec::new();
     for e in examples {
         let encoded = layout.training_rows(e)?.into_iter().next();
-        let row = match encoded {
-            Some(row) => row,
-            None => layout.prompt(e)?,
-        };
+        let row = encoded.map_or_else(|| layout.prompt(e), Ok)?;
         lengths.push(row.prompt_len);
         rows.push(row);
     }
@@ -162,20 +152,16 @@ pub fn measure(
     for members in bins(&lengths, BINS) {
         let mut queries = Queries::default();
         let here: Vec<&Encoded> = members.iter().map(|i| &rows[*i]).collect();
-        let observed = OBSERVED.min(here.len());
-        let chosen: Vec<&Encoded> = (0..observed)
-            .map(|k| here[k * here.len() / observed])
-            .collect();
+        let chosen: Vec<&Encoded> = evenly(&here, OBSERVED).copied().collect();
         for chunk in chosen.chunks(8) {
             all.add(model, chunk, &mut queries)?;
         }
-        let of =
-            |list: &[String]| -> Vec<String> { members.iter().map(|i| list[*i].clone()).collect() };
-        let texts = of(outputs);
+        let texts: Vec<String> = members.iter().map(|i| outputs[*i].clone()).collect();
         let those: Vec<Example> = members.iter().map(|i| examples[*i].clone()).collect();
+        let tokens = || members.iter().map(|i| lengths[*i]);
         by_length.push(LengthBin {
-            from: members.iter().map(|i| lengths[*i]).min().unwrap_or(0),
-            to: members.iter().map(|i| lengths[*i]).max().unwrap_or(0),
+            from: tokens().min().unwrap_or(0),
+            to: tokens().max().unwrap_or(0),
             entries: members.len(),
             score: headline(prepared.source.task, &texts, &those)?,
             loss: evaluate(model, &in_batches(&here))?,

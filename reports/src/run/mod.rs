@@ -12,6 +12,7 @@ mod scores;
 pub use config::{BackboneFacts, Budget, Hyperparameters, MethodSpec, RunConfig, Steps};
 pub use execute::{execute_run, load, test_examples};
 pub use mechanism::REACHED;
+pub(crate) use prepared::evenly;
 pub use prepared::{Prepared, Source, TaskData};
 pub use record::{RunResult, Scores};
 pub use scores::{class_named, meteor_files, outputs};

@@ -113,6 +113,12 @@ impl Prepared {
     }
 }
 
+/// As many as `n` of some items, at even distances.
+pub(crate) fn evenly<T>(items: &[T], n: usize) -> impl Iterator<Item = &T> {
+    let n = n.min(items.len());
+    (0..n).map(move |i| &items[i * items.len() / n])
+}
+
 /// Rows in batches of 32 of about equal length, for a loss.
 pub(super) fn in_batches(rows: &[&Encoded]) -> Vec<Batch> {
     let lengths: Vec<usize> = rows.iter().map(|r| r.ids.len()).collect();
@@ -179,9 +185,7 @@ impl Data for TaskData<'_> {
     }
 
     fn drift(&self, model: &Model) -> inducer_gpu::Result<Option<f64>> {
-        self.frozen
-            .as_ref()
-            .map(|f| f.divergence(model))
-            .transpose()
+        let frozen = self.frozen.as_ref();
+        frozen.map(|f| f.divergence(model)).transpose()
     }
 }

@@ -45,10 +45,24 @@ pub struct TrainingSummary {
     pub decode_seconds: f64,
 }
 
+/// [`RunResult`] as `report.json` has it.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "RunResult")]
+pub(crate) struct ResultInReport {
+    #[serde(flatten, with = "in_report")]
+    scores: Scores,
+    #[serde(flatten, with = "TrainingInReport")]
+    training: TrainingSummary,
+    #[serde(flatten)]
+    mechanism: Mechanism,
+    #[serde(default)]
+    peak_bytes: Option<u64>,
+}
+
 /// [`TrainingSummary`] under the names of `report.json`, where `validation_loss` is the last.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "TrainingSummary")]
-pub(crate) struct TrainingInReport {
+struct TrainingInReport {
     #[serde(rename = "validation_loss")]
     last_validation_loss: f64,
     #[serde(rename = "best_validation_loss")]
@@ -63,8 +77,8 @@ pub(crate) struct TrainingInReport {
     decode_seconds: f64,
 }
 
-/// A task's score. It serialises as `inducer evaluate --json` prints it; [`in_result`] and
-/// [`in_report`] are its forms in the two files, of which only `result.json` has the counts.
+/// A task's score. It serialises as `inducer evaluate --json` prints it; `in_result` and
+/// `in_report` are its forms in the two files, of which only `result.json` has the counts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Scores {
@@ -175,7 +189,7 @@ impl From<WebNlg> for Scores {
 }
 
 /// The fields of `result.json`.
-pub(crate) mod in_result {
+mod in_result {
     use super::*;
     use serde::{Deserializer, Serializer};
 
@@ -192,7 +206,7 @@ pub(crate) mod in_result {
         accuracy: Option<Accuracy>,
     }
 
-    pub(crate) fn serialize<S: Serializer>(scores: &Scores, to: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(scores: &Scores, to: S) -> Result<S::Ok, S::Error> {
         let mut f = Fields::default();
         match scores.clone() {
             Scores::WebNlg {
@@ -204,7 +218,7 @@ pub(crate) mod in_result {
         f.serialize(to)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Scores, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Scores, D::Error> {
         let f = Fields::deserialize(from)?;
         Ok(Scores::of_fields(
             f.bleu, f.meteor, f.ter, f.coqa, f.accuracy,
@@ -213,7 +227,7 @@ pub(crate) mod in_result {
 }
 
 /// The fields of `report.json`.
-pub(crate) mod in_report {
+mod in_report {
     use super::*;
     use serde::{Deserializer, Serializer};
 
@@ -229,7 +243,7 @@ pub(crate) mod in_report {
         accuracy: Option<f64>,
     }
 
-    pub(crate) fn serialize<S: Serializer>(scores: &Scores, to: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(scores: &Scores, to: S) -> Result<S::Ok, S::Error> {
         let mut f = Fields::default();
         match scores {
             Scores::WebNlg {
@@ -243,7 +257,7 @@ pub(crate) mod in_report {
         f.serialize(to)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Scores, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Scores, D::Error> {
         let f = Fields::deserialize(from)?;
         let meteor = f.meteor.map(|m| (m, Vec::new()));
         let coqa = f.coqa.map(|[exact_match, f1]| Coqa {
@@ -396,7 +410,7 @@ mod tests {
             some.to_string(),
             format!(r#"{some},"meteor":[0.25,["exact","stem"]],"ter":0.5"#),
             format!(r#"{none},"coqa":{{{coqa},"domains":{{"news":{{{coqa}}}}}}}"#),
-            format!(r#"{none},"accuracy":{{"score":0.5,"correct":1,"total":2}}"#),
+            format!(r#"{none},"accuracy":{{"accuracy":0.5,"correct":1,"total":2}}"#),
         ];
         for text in texts.map(|t| result(&t)) {
             let read: RunResult = serde_json::from_str(&text).unwrap();

@@ -7,15 +7,18 @@ use super::{
     Sample, Settings, Study,
 };
 use crate::compute;
+use crate::document::format;
+use crate::parameters::{self, is_papers};
 use crate::run::directory::{curves, finished, outputs};
 use crate::run::{self, RunResult, Scores};
 use anyhow::{Context, Result};
-use inducer_datasets::metrics::{accuracy, bleu, coqa, webnlg};
+use inducer_datasets::metrics::{accuracy, coqa, webnlg};
 use inducer_datasets::significance::approximate_randomisation;
 use inducer_datasets::{Example, Input, Task};
 use inducer_gpu::counts;
-use inducer_gpu::{AdapterConfig, BackboneConfig, Gpt2Config, Method};
+use inducer_gpu::{AdapterConfig, BackboneConfig};
 use inducer_verify::{Ledger as Claims, Options, Report, Verdict, runner};
+use std::ops::AddAssign;
 use std::time::SystemTime;
 
 /// Test inputs shown with every method's text.
@@ -143,11 +146,10 @@ fn done(part: &Part) -> Result<Vec<Done<'_>>> {
     let mut all = Vec::new();
     for planned in &part.runs {
         if let Some(result) = finished(&planned.dir, &planned.config)? {
-            let texts = outputs(&planned.dir)?;
             all.push(Done {
                 planned,
                 result,
-                texts,
+                texts: outputs(&planned.dir)?,
             });
         }
     }
@@ -157,13 +159,13 @@ fn done(part: &Part) -> Result<Vec<Done<'_>>> {
 fn rows(part: &Part, done: &[Done<'_>]) -> Result<Vec<Row>> {
     let mut rows: Vec<Row> = Vec::new();
     for planned in &part.runs {
-        if rows.iter().all(|r| r.method != planned.method) {
+        if rows.iter().all(|r| r.method != planned.method()) {
             rows.push(row(planned, &part.prepared.backbone)?);
         }
     }
     let examples = run::test_examples(&part.prepared, first(part)?.config.test_limit);
     for row in &mut rows {
-        for d in done.iter().filter(|d| d.planned.method == row.method) {
+        for d in done.iter().filter(|d| d.planned.method() == row.method) {
             row.runs.push(run_record(d)?);
         }
         row.p_value = p_value(part.prepared.source.task, &row.method, done, &examples)?;
@@ -172,40 +174,34 @@ fn rows(part: &Part, done: &[Done<'_>]) -> Result<Vec<Row>> {
 }
 
 fn run_record(done: &Done<'_>) -> Result<Run> {
-    let (planned, result) = (done.planned, done.result.clone());
-    let curves = curves(&planned.dir)?;
-    let (tokens, seconds) = (result.training.tokens, result.training.train_seconds);
+    let (planned, training) = (done.planned, &done.result.training);
+    let rate = training.tokens as f64 / training.train_seconds;
     Ok(Run {
-        seed: planned.seed,
-        scores: result.scores,
-        training: result.training,
-        tokens_per_second: if seconds > 0.0 {
-            tokens as f64 / seconds
+        seed: planned.seed(),
+        result: done.result.clone(),
+        tokens_per_second: if training.train_seconds > 0.0 {
+            rate
         } else {
             0.0
         },
-        train_curve: curves.train,
-        validation_curve: curves.validation,
-        drift_curve: curves.drift,
-        mechanism: result.mechanism,
-        peak_bytes: result.peak_bytes,
+        curves: curves(&planned.dir)?,
         directory: planned.dir.display().to_string(),
         configuration: serde_json::to_value(&planned.config)?,
     })
 }
 
 fn row(planned: &Planned, backbone: &BackboneConfig) -> Result<Row> {
-    let (method, adapter) = (&planned.method, &planned.config.adapter);
-    let trained = counts::trained(adapter, backbone);
+    let (method, adapter) = (planned.method(), &planned.config.adapter);
+    let counted = parameters::row(parameters::title(method), adapter, backbone);
+    let train = &planned.config.train;
     Ok(Row {
-        method: method.clone(),
-        title: Method::named(method).map_or_else(|| method.to_string(), |m| m.title().into()),
+        method: method.into(),
+        title: counted.method,
         adapter: serde_json::to_value(adapter)?,
-        trained,
-        stored: counts::stored(adapter, backbone),
-        share: 100.0 * trained as f64 / counts::of_backbone(backbone) as f64,
-        learning_rate: (planned.config.train.steps > 0)
-            .then_some(planned.config.train.learning_rate),
+        trained: counted.trained,
+        stored: counted.stored,
+        share: counted.trained_percent,
+        learning_rate: (train.steps > 0).then_some(train.learning_rate),
         runs: Vec::new(),
         p_value: None,
     })
@@ -222,15 +218,11 @@ fn p_value(
     if method == FULL_METHOD {
         return Ok(None);
     }
-    let of = |method: &str| -> Vec<&Done<'_>> {
-        let all = done.iter().filter(|d| d.planned.method == method);
-        all.collect()
-    };
-    let whole = of(FULL_METHOD);
+    let of = |method| done.iter().filter(move |d| d.planned.method() == method);
     let (mut a, mut b) = (Vec::new(), Vec::new());
     for ours in of(method) {
-        let same = |w: &&&Done<'_>| w.planned.seed == ours.planned.seed;
-        if let Some(other) = whole.iter().find(same) {
+        let same = |w: &&Done<'_>| w.planned.seed() == ours.planned.seed();
+        if let Some(other) = of(FULL_METHOD).find(same) {
             a.extend(ours.texts.iter().zip(examples));
             b.extend(other.texts.iter().zip(examples));
         }
@@ -239,30 +231,30 @@ fn p_value(
         return Ok(None);
     }
     let p = match task {
-        Task::WebNlg => {
-            let of = |x: &[(&String, &Example)]| -> Vec<bleu::Counts> {
-                x.iter().map(|(t, e)| webnlg::bleu_counts(t, e)).collect()
-            };
-            let score = |c: bleu::Counts| c.score().score;
-            approximate_randomisation(&of(&a), &of(&b), score, DRAWS, 1)?.p
-        }
+        Task::WebNlg => resampled(&a, &b, webnlg::bleu_counts, |c| c.score().score),
         Task::Coqa => {
-            let of = |x: &[(&String, &Example)]| -> Vec<coqa::Counts> {
-                let counts = x.iter().map(|(t, e)| coqa::Counts::of(t, &e.references));
-                counts.collect()
-            };
-            approximate_randomisation(&of(&a), &of(&b), |c| c.score().f1, DRAWS, 1)?.p
+            let counts = |text: &str, e: &Example| coqa::Counts::of(text, &e.references);
+            resampled(&a, &b, counts, |c| c.score().f1)
         }
         Task::Mnli | Task::Sst2 => {
-            let right = |t: &str, e: &Example| Some(run::class_named(task, t)) == e.class;
-            let of = |x: &[(&String, &Example)]| -> Vec<accuracy::Counts> {
-                let counts = x.iter().map(|(t, e)| accuracy::Counts::of(right(t, e)));
-                counts.collect()
+            let counts = |text: &str, e: &Example| {
+                accuracy::Counts::of(Some(run::class_named(task, text)) == e.class)
             };
-            approximate_randomisation(&of(&a), &of(&b), |c| c.score().score, DRAWS, 1)?.p
+            resampled(&a, &b, counts, |c| c.score().score)
         }
     };
-    Ok(Some(p))
+    Ok(Some(p?))
+}
+
+/// The two-sided probability of a difference, by approximate randomisation over the examples.
+fn resampled<C: Copy + Default + AddAssign>(
+    a: &[(&String, &Example)],
+    b: &[(&String, &Example)],
+    counts: impl Fn(&str, &Example) -> C,
+    score: impl Fn(C) -> f64,
+) -> Result<f64> {
+    let [a, b] = [a, b].map(|texts| texts.iter().map(|(t, e)| counts(t, e)).collect::<Vec<C>>());
+    Ok(approximate_randomisation(&a, &b, score, DRAWS, 1)?.p)
 }
 
 /// What the claims ledger says now.
@@ -342,12 +334,8 @@ fn comparable(plan: &Plan, generated: bool, matchers: Option<&[String]>) -> Vec<
      with every method and not counted, as in the paper."
             .into(),
     );
-    if plan
-        .main
-        .runs
-        .iter()
-        .any(|r| r.config.adapter == AdapterConfig::none())
-    {
+    let untuned = |r: &Planned| r.config.adapter == AdapterConfig::none();
+    if plan.main.runs.iter().any(untuned) {
         out.push(match task.generates() {
             true => "The untuned backbone has random rows for the special tokens.".into(),
             false => "The untuned backbone has a random classification head.".into(),
@@ -357,21 +345,16 @@ fn comparable(plan: &Plan, generated: bool, matchers: Option<&[String]>) -> Vec<
 }
 
 fn backbone_words(backbone: &BackboneConfig) -> String {
-    let count = crate::document::format::count(counts::of_backbone(backbone));
+    let count = format::count(counts::of_backbone(backbone));
     match backbone {
-        BackboneConfig::Gpt2(b) => {
-            let small = Gpt2Config::small();
-            let same = (b.n_embd, b.n_layer, b.n_head, b.vocab_size)
-                == (small.n_embd, small.n_layer, small.n_head, small.vocab_size);
-            match same {
-                true => "The backbone has the paper's size, GPT-2 small.".into(),
-                false => format!(
-                    "The paper's backbone is GPT-2 small (124,439,808 parameters); this one has \
-                     {count} parameters, so absolute scores cannot be compared, and bottlenecks \
-                     are sized to one budget on this backbone."
-                ),
-            }
+        BackboneConfig::Gpt2(_) if is_papers(backbone) => {
+            "The backbone has the paper's size, GPT-2 small.".into()
         }
+        BackboneConfig::Gpt2(_) => format!(
+            "The paper's backbone is GPT-2 small (124,439,808 parameters); this one has {count} \
+             parameters, so absolute scores cannot be compared, and bottlenecks are sized to one \
+             budget on this backbone."
+        ),
         BackboneConfig::Roberta(_) => format!(
             "The paper's backbone is RoBERTa base (124,645,632 parameters); this one has {count}."
         ),
@@ -384,29 +367,21 @@ fn samples(plan: &Plan, done: &[Done<'_>]) -> Result<Vec<Sample>> {
     let scored = run::test_examples(&part.prepared, first(part)?.config.test_limit);
     let mut chosen = Vec::new();
     for seen in [true, false] {
-        let of: Vec<usize> = (0..scored.len())
-            .filter(|i| scored[*i].seen == seen)
-            .collect();
-        let n = (SAMPLES / 2).min(of.len());
-        chosen.extend((0..n).map(|k| of[k * of.len() / n]));
+        let of = (0..scored.len()).filter(|i| scored[*i].seen == seen);
+        let of: Vec<usize> = of.collect();
+        chosen.extend(run::evenly(&of, SAMPLES / 2).copied());
     }
-    let shown: Vec<&Done<'_>> = done
-        .iter()
-        .filter(|d| d.planned.seed == plan.seeds[0])
-        .collect();
+    let shown = || done.iter().filter(|d| d.planned.seed() == plan.seeds[0]);
     let sample = |i: usize| {
         let e = &scored[i];
         let text = |d: &Done<'_>| d.texts.get(i).cloned().unwrap_or_default();
-        let outputs = shown
-            .iter()
-            .map(|d| (d.planned.method.clone(), text(d)))
-            .collect();
+        let output = |d: &Done<'_>| (d.planned.method().to_string(), text(d));
         Sample {
             category: e.category.clone(),
             seen: e.seen,
             input: input_lines(&e.input),
             references: references(part.prepared.source.task, e),
-            outputs,
+            outputs: shown().map(output).collect(),
         }
     };
     Ok(chosen.into_iter().map(sample).collect())

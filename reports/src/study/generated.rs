@@ -51,25 +51,18 @@ const LONG_WORDS: (usize, usize) = (15, 110);
 /// # Errors
 /// The directory cannot be written.
 pub fn data(task: Task, dir: &Path) -> Result<String> {
+    let triples = SyntheticConfig::default();
+    let (coqa, glue) = (CoqaConfig::default(), GlueConfig::default());
+    once(dir, |dir| match task {
+        Task::WebNlg => synthetic::write(dir, triples),
+        Task::Coqa => synthetic::write_coqa(dir, coqa),
+        Task::Mnli => synthetic::write_mnli(dir, glue),
+        Task::Sst2 => synthetic::write_sst2(dir, glue),
+    })?;
     let seed = match task {
-        Task::WebNlg => {
-            let config = SyntheticConfig::default();
-            once(dir, |dir| synthetic::write(dir, config))?;
-            config.seed
-        }
-        Task::Coqa => {
-            let config = CoqaConfig::default();
-            once(dir, |dir| synthetic::write_coqa(dir, config))?;
-            config.seed
-        }
-        Task::Mnli | Task::Sst2 => {
-            let config = GlueConfig::default();
-            match task {
-                Task::Mnli => once(dir, |dir| synthetic::write_mnli(dir, config))?,
-                _ => once(dir, |dir| synthetic::write_sst2(dir, config))?,
-            }
-            config.seed
-        }
+        Task::WebNlg => triples.seed,
+        Task::Coqa => coqa.seed,
+        Task::Mnli | Task::Sst2 => glue.seed,
     };
     Ok(match task {
         Task::WebNlg => format!("embedded generator, seed {seed}"),
@@ -120,15 +113,10 @@ fn once(dir: &Path, write: impl FnOnce(&Path) -> inducer_datasets::Result<()>) -
 pub fn backbone(task: Task, threads: usize) -> Result<PathBuf> {
     let config = backbone_config(task);
     let text = synthetic::pretraining_text(PROSE.0, PROSE.1);
-    let key = fingerprint::of_bytes(
-        format!(
-            "{}{}{}",
-            env!("CARGO_PKG_VERSION"),
-            fingerprint::of_bytes(text.as_bytes()),
-            serde_json::to_string(&config)?
-        )
-        .as_bytes(),
-    );
+    let of_text = fingerprint::of_bytes(text.as_bytes());
+    let settings = serde_json::to_string(&config)?;
+    let all = format!("{}{of_text}{settings}", env!("CARGO_PKG_VERSION"));
+    let key = fingerprint::of_bytes(all.as_bytes());
     let dir = files::cache().join(format!("backbone-{}", &key[..16]));
     if dir.exists() {
         return Ok(dir);
@@ -140,14 +128,10 @@ pub fn backbone(task: Task, threads: usize) -> Result<PathBuf> {
         config.steps,
         dir.display()
     );
-    let bar = progress::bar(config.steps as u64, "pretraining");
     let pool = compute::pool(threads)?;
-    pool.install(|| {
-        pretrain(&text, &config, &partial, &Device::Cpu, &mut |e| {
-            progress::on_event(&bar, e)
-        })
+    progress::training(&pool, config.steps, "pretraining", |on_event| {
+        pretrain(&text, &config, &partial, &Device::Cpu, on_event)
     })?;
-    bar.finish_and_clear();
     std::fs::rename(&partial, &dir).at(&dir)?;
     Ok(dir)
 }

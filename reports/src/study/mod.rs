@@ -5,8 +5,8 @@
 //! must be finite, because JSON has no others.
 
 use crate::files::read_json;
-use crate::run::directory::Curve;
-use crate::run::record;
+use crate::run::directory::Curves;
+use crate::run::{RunResult, record};
 use anyhow::{Result, ensure};
 use inducer_datasets::Task;
 use inducer_verify::Verdict;
@@ -16,6 +16,7 @@ use std::path::Path;
 
 pub mod assemble;
 pub mod generated;
+pub mod measure;
 pub mod paper;
 pub mod plan;
 pub mod schedule;
@@ -231,33 +232,20 @@ pub struct Row {
     pub p_value: Option<f64>,
 }
 
-/// One finished run: what [`RunResult`] says of it, and its way there.
+/// One finished run: what it found, and its way there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
     /// Seed.
     pub seed: u64,
-    /// Scores on the test part.
-    #[serde(flatten, with = "record::in_report")]
-    pub scores: Scores,
-    /// Losses, steps, times.
-    #[serde(flatten, with = "record::TrainingInReport")]
-    pub training: TrainingSummary,
+    /// What it found.
+    #[serde(flatten, with = "record::ResultInReport")]
+    pub result: RunResult,
     /// Tokens a second in training.
     pub tokens_per_second: f64,
-    /// Training loss by step.
-    pub train_curve: Curve,
-    /// Validation loss by step.
-    pub validation_curve: Curve,
-    /// KL(frozen ‖ tuned) of the next token by step, nats.
-    #[serde(default)]
-    pub drift_curve: Curve,
-    /// λ of inducers, μ of prefixes, and what goes with the length of an input.
+    /// What it wrote down on its way.
     #[serde(flatten)]
-    pub mechanism: Mechanism,
-    /// Most bytes that the run held at once; none where it was not counted.
-    #[serde(default)]
-    pub peak_bytes: Option<u64>,
+    pub curves: Curves,
     /// Its directory.
     pub directory: String,
     /// Its full configuration.

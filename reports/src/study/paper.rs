@@ -38,17 +38,28 @@ const fn row(
 /// The rows, in the paper's order.
 #[rustfmt::skip]
 pub const TABLE: [PaperRow; 11] = [
-    row("full", "Fine-tuning", [59.8, 28.7, 46.1], [0.43, 0.29, 0.36], [0.38, 0.68, 0.51], [59.0, 67.4]),
-    row("adapter", "Adapter-108", [59.5, 34.1, 48.2], [0.42, 0.32, 0.38], [0.38, 0.61, 0.49], [57.7, 66.4]),
-    row("lora", "LoRA-54", [54.8, 36.9, 46.7], [0.40, 0.33, 0.37], [0.41, 0.55, 0.47], [57.2, 65.7]),
-    row("prefix", "Prefix-tuning-108", [56.1, 37.2, 47.6], [0.40, 0.33, 0.37], [0.40, 0.55, 0.47], [51.8, 60.3]),
-    row("mam-adapter", "MAM adapter", [58.9, 36.2, 48.7], [0.42, 0.33, 0.38], [0.38, 0.59, 0.47], [56.4, 65.0]),
-    row("adaptive", "Adaptive", [57.5, 36.9, 48.2], [0.41, 0.33, 0.37], [0.39, 0.57, 0.47], [55.4, 63.9]),
-    row("extension", "Extension", [59.1, 36.7, 49.0], [0.42, 0.33, 0.38], [0.38, 0.58, 0.47], [57.2, 65.7]),
-    row("gating", "Gating", [57.1, 29.2, 44.6], [0.41, 0.286, 0.35], [0.40, 0.65, 0.51], [49.1, 58.5]),
-    row("inducer", "Inducer-tuning", [59.4, 36.8, 49.2], [0.42, 0.33, 0.38], [0.38, 0.59, 0.47], [57.7, 66.1]),
-    row("inducer-lora", "Inducer + LoRA", [59.8, 37.5, 49.7], [0.43, 0.34, 0.38], [0.37, 0.57, 0.46], [58.7, 67.1]),
-    row("mam-inducer", "MAM inducer", [59.9, 36.8, 49.5], [0.43, 0.33, 0.38], [0.37, 0.57, 0.47], [59.9, 68.4]),
+    row("full", "Fine-tuning",
+        [59.8, 28.7, 46.1], [0.43, 0.29, 0.36], [0.38, 0.68, 0.51], [59.0, 67.4]),
+    row("adapter", "Adapter-108",
+        [59.5, 34.1, 48.2], [0.42, 0.32, 0.38], [0.38, 0.61, 0.49], [57.7, 66.4]),
+    row("lora", "LoRA-54",
+        [54.8, 36.9, 46.7], [0.40, 0.33, 0.37], [0.41, 0.55, 0.47], [57.2, 65.7]),
+    row("prefix", "Prefix-tuning-108",
+        [56.1, 37.2, 47.6], [0.40, 0.33, 0.37], [0.40, 0.55, 0.47], [51.8, 60.3]),
+    row("mam-adapter", "MAM adapter",
+        [58.9, 36.2, 48.7], [0.42, 0.33, 0.38], [0.38, 0.59, 0.47], [56.4, 65.0]),
+    row("adaptive", "Adaptive",
+        [57.5, 36.9, 48.2], [0.41, 0.33, 0.37], [0.39, 0.57, 0.47], [55.4, 63.9]),
+    row("extension", "Extension",
+        [59.1, 36.7, 49.0], [0.42, 0.33, 0.38], [0.38, 0.58, 0.47], [57.2, 65.7]),
+    row("gating", "Gating",
+        [57.1, 29.2, 44.6], [0.41, 0.286, 0.35], [0.40, 0.65, 0.51], [49.1, 58.5]),
+    row("inducer", "Inducer-tuning",
+        [59.4, 36.8, 49.2], [0.42, 0.33, 0.38], [0.38, 0.59, 0.47], [57.7, 66.1]),
+    row("inducer-lora", "Inducer + LoRA",
+        [59.8, 37.5, 49.7], [0.43, 0.34, 0.38], [0.37, 0.57, 0.46], [58.7, 67.1]),
+    row("mam-inducer", "MAM inducer",
+        [59.9, 36.8, 49.5], [0.43, 0.33, 0.38], [0.37, 0.57, 0.47], [59.9, 68.4]),
 ];
 
 /// The paper's row of a method.
@@ -76,7 +87,8 @@ pub const FULL_METHOD: &str = "inducer";
 pub const STEPS: [Step; 5] = [
     Step { lower: "prefix", upper: "adaptive", change: "one virtual token made from each query, \
      instead of tokens that all queries share" },
-    Step { lower: "adaptive", upper: "extension", change: "values extended to the whole hidden size" },
+    Step { lower: "adaptive", upper: "extension", change: "values extended to the whole hidden \
+     size" },
     Step { lower: "extension", upper: "inducer", change: "MLP_k moves the virtual key away from \
      its query" },
     Step { lower: "inducer", upper: "inducer-lora", change: "LoRA on the query projection" },
@@ -104,7 +116,7 @@ pub const ADDITIONS: [(&str, &str); 2] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::page::measure::Measure;
+    use crate::study::measure::Measure;
 
     #[test]
     fn every_step_of_the_paper_rises_in_its_own_figures() {

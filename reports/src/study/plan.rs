@@ -17,10 +17,6 @@ const LONG_METHODS: [&str; 2] = ["prefix", "inducer"];
 /// One run of a study.
 #[derive(Clone, Debug)]
 pub struct Planned {
-    /// Name of the method.
-    pub method: String,
-    /// Seed.
-    pub seed: u64,
     /// Its directory.
     pub dir: PathBuf,
     /// Its configuration.
@@ -28,14 +24,21 @@ pub struct Planned {
 }
 
 impl Planned {
+    /// Name of the method.
+    pub fn method(&self) -> &str {
+        &self.config.method
+    }
+
+    /// Seed.
+    pub fn seed(&self) -> u64 {
+        self.config.train.seed
+    }
+
     /// The name of its directory without the seed: `long-prefix`.
     pub fn name(&self) -> String {
-        let name = self
-            .dir
-            .file_name()
-            .map(|n| n.to_string_lossy().into_owned());
-        let name = name.unwrap_or_else(|| self.method.clone());
-        name.trim_end_matches(&format!("-seed{}", self.seed)).into()
+        let name = self.dir.file_name().unwrap_or_default().to_string_lossy();
+        let seed = format!("-seed{}", self.seed());
+        name.trim_end_matches(&seed).into()
     }
 }
 
@@ -76,6 +79,7 @@ impl Plan {
 }
 
 /// What a study is asked for.
+#[derive(Clone, Debug)]
 pub struct Request {
     /// Task.
     pub task: Task,
@@ -95,8 +99,8 @@ pub struct Request {
     pub methods: Vec<String>,
     /// A small budget: one seed, fewer steps, fewer test entries.
     pub quick: bool,
-    /// Hyperparameters of a run with a budget and a seed.
-    pub hyper: Box<dyn Fn(Budget, u64) -> Hyperparameters>,
+    /// What its runs are asked for.
+    pub hyper: Hyperparameters,
 }
 
 impl Request {
@@ -125,48 +129,50 @@ impl Request {
         }
     }
 
-    /// The data, and their name.
-    fn source(&self, backbone: &Path) -> Result<(Source, String)> {
-        let (task, backbone) = (self.task, backbone.to_path_buf());
-        let (data, name, surface) = match &self.data {
+    /// Data of a task, given or generated into a folder of the study, and their name.
+    fn source(
+        &self,
+        task: Task,
+        backbone: &Path,
+        given: Option<&PathBuf>,
+        (folder, generate): (&str, impl FnOnce(&Path) -> Result<String>),
+    ) -> Result<(Source, String)> {
+        let (data, name, surface) = match given {
             Some(dir) => (dir.clone(), task.title().into(), Surface::Raw),
             None => {
-                let dir = self.out.join(match task {
-                    Task::WebNlg => "data".into(),
-                    other => format!("data-{other}"),
-                });
-                let name = generated::data(task, &dir)?;
+                let dir = self.out.join(folder);
+                let name = generate(&dir)?;
                 (dir, name, Surface::Plain)
             }
         };
         let source = Source {
             task,
             data,
-            backbone,
+            backbone: backbone.to_path_buf(),
             surface,
         };
         Ok((source, name))
     }
 
-    /// The long inputs, and their name.
+    /// The study's data.
+    fn main_source(&self, backbone: &Path) -> Result<(Source, String)> {
+        let folder = match self.task {
+            Task::WebNlg => "data".into(),
+            other => format!("data-{other}"),
+        };
+        let generate = |dir: &Path| generated::data(self.task, dir);
+        let given = self.data.as_ref();
+        self.source(self.task, backbone, given, (&folder, generate))
+    }
+
+    /// The long inputs, where they are part of the study.
     fn long_source(&self, backbone: &Path) -> Result<Option<(Source, String)>> {
-        let usual = self.data.is_none() && self.task == Task::WebNlg;
-        let (data, name, surface) = match &self.long_data {
-            Some(dir) => (dir.clone(), Task::Coqa.title().into(), Surface::Raw),
-            None if usual && !self.no_long => {
-                let dir = self.out.join("data-long");
-                let name = generated::long_data(&dir)?;
-                (dir, name, Surface::Plain)
-            }
-            None => return Ok(None),
-        };
-        let source = Source {
-            task: Task::Coqa,
-            data,
-            backbone: backbone.to_path_buf(),
-            surface,
-        };
-        Ok(Some((source, name)))
+        let usual = self.data.is_none() && self.task == Task::WebNlg && !self.no_long;
+        let given = self.long_data.as_ref();
+        let generate = ("data-long", generated::long_data);
+        (given.is_some() || usual)
+            .then(|| self.source(Task::Coqa, backbone, given, generate))
+            .transpose()
     }
 }
 
@@ -188,24 +194,21 @@ pub fn plan(request: &Request, threads: usize) -> Result<Plan> {
         None => generated::backbone(request.task, threads)?,
     };
     let facts = BackboneFacts::read(&dir)?;
-    let runs = |(source, name): (Source, String), methods: &[&str], prefix: &str, budget| {
+    let runs = |source, methods: &[&str], prefix: &str, budget| {
+        let config = |prepared: &Prepared, method: &MethodSpec, seed| {
+            RunConfig::resolve(prepared, &facts, method, &request.hyper, budget, seed)
+        };
         part(
             source,
-            name,
             methods,
-            &facts,
-            |method, seed| {
-                let run = format!("{prefix}{method}-seed{seed}");
-                (
-                    request.out.join("runs").join(run),
-                    (request.hyper)(budget, seed),
-                )
-            },
+            &request.out.join("runs"),
+            prefix,
             &seeds,
+            config,
         )
     };
     let methods: Vec<&str> = request.methods.iter().map(String::as_str).collect();
-    let main = runs(request.source(&dir)?, &methods, "", request.budget())?;
+    let main = runs(request.main_source(&dir)?, &methods, "", request.budget())?;
     let long = request.long_source(&dir)?;
     let long = long.map(|source| runs(source, &LONG_METHODS, "long-", request.long_budget()));
     Ok(Plan {
@@ -226,13 +229,14 @@ fn backbone_name(given: Option<&Path>, task: Task) -> String {
     last.map_or_else(|| name.clone(), |n| n.to_string_lossy().into_owned())
 }
 
+/// Runs of some methods on one data set, in `dir` under their names after `prefix`.
 fn part(
-    source: Source,
-    data_name: String,
+    (source, data_name): (Source, String),
     names: &[&str],
-    facts: &BackboneFacts,
-    run: impl Fn(&str, u64) -> (PathBuf, Hyperparameters),
+    dir: &Path,
+    prefix: &str,
     seeds: &[u64],
+    config: impl Fn(&Prepared, &MethodSpec, u64) -> RunConfig,
 ) -> Result<Part> {
     let backbone = BackboneConfig::read(&source.backbone)?;
     let methods: Vec<MethodSpec> = names
@@ -245,12 +249,9 @@ fn part(
     let mut runs = Vec::new();
     for seed in seeds {
         for method in &methods {
-            let (dir, hyper) = run(&method.name, *seed);
             runs.push(Planned {
-                method: method.name.clone(),
-                seed: *seed,
-                dir,
-                config: RunConfig::resolve(&prepared, facts, method, &hyper),
+                dir: dir.join(format!("{prefix}{}-seed{seed}", method.name)),
+                config: config(&prepared, method, *seed),
             });
         }
     }

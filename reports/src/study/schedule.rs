@@ -24,10 +24,10 @@ pub fn execute(
     let all = plan.runs();
     let runs: Vec<(&Planned, &Part)> = chosen.iter().map(|i| all[*i]).collect();
     let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-    let total: usize = runs
+    let work = runs
         .iter()
-        .map(|(r, _)| r.config.train.steps + DECODE_SHARE)
-        .sum();
+        .map(|(r, _)| r.config.train.steps + DECODE_SHARE);
+    let total: usize = work.sum();
     let bar = bars.add(progress::bar(total as u64, "study"));
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(None);
@@ -40,13 +40,12 @@ pub fn execute(
                     let Some((planned, part)) = runs.get(i).filter(|_| !stop) else {
                         return;
                     };
-                    if let Err(e) =
-                        execute_planned(planned, part, (threads / jobs).max(1), device, &bar)
+                    let threads = (threads / jobs).max(1);
+                    if let Err(e) = execute_planned(planned, part, threads, device, &bar)
                         && let Ok(mut slot) = failed.lock()
                     {
-                        slot.get_or_insert(
-                            e.context(format!("{} with seed {}", planned.method, planned.seed)),
-                        );
+                        let run = format!("{} with seed {}", planned.method(), planned.seed());
+                        slot.get_or_insert(e.context(run));
                     }
                 }
             });
@@ -90,7 +89,7 @@ fn execute_planned(
     let line = format!(
         "{:<14} seed {}: validation loss {:.3}, {} ({:.0} s + {:.0} s)",
         planned.name(),
-        planned.seed,
+        planned.seed(),
         result.training.validation_loss,
         result.scores.as_text(),
         result.training.train_seconds,

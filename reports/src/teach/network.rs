@@ -9,16 +9,15 @@ use serde::Serialize;
 
 /// tanh(q W_1 + b_1) W_2 + b_2.
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Network {
     /// W_1: `[p, r]`.
     pub down: Vec<Vec<f64>>,
     /// b_1: `[r]`.
-    #[serde(rename = "downBias")]
     pub down_bias: Vec<f64>,
     /// W_2: `[r, c]`.
     pub up: Vec<Vec<f64>>,
     /// b_2: `[c]`.
-    #[serde(rename = "upBias")]
     pub up_bias: Vec<f64>,
 }
 

@@ -3,8 +3,8 @@
 //!
 //! A figure's formulas are evaluated twice by `inducer-reference`: in `f64` for the values, and
 //! over [`Traced`] numbers for the bounds, which come from the formula's own derivatives (see
-//! [`inducer_verify::bounds::tolerance`]). Reference and script both round to `f64`, so the bound is that
-//! of two computations.
+//! [`inducer_verify::bounds::tolerance`]). Reference and script both round to `f64`, so the bound
+//! is that of two computations.
 
 use inducer_reference::Real;
 use inducer_verify::bounds::{Conditioning, Traced, record};

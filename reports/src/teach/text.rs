@@ -2,7 +2,7 @@
 //! claims become their statements.
 
 use crate::document::html::escape;
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use inducer_verify::Ledger;
 use inducer_verify::ledger::{Kind, Row};
 use pulldown_latex::config::DisplayMode;
@@ -16,38 +16,40 @@ pub fn render(text: &str, ledger: &Ledger) -> Result<String> {
     claims(&formulas(text)?, ledger)
 }
 
-/// `$…$` and `$$…$$` to MathML.
-fn formulas(text: &str) -> Result<String> {
+/// A text with every stretch between two marks replaced by what `with` makes of it.
+fn replaced(
+    text: &str,
+    [open, close]: [&str; 2],
+    with: impl Fn(&str) -> Result<String>,
+) -> Result<String> {
     let mut out = String::with_capacity(2 * text.len());
     let mut rest = text;
-    while let Some(start) = rest.find('$') {
-        out.push_str(&rest[..start]);
-        let fence = if rest[start..].starts_with("$$") {
-            "$$"
-        } else {
-            "$"
-        };
-        let after = &rest[start + fence.len()..];
-        let end = after
-            .find(fence)
-            .ok_or_else(|| anyhow!("a formula does not end: {after:.40}"))?;
-        out.push_str(&mathml(&after[..end], fence == "$$")?);
-        rest = &after[end + fence.len()..];
+    while let Some((before, after)) = rest.split_once(open) {
+        let (inside, behind) = after
+            .split_once(close)
+            .with_context(|| format!("`{open}` does not end: {after:.40}"))?;
+        out += before;
+        out += &with(inside)?;
+        rest = behind;
     }
-    out.push_str(rest);
-    Ok(out)
+    Ok(out + rest)
+}
+
+/// `$…$` and `$$…$$` to MathML.
+fn formulas(text: &str) -> Result<String> {
+    let blocks = replaced(text, ["$$", "$$"], |latex| mathml(latex, true))?;
+    replaced(&blocks, ["$", "$"], |latex| mathml(latex, false))
 }
 
 /// One formula.
 fn mathml(latex: &str, block: bool) -> Result<String> {
     let storage = Storage::new();
-    let mode = if block {
-        DisplayMode::Block
-    } else {
-        DisplayMode::Inline
-    };
     let config = RenderConfig {
-        display_mode: mode,
+        display_mode: if block {
+            DisplayMode::Block
+        } else {
+            DisplayMode::Inline
+        },
         ..RenderConfig::default()
     };
     let parser = Parser::new(latex, &storage);
@@ -61,25 +63,16 @@ fn mathml(latex: &str, block: bool) -> Result<String> {
 
 /// `[[claims a b]]` to a list of the claims' statements.
 fn claims(text: &str, ledger: &Ledger) -> Result<String> {
-    const MARK: &str = "[[claims ";
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find(MARK) {
-        out.push_str(&rest[..start]);
-        let after = &rest[start + MARK.len()..];
-        let end = after.find("]]").context("a list of claims does not end")?;
-        let rows = after[..end].split_whitespace().map(|id| row(ledger, id));
+    replaced(text, ["[[claims ", "]]"], |ids| {
+        let rows = ids.split_whitespace().map(|id| row(ledger, id));
         let items = rows.collect::<Result<Vec<_>>>()?.into_iter().map(item);
-        out.push_str(&format!(
+        Ok(format!(
             "<details class=\"claims\"><summary>Why this is so: claims of the \
              ledger</summary><ul>{}</ul><p><code>inducer verify --claim NAME</code> checks what \
              can be proved, each with a control that must fail.</p></details>",
             items.collect::<String>()
-        ));
-        rest = &after[end + 2..];
-    }
-    out.push_str(rest);
-    Ok(out)
+        ))
+    })
 }
 
 fn row<'a>(ledger: &'a Ledger, id: &str) -> Result<&'a Row> {

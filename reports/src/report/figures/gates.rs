@@ -20,7 +20,7 @@ const PITCH: f64 = 34.0;
 pub fn over_seeds(row: &Row) -> Vec<LayerGates> {
     let mut out: Vec<LayerGates> = Vec::new();
     let mut counts: Vec<f64> = Vec::new();
-    for gates in row.runs.iter().flat_map(|r| &r.mechanism.gates) {
+    for gates in row.runs.iter().flat_map(|r| &r.result.mechanism.gates) {
         match out.iter().position(|g| g.layer == gates.layer) {
             Some(i) => {
                 add(&mut out[i], gates);
@@ -108,11 +108,7 @@ fn strip(svg: &mut Svg, x: &Scale, top: f64, g: &LayerGates, series: usize) {
     let tallest = g.histogram.iter().copied().fold(0.0, f64::max);
     let bins = g.histogram.len().max(1) as f64;
     for (i, share) in g.histogram.iter().enumerate() {
-        let height = if tallest > 0.0 {
-            18.0 * share / tallest
-        } else {
-            0.0
-        };
+        let height = 18.0 * share / tallest;
         if height > 0.05 {
             let (a, b) = (x.at(i as f64 / bins), x.at((i + 1) as f64 / bins));
             svg.rect("bar", [a + 0.4, top + 21.0 - height], [b - a - 0.8, height]);
@@ -153,7 +149,7 @@ mod tests {
         let by_hand = row
             .runs
             .iter()
-            .map(|r| r.mechanism.gates[2].quantiles[3])
+            .map(|r| r.result.mechanism.gates[2].quantiles[3])
             .sum::<f64>()
             / 3.0;
         assert!((mean[2].quantiles[3] - by_hand).abs() < 1e-15);

@@ -116,10 +116,9 @@ impl Svg {
 
     /// A path with a dash pattern; without one when it is empty.
     pub fn path(&mut self, class: &str, dash: &str, d: &str) {
-        let dash = if dash.is_empty() {
-            String::new()
-        } else {
-            format!(" stroke-dasharray=\"{dash}\"")
+        let dash = match dash {
+            "" => String::new(),
+            dash => format!(" stroke-dasharray=\"{dash}\""),
         };
         self.body += &format!("<path class=\"{class}\"{dash} d=\"{d}\"/>\n");
     }
@@ -151,10 +150,8 @@ impl Svg {
             Shape::Down => &[[0.0, 1.2], [1.1, -0.85], [-1.1, -0.85]],
             Shape::Diamond | Shape::Circle => &[[0.0, -1.3], [1.3, 0.0], [0.0, 1.3], [-1.3, 0.0]],
         };
-        let points: Vec<[f64; 2]> = corners
-            .iter()
-            .map(|c| [x + r * c[0], y + r * c[1]])
-            .collect();
+        let points = corners.iter().map(|c| [x + r * c[0], y + r * c[1]]);
+        let points: Vec<[f64; 2]> = points.collect();
         self.path(class, "", &format!("{}Z", polyline(&points)));
     }
 

@@ -28,11 +28,7 @@ fn sentence(study: &Study) -> String {
         let lines = ledger.claims.iter();
         lines.filter(|c| c.verdict() == verdict).count()
     };
-    let (passed, failed, not_run) = (
-        with(Verdict::Passed),
-        with(Verdict::Failed),
-        with(Verdict::NotRun),
-    );
+    let [passed, failed, not_run] = [Verdict::Passed, Verdict::Failed, Verdict::NotRun].map(with);
     let cases: usize = ledger.claims.iter().map(|c| c.cases).sum();
     let failures = match failed {
         0 => "none failed".to_string(),

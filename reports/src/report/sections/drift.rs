@@ -1,7 +1,7 @@
 //! How far each method moves from the frozen model.
 
 use super::{by_step, step_curves};
-use crate::document::{Block, Figure, Section};
+use crate::document::{Figure, Section};
 use crate::report::figures::chart::Chart;
 use crate::study::Study;
 
@@ -16,12 +16,9 @@ pub fn section(study: &Study) -> Section {
                   Gating, whose start takes (1 − λ) off every head.",
         signs: "The axis is logarithmic; values below its lowest line lie on it.".into(),
         picture: chart(study),
-        table: by_step(study, caption, 4, |r| &r.drift_curve),
+        table: by_step(study, caption, 4, |r| &r.curves.drift),
     };
-    let block = match figure.picture.is_empty() {
-        true => Block::body("The drift was not measured in these runs."),
-        false => Block::Figure(figure),
-    };
+    let block = figure.block_or("The drift was not measured in these runs.");
     let heading = "Drift from the frozen model";
     Section::new("drift", "Drift", heading, vec![block])
 }
@@ -34,7 +31,7 @@ fn chart(study: &Study) -> String {
         axis: "step (KL from the frozen model, nats)".into(),
         digits: 4,
         logarithmic: true,
-        curves: step_curves(study, |r| &r.drift_curve),
+        curves: step_curves(study, |r| &r.curves.drift),
     }
     .draw()
 }

@@ -78,7 +78,7 @@ fn layers(study: &Study) -> Table {
 fn position_chart(study: &Study) -> String {
     let points = |run: &Run| {
         let point = |p: &PositionGates| (0.5 * (p.from + p.to) as f64, p.gate);
-        run.mechanism.by_position.iter().map(point).collect()
+        run.result.mechanism.by_position.iter().map(point).collect()
     };
     Chart {
         id: "positions",
@@ -142,11 +142,13 @@ fn distances(study: &Study) -> Table {
 }
 
 fn position_gates(row: &Row) -> impl Iterator<Item = &PositionGates> {
-    row.runs.iter().flat_map(|r| &r.mechanism.by_position)
+    row.runs
+        .iter()
+        .flat_map(|r| &r.result.mechanism.by_position)
 }
 
 fn layer_gates(row: &Row) -> impl Iterator<Item = &LayerGates> {
-    row.runs.iter().flat_map(|r| &r.mechanism.gates)
+    row.runs.iter().flat_map(|r| &r.result.mechanism.gates)
 }
 
 #[cfg(test)]
@@ -168,7 +170,7 @@ mod tests {
     fn an_old_report_without_distances_says_so() {
         let mut study = testing::study();
         let runs = study.rows.iter_mut().flat_map(|r| &mut r.runs);
-        for g in runs.flat_map(|r| &mut r.mechanism.gates) {
+        for g in runs.flat_map(|r| &mut r.result.mechanism.gates) {
             g.distance = None;
             g.unreached = None;
         }

@@ -7,9 +7,9 @@ use crate::document::format::{
 };
 use crate::document::table::Table;
 use crate::document::{Block, Figure, Section};
-use crate::page::measure::Measure;
 use crate::report::figures::intervals::{Intervals, Lane};
 use crate::stats::{Summary, differences, paired};
+use crate::study::measure::Measure;
 use crate::study::paper::{ABLATIONS, ADDITIONS, FULL_METHOD};
 use crate::study::{Row, Study};
 
@@ -60,9 +60,9 @@ fn ladder(study: &Study) -> Intervals {
     };
     Intervals {
         id: "ladder",
-        title: format!("{} by method", capitalised(measure.words())),
-        axis: capitalised(measure.words()),
-        digits: [measure.digits(), measure.paper_digits()],
+        title: format!("{} by method", capitalised(measure.named().sentence)),
+        axis: capitalised(measure.named().sentence),
+        digits: [measure.named().digits, measure.named().paper_digits],
         signed: false,
         lanes: rows.into_iter().map(lane).collect(),
     }
@@ -71,7 +71,7 @@ fn ladder(study: &Study) -> Intervals {
 /// The first score by seed, with mean and interval.
 fn ladder_table(study: &Study) -> Table {
     let measure = measure(study);
-    let caption = format!("{}, run by run", capitalised(measure.words()));
+    let caption = format!("{}, run by run", capitalised(measure.named().sentence));
     let mut table = by_method(&caption, &study.rows);
     for seed in all_seeds(study) {
         table = table.number(&format!("seed {seed}"), |row| {
@@ -79,14 +79,10 @@ fn ladder_table(study: &Study) -> Table {
             x.map_or("missing".into(), |x| fixed(x, 2))
         });
     }
-    table
-        .number("mean", |row| {
-            optional(measure.summary(row).map(|s| s.mean), 2)
-        })
-        .number("95 % interval", |row| {
-            or_dash(interval(measure.summary(row), 2))
-        })
-        .finish()
+    let mean = |row: &&Row| optional(measure.summary(row).map(|s| s.mean), 2);
+    let interval = |row: &&Row| or_dash(interval(measure.summary(row), 2));
+    let table = table.number("mean", mean);
+    table.number("95 % interval", interval).finish()
 }
 
 /// Every seed that was asked for or has a run.
@@ -102,23 +98,17 @@ fn all_seeds(study: &Study) -> Vec<u64> {
 
 /// Every method that is compared with the whole, and what is taken from it or added to it.
 fn changes() -> impl Iterator<Item = (&'static str, String)> {
-    let taken = ABLATIONS
-        .iter()
-        .map(|(m, part)| (*m, format!("without {part}")));
-    let added = ADDITIONS
-        .iter()
-        .map(|(m, part)| (*m, format!("with {part}")));
-    taken.chain(added)
+    let taken = ABLATIONS.map(|(m, part)| (m, format!("without {part}")));
+    let added = ADDITIONS.map(|(m, part)| (m, format!("with {part}")));
+    taken.into_iter().chain(added)
 }
 
 /// The difference of each ablation and addition to the whole method.
 fn costs(study: &Study) -> Intervals {
     let measure = measure(study);
     let by_seed = |method: &str| {
-        study
-            .row(method)
-            .map(|r| measure.by_seed(r))
-            .unwrap_or_default()
+        let row = study.row(method);
+        row.map(|r| measure.by_seed(r)).unwrap_or_default()
     };
     let whole = by_seed(FULL_METHOD);
     let lane = |(method, _): (&str, String)| {
@@ -133,12 +123,12 @@ fn costs(study: &Study) -> Intervals {
             paper: measure.paper_difference(FULL_METHOD, method),
         }
     };
-    let score = capitalised(measure.words());
+    let score = capitalised(measure.named().sentence);
     Intervals {
         id: "costs",
         title: "Difference of each change to Inducer-tuning".into(),
         axis: format!("{score} minus that of Inducer-tuning, same seed"),
-        digits: [measure.digits(), measure.paper_digits()],
+        digits: [measure.named().digits, measure.named().paper_digits],
         signed: true,
         lanes: changes().map(lane).collect(),
     }
@@ -148,29 +138,26 @@ fn costs(study: &Study) -> Intervals {
 fn costs_table(study: &Study) -> Table {
     let first = measure(study);
     let of = |m: Measure, method| m.difference(study.row(FULL_METHOD)?, study.row(method)?);
-    let (score, loss) = (
-        |method| of(first, method),
-        |method| of(Measure::Loss, method),
-    );
+    let score = |method| of(first, method);
+    let loss = |method| of(Measure::Loss, method);
     let mean = |d: Option<Summary>, n| or_dash(d.map(|d| signed(d.mean, n)));
+    let interval = |d: Option<Summary>, n| or_dash(signed_interval(d, n));
     let paper = |method| {
         let difference = first.paper_difference(FULL_METHOD, method);
-        or_dash(difference.map(|p| signed(p, first.paper_digits())))
+        or_dash(difference.map(|p| signed(p, first.named().paper_digits)))
     };
-    let (unit, digits) = (first.unit(), first.digits());
+    let (unit, digits) = (first.named().unit, first.named().digits);
     let caption = "What each ablation costs and each addition brings, against Inducer-tuning, \
                    paired by seed";
     Table::of(caption, changes())
         .text("Method", |c| title(study, c.0))
         .text("Change", |c| c.1.clone())
         .under(unit, "difference", |c| mean(score(c.0), digits))
-        .under(unit, "95 % interval", |c| {
-            or_dash(signed_interval(score(c.0), digits))
-        })
+        .under(unit, "95 % interval", |c| interval(score(c.0), digits))
         .under(unit, "in the paper", |c| paper(c.0))
         .under("Validation loss", "difference", |c| mean(loss(c.0), 3))
         .under("Validation loss", "95 % interval", |c| {
-            or_dash(signed_interval(loss(c.0), 3))
+            interval(loss(c.0), 3)
         })
         .number("Common seeds", |c| {
             score(c.0).map_or(0, |d| d.n).to_string()

@@ -7,9 +7,9 @@ use crate::document::format::{
 };
 use crate::document::table::Table;
 use crate::document::{Block, Figure, Section};
-use crate::page::measure::Measure;
 use crate::report::figures::chart::{Chart, Curve};
-use crate::stats::{Summary, differences, paired};
+use crate::stats::{Summary, differences, mean, paired};
+use crate::study::measure::Measure;
 use crate::study::{LengthBin, Row, Run, Study};
 use inducer_datasets::Task;
 
@@ -36,6 +36,9 @@ pub fn section(study: &Study) -> Section {
         .collect();
     Section::new("lengths", "Length", "What long inputs do", blocks)
 }
+
+/// A number of a bin, where it was measured.
+type Number = fn(&LengthBin) -> Option<f64>;
 
 /// The methods on one data set.
 struct Lengths<'a> {
@@ -80,14 +83,19 @@ impl Lengths<'_> {
     }
 
     fn unit(&self) -> &'static str {
-        Measure::first(self.task).unit()
+        Measure::first(self.task).named().unit
     }
 
     /// Score by length; empty when it was not measured on two lengths.
     fn chart(&self) -> String {
         let points = |run: &Run| {
             let point = |b: &LengthBin| Some((0.5 * (b.from + b.to) as f64, b.score?));
-            run.mechanism.by_length.iter().filter_map(point).collect()
+            run.result
+                .mechanism
+                .by_length
+                .iter()
+                .filter_map(point)
+                .collect()
         };
         let shown = |r: &&Row| !matches!(r.method.as_str(), "none" | "bitfit");
         let rows = self.rows.iter().filter(shown);
@@ -105,17 +113,17 @@ impl Lengths<'_> {
     /// The bins, which all runs share.
     fn bins(&self) -> &[LengthBin] {
         let mut runs = self.rows.iter().flat_map(|r| &r.runs);
-        let measured = runs.find(|r| !r.mechanism.by_length.is_empty());
-        measured.map_or(&[], |r| &r.mechanism.by_length)
+        let measured = runs.find(|r| !r.result.mechanism.by_length.is_empty());
+        measured.map_or(&[], |r| &r.result.mechanism.by_length)
     }
 
     /// A number of a bin by seed.
-    fn by_seed(row: &Row, bin: usize, of: fn(&LengthBin) -> Option<f64>) -> Vec<(u64, f64)> {
-        let value = |r: &Run| Some((r.seed, of(r.mechanism.by_length.get(bin)?)?));
+    fn by_seed(row: &Row, bin: usize, of: Number) -> Vec<(u64, f64)> {
+        let value = |r: &Run| Some((r.seed, of(r.result.mechanism.by_length.get(bin)?)?));
         row.runs.iter().filter_map(value).collect()
     }
 
-    fn summary(row: &Row, bin: usize, of: fn(&LengthBin) -> Option<f64>) -> Option<Summary> {
+    fn summary(row: &Row, bin: usize, of: Number) -> Option<Summary> {
         let values: Vec<f64> = Self::by_seed(row, bin, of).iter().map(|x| x.1).collect();
         Summary::of(&values)
     }
@@ -124,13 +132,16 @@ impl Lengths<'_> {
     fn table(&self) -> Table {
         let mut table = by_method("Score and loss by length of the input", self.rows);
         let title = |b: &LengthBin| format!("{} to {} tokens ({})", b.from, b.to, count(b.entries));
-        for (i, bin) in self.bins().iter().enumerate() {
-            let score = |row: &&Row| spread(Self::summary(row, i, |b| b.score), 2);
-            table = table.under("Score", &title(bin), score);
-        }
-        for (i, bin) in self.bins().iter().enumerate() {
-            let loss = |row: &&Row| spread(Self::summary(row, i, |b| Some(b.loss)), 3);
-            table = table.under("Loss of the first reference, nats", &title(bin), loss);
+        let score: Number = |b| b.score;
+        let loss: Number = |b| Some(b.loss);
+        for (group, digits, of) in [
+            ("Score", 2, score),
+            ("Loss of the first reference, nats", 3, loss),
+        ] {
+            for (i, bin) in self.bins().iter().enumerate() {
+                let cell = |row: &&Row| spread(Self::summary(row, i, of), digits);
+                table = table.under(group, &title(bin), cell);
+            }
         }
         table.finish()
     }
@@ -173,7 +184,7 @@ impl Lengths<'_> {
         };
         let (short, long) = (lead(0), lead(last));
         let growth = paired(&short, &long)?;
-        let mean = |x: &[(u64, f64)]| x.iter().map(|v| v.1).sum::<f64>() / x.len().max(1) as f64;
+        let mean = |x: &[(u64, f64)]| mean(&x.iter().map(|v| v.1).collect::<Vec<f64>>());
         let span = |i: usize| format!("{} to {} tokens", bins[i].from, bins[i].to);
         let verdict = match growth.interval {
             None => "one seed gives no interval",
@@ -257,7 +268,7 @@ mod tests {
         let set = |study: &mut Study, method: &str, scores: [f64; 4]| {
             let row = study.rows.iter_mut().find(|r| r.method == method).unwrap();
             for run in &mut row.runs {
-                for (bin, score) in run.mechanism.by_length.iter_mut().zip(scores) {
+                for (bin, score) in run.result.mechanism.by_length.iter_mut().zip(scores) {
                     bin.score = Some(score + 0.01 * run.seed as f64);
                 }
             }
@@ -281,7 +292,7 @@ mod tests {
     fn without_bins_nothing_is_said_or_drawn() {
         let mut study = testing::study();
         for run in study.rows.iter_mut().flat_map(|r| &mut r.runs) {
-            run.mechanism.by_length.clear();
+            run.result.mechanism.by_length.clear();
         }
         let lengths = of(&study.rows);
         assert!(lengths.gap().is_none() && lengths.reach().is_none());

@@ -4,8 +4,10 @@
 use crate::document::format::{count, fixed, optional, or_dash};
 use crate::document::table::{Table, TableOf};
 use crate::document::{Block, Section};
-use crate::page::measure::Measure;
-use crate::study::{BackboneSource, DataSource, Long, PartCount, Row, Run, Settings, Study};
+use crate::study::measure::Measure;
+use crate::study::{
+    BackboneSource, DataSource, Long, PartCount, Row, Run, Settings, Study, TrainingSummary,
+};
 use serde_json::Value;
 
 /// The section.
@@ -41,24 +43,29 @@ pub fn parts(row: &Row) -> String {
 
 /// Every run.
 fn runs(study: &Study) -> Table {
+    fn trained<'a>((_, run): &(&Row, &'a Run)) -> &'a TrainingSummary {
+        &run.result.training
+    }
     let mut table = by_run("Every run", study);
     for m in Measure::main(study.task) {
         if *m != Measure::Loss {
-            table = table.under(m.group(), m.title(), |r| optional(m.of(r.1), m.digits()));
+            table = table.under(m.named().group, m.named().title, |r| {
+                optional(m.of(r.1), m.named().digits)
+            });
         }
     }
     table
         .under("Validation loss", "lowest", |r| {
-            fixed(r.1.training.validation_loss, 4)
+            fixed(trained(r).validation_loss, 4)
         })
         .under("Validation loss", "at step", |r| {
-            count(r.1.training.best_step)
+            count(trained(r).best_step)
         })
         .under("Validation loss", "last", |r| {
-            fixed(r.1.training.last_validation_loss, 4)
+            fixed(trained(r).last_validation_loss, 4)
         })
-        .number("Tokens", |r| count(r.1.training.tokens))
-        .number("Seconds", |r| fixed(r.1.training.train_seconds, 1))
+        .number("Tokens", |r| count(trained(r).tokens))
+        .number("Seconds", |r| fixed(trained(r).train_seconds, 1))
         .text("Directory", |r| r.1.directory.clone())
         .finish()
 }

@@ -5,8 +5,8 @@ use super::verdict::measure;
 use crate::document::format::{fixed, list, optional, spread};
 use crate::document::table::{Cell, Mark, Table};
 use crate::document::{Block, Section};
-use crate::page::measure::Measure;
 use crate::stats::excludes_zero;
+use crate::study::measure::Measure;
 use crate::study::paper::FULL_METHOD;
 use crate::study::{Row, Study};
 
@@ -33,7 +33,9 @@ pub fn methods(study: &Study) -> Table {
     let mut table = by_method("Methods side by side", &study.rows);
     table = table.number("Trained, %", |row| fixed(row.share, 2));
     for m in Measure::main(study.task) {
-        table = table.under(m.group(), m.title(), |row| score(study, row, *m));
+        table = table.under(m.named().group, m.named().title, |row| {
+            score(study, row, *m)
+        });
     }
     table.text("Seeds", |row| seeds(study, row)).finish()
 }
@@ -44,11 +46,11 @@ fn beside_paper(study: &Study) -> Option<Table> {
     let mut table = by_method("Means here, and the paper's figures", &study.rows);
     for m in Measure::main(study.task) {
         if m.paper(FULL_METHOD).is_some() {
-            let digits = m.paper_digits();
+            let digits = m.named().paper_digits;
             let here = |row: &Row| m.summary(row).map(|s| s.mean);
             table = table
-                .under(m.short(), "here", |row| optional(here(row), digits))
-                .under(m.short(), "paper", |row| {
+                .under(m.named().short, "here", |row| optional(here(row), digits))
+                .under(m.named().short, "paper", |row| {
                     optional(m.paper(&row.method), digits)
                 });
         }
@@ -63,7 +65,7 @@ fn is_end(method: &str) -> bool {
 
 fn score(study: &Study, row: &Row, m: Measure) -> Cell {
     let summary = m.summary(row);
-    let mut text = spread(summary, m.digits());
+    let mut text = spread(summary, m.named().digits);
     let whole = study.row(FULL_METHOD).filter(|w| w.method != row.method);
     let difference = whole.and_then(|w| m.difference(w, row));
     if difference.is_some_and(|d| excludes_zero(&d)) {
@@ -122,7 +124,7 @@ mod tests {
                 let n = x.len() as f64;
                 let mean = x.iter().sum::<f64>() / n;
                 let sd = (x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
-                let expected = format!("{mean:.*} ± {sd:.*}", m.digits(), m.digits());
+                let expected = format!("{mean:.*} ± {sd:.*}", m.named().digits, m.named().digits);
                 let figure = cell.text.trim_end_matches(" *").trim_end_matches(" †");
                 assert_eq!(figure, expected);
                 assert!(page.contains(&html::escape(&expected)), "{expected}");

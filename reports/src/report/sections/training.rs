@@ -23,14 +23,10 @@ pub fn section(study: &Study) -> Section {
         meaning: "",
         signs: format!("{}{}", chart::SIGNS, left_out(study)),
         picture: learning_curves(study),
-        table: by_step(study, caption, 3, |r| &r.validation_curve),
+        table: by_step(study, caption, 3, |r| &r.curves.validation),
     };
-    let curves = match figure.picture.is_empty() {
-        true => {
-            Block::body("No method was validated at more than one step, so there are no curves.")
-        }
-        false => Block::Figure(figure),
-    };
+    let none = "No method was validated at more than one step, so there are no curves.";
+    let curves = figure.block_or(none);
     Section::new(
         "training",
         "Training",
@@ -47,14 +43,14 @@ fn learning_curves(study: &Study) -> String {
         axis: "step (validation loss, nats a token)".into(),
         digits: 3,
         logarithmic: false,
-        curves: step_curves(study, |r| &r.validation_curve),
+        curves: step_curves(study, |r| &r.curves.validation),
     }
     .draw()
 }
 
 /// Methods whose loss is known at one step only, which is no curve; empty when there are none.
 fn left_out(study: &Study) -> String {
-    let point = |row| match mean_curve(row, |r| &r.validation_curve).as_slice() {
+    let point = |row| match mean_curve(row, |r| &r.curves.validation).as_slice() {
         [(_, only)] => Some(format!("{} ({})", row.title, fixed(only.mean, 3))),
         _ => None,
     };
@@ -73,13 +69,13 @@ fn effort(study: &Study) -> Table {
         spread(Summary::of(&values), digits)
     };
     let rate = |row: &Row| or_dash(row.learning_rate.map(|x| format!("{x:e}")));
-    let megabytes = |run: &Run| run.peak_bytes.map_or(0.0, |b| b as f64 / 1e6);
+    let megabytes = |run: &Run| run.result.peak_bytes.map_or(0.0, |b| b as f64 / 1e6);
     by_method("Size, learning rate, time and memory", &study.rows)
         .under("Parameters", "trained", |row| count(row.trained))
         .under("Parameters", "stored", |row| count(row.stored))
         .number("Learning rate", |row| rate(row))
         .under("Training", "seconds", |row| {
-            mean(row, |r| r.training.train_seconds, 1)
+            mean(row, |r| r.result.training.train_seconds, 1)
         })
         .under("Training", "tokens a second", |row| {
             mean(row, |r| r.tokens_per_second, 0)

@@ -2,8 +2,8 @@
 
 use crate::document::format::{fixed, list, signed, signed_interval};
 use crate::document::{Block, ListStyle, Role, Section, Span, Text};
-use crate::page::measure::Measure;
 use crate::stats::{Summary, Verdict, excludes_zero};
+use crate::study::measure::Measure;
 use crate::study::paper::{self, ABLATIONS, FULL_METHOD, STEPS, Step};
 use crate::study::{Row, Study};
 
@@ -15,7 +15,7 @@ const METHOD: &str = "Differences are taken seed by seed and averaged; their 95 
 /// The section.
 pub fn section(study: &Study) -> Section {
     let step = |m: &Measured| {
-        let verdict = Span::Bold(m.verdict.words().into());
+        let verdict = Span::Bold(m.verdict.label().into());
         let sentence = Span::Plain(format!(" {}", step_sentence(study, m)));
         Text(vec![verdict, sentence])
     };
@@ -75,8 +75,8 @@ pub fn title(study: &Study, method: &str) -> String {
 
 /// A difference with its interval: `+0.71 BLEU (95 % interval +0.30 to +1.12, 3 seeds)`.
 fn with_interval(d: Summary, measure: Measure) -> String {
-    let (value, unit) = (signed(d.mean, measure.digits()), measure.unit());
-    match signed_interval(Some(d), measure.digits()) {
+    let (value, unit) = (signed(d.mean, measure.named().digits), measure.named().unit);
+    match signed_interval(Some(d), measure.named().digits) {
         Some(i) => format!("{value} {unit} (95 % interval {i}, {} seeds)", d.n),
         None => format!("{value} {unit} (one seed, no interval)"),
     }
@@ -90,8 +90,8 @@ fn step_sentence(study: &Study, m: &Measured) -> String {
     let here = here.unwrap_or("no common seed".into());
     let paper = measure.paper_difference(m.step.lower, m.step.upper);
     let paper = paper.map_or(String::new(), |p| {
-        let p = signed(p, measure.paper_digits());
-        format!("; in the paper {p} {}", measure.unit())
+        let p = signed(p, measure.named().paper_digits);
+        format!("; in the paper {p} {}", measure.named().unit)
     });
     format!("{lower} → {upper}: {here}{paper}. What changes: {change}.")
 }
@@ -111,7 +111,7 @@ fn lead(study: &Study) -> String {
     let score = format!(
         "{whole} scores {} {}.",
         fixed(score.mean, 2),
-        measure.unit()
+        measure.named().unit
     );
     if d.mean >= 0.0 {
         return format!(
@@ -219,7 +219,7 @@ fn ends(study: &Study) -> Option<String> {
     Some(format!(
         "The scale runs from {} {} for the untuned backbone to {} for full fine-tuning.",
         mean("none")?,
-        measure.unit(),
+        measure.named().unit,
         mean("full")?
     ))
 }
@@ -261,7 +261,7 @@ mod tests {
         }
         let last = &steps(&study)[4];
         assert_eq!(last.verdict, Verdict::Reversed);
-        assert_eq!(last.verdict.words(), "does not appear");
+        assert_eq!(last.verdict.label(), "does not appear");
         assert!(step_sentence(&study, last).contains("BLEU (95 % interval −"));
         assert!(summary(&study)[1].contains("does not appear here in full"));
         assert!(summary(&study)[1].contains("reversed"));

@@ -3,8 +3,7 @@
 
 use super::Figure;
 use crate::teach::draw::Draw;
-use crate::teach::quantity::{Formula, Quantity, Witnesses, rows, witnesses};
-use anyhow::Result;
+use crate::teach::quantity::{Formula, Quantity, rows};
 use inducer_reference::Real;
 use inducer_reference::attention::{attend, shifted_kernel};
 use inducer_reference::kernel::{gaussian, kernel_matrix, scores, weight};
@@ -27,12 +26,9 @@ impl Formula for Attention {
         let scores = scores::<T>(&q, &k);
         let visible = Visible::all(1, k.nrows());
         let attended = attend(&q, &k, &v, &visible);
-        let near: Array1<T> = k
-            .rows()
-            .into_iter()
-            .map(|k| gaussian(&q.row(0), &k))
-            .collect();
-        let far: Array1<T> = k.rows().into_iter().map(|k| weight(&k)).collect();
+        let keys = || k.rows().into_iter();
+        let near: Array1<T> = keys().map(|k| gaussian(&q.row(0), &k)).collect();
+        let far: Array1<T> = keys().map(|k| weight(&k)).collect();
         let product = (&near * &far).insert_axis(Axis(0));
         let near = near.insert_axis(Axis(0));
         let softmax = smoother(&shifted_kernel(&scores, &visible).0);
@@ -80,9 +76,5 @@ impl Figure for Attention {
             keys: draw.points(5, 2.5),
             values: draw.points(5, 2.5),
         }
-    }
-
-    fn witnesses(&self) -> Result<Witnesses> {
-        Ok(witnesses(self))
     }
 }

@@ -3,8 +3,7 @@
 
 use super::Figure;
 use crate::teach::draw::Draw;
-use crate::teach::quantity::{Formula, Quantity, Witnesses, real, rows, witnesses};
-use anyhow::Result;
+use crate::teach::quantity::{Formula, Quantity, real, rows};
 use inducer_reference::Real;
 use inducer_reference::attention::attend;
 use inducer_reference::distance::squared_distances;
@@ -19,11 +18,11 @@ const LONGEST: usize = 64;
 
 /// An input of which `length` tokens have come, and a prefix.
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Growth {
     length: usize,
     queries: Vec<[f64; 2]>,
     keys: Vec<[f64; 2]>,
-    #[serde(rename = "prefixKeys")]
     prefix_keys: Vec<[f64; 2]>,
     threshold: f64,
 }
@@ -49,19 +48,16 @@ impl Growth {
 fn nearest<T: Real>(q: &Array2<T>, p_k: &Array2<T>) -> Array1<T> {
     let bandwidth = T::from_usize(q.ncols()).sqrt().sqrt();
     let to = |point: usize| {
-        squared_distances(
-            q,
-            &Array2::from_shape_fn(q.raw_dim(), |(_, a)| p_k[[point, a]]),
-        )
+        let repeated = Array2::from_shape_fn(q.raw_dim(), |(_, a)| p_k[[point, a]]);
+        squared_distances(q, &repeated)
     };
     let all: Vec<Array1<T>> = (0..p_k.nrows()).map(to).collect();
     let least = |i: usize| {
         let of_query = all.iter().map(|distances| distances[i]);
         of_query.fold(all[0][i], |least, d| if d < least { d } else { least })
     };
-    (0..q.nrows())
-        .map(|i| least(i).sqrt() / bandwidth)
-        .collect()
+    let nearest = (0..q.nrows()).map(|i| least(i).sqrt() / bandwidth);
+    nearest.collect()
 }
 
 impl Formula for Growth {
@@ -110,9 +106,5 @@ impl Figure for Growth {
             prefix_keys: draw.points(2, 2.5),
             threshold: draw.number(0.02, 0.3),
         }
-    }
-
-    fn witnesses(&self) -> Result<Witnesses> {
-        Ok(witnesses(self))
     }
 }

@@ -3,8 +3,7 @@
 use super::Figure;
 use crate::teach::draw::Draw;
 use crate::teach::network::Network;
-use crate::teach::quantity::{Formula, Quantity, Witnesses, real, rows, witnesses};
-use anyhow::Result;
+use crate::teach::quantity::{Formula, Quantity, real, rows};
 use inducer_reference::Real;
 use inducer_reference::attention::attend;
 use inducer_reference::inducer::{
@@ -18,51 +17,39 @@ use serde::Serialize;
 
 /// Three queries over the same keys, with networks whose outputs are scaled.
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Inducer {
     queries: Vec<[f64; 2]>,
     keys: Vec<[f64; 2]>,
     values: Vec<[f64; 2]>,
-    #[serde(rename = "keyNetwork")]
     key_network: Network,
-    #[serde(rename = "valueNetwork")]
     value_network: Network,
-    #[serde(rename = "keyScale")]
     key_scale: f64,
-    #[serde(rename = "valueScale")]
     value_scale: f64,
 }
 
 impl Formula for Inducer {
     fn quantities<T: Real>(&self) -> Vec<Quantity<T>> {
-        let (q, k, v) = (
-            rows::<T, 2>(&self.queries),
-            rows(&self.keys),
-            rows(&self.values),
-        );
+        let q = rows::<T, 2>(&self.queries);
+        let (k, v) = (rows(&self.keys), rows(&self.values));
         let attended = attend(&q, &k, &v, &Visible::all(q.nrows(), k.nrows()));
         let mlp_k = self.key_network.scaled(real(self.key_scale)).forward(&q);
-        let mlp_v = self
-            .value_network
-            .scaled(real(self.value_scale))
-            .forward(&q);
+        let value_network = self.value_network.scaled(real(self.value_scale));
+        let mlp_v = value_network.forward(&q);
         let (p_k, p_v) = (key(&q, &mlp_k), value(&attended.f, &mlp_v));
         let s = own_scores(&q, &p_k);
         let gate = lambda(&s, &attended.lse);
         let (own, m) = (s.mapv(T::exp), kernel_matrix(&q, &k));
+        let defined = lambda_by_definition(&own, &row_sums(&m));
+        let second = lambda_by_second_softmax(&s, &scores(&q, &k));
         vec![
             Quantity::new("f", attended.f.clone()),
             Quantity::new("lse", attended.lse.iter().copied().flatten()),
             Quantity::new("inducerKey", p_k),
             Quantity::new("score", s.clone()),
             Quantity::new("lambda", gate.clone()),
-            Quantity::new(
-                "lambdaByDefinition",
-                lambda_by_definition(&own, &row_sums(&m)),
-            ),
-            Quantity::new(
-                "lambdaBySecondSoftmax",
-                lambda_by_second_softmax(&s, &scores(&q, &k)),
-            ),
+            Quantity::new("lambdaByDefinition", defined),
+            Quantity::new("lambdaBySecondSoftmax", second),
             Quantity::new("augmented", augmented_estimate(&own, &m, &p_v, &v)),
             Quantity::new("mixture", mixture_form(&attended.f, &gate, &p_v)),
             Quantity::new("residual", residual_form(&attended.f, &gate, &mlp_v)),
@@ -106,9 +93,5 @@ impl Figure for Inducer {
             key_scale: draw.number(0.0, 1.5),
             value_scale: draw.number(0.0, 2.0),
         }
-    }
-
-    fn witnesses(&self) -> Result<Witnesses> {
-        Ok(witnesses(self))
     }
 }

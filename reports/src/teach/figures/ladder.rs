@@ -8,8 +8,7 @@
 use super::Figure;
 use crate::teach::draw::Draw;
 use crate::teach::network::Network;
-use crate::teach::quantity::{Formula, Quantity, Witnesses, real, rows, vector, witnesses};
-use anyhow::Result;
+use crate::teach::quantity::{Formula, Quantity, real, rows, vector};
 use inducer_reference::Real;
 use inducer_reference::attention::{Attended, Linear, attend};
 use inducer_reference::bottleneck::Bottleneck;
@@ -23,39 +22,25 @@ use serde::Serialize;
 
 /// One head, every method's tensors, and the sliders.
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Ladder {
     x: [f64; 2],
-    #[serde(rename = "queryWeight")]
     query_weight: Vec<[f64; 1]>,
-    #[serde(rename = "queryBias")]
     query_bias: [f64; 1],
     keys: Vec<[f64; 1]>,
     values: Vec<[f64; 1]>,
-    #[serde(rename = "outputWeight")]
     output_weight: Vec<[f64; 2]>,
-    #[serde(rename = "outputBias")]
     output_bias: [f64; 2],
-    #[serde(rename = "prefixKeys")]
     prefix_keys: Vec<[f64; 1]>,
-    #[serde(rename = "prefixValues")]
     prefix_values: Vec<[f64; 1]>,
-    #[serde(rename = "keyNetwork")]
     key_network: Network,
-    #[serde(rename = "valueNetwork")]
     value_network: Network,
-    #[serde(rename = "sharedBias")]
     shared_bias: [f64; 2],
-    #[serde(rename = "loraA")]
     lora_a: Vec<[f64; 2]>,
-    #[serde(rename = "loraB")]
     lora_b: Vec<[f64; 1]>,
-    #[serde(rename = "loraBias")]
     lora_bias: [f64; 1],
-    #[serde(rename = "keyScale")]
     key_scale: f64,
-    #[serde(rename = "valueScale")]
     value_scale: f64,
-    #[serde(rename = "loraScale")]
     lora_scale: f64,
 }
 
@@ -220,9 +205,5 @@ impl Figure for Ladder {
             value_scale: draw.number(0.0, 2.0),
             lora_scale: draw.number(0.0, 2.0),
         }
-    }
-
-    fn witnesses(&self) -> Result<Witnesses> {
-        Ok(witnesses(self))
     }
 }

@@ -2,8 +2,7 @@
 
 use super::Figure;
 use crate::teach::draw::Draw;
-use crate::teach::quantity::{Formula, Quantity, Witnesses, rows, witnesses};
-use anyhow::Result;
+use crate::teach::quantity::{Formula, Quantity, rows};
 use inducer_reference::Real;
 use inducer_reference::attention::attend;
 use inducer_reference::prefix::{concatenated, gated, mu_by_definition};
@@ -12,27 +11,24 @@ use serde::Serialize;
 
 /// A query with its keys and values, and a prefix.
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Prefix {
     q: [f64; 2],
     keys: Vec<[f64; 2]>,
     values: Vec<[f64; 2]>,
-    #[serde(rename = "prefixKeys")]
     prefix_keys: Vec<[f64; 2]>,
-    #[serde(rename = "prefixValues")]
     prefix_values: Vec<[f64; 2]>,
 }
 
 impl Formula for Prefix {
     fn quantities<T: Real>(&self) -> Vec<Quantity<T>> {
-        let (q, k, v) = (
-            rows::<T, 2>(&[self.q]),
-            rows(&self.keys),
-            rows(&self.values),
-        );
+        let q = rows::<T, 2>(&[self.q]);
+        let (k, v) = (rows(&self.keys), rows(&self.values));
         let (p_k, p_v) = (rows(&self.prefix_keys), rows(&self.prefix_values));
         let visible = Visible::all(1, k.nrows());
         let attended = attend(&q, &k, &v, &visible);
         let over_prefix = attend(&q, &p_k, &p_v, &Visible::all(1, p_k.nrows()));
+        let beside = concatenated(&q, (&k, &v), (&p_k, &p_v), &visible);
         let (output, mu) = gated(&q, &attended, &p_k, &p_v);
         vec![
             Quantity::new("f", attended.f.clone()),
@@ -42,10 +38,7 @@ impl Formula for Prefix {
             Quantity::new("mu", mu),
             Quantity::new("muByDefinition", mu_by_definition(&q, &p_k, &k, &visible)),
             Quantity::new("mixture", output),
-            Quantity::new(
-                "concatenated",
-                concatenated(&q, (&k, &v), (&p_k, &p_v), &visible),
-            ),
+            Quantity::new("concatenated", beside),
         ]
     }
 }
@@ -72,9 +65,5 @@ impl Figure for Prefix {
             prefix_keys: draw.points(l, 2.5),
             prefix_values: draw.points(l, 2.5),
         }
-    }
-
-    fn witnesses(&self) -> Result<Witnesses> {
-        Ok(witnesses(self))
     }
 }

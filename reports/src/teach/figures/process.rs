@@ -56,10 +56,15 @@ fn norm(a: &ArrayRef1<f64>) -> f64 {
     a.dot(a).sqrt()
 }
 
+/// κ, the condition number.
+fn condition(a: &Array2<f64>) -> Result<f64> {
+    let all = eigenvalues(a)?;
+    Ok(all[0] / all[all.len() - 1].max(f64::MIN_POSITIVE))
+}
+
 /// ε(A) at the two round-offs of reference and script.
 fn epsilon(a: &Array2<f64>) -> Result<f64> {
-    let (all, n) = (eigenvalues(a)?, a.nrows() as f64);
-    let condition = all[0] / all[all.len() - 1].max(f64::MIN_POSITIVE);
+    let (condition, n) = (condition(a)?, a.nrows() as f64);
     Ok(2.0 * TWO_ROUNDOFFS * condition * (4.0 * n * n + n * ENTRY))
 }
 
@@ -106,8 +111,7 @@ impl Process {
             reach = reach.max(norm(&row) * norm(&factor.solve_vector(&row)?));
         }
         let delta = k_m_epsilon * reach;
-        let all = eigenvalues(&q_m)?;
-        let from_weights = all[0] / all[all.len() - 1].max(f64::MIN_POSITIVE) * delta / gp.noise;
+        let from_weights = condition(&q_m)? * delta / gp.noise;
         Ok(Perturbation {
             exact_epsilon: epsilon(&exact)?,
             exact: PositiveDefinite::new(&exact)?,
@@ -141,14 +145,7 @@ impl Process {
         let beta = norm(&error.q_m.solve_vector(&error.scaled_targets)?);
         for x in self.probes {
             let point = array![x];
-            let near = |points: &Array2<f64>| {
-                gp.matrix(
-                    &point.view().insert_axis(ndarray::Axis(0)).to_owned(),
-                    points,
-                )
-                .row(0)
-                .to_owned()
-            };
+            let near = |points| gp.matrix(&column(&[x]), points).row(0).to_owned();
             let (k, k_z) = (near(&gp.inputs), near(z));
             let (exact, sparse) = (gp.predict(&point)?, gp.predict_sparse(z, &point)?);
             let of_k_m = error.k_m_epsilon * norm(&error.k_m.solve_vector(&k_z)?);
@@ -172,6 +169,21 @@ impl Process {
             );
         }
         Ok(())
+    }
+
+    /// The reference's values and bounds.
+    ///
+    /// # Errors
+    /// A matrix is not positive definite.
+    pub fn witnesses(&self) -> Result<Witnesses> {
+        self.with(|gp| {
+            let z = column(&self.pseudo);
+            let error = self.perturbation(gp, &z)?;
+            let mut all = Witnesses::new();
+            self.predictions(gp, &z, &error, &mut all)?;
+            Self::evidences(gp, &z, &error, &mut all)?;
+            Ok(all)
+        })
     }
 
     /// Evidence of both processes and the bound.
@@ -252,16 +264,5 @@ impl Figure for Process {
             deviation: draw.number(0.1, 0.5),
             ..Self::start()
         }
-    }
-
-    fn witnesses(&self) -> Result<Witnesses> {
-        self.with(|gp| {
-            let z = column(&self.pseudo);
-            let error = self.perturbation(gp, &z)?;
-            let mut all = Witnesses::new();
-            self.predictions(gp, &z, &error, &mut all)?;
-            Self::evidences(gp, &z, &error, &mut all)?;
-            Ok(all)
-        })
     }
 }

@@ -2,8 +2,7 @@
 
 use super::Figure;
 use crate::teach::draw::Draw;
-use crate::teach::quantity::{Formula, Quantity, Witnesses, real, vector, witnesses};
-use anyhow::Result;
+use crate::teach::quantity::{Formula, Quantity, real, vector};
 use inducer_reference::Real;
 use inducer_reference::nadaraya_watson::{estimate, smoother};
 use inducer_reference::smoothing::Smoothing;
@@ -76,9 +75,5 @@ impl Figure for Smoother {
             kernel: Smoothing::ALL[draw.index(4)],
             probes: PROBES,
         }
-    }
-
-    fn witnesses(&self) -> Result<Witnesses> {
-        Ok(witnesses(self))
     }
 }

@@ -1,8 +1,7 @@
 //! What is measured of a run. A new score is a new variant.
 
+use super::{Row, Run, Scores, paper};
 use crate::stats::{Summary, paired};
-use crate::study::paper;
-use crate::study::{Row, Run, Scores};
 use inducer_datasets::Task;
 
 /// One number of a run.
@@ -26,6 +25,25 @@ pub enum Measure {
     Accuracy,
     /// Lowest validation loss: that of the adapter that is scored.
     Loss,
+}
+
+/// How a measure is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Named {
+    /// Above a column, under its group.
+    pub title: &'static str,
+    /// What neighbouring columns share.
+    pub group: &'static str,
+    /// Above a pair of columns.
+    pub short: &'static str,
+    /// In sentences.
+    pub sentence: &'static str,
+    /// What a difference is in: `+0.71 BLEU`.
+    pub unit: &'static str,
+    /// Decimals that are shown.
+    pub digits: usize,
+    /// Decimals that the paper prints.
+    pub paper_digits: usize,
 }
 
 impl Measure {
@@ -54,79 +72,37 @@ impl Measure {
         }
     }
 
-    /// Name above a column, under its group.
-    pub fn title(self) -> &'static str {
+    /// What it is called, and in how many decimals it is written.
+    pub fn named(self) -> Named {
+        let other = |title, sentence, unit, [digits, paper_digits]: [usize; 2]| Named {
+            title,
+            short: title,
+            sentence,
+            group: "",
+            unit,
+            digits,
+            paper_digits,
+        };
+        let bleu = |title, short, sentence| Named {
+            short,
+            group: "BLEU",
+            ..other(title, sentence, "BLEU", [2, 1])
+        };
         match self {
-            Self::BleuSeen => "seen",
-            Self::BleuUnseen => "unseen",
-            Self::BleuAll => "all",
-            Self::Meteor => "METEOR",
-            Self::Ter => "TER ↓",
-            Self::ExactMatch => "Exact match",
-            Self::F1 => "F1",
-            Self::Accuracy => "Accuracy",
-            Self::Loss => "Validation loss ↓",
-        }
-    }
-
-    /// What neighbouring columns share.
-    pub fn group(self) -> &'static str {
-        match self {
-            Self::BleuSeen | Self::BleuUnseen | Self::BleuAll => "BLEU",
-            _ => "",
-        }
-    }
-
-    /// Name above a pair of columns.
-    pub fn short(self) -> &'static str {
-        match self {
-            Self::BleuSeen => "BLEU seen",
-            Self::BleuUnseen => "BLEU unseen",
-            Self::BleuAll => "BLEU all",
-            _ => self.title(),
-        }
-    }
-
-    /// Name in sentences.
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::BleuSeen => "BLEU on seen categories",
-            Self::BleuUnseen => "BLEU on unseen categories",
-            Self::BleuAll => "BLEU on all",
-            Self::Loss => "validation loss",
-            Self::Ter => "TER",
-            Self::Accuracy => "accuracy",
-            Self::ExactMatch => "exact match",
-            _ => self.title(),
-        }
-    }
-
-    /// What a difference is in: `+0.71 BLEU`.
-    pub fn unit(self) -> &'static str {
-        match self {
-            Self::BleuSeen | Self::BleuUnseen | Self::BleuAll => "BLEU",
-            Self::Meteor => "METEOR",
-            Self::Ter => "TER",
-            Self::ExactMatch => "points of exact match",
-            Self::F1 => "F1",
-            Self::Accuracy => "points of accuracy",
-            Self::Loss => "nats",
-        }
-    }
-
-    /// Decimals that are shown.
-    pub fn digits(self) -> usize {
-        match self {
-            Self::Loss | Self::Meteor | Self::Ter => 3,
-            _ => 2,
-        }
-    }
-
-    /// Decimals that the paper prints.
-    pub fn paper_digits(self) -> usize {
-        match self {
-            Self::Meteor | Self::Ter => 2,
-            _ => 1,
+            Self::BleuSeen => bleu("seen", "BLEU seen", "BLEU on seen categories"),
+            Self::BleuUnseen => bleu("unseen", "BLEU unseen", "BLEU on unseen categories"),
+            Self::BleuAll => bleu("all", "BLEU all", "BLEU on all"),
+            Self::Meteor => other("METEOR", "METEOR", "METEOR", [3, 2]),
+            Self::Ter => other("TER ↓", "TER", "TER", [3, 2]),
+            Self::ExactMatch => other(
+                "Exact match",
+                "exact match",
+                "points of exact match",
+                [2, 1],
+            ),
+            Self::F1 => other("F1", "F1", "F1", [2, 1]),
+            Self::Accuracy => other("Accuracy", "accuracy", "points of accuracy", [2, 1]),
+            Self::Loss => other("Validation loss ↓", "validation loss", "nats", [3, 1]),
         }
     }
 
@@ -137,7 +113,7 @@ impl Measure {
 
     /// The number of a run.
     pub fn of(self, run: &Run) -> Option<f64> {
-        match (self, &run.scores) {
+        match (self, &run.result.scores) {
             (Self::BleuSeen, Scores::WebNlg { bleu, .. }) => bleu.seen,
             (Self::BleuUnseen, Scores::WebNlg { bleu, .. }) => bleu.unseen,
             (Self::BleuAll, Scores::WebNlg { bleu, .. }) => bleu.all,
@@ -146,7 +122,7 @@ impl Measure {
             (Self::ExactMatch, Scores::Coqa { scores }) => Some(scores.overall.exact_match),
             (Self::F1, Scores::Coqa { scores }) => Some(scores.overall.f1),
             (Self::Accuracy, Scores::Glue { scores }) => Some(100.0 * scores.overall.score),
-            (Self::Loss, _) => Some(run.training.validation_loss),
+            (Self::Loss, _) => Some(run.result.training.validation_loss),
             _ => None,
         }
     }

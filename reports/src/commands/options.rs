@@ -1,7 +1,7 @@
 //! Options that several commands share, each with the value that it stands for.
 
 use crate::compute::{self, Device, Precision};
-use crate::run::{Budget, Hyperparameters, Prepared, Source, Steps, meteor_files};
+use crate::run::{Hyperparameters, Prepared, Source, Steps, meteor_files};
 use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::{OsStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -42,6 +42,11 @@ pub fn precision() -> impl TypedValueParser<Value = Precision> {
             "Brain float: mixed precision, what is trained stays single (slow on a CPU)",
         ),
     ])
+}
+
+/// A whole number from `least` on.
+pub fn at_least(least: i64) -> impl TypedValueParser<Value = usize> {
+    clap::value_parser!(u32).range(least..).map(|n| n as usize)
 }
 
 /// A directory, or the name of a model in the hub's cache.
@@ -218,14 +223,8 @@ pub struct Hyper {
 }
 
 impl Hyper {
-    /// What is asked for, with a command's own budget and seed.
-    pub fn with(
-        &self,
-        decode: &Decode,
-        compute: &Compute,
-        budget: Budget,
-        seed: u64,
-    ) -> Hyperparameters {
+    /// What is asked for.
+    pub fn with(&self, decode: &Decode, compute: &Compute) -> Hyperparameters {
         let schedule = match self.schedule.as_str() {
             "constant" => Schedule::Constant,
             "cosine" => Schedule::Cosine,
@@ -238,8 +237,6 @@ impl Hyper {
         let epochs = self.epochs.map(Steps::Epochs);
         let ratio = self.warmup_ratio.map(Steps::Share);
         Hyperparameters {
-            budget,
-            seed,
             steps: self.steps.map(Steps::Count).or(epochs),
             batch_size: self.batch_size,
             learning_rate: self.learning_rate,

@@ -1,0 +1,124 @@
+//! Logits, loss and gradients of a batch file, from the training engine or from the reference, as
+//! named tensors that other software can be held against.
+
+mod batch;
+mod engine;
+mod reference;
+
+use crate::compute::{self, Precision};
+use anyhow::{Context, Result, bail};
+use batch::{File, Row};
+use candle_core::{DType, Device, Tensor};
+use inducer_gpu::files::adapter::head_classes as saved_classes;
+use inducer_gpu::files::backbone::model_type;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// What is computed.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Hugging Face directory.
+    pub backbone: PathBuf,
+    /// Adapter directory.
+    pub adapter: Option<PathBuf>,
+    /// JSON file with input_ids, and optionally labels, attention_mask, segment_ids.
+    pub batch: PathBuf,
+    /// Scalar type.
+    pub dtype: Precision,
+    /// Gradients of every adapter tensor as well.
+    pub gradients: bool,
+    /// Implementation.
+    pub engine: Engine,
+    /// Where the training engine computes.
+    pub device: compute::Device,
+}
+
+/// Which implementation computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// The training engine.
+    Gpu,
+    /// The ndarray reference.
+    Reference,
+}
+
+/// What either engine computes, in f64: logits of each row (`width` for each of its tokens, or for
+/// the row when it has a class), loss, gradients.
+struct Computed {
+    logits: Vec<Vec<f64>>,
+    width: usize,
+    loss: Option<f64>,
+    gradients: Vec<(String, Tensor)>,
+}
+
+/// The tensors `logits`, `loss` (where the batch has labels) and `grad.…`, and the loss. Logits of
+/// padding are 0.
+///
+/// # Errors
+/// Files that are missing or do not fit each other.
+pub fn tensors(request: &Request) -> Result<(Vec<(String, Tensor)>, Option<f64>)> {
+    let classifier = model_type(&request.backbone)? == "roberta";
+    let file = File::read(&request.batch, classifier)?;
+    let rows = file.rows(&request.batch)?;
+    let found = match (request.engine, request.dtype) {
+        (Engine::Gpu, _) => engine::compute(request, &rows)?,
+        (_, Precision::F32) => reference::compute::<f32>(request, &rows)?,
+        (_, Precision::F64) => reference::compute::<f64>(request, &rows)?,
+        (_, Precision::Bf16) => bail!("--dtype bf16: the reference computes in f32 and f64"),
+    };
+    let (all, shape) = (found.logits.concat(), (rows.len(), found.width));
+    let logits = match classifier {
+        true => Tensor::from_vec(all, shape, &Device::Cpu)?,
+        false => padded(&rows, &found, file.input_ids[0].len())?,
+    };
+    let mut out = vec![("logits".to_string(), logits)];
+    if let Some(loss) = found.loss {
+        out.push(("loss".to_string(), Tensor::new(&[loss], &Device::Cpu)?));
+    }
+    let gradients = found.gradients.into_iter();
+    out.extend(gradients.map(|(name, gradient)| (format!("grad.{name}"), gradient)));
+    let dtype = match request.dtype {
+        Precision::F64 => DType::F64,
+        Precision::F32 | Precision::Bf16 => DType::F32,
+    };
+    for (_, tensor) in &mut out {
+        *tensor = tensor.to_dtype(dtype)?;
+    }
+    Ok((out, found.loss))
+}
+
+/// Logits of a language model where the tokens stand in the file: `[rows, tokens, width]`.
+fn padded(rows: &[Row], found: &Computed, tokens: usize) -> Result<Tensor> {
+    let mut logits = vec![0.0; rows.len() * tokens * found.width];
+    for (i, (row, values)) in rows.iter().zip(&found.logits).enumerate() {
+        let at = (i * tokens + row.from) * found.width;
+        logits[at..at + values.len()].copy_from_slice(values);
+    }
+    let shape = (rows.len(), tokens, found.width);
+    Ok(Tensor::from_vec(logits, shape, &Device::Cpu)?)
+}
+
+/// The class of each row.
+fn class_ids(labels: &[Vec<i64>], count: usize, path: &Path) -> Result<Vec<u32>> {
+    labels
+        .iter()
+        .enumerate()
+        .map(|(i, row)| {
+            let class = row.first().and_then(|c| u32::try_from(*c).ok());
+            class.filter(|c| (*c as usize) < count).with_context(|| {
+                format!(
+                    "{}: field `labels`: row {i}: expected one class below {count}, found {row:?}",
+                    path.display()
+                )
+            })
+        })
+        .collect()
+}
+
+/// The classes that the adapter's own head tells apart, which a backbone without a head is loaded
+/// for.
+fn head_classes(request: &Request) -> Result<Option<usize>> {
+    let found = request.adapter.as_deref().map(saved_classes).transpose()?;
+    Ok(found.flatten())
+}

@@ -1,3 +1,0 @@
-//! What a report measures of a run.
-
-pub mod measure;
