@@ -29,7 +29,7 @@ pub fn is_papers(backbone: &BackboneConfig) -> bool {
         BackboneConfig::Gpt2(_) => Gpt2Config::small().vocab_size,
         BackboneConfig::Roberta(_) => RobertaConfig::base().vocab_size,
     };
-    backbone.is_papers_size() && backbone.vocabulary() == vocabulary
+    backbone.is_papers_size() && backbone.spec().vocabulary == vocabulary
 }
 
 /// What the paper prints: Tables 1, 3 and 5 for GPT-2 small, Table 2 for RoBERTa base.

@@ -6,7 +6,7 @@ use crate::files::At;
 use anyhow::{Result, ensure};
 use candle_core::DType;
 use inducer_datasets::{Batch, Labels};
-use inducer_gpu::{LossOptions, Model};
+use inducer_gpu::{BackboneConfig, LossOptions, Model};
 
 /// Logits, loss and gradients of the training engine.
 pub(super) fn compute(request: &Request, rows: &[Row]) -> Result<Computed> {
@@ -19,7 +19,10 @@ pub(super) fn compute(request: &Request, rows: &[Row]) -> Result<Computed> {
     let ids: Vec<Vec<u32>> = rows.iter().map(|r| r.ids.clone()).collect();
     let segments: Option<Vec<Vec<u32>>> = rows.iter().map(|r| r.segments.clone()).collect();
     let labels: Option<Vec<Vec<i64>>> = rows.iter().map(|r| r.labels.clone()).collect();
-    let classes = model.backbone.config().classes();
+    let classes = match model.backbone.config() {
+        BackboneConfig::Gpt2(_) => None,
+        BackboneConfig::Roberta(config) => Some(config.classes()),
+    };
     let batch = match (classes, &labels) {
         (Some(count), Some(labels)) => {
             let mut batch = Batch::pack(&ids, segments.as_deref(), None);
