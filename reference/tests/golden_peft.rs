@@ -38,8 +38,8 @@ fn worst(found: &[f64], expected: &[f64]) -> f64 {
 /// A tiny backbone of `make.py`, either one.
 #[derive(Clone)]
 enum Model<T> {
-    Gpt2(Gpt2<T>),
-    Roberta(Roberta<T>),
+    Gpt2(Box<Gpt2<T>>),
+    Roberta(Box<Roberta<T>>),
 }
 
 fn constants(tensors: &TensorMap<f64>) -> TensorMap<Dual<f64>> {
@@ -52,19 +52,19 @@ fn constants(tensors: &TensorMap<f64>) -> TensorMap<Dual<f64>> {
 impl Model<f64> {
     fn load(name: &str) -> Self {
         match name {
-            "gpt2" => Self::Gpt2(Gpt2::load(&dir(name)).unwrap()),
-            _ => Self::Roberta(Roberta::load(&dir(name)).unwrap()),
+            "gpt2" => Self::Gpt2(Box::new(Gpt2::load(&dir(name)).unwrap())),
+            _ => Self::Roberta(Box::new(Roberta::load(&dir(name)).unwrap())),
         }
     }
 
     fn dual(&self) -> Model<Dual<f64>> {
         match self {
-            Self::Gpt2(m) => {
-                Model::Gpt2(Gpt2::from_tensors(m.config.clone(), &constants(&m.tensors())).unwrap())
-            }
-            Self::Roberta(m) => Model::Roberta(
+            Self::Gpt2(m) => Model::Gpt2(Box::new(
+                Gpt2::from_tensors(m.config.clone(), &constants(&m.tensors())).unwrap(),
+            )),
+            Self::Roberta(m) => Model::Roberta(Box::new(
                 Roberta::from_tensors(m.config.clone(), &constants(&m.tensors())).unwrap(),
-            ),
+            )),
         }
     }
 
@@ -85,7 +85,7 @@ impl Model<f64> {
             Self::Roberta(m) => {
                 let mut tensors = m.tensors();
                 tensors.extend(adapter.replacements());
-                *m = Roberta::from_tensors(m.config.clone(), &tensors).unwrap();
+                **m = Roberta::from_tensors(m.config.clone(), &tensors).unwrap();
                 for (i, layer) in m.layers.iter_mut().enumerate() {
                     let parts = adapter.layer(i).unwrap();
                     merge(&mut layer.attention, &mut layer.output, &parts);

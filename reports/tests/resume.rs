@@ -14,8 +14,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Steps of a run; it saves a checkpoint every second and validates every fourth.
+/// Steps of a run; it saves a checkpoint after every second.
 const STEPS: usize = 24;
+
+/// Steps between two validations: a fourth of all of them.
+const VALIDATE_EVERY: usize = STEPS / 4;
 
 fn command(f: &Fixture, out: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_inducer"));
@@ -82,12 +85,19 @@ const fn within(call: &'static str, file: &'static str, count: usize, delay: u32
 }
 
 /// After the event file has got the line of a step: while the next step is taken or, after every
-/// fourth step, while the model is validated. A run that goes on writes the file anew, so the count
+/// [`VALIDATE_EVERY`] steps, while the model is validated. A run that goes on writes the file anew, so the count
 /// is that of the whole run: the file's header, a line for each step, one for each validation.
 const fn within_step(after: usize, delay: u32) -> Kill {
-    let validations = if after == 0 { 1 } else { 1 + (after - 1) / 4 };
+    let validations = if after == 0 {
+        1
+    } else {
+        1 + (after - 1) / VALIDATE_EVERY
+    };
     within("write", EVENTS, 1 + after + validations, delay)
 }
+
+/// Writes of the event file in a whole run: header, steps, and validations from step 0 on.
+const ALL_EVENTS: usize = 1 + STEPS + 1 + STEPS / VALIDATE_EVERY;
 
 const EVENTS: &str = "/events.out.tfevents";
 const METRICS: &str = "/metrics.jsonl";
@@ -132,9 +142,9 @@ const RUNS: [&[Kill]; 14] = [
     ],
     // while validating
     &[
-        within_step(4, 1000),
-        within_step(12, 0),
-        within_step(24, 500),
+        within_step(VALIDATE_EVERY, 1000),
+        within_step(2 * VALIDATE_EVERY, 0),
+        within_step(STEPS, 500),
     ],
     // while the best adapter is saved
     &[
@@ -152,7 +162,7 @@ const RUNS: [&[Kill]; 14] = [
     &[
         before("rename", "/adapter/adapter_config.json", 1),
         within("rename", CHECKPOINT, 1, 1000),
-        within("write", EVENTS, 32, 3000),
+        within("write", EVENTS, ALL_EVENTS, 3000),
         before("open", CHECKPOINT, 1),
     ],
     // decoded, but not yet written

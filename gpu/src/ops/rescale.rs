@@ -12,7 +12,7 @@ use std::ops::Range;
 /// `l ⊙ x` in as many columns of x as l has entries, from `column` on; the others stay as they are.
 ///
 /// # Shapes
-/// `x` [tokens, total], `l` [width] → [tokens, total].
+/// `x` is [tokens, total] and `l` has `width` entries; the result is [tokens, total].
 ///
 /// # Errors
 /// Shapes that do not fit.

@@ -52,12 +52,15 @@ struct Computed {
     gradients: Vec<(String, Tensor)>,
 }
 
+/// Tensors in the order in which they are written.
+pub type NamedTensors = Vec<(String, Tensor)>;
+
 /// The tensors `logits`, `loss` (where the batch has labels) and `grad.…`, and the loss. Logits of
 /// padding are 0.
 ///
 /// # Errors
 /// Files that are missing or do not fit each other.
-pub fn tensors(request: &Request) -> Result<(Vec<(String, Tensor)>, Option<f64>)> {
+pub fn tensors(request: &Request) -> Result<(NamedTensors, Option<f64>)> {
     let classifier = model_type(&request.backbone)? == "roberta";
     let file = File::read(&request.batch, classifier)?;
     let rows = file.rows(&request.batch)?;

@@ -45,24 +45,10 @@ pub struct TrainingSummary {
     pub decode_seconds: f64,
 }
 
-/// [`RunResult`] as `report.json` has it.
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "RunResult")]
-pub(crate) struct ResultInReport {
-    #[serde(flatten, with = "in_report")]
-    scores: Scores,
-    #[serde(flatten, with = "TrainingInReport")]
-    training: TrainingSummary,
-    #[serde(flatten)]
-    mechanism: Mechanism,
-    #[serde(default)]
-    peak_bytes: Option<u64>,
-}
-
 /// [`TrainingSummary`] under the names of `report.json`, where `validation_loss` is the last.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "TrainingSummary")]
-struct TrainingInReport {
+pub(crate) struct TrainingInReport {
     #[serde(rename = "validation_loss")]
     last_validation_loss: f64,
     #[serde(rename = "best_validation_loss")]
@@ -227,7 +213,7 @@ mod in_result {
 }
 
 /// The fields of `report.json`.
-mod in_report {
+pub(crate) mod in_report {
     use super::*;
     use serde::{Deserializer, Serializer};
 
@@ -243,7 +229,7 @@ mod in_report {
         accuracy: Option<f64>,
     }
 
-    pub(super) fn serialize<S: Serializer>(scores: &Scores, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(scores: &Scores, to: S) -> Result<S::Ok, S::Error> {
         let mut f = Fields::default();
         match scores {
             Scores::WebNlg {
@@ -257,7 +243,7 @@ mod in_report {
         f.serialize(to)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Scores, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Scores, D::Error> {
         let f = Fields::deserialize(from)?;
         let meteor = f.meteor.map(|m| (m, Vec::new()));
         let coqa = f.coqa.map(|[exact_match, f1]| Coqa {

@@ -5,8 +5,9 @@
 //! must be finite, because JSON has no others.
 
 use crate::files::read_json;
+use crate::run::RunResult;
 use crate::run::directory::Curves;
-use crate::run::{RunResult, record};
+use crate::run::record;
 use anyhow::{Result, ensure};
 use inducer_datasets::Task;
 use inducer_verify::Verdict;
@@ -234,22 +235,75 @@ pub struct Row {
 
 /// One finished run: what it found, and its way there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "RunInReport", into = "RunInReport")]
 pub struct Run {
     /// Seed.
     pub seed: u64,
     /// What it found.
-    #[serde(flatten, with = "record::ResultInReport")]
     pub result: RunResult,
     /// Tokens a second in training.
     pub tokens_per_second: f64,
     /// What it wrote down on its way.
-    #[serde(flatten)]
     pub curves: Curves,
     /// Its directory.
     pub directory: String,
     /// Its full configuration.
     pub configuration: Value,
+}
+
+/// [`Run`] as `report.json` has it: one flat object. serde refuses unknown fields of an object only
+/// where nothing that is flattened into it flattens something itself.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RunInReport {
+    seed: u64,
+    #[serde(flatten, with = "record::in_report")]
+    scores: Scores,
+    #[serde(flatten, with = "record::TrainingInReport")]
+    training: TrainingSummary,
+    tokens_per_second: f64,
+    #[serde(flatten)]
+    curves: Curves,
+    #[serde(flatten)]
+    mechanism: Mechanism,
+    #[serde(default)]
+    peak_bytes: Option<u64>,
+    directory: String,
+    configuration: Value,
+}
+
+impl From<RunInReport> for Run {
+    fn from(run: RunInReport) -> Self {
+        Self {
+            seed: run.seed,
+            result: RunResult {
+                scores: run.scores,
+                training: run.training,
+                mechanism: run.mechanism,
+                peak_bytes: run.peak_bytes,
+            },
+            tokens_per_second: run.tokens_per_second,
+            curves: run.curves,
+            directory: run.directory,
+            configuration: run.configuration,
+        }
+    }
+}
+
+impl From<Run> for RunInReport {
+    fn from(run: Run) -> Self {
+        Self {
+            seed: run.seed,
+            scores: run.result.scores,
+            training: run.result.training,
+            tokens_per_second: run.tokens_per_second,
+            curves: run.curves,
+            mechanism: run.result.mechanism,
+            peak_bytes: run.result.peak_bytes,
+            directory: run.directory,
+            configuration: run.configuration,
+        }
+    }
 }
 
 /// A test input with every method's text.
