@@ -23,7 +23,7 @@
 //! - [`scoring`]: the metrics on files of texts, with tests of the difference of two systems.
 //! - [`parameters`]: the parameter counts of the paper's tables.
 //! - [`pretraining`]: a small backbone and its tokenizer from plain text.
-//! - [`bench`]: the time of a training step or of decoding.
+//! - [`bench`](mod@bench): the time of a training step or of decoding.
 //! - [`teach`]: the interactive page on the paper's kernel view, which checks itself.
 //!
 //! # What belongs where
