@@ -1,8 +1,10 @@
 //! What the operations are made of: slices of tensors, products, loops over rows, types.
 //!
-//! Nothing here knows the tape. The kernels are for the CPU, over contiguous slices of f32 or f64;
-//! [`fused`] says where they apply, and [`without_cpu_kernels`] leaves them aside.
+//! Nothing here knows the tape. The CPU's kernels work over contiguous slices of f32 or f64;
+//! [`fused`] says where they apply, and [`without_cpu_kernels`] leaves them aside. Those of a card
+//! are in [`cuda`].
 
+pub mod cuda;
 pub mod elem;
 pub mod few_rows;
 pub mod gemm;
@@ -15,7 +17,7 @@ use crate::error::Result;
 use candle_core::{DType, Device, Shape, Storage, StorageRef, Tensor};
 use elem::Elem;
 use std::cell::Cell;
-use threads::{single_threaded, switched};
+use threads::single_threaded;
 
 /// Read access to the elements of a CPU tensor.
 pub struct CpuSlice<'a> {
@@ -91,7 +93,7 @@ pub(crate) fn tensor<T: Elem>(data: Vec<T>, shape: impl Into<Shape>) -> Result<T
 
 /// Whether the fused CPU kernels apply.
 pub fn fused(t: &Tensor) -> bool {
-    !WITHOUT_KERNELS.get() && t.device().is_cpu() && matches!(t.dtype(), DType::F32 | DType::F64)
+    form() == Form::Kernels && t.device().is_cpu() && matches!(t.dtype(), DType::F32 | DType::F64)
 }
 
 /// Whether they apply to both operands together: in mixed precision one may be f32 and the other
@@ -117,15 +119,43 @@ macro_rules! dispatch {
 }
 pub(crate) use dispatch;
 
-thread_local! {
-    static WITHOUT_KERNELS: Cell<bool> = const { Cell::new(false) };
+/// Which form of the operations a thread runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// The kernels of a tensor's own device, where there are any.
+    Kernels,
+    /// Candle's tensor operations, on any device.
+    Tensors,
+    /// The kernels of a card, emulated on the CPU.
+    Emulated,
 }
 
-/// Runs `f` without the fused CPU kernels, as any other device runs it: on candle tensors. The
-/// calling thread is alone, since a switch of its own would not be on in another thread, and would
-/// be on for what this one takes over from others while it waits.
+thread_local! {
+    static FORM: Cell<Form> = const { Cell::new(Form::Kernels) };
+}
+
+fn form() -> Form {
+    FORM.get()
+}
+
+/// Runs `f` with another form of the operations. The calling thread is alone, since a switch of its
+/// own would not be on in another thread, and would be on for what this one takes over from others
+/// while it waits.
+fn switched_to<R>(form: Form, f: impl FnOnce() -> R) -> R {
+    struct Reset(Form);
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            FORM.set(self.0);
+        }
+    }
+    let _reset = Reset(FORM.replace(form));
+    single_threaded(f)
+}
+
+/// Runs `f` without kernels of ours, on candle's tensors, as any device can run it; on the calling
+/// thread alone.
 pub fn without_cpu_kernels<R>(f: impl FnOnce() -> R) -> R {
-    switched(&WITHOUT_KERNELS, || single_threaded(f))
+    switched_to(Form::Tensors, f)
 }
 
 #[cfg(test)]

@@ -2,28 +2,22 @@
 
 use super::elem::{Elem, simd};
 use std::cell::Cell;
-use std::thread::LocalKey;
 
 thread_local! {
     static SINGLE_THREADED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `f` with a switch of this thread on.
-pub(super) fn switched<R>(switch: &'static LocalKey<Cell<bool>>, f: impl FnOnce() -> R) -> R {
-    struct Reset(&'static LocalKey<Cell<bool>>, bool);
-    impl Drop for Reset {
-        fn drop(&mut self) {
-            self.0.set(self.1);
-        }
-    }
-    let _reset = Reset(switch, switch.replace(true));
-    f()
-}
-
 /// Runs `f` with every operation on the calling thread alone: for work that is divided among
 /// threads further up.
 pub fn single_threaded<R>(f: impl FnOnce() -> R) -> R {
-    switched(&SINGLE_THREADED, f)
+    struct Reset(bool);
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            SINGLE_THREADED.set(self.0);
+        }
+    }
+    let _reset = Reset(SINGLE_THREADED.replace(true));
+    f()
 }
 
 /// Whether operations may use the threads of the current pool.

@@ -105,7 +105,7 @@ impl Op<1> for Activation {
         y
     }
 
-    fn backward<T: Elem>(&self, [x]: [&[T]; 1], g: &[T], _: [bool; 1]) -> [Gradient<T>; 1] {
+    fn backward<T: Elem>(&self, [x]: [&[T]; 1], g: &[T], _: [bool; 1]) -> [Gradient<Vec<T>>; 1] {
         let mut dx = g.to_vec();
         for_rows(
             &mut dx,

@@ -48,6 +48,11 @@ impl Dropout {
         self.rate <= 0.0
     }
 
+    /// Elements whose hash is below it are dropped: the rate times 2³².
+    pub(crate) fn threshold(&self) -> u32 {
+        (self.rate * 4_294_967_296.0) as u32
+    }
+
     /// A generator of keep factors along one row: 0 or 1 / (1 − rate) for each index.
     #[inline(always)]
     pub fn row<T: Elem>(&self, row: u64) -> KeepRow<T> {
@@ -55,7 +60,7 @@ impl Dropout {
         KeepRow {
             first: key as u32,
             second: (key >> 32) as u32,
-            threshold: (self.rate * 4_294_967_296.0) as u32,
+            threshold: self.threshold(),
             keep: T::of(1.0 / (1.0 - self.rate)),
         }
     }

@@ -101,7 +101,7 @@ impl<const N: usize> Op<N> for Embedding {
         y
     }
 
-    fn backward<T: Elem>(&self, _: [&[T]; N], g: &[T], wanted: [bool; N]) -> [Gradient<T>; N] {
+    fn backward<T: Elem>(&self, _: [&[T]; N], g: &[T], wanted: [bool; N]) -> [Gradient<Vec<T>>; N] {
         let first_added = self.rows[0] as u32;
         std::array::from_fn(|table| {
             Gradient::when(wanted[table], || match table {

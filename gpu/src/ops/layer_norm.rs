@@ -70,7 +70,7 @@ impl Op<3> for LayerNorm {
         y
     }
 
-    fn backward<T: Elem>(&self, x: [&[T]; 3], g: &[T], wanted: [bool; 3]) -> [Gradient<T>; 3] {
+    fn backward<T: Elem>(&self, x: [&[T]; 3], g: &[T], wanted: [bool; 3]) -> [Gradient<Vec<T>>; 3] {
         let [x, w, _] = x;
         let dx = Gradient::when(wanted[0], || self.input_gradient(x, w, g));
         if !wanted[1] && !wanted[2] {

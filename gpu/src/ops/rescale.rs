@@ -74,7 +74,7 @@ impl Op<2> for Rescale {
         [x, l]: [&[T]; 2],
         g: &[T],
         [of_x, of_l]: [bool; 2],
-    ) -> [Gradient<T>; 2] {
+    ) -> [Gradient<Vec<T>>; 2] {
         [
             Gradient::when(of_x, || self.times(g, l)),
             Gradient::when(of_l, || self.factor_gradient(x, g)),

@@ -29,7 +29,7 @@ impl Op<2> for Gate {
     }
 
     /// λ and 1 − λ, each from its own exponential: λ(1 − λ) stays exact where λ rounds to 1.
-    fn backward<T: Elem>(&self, [s, l]: [&[T]; 2], g: &[T], _: [bool; 2]) -> [Gradient<T>; 2] {
+    fn backward<T: Elem>(&self, [s, l]: [&[T]; 2], g: &[T], _: [bool; 2]) -> [Gradient<Vec<T>>; 2] {
         let slope = |x: T| (logistic(x), logistic(-x));
         let slopes = s.iter().zip(l).map(|(s, l)| slope(*s - *l));
         let ds: Vec<T> = g.iter().zip(slopes).map(|(g, (y, r))| *g * y * r).collect();
@@ -72,7 +72,7 @@ impl Op<2> for Complement {
         weighted(f, self.0, |i| T::one() - lambda[i])
     }
 
-    fn backward<T: Elem>(&self, x: [&[T]; 2], g: &[T], wanted: [bool; 2]) -> [Gradient<T>; 2] {
+    fn backward<T: Elem>(&self, x: [&[T]; 2], g: &[T], wanted: [bool; 2]) -> [Gradient<Vec<T>>; 2] {
         let [f, lambda] = x;
         let p = self.0.width;
         let dl = || {
@@ -142,7 +142,7 @@ impl Op<3> for Mixture {
         y
     }
 
-    fn backward<T: Elem>(&self, x: [&[T]; 3], dy: &[T], wanted: [bool; 3]) -> [Gradient<T>; 3] {
+    fn backward<T: Elem>(&self, x: [&[T]; 3], dy: &[T], wanted: [bool; 3]) -> [Gradient<Vec<T>>; 3] {
         let [f, g, m] = x;
         let p = self.0.width;
         let dm = || {

@@ -64,7 +64,7 @@ impl<const N: usize> Op<N> for Score {
         scores
     }
 
-    fn backward<T: Elem>(&self, inputs: [&[T]; N], g: &[T], _: [bool; N]) -> [Gradient<T>; N] {
+    fn backward<T: Elem>(&self, inputs: [&[T]; N], g: &[T], _: [bool; N]) -> [Gradient<Vec<T>>; N] {
         let (heads, tokens, _) = self.0.sizes();
         let mut lengths = inputs.map(<[T]>::len);
         lengths[0] = tokens * heads.hidden();

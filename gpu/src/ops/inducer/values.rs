@@ -51,7 +51,7 @@ impl Op<4> for Hidden {
         hidden
     }
 
-    fn backward<T: Elem>(&self, x: [&[T]; 4], g: &[T], _: [bool; 4]) -> [Gradient<T>; 4] {
+    fn backward<T: Elem>(&self, x: [&[T]; 4], g: &[T], _: [bool; 4]) -> [Gradient<Vec<T>>; 4] {
         let [qkv, lambda, down, bias] = x;
         let (heads, tokens, r) = self.0.sizes();
         let count = heads.count;
@@ -143,7 +143,7 @@ impl Op<5> for GatedValues {
         y
     }
 
-    fn backward<T: Elem>(&self, x: [&[T]; 5], g: &[T], _: [bool; 5]) -> [Gradient<T>; 5] {
+    fn backward<T: Elem>(&self, x: [&[T]; 5], g: &[T], _: [bool; 5]) -> [Gradient<Vec<T>>; 5] {
         let [_, hidden, lambda, up, bias] = x;
         let (heads, tokens, r) = self.0.sizes();
         let (count, p, d) = (heads.count, heads.width, heads.hidden());

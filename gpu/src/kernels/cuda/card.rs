@@ -1,0 +1,94 @@
+//! Launches on a card, through candle's device.
+
+use super::{Grid, Word};
+use crate::error::Result;
+use candle_core::CudaDevice;
+use candle_core::backend::BackendStorage as _;
+use candle_core::cuda_backend::CudaStorage;
+use candle_core::cuda_backend::cudarc::driver::{CudaFunction, DevicePtr as _, sys};
+use half::bf16;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::c_void;
+
+mod ptx {
+    include!(concat!(env!("OUT_DIR"), "/ptx.rs"));
+}
+
+/// The PTX that holds a kernel: by its file.
+const FILES: [(&str, &str); 6] = [
+    ("attention", ptx::ATTENTION),
+    ("embedding", ptx::EMBEDDING),
+    ("inducer", ptx::INDUCER),
+    ("optimiser", ptx::OPTIMISER),
+    ("pointwise", ptx::POINTWISE),
+    ("rows", ptx::ROWS),
+];
+
+thread_local! {
+    /// Functions by device and name: looking one up costs more than launching it.
+    static FUNCTIONS: RefCell<HashMap<(usize, String), CudaFunction>> = RefCell::default();
+}
+
+pub(super) fn launch(device: &CudaDevice, name: &str, grid: Grid, words: &[Word]) -> Result<()> {
+    let function = function(device, name)?;
+    if grid.shared > 48 << 10 {
+        let size = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        function
+            .set_attribute(size, grid.shared as i32)
+            .map_err(candle_core::Error::wrap)?;
+    }
+    let mut words = words.to_vec();
+    let mut arguments: Vec<*mut c_void> =
+        words.iter_mut().map(|w| std::ptr::from_mut(w).cast()).collect();
+    let [x, y, z] = grid.blocks.map(|n| n as u32);
+    let stream = device.cuda_stream();
+    stream.context().bind_to_thread().map_err(candle_core::Error::wrap)?;
+    // SAFETY: as many arguments as the kernel has parameters, each in memory of its own; the
+    // tensors behind the addresses are freed on the same stream, after the kernel
+    unsafe {
+        candle_core::cuda_backend::cudarc::driver::result::launch_kernel(
+            function.cu_function(),
+            (x, y, z),
+            (grid.threads as u32, 1, 1),
+            grid.shared as u32,
+            stream.cu_stream(),
+            &mut arguments,
+        )
+    }
+    .map_err(candle_core::Error::wrap)?;
+    Ok(())
+}
+
+fn function(device: &CudaDevice, name: &str) -> Result<CudaFunction> {
+    let key = (device.cuda_stream().context().ordinal(), name.to_owned());
+    let known = FUNCTIONS.with_borrow(|all| all.get(&key).cloned());
+    if let Some(function) = known {
+        return Ok(function);
+    }
+    let mut last = None;
+    for (file, ptx) in FILES {
+        match device.get_or_load_custom_func(name, &format!("inducer-{file}"), ptx) {
+            Ok(function) => {
+                let function = function.into_cuda_function();
+                FUNCTIONS.with_borrow_mut(|all| all.insert(key, function.clone()));
+                return Ok(function);
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    let why = last.map(|e| e.to_string()).unwrap_or_default();
+    Err(candle_core::Error::Msg(format!("kernel {name} cannot be loaded: {why}")).into())
+}
+
+/// The address of a storage's first element.
+pub(super) fn address(storage: &CudaStorage) -> candle_core::Result<u64> {
+    let stream = storage.device().cuda_stream();
+    Ok(match storage.dtype() {
+        candle_core::DType::F32 => storage.as_cuda_slice::<f32>()?.device_ptr(&stream).0,
+        candle_core::DType::BF16 => storage.as_cuda_slice::<bf16>()?.device_ptr(&stream).0,
+        candle_core::DType::U32 => storage.as_cuda_slice::<u32>()?.device_ptr(&stream).0,
+        candle_core::DType::I64 => storage.as_cuda_slice::<i64>()?.device_ptr(&stream).0,
+        _ => return Err(super::elsewhere()),
+    })
+}

@@ -1,0 +1,202 @@
+// Fibres, barriers and launches: see `emulator.h`.
+#include "emulator.h"
+
+namespace emulator {
+
+thread_local Block* block = nullptr;
+
+std::map<std::string, Call>& kernels() {
+    static std::map<std::string, Call> all;
+    return all;
+}
+
+#if defined(__x86_64__)
+asm(R"(
+.text
+.globl emulator_switch
+.type emulator_switch, @function
+emulator_switch:
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    movq %rsp, (%rdi)
+    movq %rsi, %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    ret
+.size emulator_switch, . - emulator_switch
+.section .note.GNU-stack,"",@progbits
+.text
+)");
+constexpr size_t SAVED = 6;  // registers below the return address
+
+void prepare(Fibre& fibre, void (*entry)()) {
+    auto end = reinterpret_cast<uintptr_t>(fibre.stack.data() + STACK) & ~uintptr_t(15);
+    auto* top = reinterpret_cast<void**>(end);
+    *--top = nullptr;  // where `entry` would return to; it aligns the stack as a call does
+    *--top = reinterpret_cast<void*>(entry);
+    for (size_t i = 0; i < SAVED; i++) *--top = nullptr;
+    fibre.top = top;
+}
+#elif defined(__aarch64__)
+asm(R"(
+.text
+.globl emulator_switch
+.type emulator_switch, %function
+emulator_switch:
+    sub sp, sp, #160
+    stp x19, x20, [sp, #0]
+    stp x21, x22, [sp, #16]
+    stp x23, x24, [sp, #32]
+    stp x25, x26, [sp, #48]
+    stp x27, x28, [sp, #64]
+    stp x29, x30, [sp, #80]
+    stp d8, d9, [sp, #96]
+    stp d10, d11, [sp, #112]
+    stp d12, d13, [sp, #128]
+    stp d14, d15, [sp, #144]
+    mov x9, sp
+    str x9, [x0]
+    mov sp, x1
+    ldp x19, x20, [sp, #0]
+    ldp x21, x22, [sp, #16]
+    ldp x23, x24, [sp, #32]
+    ldp x25, x26, [sp, #48]
+    ldp x27, x28, [sp, #64]
+    ldp x29, x30, [sp, #80]
+    ldp d8, d9, [sp, #96]
+    ldp d10, d11, [sp, #112]
+    ldp d12, d13, [sp, #128]
+    ldp d14, d15, [sp, #144]
+    add sp, sp, #160
+    ret
+)");
+
+void prepare(Fibre& fibre, void (*entry)()) {
+    auto end = reinterpret_cast<uintptr_t>(fibre.stack.data() + STACK) & ~uintptr_t(15);
+    auto* top = reinterpret_cast<void**>(end - 160);
+    for (size_t i = 0; i < 20; i++) top[i] = nullptr;
+    top[11] = reinterpret_cast<void*>(entry);  // x30
+    fibre.top = top;
+}
+#else
+#error "the emulator switches stacks on x86-64 and aarch64"
+#endif
+
+[[noreturn]] static void fail(const char* what) {
+    std::fprintf(stderr, "kernel %s, block (%u, %u, %u): %s\n", block->name, block->index.x,
+                 block->index.y, block->index.z, what);
+    std::abort();
+}
+
+void next() {
+    Block& b = *block;
+    unsigned before = b.current;
+    // every fibre was asked twice and none came past its barrier
+    if (++b.idle > 2 * b.fibres.size() + 2) fail("a barrier that not every thread reaches");
+    do b.current = (b.current + 1) % b.fibres.size();
+    while (b.fibres[b.current].done);
+    if (b.current != before) emulator_switch(&b.fibres[before].top, b.fibres[b.current].top);
+}
+
+static void wait(unsigned& arrived, const unsigned& alive, unsigned& generation) {
+    block->idle = 0;
+    unsigned mine = generation;
+    if (++arrived == alive) {
+        arrived = 0;
+        generation++;
+        return;
+    }
+    while (generation == mine) {
+        next();
+        if (arrived == alive) {  // the last ones that were missing have ended
+            arrived = 0;
+            generation++;
+        }
+    }
+    block->idle = 0;
+}
+
+void block_barrier() { wait(block->arrived, block->alive, block->generation); }
+
+void warp_barrier() {
+    Warp& w = block->warp();
+    wait(w.arrived, w.alive, w.generation);
+}
+
+static void entry() {
+    Block& b = *block;
+    b.kernel->first(b.kernel->second);
+    b.fibre().done = true;
+    b.alive--;
+    b.warp().alive--;
+    b.idle = 0;
+    void* unused;
+    if (b.alive == 0) emulator_switch(&unused, b.host);
+    do b.current = (b.current + 1) % b.fibres.size();
+    while (b.fibres[b.current].done);
+    emulator_switch(&unused, b.fibres[b.current].top);
+}
+
+static void run_block(Block& b) {
+    unsigned n = b.fibres.size();
+    b.alive = n;
+    b.current = b.arrived = b.generation = b.idle = 0;
+    for (auto& w : b.warps) w = Warp{};
+    for (unsigned i = 0; i < n; i++) {
+        Fibre& f = b.fibres[i];
+        f.thread = {i % b.size.x, i / b.size.x % b.size.y, i / (b.size.x * b.size.y)};
+        f.done = false;
+        f.turn = 0;
+        b.warps[i / WARP].alive++;
+        prepare(f, entry);
+    }
+    emulator_switch(&b.host, b.fibres[0].top);
+}
+
+}  // namespace emulator
+
+// Runs a kernel over a grid. Returns whether there is one of this name.
+extern "C" bool emulator_launch(const char* name, const unsigned* grid, const unsigned* size,
+                                unsigned shared, void** arguments) {
+    using namespace emulator;
+    auto found = kernels().find(name);
+    if (found == kernels().end()) return false;
+    static thread_local Block kept;  // its stacks serve the next launch
+    Block& b = kept;
+    std::pair<void (*)(void**), void**> kernel{found->second, arguments};
+    b.kernel = &kernel;
+    b.name = found->first.c_str();
+    b.size = {size[0], size[1], size[2]};
+    b.grid = {grid[0], grid[1], grid[2]};
+    unsigned threads = size[0] * size[1] * size[2];
+    b.fibres.resize(threads);
+    for (auto& f : b.fibres) f.stack.resize(STACK);
+    b.warps.resize((threads + WARP - 1) / WARP);
+    block = &b;
+    for (b.index.z = 0; b.index.z < grid[2]; b.index.z++)
+        for (b.index.y = 0; b.index.y < grid[1]; b.index.y++)
+            for (b.index.x = 0; b.index.x < grid[0]; b.index.x++) {
+                b.shared = static_cast<unsigned char*>(std::aligned_alloc(
+                    16, ((shared + 15) / 16) * 16 + 16));
+                std::memset(b.shared, 0xFF, shared);  // NaN: what nobody wrote shows
+                run_block(b);
+                std::free(b.shared);
+            }
+    block = nullptr;
+    return true;
+}
+
+#include "attention.cu"
+#include "embedding.cu"
+#include "inducer.cu"
+#include "optimiser.cu"
+#include "pointwise.cu"
+#include "rows.cu"

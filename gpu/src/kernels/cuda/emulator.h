@@ -1,0 +1,162 @@
+// A block of CUDA threads on a CPU: what `common.cuh` needs where no nvcc compiles it.
+//
+// The threads of a block are fibres of one operating-system thread. A fibre runs until it waits at
+// a barrier, then the next one does; so a barrier that not all threads reach is found, and said,
+// rather than waited at. Shared memory is from `malloc`, so that AddressSanitizer sees its ends.
+// Blocks run one after the other: no kernel may wait for another block.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace emulator {
+
+struct Dim {
+    unsigned x, y, z;
+};
+
+constexpr unsigned WARP = 32;
+constexpr size_t STACK = 256 * 1024;
+
+// What the lanes of a warp show to each other. Two exchanges in turn use two places, so that one
+// barrier an exchange is enough.
+struct Warp {
+    unsigned arrived = 0, alive = 0, generation = 0;
+    uint64_t words[2][WARP][6];
+};
+
+struct Fibre {
+    void* top = nullptr;  // the saved stack pointer
+    std::vector<unsigned char> stack;
+    Dim thread{0, 0, 0};
+    unsigned turn = 0;  // which of the warp's two places is next
+    bool done = false;
+};
+
+struct Block {
+    std::vector<Fibre> fibres;
+    std::vector<Warp> warps;
+    Dim index{0, 0, 0}, size{1, 1, 1}, grid{1, 1, 1};
+    unsigned current = 0, alive = 0, arrived = 0, generation = 0, idle = 0;
+    int any[2] = {0, 0};
+    unsigned char* shared = nullptr;
+    void* host = nullptr;  // the stack pointer of whoever launched
+    const std::pair<void (*)(void**), void**>* kernel = nullptr;
+    const char* name = "";
+
+    Fibre& fibre() { return fibres[current]; }
+    Warp& warp() { return warps[current / WARP]; }
+};
+
+extern thread_local Block* block;
+
+// Saves the registers that a call keeps on this stack, and goes on with another stack.
+extern "C" void emulator_switch(void** from, void* to);
+
+void next();  // lets the next living fibre run
+void block_barrier();
+void warp_barrier();
+
+// What every lane shows, then what this lane reads of it.
+template <class T, class F>
+auto exchange(const T& mine, F read) {
+    static_assert(sizeof(T) <= sizeof(Warp::words[0][0]), "a lane shows at most six words");
+    Warp& warp = block->warp();
+    auto& place = warp.words[block->fibre().turn++ % 2];
+    std::memcpy(place[block->current % WARP], &mine, sizeof(T));
+    warp_barrier();
+    return read([&](unsigned lane) {
+        T of;
+        std::memcpy(&of, place[lane % WARP], sizeof(T));
+        return of;
+    });
+}
+
+using Call = void (*)(void**);
+
+std::map<std::string, Call>& kernels();
+
+template <class... P, size_t... I>
+void unpack(void (*f)(P...), void** arguments, std::index_sequence<I...>) {
+    f(*static_cast<std::remove_reference_t<P>*>(arguments[I])...);
+}
+
+template <auto F>
+struct Caller;
+template <class... P, void (*F)(P...)>
+struct Caller<F> {
+    static void call(void** arguments) {
+        unpack(F, arguments, std::index_sequence_for<P...>{});
+    }
+};
+
+struct Registration {
+    Registration(const char* name, Call call) { kernels()[name] = call; }
+};
+
+}  // namespace emulator
+
+#define __device__
+#define __forceinline__ inline
+#define __restrict__ __restrict
+#define __launch_bounds__(...)
+#define threadIdx (emulator::block->fibre().thread)
+#define blockIdx (emulator::block->index)
+#define blockDim (emulator::block->size)
+#define gridDim (emulator::block->grid)
+
+inline void __syncthreads() { emulator::block_barrier(); }
+inline void __syncwarp() { emulator::warp_barrier(); }
+
+template <class T>
+T __shfl_xor_sync(unsigned, T x, int mask) {
+    unsigned lane = emulator::block->current % emulator::WARP;
+    return emulator::exchange(x, [&](auto of) { return of(lane ^ unsigned(mask)); });
+}
+
+template <class T>
+T __shfl_sync(unsigned, T x, int from) {
+    return emulator::exchange(x, [&](auto of) { return of(unsigned(from)); });
+}
+
+template <class T>
+T __shfl_down_sync(unsigned, T x, unsigned by) {
+    unsigned lane = emulator::block->current % emulator::WARP;
+    return emulator::exchange(x, [&](auto of) { return of(lane + by < 32 ? lane + by : lane); });
+}
+
+inline unsigned min(unsigned a, unsigned b) { return a < b ? a : b; }
+inline unsigned max(unsigned a, unsigned b) { return a > b ? a : b; }
+
+inline float __expf(float x) { return std::exp(x); }
+inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+
+// Brain float: the upper half of an f32, rounded to the nearest, ties to even.
+struct __nv_bfloat16 {
+    uint16_t bits;
+};
+
+inline float __bfloat162float(__nv_bfloat16 x) {
+    uint32_t wide = uint32_t(x.bits) << 16;
+    float f;
+    std::memcpy(&f, &wide, 4);
+    return f;
+}
+
+inline __nv_bfloat16 __float2bfloat16_rn(float f) {
+    uint32_t wide;
+    std::memcpy(&wide, &f, 4);
+    if (std::isnan(f)) return {0x7FFF};
+    return {uint16_t((wide + 0x7FFF + ((wide >> 16) & 1)) >> 16)};
+}
+
+struct alignas(16) uint4 {
+    uint32_t x, y, z, w;
+};

@@ -1,0 +1,273 @@
+//! Kernels of our own for a card, and how they are launched.
+//!
+//! They are in CUDA C++ beside this file. With the feature `cuda` nvcc makes PTX of them, which
+//! candle's device loads; tensors stay candle's. The same text also compiles as C++ over
+//! `emulator.h`, and [`emulated`] runs it on tensors of the CPU: so every kernel, forward and
+//! backward, is tested where there is no card.
+//!
+//! Everything is launched on one stream and nothing waits for it. Inputs are contiguous tensors of
+//! f32 or bf16, indices u32.
+// Kernels are given addresses.
+#![allow(unsafe_code)]
+
+use super::{Form, form, switched_to};
+use crate::error::Result;
+use crate::ops::dropout::Dropout;
+use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Shape, Storage, Tensor};
+use std::cell::Cell;
+
+#[cfg(feature = "cuda")]
+mod card;
+#[cfg(emulated_kernels)]
+mod on_cpu;
+
+/// Whether the emulated kernels are part of this program: they are where a C++ compiler built it.
+pub const EMULATED: bool = cfg!(emulated_kernels);
+
+/// Whether the card's kernels apply to a tensor.
+pub(crate) fn runs(t: &Tensor) -> bool {
+    let here = match form() {
+        Form::Kernels => t.device().is_cuda(),
+        Form::Emulated => t.device().is_cpu(),
+        Form::Tensors => false,
+    };
+    here && matches!(t.dtype(), DType::F32 | DType::BF16)
+}
+
+/// Runs `f` with the card's kernels on tensors of the CPU, emulated. The calling thread is alone,
+/// as in [`super::without_cpu_kernels`].
+///
+/// # Panics
+/// The program was built without a C++ compiler ([`EMULATED`]).
+pub fn emulated<R>(f: impl FnOnce() -> R) -> R {
+    assert!(EMULATED, "no C++ compiler built the emulated kernels into this program");
+    switched_to(Form::Emulated, f)
+}
+
+/// How many blocks of how many threads run a kernel, and the bytes of memory that a block shares.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grid {
+    pub(crate) blocks: [usize; 3],
+    pub(crate) threads: usize,
+    pub(crate) shared: usize,
+}
+
+impl Grid {
+    /// Threads for `n` elements, each of which may serve several.
+    pub(crate) fn over(n: usize) -> Self {
+        Self::blocks(n.div_ceil(256).clamp(1, 65_535 * 8), 256)
+    }
+
+    /// So many blocks of so many threads.
+    pub(crate) fn blocks(blocks: usize, threads: usize) -> Self {
+        Self {
+            blocks: [blocks, 1, 1],
+            threads,
+            shared: 0,
+        }
+    }
+
+    /// The same with shared memory of so many bytes a block.
+    pub(crate) fn sharing(self, shared: usize) -> Self {
+        Self { shared, ..self }
+    }
+}
+
+/// What a kernel is given.
+#[derive(Clone, Copy)]
+pub(crate) enum Arg<'a> {
+    /// The address of a tensor's elements, to read.
+    In(&'a Tensor),
+    /// The same, where there is one; else a null pointer.
+    Maybe(Option<&'a Tensor>),
+    /// The address of the elements of a tensor that nobody else sees, to write.
+    Out(&'a Tensor),
+    /// The same, where there is one.
+    MaybeOut(Option<&'a Tensor>),
+    /// A 32-bit number.
+    U32(usize),
+    /// A 32-bit float.
+    F32(f64),
+    /// Dropout at one site.
+    Dropout(Dropout),
+}
+
+/// Dropout as kernels read it (`common.cuh`).
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct DropoutArg {
+    key: u64,
+    threshold: u32,
+    keep: f32,
+}
+
+/// An argument in memory.
+#[repr(C)]
+#[derive(Clone, Copy)]
+union Word {
+    address: u64,
+    number: u32,
+    float: f32,
+    dropout: DropoutArg,
+}
+
+impl Arg<'_> {
+    fn word(&self) -> Result<Word> {
+        Ok(match self {
+            Self::In(t) | Self::Maybe(Some(t)) => Word {
+                address: address(t)?,
+            },
+            Self::Out(t) | Self::MaybeOut(Some(t)) => Word {
+                address: address_mut(t)?,
+            },
+            Self::Maybe(None) | Self::MaybeOut(None) => Word { address: 0 },
+            Self::U32(n) => Word {
+                number: u32::try_from(*n).map_err(|_| {
+                    candle_core::Error::Msg(format!("{n} is too large for a kernel"))
+                })?,
+            },
+            Self::F32(x) => Word { float: *x as f32 },
+            Self::Dropout(d) => Word {
+                dropout: DropoutArg {
+                    key: d.key,
+                    threshold: d.threshold(),
+                    keep: (1.0 / (1.0 - d.rate)) as f32,
+                },
+            },
+        })
+    }
+}
+
+/// Launches the kernel of this name for the scalar type of `like`, on its device.
+///
+/// # Errors
+/// There is no such kernel, a tensor that is not contiguous, or the device refuses.
+pub(crate) fn launch(like: &Tensor, name: &str, grid: Grid, args: &[Arg<'_>]) -> Result<()> {
+    let suffix = match like.dtype() {
+        DType::BF16 => "bf16",
+        _ => "f32",
+    };
+    launch_named(like.device(), &format!("{name}_{suffix}"), grid, args)
+}
+
+/// Launches the kernel of this very name.
+///
+/// # Errors
+/// As [`launch`].
+pub(crate) fn launch_named(
+    device: &Device,
+    name: &str,
+    grid: Grid,
+    args: &[Arg<'_>],
+) -> Result<()> {
+    if grid.blocks.contains(&0) {
+        return Ok(());
+    }
+    let words = args.iter().map(Arg::word).collect::<Result<Vec<_>>>()?;
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => card::launch(device, name, grid, &words),
+        #[cfg(emulated_kernels)]
+        Device::Cpu => on_cpu::launch(name, grid, &words),
+        _ => Err(candle_core::Error::Msg(format!("no kernel {name} on {device:?}")).into()),
+    }
+}
+
+/// A tensor for a kernel to write. Emulated, it is full of NaN: what nobody writes shows.
+///
+/// # Errors
+/// No memory.
+pub(crate) fn empty(shape: impl Into<Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
+    let shape = shape.into();
+    if device.is_cpu() {
+        return Ok(Tensor::full(f32::NAN, shape, device)?.to_dtype(dtype)?);
+    }
+    // SAFETY: kernels write every element before anything reads it, which the emulated ones show
+    Ok(unsafe { Tensor::empty(shape, dtype, device)? })
+}
+
+/// Numbers for a kernel to read.
+///
+/// # Errors
+/// No memory.
+pub(crate) fn upload(numbers: &[u32], device: &Device) -> Result<Tensor> {
+    Ok(Tensor::from_slice(numbers, numbers.len(), device)?)
+}
+
+/// The address of a contiguous tensor's elements.
+fn address(t: &Tensor) -> Result<u64> {
+    let (storage, layout) = t.storage_and_layout();
+    let from = first(layout)?;
+    let bytes = from * t.dtype().size_in_bytes();
+    Ok(match &*storage {
+        Storage::Cpu(storage) => cpu_address(storage)? + bytes as u64,
+        #[cfg(feature = "cuda")]
+        Storage::Cuda(storage) => card::address(storage)? + bytes as u64,
+        _ => return Err(elsewhere().into()),
+    })
+}
+
+/// The same of a tensor that will be written, from exclusive access to its storage.
+fn address_mut(t: &Tensor) -> Result<u64> {
+    let found = Cell::new(0);
+    t.inplace_op1(&Address(&found))?;
+    Ok(found.get())
+}
+
+/// Where a contiguous tensor begins in its storage.
+fn first(layout: &Layout) -> candle_core::Result<usize> {
+    match layout.contiguous_offsets() {
+        Some((from, _)) => Ok(from),
+        None => candle_core::bail!("a kernel needs a contiguous tensor, found {layout:?}"),
+    }
+}
+
+fn elsewhere() -> candle_core::Error {
+    candle_core::Error::Msg("a kernel was given a tensor of another device or type".into())
+}
+
+fn cpu_address(storage: &CpuStorage) -> candle_core::Result<u64> {
+    Ok(match storage {
+        CpuStorage::F32(v) => v.as_ptr() as u64,
+        CpuStorage::BF16(v) => v.as_ptr() as u64,
+        CpuStorage::U32(v) => v.as_ptr() as u64,
+        CpuStorage::I64(v) => v.as_ptr() as u64,
+        _ => return Err(elsewhere()),
+    })
+}
+
+/// Finds the address of the storage that it is given to change.
+struct Address<'a>(&'a Cell<u64>);
+
+impl InplaceOp1 for Address<'_> {
+    fn name(&self) -> &'static str {
+        "address"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
+        let at = match storage {
+            CpuStorage::F32(v) => v.as_mut_ptr() as u64,
+            CpuStorage::BF16(v) => v.as_mut_ptr() as u64,
+            CpuStorage::U32(v) => v.as_mut_ptr() as u64,
+            _ => return Err(elsewhere()),
+        };
+        let width = match storage {
+            CpuStorage::BF16(_) => 2,
+            _ => 4,
+        };
+        self.0.set(at + (first(layout)? * width) as u64);
+        Ok(())
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        storage: &mut candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> candle_core::Result<()> {
+        use candle_core::backend::BackendStorage as _;
+        let bytes = first(layout)? * storage.dtype().size_in_bytes();
+        self.0.set(card::address(storage)? + bytes as u64);
+        Ok(())
+    }
+}

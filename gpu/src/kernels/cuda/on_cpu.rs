@@ -1,0 +1,40 @@
+//! Launches of the emulated kernels (`emulator.cpp`).
+
+use super::{Grid, Word};
+use crate::error::Result;
+use std::ffi::{CString, c_char, c_void};
+
+unsafe extern "C" {
+    fn emulator_launch(
+        name: *const c_char,
+        grid: *const u32,
+        size: *const u32,
+        shared: u32,
+        arguments: *mut *mut c_void,
+    ) -> bool;
+}
+
+pub(super) fn launch(name: &str, grid: Grid, words: &[Word]) -> Result<()> {
+    let mut words = words.to_vec();
+    let mut arguments: Vec<*mut c_void> =
+        words.iter_mut().map(|w| std::ptr::from_mut(w).cast()).collect();
+    let message = |what: &str| candle_core::Error::Msg(format!("kernel {name}: {what}"));
+    let c_name = CString::new(name).map_err(|_| message("not a name"))?;
+    let blocks = grid.blocks.map(|n| n as u32);
+    let size = [grid.threads as u32, 1, 1];
+    // SAFETY: the name ends with a zero, there are three numbers of each size, and as many
+    // arguments as the kernel has parameters, each in memory of its own
+    let found = unsafe {
+        emulator_launch(
+            c_name.as_ptr(),
+            blocks.as_ptr(),
+            size.as_ptr(),
+            grid.shared as u32,
+            arguments.as_mut_ptr(),
+        )
+    };
+    match found {
+        true => Ok(()),
+        false => Err(message("there is none of this name").into()),
+    }
+}
