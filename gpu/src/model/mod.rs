@@ -349,7 +349,13 @@ impl Model {
     /// An empty cache for decoding.
     pub fn cache(&self, rows: usize) -> KvCache {
         let heads = self.backbone.spec().heads;
-        KvCache::new(self.attached.layers.len(), rows, heads, self.dtype, &self.device)
+        KvCache::new(
+            self.attached.layers.len(),
+            rows,
+            heads,
+            self.dtype,
+            &self.device,
+        )
     }
 
     /// Logits [rows, ids] after the newest token of each row, which come from the cache and

@@ -118,7 +118,12 @@ pub fn agree(
         };
         let expected = evaluate(&halves.iter().map(of).collect::<Vec<_>>(), &composed);
         let what = |form: &str| format!("bf16, seed {seed}, {form}");
-        near(&evaluate(&halves, &form), &expected, 16.0 / 256.0, &what("tensors"));
+        near(
+            &evaluate(&halves, &form),
+            &expected,
+            16.0 / 256.0,
+            &what("tensors"),
+        );
         if cuda::EMULATED {
             let found = cuda::emulated(|| evaluate(&halves, &form));
             near(&found, &expected, 16.0 / 256.0, &what("card"));

@@ -40,13 +40,39 @@ pub(crate) fn runs_in(dtype: DType, device: &Device) -> bool {
     here && matches!(dtype, DType::F32 | DType::BF16)
 }
 
+/// The card of this index.
+///
+/// # Errors
+/// There is none, or the program was built without the feature `cuda`.
+pub fn open(ordinal: usize) -> candle_core::Result<Device> {
+    #[cfg(feature = "cuda")]
+    return Ok(Device::Cuda(card::open(ordinal)?));
+    #[cfg(not(feature = "cuda"))]
+    Device::new_cuda(ordinal)
+}
+
+/// The most bytes of tensors that were on a device at one time; nothing for the CPU.
+///
+/// # Errors
+/// The driver does not say.
+pub fn peak_bytes(device: &Device) -> candle_core::Result<Option<u64>> {
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => card::peak_bytes(device).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// Runs `f` with the card's kernels on tensors of the CPU, emulated. The calling thread is alone,
 /// as in [`super::without_cpu_kernels`].
 ///
 /// # Panics
 /// The program was built without a C++ compiler ([`EMULATED`]).
 pub fn emulated<R>(f: impl FnOnce() -> R) -> R {
-    assert!(EMULATED, "no C++ compiler built the emulated kernels into this program");
+    assert!(
+        EMULATED,
+        "no C++ compiler built the emulated kernels into this program"
+    );
     switched_to(Form::Emulated, f)
 }
 
@@ -215,7 +241,8 @@ pub(crate) fn upload(numbers: &[u32], device: &Device) -> Result<Tensor> {
     }
     let found = KNOWN.with_borrow(|known| {
         let mut all = known.iter();
-        all.find(|(n, t)| n == numbers && t.device().same_device(device)).map(|(_, t)| t.clone())
+        all.find(|(n, t)| n == numbers && t.device().same_device(device))
+            .map(|(_, t)| t.clone())
     });
     if let Some(tensor) = found {
         return Ok(tensor);

@@ -55,7 +55,12 @@ pub(super) fn within_rows(
         args.extend([Arg::In(&job.starts), Arg::U32(job.heads.count), Arg::U32(p)]);
         args.extend([Arg::U32(3 * d), Arg::U32(usize::from(job.causal))]);
         args.extend([Arg::F32(job.heads.scale()), Arg::Dropout(drop)]);
-        launch(&x, &job.kernel("_keys"), job.grid(job.queries, Side::Keys, &x), &args)?;
+        launch(
+            &x,
+            &job.kernel("_keys"),
+            job.grid(job.queries, Side::Keys, &x),
+            &args,
+        )?;
         slots.add(slot, grad)
     });
     Ok(both(values))
@@ -105,9 +110,23 @@ pub(super) fn to_prefix(
         let parts = || empty((rows, heads.count, l, p), DType::F32, x.device());
         let [dk, dv] = [parts()?, parts()?];
         args.extend([Arg::Out(&dk), Arg::Out(&dv), Arg::In(&job.starts)]);
-        args.extend([Arg::Maybe(job.keys.as_ref()), Arg::U32(heads.count), Arg::U32(p)]);
-        args.extend([Arg::U32(total), Arg::U32(l), Arg::F32(heads.scale()), Arg::Dropout(drop)]);
-        launch(&x, &job.kernel("_prefix"), job.grid(l, Side::Keys, &x), &args)?;
+        args.extend([
+            Arg::Maybe(job.keys.as_ref()),
+            Arg::U32(heads.count),
+            Arg::U32(p),
+        ]);
+        args.extend([
+            Arg::U32(total),
+            Arg::U32(l),
+            Arg::F32(heads.scale()),
+            Arg::Dropout(drop),
+        ]);
+        launch(
+            &x,
+            &job.kernel("_prefix"),
+            job.grid(l, Side::Keys, &x),
+            &args,
+        )?;
         for (parts, (slot, dtype, _)) in [(dk, of_k), (dv, of_v)] {
             slots.add(slot, parts.sum(0)?.to_dtype(dtype)?)?;
         }
@@ -157,7 +176,12 @@ impl Cache {
         }
         let (x, d, p) = (qkv.contiguous()?, rows.heads.hidden(), rows.heads.width);
         let new: Vec<usize> = rows.starts.windows(2).map(|w| w[1] - w[0]).collect();
-        let most = self.rows.iter().zip(&new).map(|((_, seen), n)| seen + n).max();
+        let most = self
+            .rows
+            .iter()
+            .zip(&new)
+            .map(|((_, seen), n)| seen + n)
+            .max();
         self.reserve(most.unwrap_or(0), d, &x)?;
         let Some([keys, values]) = &self.tensors else {
             return Err(crate::Error::Batch("no token to decode".into()));
@@ -250,7 +274,11 @@ struct Known {
 
 impl Known {
     fn args(&self) -> [Arg<'_>; 3] {
-        [Arg::In(&self.of_output), Arg::In(&self.lse), Arg::In(&self.shift)]
+        [
+            Arg::In(&self.of_output),
+            Arg::In(&self.lse),
+            Arg::In(&self.shift),
+        ]
     }
 }
 
@@ -310,7 +338,12 @@ impl Job {
         let mut args = vec![Arg::In(x), Arg::InAt(k.0, k.1), Arg::InAt(v.0, v.1)];
         args.extend([Arg::Out(&o), Arg::Out(&lse)]);
         args.extend(self.sizes());
-        launch(x, &self.kernel(""), self.grid(self.queries, Side::Queries, x), &args)?;
+        launch(
+            x,
+            &self.kernel(""),
+            self.grid(self.queries, Side::Queries, x),
+            &args,
+        )?;
         Ok([o, lse])
     }
 
@@ -320,7 +353,9 @@ impl Job {
             Some(g) => g.to_dtype(o.dtype())?.contiguous()?,
             None => o.zeros_like()?,
         };
-        let of_lse = grads[1].take().map(|g| g.to_dtype(DType::F32)?.contiguous());
+        let of_lse = grads[1]
+            .take()
+            .map(|g| g.to_dtype(DType::F32)?.contiguous());
         let of_lse = of_lse.transpose()?;
         let shift = empty(lse.shape(), DType::F32, o.device())?;
         let n = lse.elem_count();
@@ -332,7 +367,12 @@ impl Job {
             Arg::U32(n),
             Arg::U32(self.heads.width),
         ];
-        launch(&o, "attention_shift", Grid::blocks(n.div_ceil(8), 256), &args)?;
+        launch(
+            &o,
+            "attention_shift",
+            Grid::blocks(n.div_ceil(8), 256),
+            &args,
+        )?;
         Ok(Known {
             of_output,
             lse,
