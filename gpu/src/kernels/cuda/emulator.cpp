@@ -131,7 +131,7 @@ void warp_barrier() {
     wait(w.arrived, w.alive, w.generation);
 }
 
-static void entry() {
+__attribute__((no_sanitize("address"))) static void entry() {
     Block& b = *block;
     b.kernel->first(b.kernel->second);
     b.fibre().done = true;
