@@ -1,6 +1,7 @@
 //! Fused against composed: the same inputs, values and gradients compared in f64 and f32.
 
 use crate::error::Result;
+use crate::kernels::cuda;
 use crate::kernels::precision::upcast;
 use crate::kernels::without_cpu_kernels;
 use crate::tape::{Gradients, Parameter, Tape, Value};
@@ -109,6 +110,10 @@ pub fn agree(
                 let what = format!("{dtype:?}, seed {seed}, tensors {tensors}");
                 near(&found, &expected, bound, &what);
             }
+            if cuda::EMULATED && dtype == DType::F32 {
+                let found = cuda::emulated(|| evaluate(&params, &form));
+                near(&found, &expected, bound, &format!("emulated, seed {seed}"));
+            }
         }
         let halves = parameters(seed, shapes, DType::BF16);
         let of = |p: &Parameter| {
@@ -119,6 +124,11 @@ pub fn agree(
         let found = evaluate(&halves, &form);
         let what = format!("bf16, seed {seed}");
         near(&found, &expected, 16.0 / 256.0, &what);
+        if cuda::EMULATED {
+            let found = cuda::emulated(|| evaluate(&halves, &form));
+            let what = format!("emulated in bf16, seed {seed}");
+            near(&found, &expected, 16.0 / 256.0, &what);
+        }
     }
 }
 
