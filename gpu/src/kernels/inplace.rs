@@ -1,7 +1,7 @@
 //! Writes into tensors that nobody else can see: sums of gradients and the optimiser's state.
 
-use super::elem::Elem;
 use super::cuda::{self, Arg, Grid};
+use super::elem::Elem;
 use super::threads::for_rows;
 use super::{dispatch, fused};
 use crate::error::Result;
@@ -156,7 +156,13 @@ pub fn pad_columns(block: &Tensor, column: usize, total: usize) -> Result<Tensor
         shape[axis] = total;
         let y = cuda::empty(shape, block.dtype(), block.device())?;
         let name = format!("pad_columns_{}", cuda::suffix(&block));
-        run_on_columns(&name, [Arg::In(&block), Arg::Out(&y)], &block, column, total)?;
+        run_on_columns(
+            &name,
+            [Arg::In(&block), Arg::Out(&y)],
+            &block,
+            column,
+            total,
+        )?;
         return Ok(y);
     }
     Ok(block

@@ -196,7 +196,9 @@ fn pairs<'a>(
 ) -> Vec<(u32, u32)> {
     let lookups = lookups.into_iter();
     let positions = lookups.flat_map(|ids| ids.iter().zip(0_u32..));
-    positions.filter_map(|(id, at)| Some((row(*id)?, at))).collect()
+    positions
+        .filter_map(|(id, at)| Some((row(*id)?, at)))
+        .collect()
 }
 
 impl Embedding {

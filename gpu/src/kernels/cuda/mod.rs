@@ -149,7 +149,12 @@ impl Arg<'_> {
 /// # Errors
 /// There is no such kernel, a tensor that is not contiguous, or the device refuses.
 pub(crate) fn launch(like: &Tensor, name: &str, grid: Grid, args: &[Arg<'_>]) -> Result<()> {
-    launch_named(like.device(), &format!("{name}_{}", suffix(like)), grid, args)
+    launch_named(
+        like.device(),
+        &format!("{name}_{}", suffix(like)),
+        grid,
+        args,
+    )
 }
 
 /// What the name of a kernel for tensors of this one's type ends with.
