@@ -1,5 +1,6 @@
 //! Writes into tensors that nobody else can see: sums of gradients and the optimiser's state.
 
+use super::cuda::{self, Arg, Grid};
 use super::elem::Elem;
 use super::threads::for_rows;
 use super::{dispatch, fused};
@@ -128,6 +129,12 @@ pub fn add_block(into: Tensor, block: &Tensor, column: usize) -> Result<Tensor> 
         };
         into.inplace_op2(block, &InPlace(&op))?;
         Ok(into)
+    } else if cuda::runs(&into) && cuda::runs(block) {
+        let (into, block) = (into.contiguous()?, block.contiguous()?);
+        let name = format!("add_block_{}_{}", cuda::suffix(&into), cuda::suffix(&block));
+        let tensors = [Arg::Out(&into), Arg::In(&block)];
+        run_on_columns(&name, tensors, &block, column, total)?;
+        Ok(into)
     } else {
         Ok((&into + pad_columns(block, column, total)?)?)
     }
@@ -143,9 +150,39 @@ pub fn pad_columns(block: &Tensor, column: usize, total: usize) -> Result<Tensor
         return Ok(block.clone());
     }
     let axis = block.rank() - 1;
+    if cuda::runs(block) {
+        let block = block.contiguous()?;
+        let mut shape = block.dims().to_vec();
+        shape[axis] = total;
+        let y = cuda::empty(shape, block.dtype(), block.device())?;
+        let name = format!("pad_columns_{}", cuda::suffix(&block));
+        run_on_columns(
+            &name,
+            [Arg::In(&block), Arg::Out(&y)],
+            &block,
+            column,
+            total,
+        )?;
+        return Ok(y);
+    }
     Ok(block
         .pad_with_zeros(axis, column, total - column - width)?
         .contiguous()?)
+}
+
+/// Runs a card's kernel over the columns of `total` that a block has from `column` on.
+fn run_on_columns(
+    name: &str,
+    tensors: [Arg<'_>; 2],
+    block: &Tensor,
+    column: usize,
+    total: usize,
+) -> Result<()> {
+    let width = last_dim(block);
+    let rows = block.elem_count() / width.max(1);
+    let sizes = [rows, column, width, total].map(Arg::U32);
+    let args = [&tensors[..], &sizes].concat();
+    cuda::launch_named(block.device(), name, Grid::rows(rows), &args)
 }
 
 pub(crate) fn last_dim(t: &Tensor) -> usize {

@@ -2,6 +2,7 @@
 
 use super::driver::{self, Gradient, Op};
 use crate::error::Result;
+use crate::kernels::cuda::{self, Arg, Grid};
 use crate::kernels::elem::Elem;
 use crate::kernels::precision::{cast_like, upcast};
 use crate::kernels::threads::for_rows;
@@ -76,6 +77,16 @@ impl Activation {
         }
     }
 
+    /// The name of its kernel for a card.
+    fn kernel(self) -> &'static str {
+        match self {
+            Self::GeluTanh => "gelu_tanh",
+            Self::GeluErf => "gelu_erf",
+            Self::Tanh => "tanh_of",
+            Self::Relu => "relu",
+        }
+    }
+
     /// Applies the function to every element.
     ///
     /// # Errors
@@ -124,6 +135,34 @@ impl Op<1> for Activation {
         [Gradient::Of(dx)]
     }
 
+    const ON_CARD: bool = true;
+
+    fn forward_on_card(&self, [x]: [&Tensor; 1]) -> Result<Tensor> {
+        let y = cuda::empty(x.shape(), x.dtype(), x.device())?;
+        let n = x.elem_count();
+        let args = [Arg::In(x), Arg::Out(&y), Arg::U32(n)];
+        cuda::launch(x, self.kernel(), Grid::over(n.div_ceil(VECTOR)), &args)?;
+        Ok(y)
+    }
+
+    fn backward_on_card(
+        &self,
+        [x]: [Option<&Tensor>; 1],
+        g: &Tensor,
+        _: [bool; 1],
+    ) -> Result<[Gradient<Tensor>; 1]> {
+        let Some(x) = x else {
+            unreachable!("the driver saves it")
+        };
+        let g = g.to_dtype(x.dtype())?;
+        let dx = cuda::empty(x.shape(), x.dtype(), x.device())?;
+        let n = x.elem_count();
+        let args = [Arg::In(x), Arg::In(&g), Arg::Out(&dx), Arg::U32(n)];
+        let name = format!("{}_back", self.kernel());
+        cuda::launch(x, &name, Grid::over(n.div_ceil(VECTOR)), &args)?;
+        Ok([Gradient::Of(dx)])
+    }
+
     fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {
         let x = upcast(&a[0])?;
         let y = match self {
@@ -145,6 +184,9 @@ impl Op<1> for Activation {
 
 /// Elements a thread takes at a time; only a partition, the function is pointwise.
 const WIDTH: usize = 1024;
+
+/// The fewest elements that a thread of a card takes.
+const VECTOR: usize = 4;
 
 #[inline(always)]
 fn each<T: Elem>(y: &mut [T], x: &[T], f: impl Fn(T) -> T) {

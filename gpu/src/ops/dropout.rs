@@ -6,13 +6,14 @@
 //! key comes from the run's seed, the step and the site in the model ([`Dropout::at`]).
 
 use crate::error::Result;
+use crate::kernels::cuda::{self, Arg, Grid};
 use crate::kernels::elem::Elem;
 use crate::kernels::inplace::last_dim;
 use crate::kernels::precision::cast_like;
 use crate::kernels::threads::for_rows;
 use crate::kernels::{cpu, dispatch, fused, fused_pair, tensor, with_slices};
 use crate::tape::{Tape, Value};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 /// Dropout at one site of one step.
 #[derive(Clone, Copy, Debug)]
@@ -157,6 +158,9 @@ pub fn dropout(tape: &Tape, x: &Value, drop: Dropout) -> Result<Value> {
 }
 
 fn masked(x: &Tensor, drop: Dropout) -> Result<Tensor> {
+    if cuda::runs(x) {
+        return masked_on_card(x, drop, x.dtype());
+    }
     if !fused(x) {
         return Ok((x * drop.mask_like(x)?)?);
     }
@@ -167,22 +171,55 @@ fn masked(x: &Tensor, drop: Dropout) -> Result<Tensor> {
     })
 }
 
+/// [`masked`] with a result of this type.
+fn masked_on_card(x: &Tensor, drop: Dropout, dtype: DType) -> Result<Tensor> {
+    let x = match (x.dtype(), dtype) {
+        (DType::BF16, DType::F32) => x.to_dtype(DType::F32)?,
+        _ => x.contiguous()?,
+    };
+    let (y, width) = (cuda::empty(x.shape(), dtype, x.device())?, last_dim(&x));
+    let rows = x.elem_count() / width.max(1);
+    let args = [
+        Arg::In(&x),
+        Arg::Out(&y),
+        Arg::U32(rows),
+        Arg::U32(width),
+        Arg::Dropout(drop),
+    ];
+    if x.dtype() == dtype {
+        cuda::launch(&x, "dropout", Grid::rows(rows), &args)?;
+    } else {
+        cuda::launch_named(x.device(), "dropout_to_bf16", Grid::rows(rows), &args)?;
+    }
+    Ok(y)
+}
+
+/// `x + branch ∘ mask` in the type of `x`.
+fn residual_on_card(x: &Tensor, branch: &Tensor, drop: Dropout) -> Result<Tensor> {
+    let (wide, branch) = (x.to_dtype(DType::F32)?.contiguous()?, branch.contiguous()?);
+    let (rows, width) = (x.elem_count() / last_dim(x).max(1), last_dim(x));
+    let y = cuda::empty(x.shape(), DType::F32, x.device())?;
+    let args = [
+        Arg::In(&wide),
+        Arg::In(&branch),
+        Arg::Out(&y),
+        Arg::U32(rows),
+        Arg::U32(width),
+        Arg::Dropout(drop),
+    ];
+    cuda::launch(&branch, "residual", Grid::rows(rows), &args)?;
+    Ok(y.to_dtype(x.dtype())?)
+}
+
 /// `x + drop(branch)`: the residual connection.
 ///
 /// # Errors
 /// Shapes that do not fit.
 pub fn residual(tape: &Tape, x: &Value, branch: &Value, drop: Dropout) -> Result<Value> {
-    let branch_out = if drop.is_off() {
-        branch.tensor.clone()
+    let y = if cuda::runs(&x.tensor) && cuda::runs(&branch.tensor) {
+        residual_on_card(&x.tensor, &branch.tensor, drop)?
     } else {
-        masked(&branch.tensor, drop)?
-    };
-    let y = if fused_pair(&x.tensor, &branch_out) {
-        dispatch!(x.tensor, T => with_slices::<T, _, 2>([&x.tensor, &branch_out], |[a, b]| {
-            tensor(sum(a, b, last_dim(&x.tensor)), x.tensor.shape())
-        }))??
-    } else {
-        (&x.tensor + cast_like(&branch_out, &x.tensor)?)?
+        sum_of(&x.tensor, &branch.tensor, drop)?
     };
     let kind = branch.tensor.dtype();
     let (xs, bs) = (x.slot(), branch.slot());
@@ -191,11 +228,26 @@ pub fn residual(tape: &Tape, x: &Value, branch: &Value, drop: Dropout) -> Result
             match (drop.is_off(), kind == g.dtype()) {
                 (true, true) => slots.pass(bs, g.clone())?,
                 (true, false) => slots.add(bs, g.to_dtype(kind)?)?,
+                (false, _) if cuda::runs(&g) => slots.add(bs, masked_on_card(&g, drop, kind)?)?,
                 (false, _) => slots.add(bs, masked(&g, drop)?.to_dtype(kind)?)?,
             }
         }
         slots.pass(xs, g)
     }))
+}
+
+/// [`residual`]'s sum on the CPU, or in candle's operations.
+fn sum_of(x: &Tensor, branch: &Tensor, drop: Dropout) -> Result<Tensor> {
+    let branch = match drop.is_off() {
+        true => branch.clone(),
+        false => masked(branch, drop)?,
+    };
+    if !fused_pair(x, &branch) {
+        return Ok((x + cast_like(&branch, x)?)?);
+    }
+    dispatch!(x, T => with_slices::<T, _, 2>([x, &branch], |[a, b]| {
+        tensor(sum(a, b, last_dim(x)), x.shape())
+    }))?
 }
 
 fn sum<T: Elem>(a: &[T], b: &[T], width: usize) -> Vec<T> {

@@ -5,11 +5,12 @@
 
 use super::driver::{self, Gradient, Op};
 use crate::error::Result;
+use crate::kernels::cuda::{self, Arg, Grid, rows};
 use crate::kernels::elem::Elem;
 use crate::kernels::precision::upcast;
 use crate::kernels::threads::for_rows;
 use crate::tape::{Tape, Value};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 /// The tables that rows are looked up in.
 #[derive(Clone, Copy)]
@@ -47,6 +48,7 @@ pub fn embedding(
             tables.added.map_or(Ok(0), |a| a.tensor.dim(0))?,
         ],
         d,
+        dtype: tables.tokens.tensor.dtype(),
     };
     let (tokens, positions) = (tables.tokens, tables.positions);
     let shape = (ids.len(), d);
@@ -63,6 +65,8 @@ struct Embedding {
     /// Rows of the tables: tokens, positions, special tokens.
     rows: [usize; 3],
     d: usize,
+    /// The type of the tables, and of their gradients on a card.
+    dtype: DType,
 }
 
 /// Inputs: the tables of tokens, of positions and, when there is one, of special tokens.
@@ -114,6 +118,60 @@ impl<const N: usize> Op<N> for Embedding {
         })
     }
 
+    const ON_CARD: bool = true;
+
+    fn forward_on_card(&self, inputs: [&Tensor; N]) -> Result<Tensor> {
+        // tables of one type; mixed ones in f32
+        let dtype = match inputs.iter().all(|t| t.dtype() == self.dtype) {
+            true => self.dtype,
+            false => DType::F32,
+        };
+        let mut tables = Vec::with_capacity(N);
+        for table in inputs {
+            tables.push(table.to_dtype(dtype)?);
+        }
+        let (count, device) = (self.ids.len(), inputs[0].device());
+        let segments = self.segments.as_deref().unwrap_or_default();
+        let lists = [&self.ids[..], &self.positions, segments];
+        let [ids, positions, segments] = rows::upload_all(lists, device)?;
+        let y = cuda::empty((count, self.d), DType::F32, device)?;
+        let args = [
+            Arg::In(&tables[0]),
+            Arg::In(&tables[1]),
+            Arg::Maybe(tables.get(2)),
+            Arg::In(&ids),
+            Arg::In(&positions),
+            Arg::Maybe(self.segments.as_ref().map(|_| &segments)),
+            Arg::Out(&y),
+            Arg::U32(count),
+            Arg::U32(self.d),
+            Arg::U32(self.rows[0]),
+        ];
+        cuda::launch(&tables[0], "embedding", Grid::rows(count), &args)?;
+        Ok(y)
+    }
+
+    fn backward_on_card(
+        &self,
+        _: [Option<&Tensor>; N],
+        g: &Tensor,
+        wanted: [bool; N],
+    ) -> Result<[Gradient<Tensor>; N]> {
+        let first_added = self.rows[0] as u32;
+        let mut gradients = [const { Gradient::Unwanted }; N];
+        for (table, gradient) in gradients.iter_mut().enumerate() {
+            *gradient = Gradient::try_when(wanted[table], || {
+                let pairs = match table {
+                    0 => pairs(self.lookups(), |id| (id < first_added).then_some(id)),
+                    1 => pairs([&self.positions[..]], Some),
+                    _ => pairs(self.lookups(), |id| id.checked_sub(first_added)),
+                };
+                rows::scatter(g, pairs, self.rows[table], self.dtype)
+            })?;
+        }
+        Ok(gradients)
+    }
+
     fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {
         let table = match a {
             [tokens, _, added] => Tensor::cat(&[tokens, added], 0)?,
@@ -129,6 +187,18 @@ impl<const N: usize> Op<N> for Embedding {
             None => Ok(y),
         }
     }
+}
+
+/// Rows of a table, each with the position that it was looked up at.
+fn pairs<'a>(
+    lookups: impl IntoIterator<Item = &'a [u32]>,
+    row: impl Fn(u32) -> Option<u32>,
+) -> Vec<(u32, u32)> {
+    let lookups = lookups.into_iter();
+    let positions = lookups.flat_map(|ids| ids.iter().zip(0_u32..));
+    positions
+        .filter_map(|(id, at)| Some((row(*id)?, at)))
+        .collect()
 }
 
 impl Embedding {

@@ -2,6 +2,7 @@
 
 use super::linear::columns_of;
 use crate::error::Result;
+use crate::kernels::cuda::{self, rows};
 use crate::tape::{Tape, Value};
 use candle_core::{Device, Tensor};
 
@@ -17,8 +18,12 @@ pub fn gather_rows(tape: &Tape, x: &Value, indices: &[u32]) -> Result<Value> {
     let index = index.to_device(x.tensor.device())?;
     let y = x.tensor.index_select(&index, 0)?;
     let (slot, like) = (x.slot(), x.tensor.clone());
+    let pairs = slot.map(|_| indices.iter().copied().zip(0_u32..).collect());
     Ok(tape.push(y, &[x], move |g, slots| {
         slots.add_with(slot, || {
+            if let (Some(pairs), true) = (pairs, cuda::runs(&g)) {
+                return rows::scatter(&g.contiguous()?, pairs, like.dim(0)?, like.dtype());
+            }
             let zeros = like.zeros_like()?;
             Ok(zeros.index_add(&index, &g.contiguous()?, 0)?)
         })

@@ -5,11 +5,12 @@
 
 use super::driver::{self, Gradient, Op};
 use crate::error::Result;
+use crate::kernels::cuda::{self, Arg, Grid, rows};
 use crate::kernels::elem::{Elem, dot, simd, sum, sum_of};
 use crate::kernels::precision::upcast;
 use crate::kernels::threads::for_rows;
 use crate::tape::{Pair, Tape, Value};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 /// `(x − mean) / √(variance + eps) · weight + bias` for each row.
 ///
@@ -80,6 +81,59 @@ impl Op<3> for LayerNorm {
         [dx, Gradient::Of(dw), Gradient::Of(db)]
     }
 
+    const ON_CARD: bool = true;
+
+    fn forward_on_card(&self, [x, w, b]: [&Tensor; 3]) -> Result<Tensor> {
+        let (x, b) = (x.to_dtype(DType::F32)?, b.to_dtype(w.dtype())?);
+        let tokens = x.dim(0)?;
+        let y = cuda::empty(x.shape(), DType::F32, x.device())?;
+        let args = [
+            Arg::In(&x),
+            Arg::In(w),
+            Arg::In(&b),
+            Arg::Out(&y),
+            Arg::U32(tokens),
+            Arg::U32(self.d),
+            Arg::F32(self.eps),
+        ];
+        cuda::launch(w, "layer_norm", Grid::rows(tokens), &args)?;
+        Ok(y)
+    }
+
+    fn backward_on_card(
+        &self,
+        [x, w, _]: [Option<&Tensor>; 3],
+        g: &Tensor,
+        wanted: [bool; 3],
+    ) -> Result<[Gradient<Tensor>; 3]> {
+        let (Some(x), Some(w)) = (x, w) else {
+            unreachable!("the driver saves both")
+        };
+        let (x, g) = (x.to_dtype(DType::F32)?, g.to_dtype(DType::F32)?);
+        let (tokens, device) = (x.dim(0)?, x.device());
+        let empty = |width| cuda::empty((tokens, width), DType::F32, device);
+        let dx = wanted[0].then(|| empty(self.d)).transpose()?;
+        let parameters = wanted[1] || wanted[2];
+        let statistics = parameters.then(|| empty(2)).transpose()?;
+        let args = [
+            Arg::In(&x),
+            Arg::In(w),
+            Arg::In(&g),
+            Arg::MaybeOut(dx.as_ref()),
+            Arg::MaybeOut(statistics.as_ref()),
+            Arg::U32(tokens),
+            Arg::U32(self.d),
+            Arg::F32(self.eps),
+        ];
+        cuda::launch(w, "layer_norm_back", Grid::rows(tokens), &args)?;
+        let dx = dx.map_or(Gradient::Unwanted, Gradient::Of);
+        let Some(statistics) = statistics else {
+            return Ok([dx, Gradient::Unwanted, Gradient::Unwanted]);
+        };
+        let [dw, db] = self.parameter_gradients_on_card(&x, &g, &statistics)?;
+        Ok([dx, Gradient::Of(dw), Gradient::Of(db)])
+    }
+
     fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {
         let (x, weight, bias) = (upcast(&a[0])?, upcast(&a[1])?, upcast(&a[2])?);
         let centred = x.broadcast_sub(&x.mean_keepdim(1)?)?;
@@ -113,6 +167,30 @@ impl LayerNorm {
             },
         );
         dx
+    }
+
+    fn parameter_gradients_on_card(
+        &self,
+        x: &Tensor,
+        g: &Tensor,
+        statistics: &Tensor,
+    ) -> Result<[Tensor; 2]> {
+        let (tokens, d) = (x.dim(0)?, self.d);
+        let (count, chunk) = rows::chunks(tokens);
+        let partial = cuda::empty((count, 2 * d), DType::F32, x.device())?;
+        let args = [
+            Arg::In(x),
+            Arg::In(g),
+            Arg::In(statistics),
+            Arg::Out(&partial),
+            Arg::U32(tokens),
+            Arg::U32(d),
+            Arg::U32(chunk),
+        ];
+        let grid = rows::over_chunks(d, count);
+        cuda::launch_named(x.device(), "layer_norm_sums", grid, &args)?;
+        let both = rows::added(&partial)?;
+        Ok([both.narrow(0, 0, d)?, both.narrow(0, d, d)?])
     }
 
     fn parameter_gradients<T: Elem>(&self, x: &[T], g: &[T]) -> (Vec<T>, Vec<T>) {

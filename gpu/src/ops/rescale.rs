@@ -2,6 +2,7 @@
 
 use super::driver::{self, Gradient, Op};
 use crate::error::Result;
+use crate::kernels::cuda::{self, Arg, Grid, rows};
 use crate::kernels::elem::{Elem, simd};
 use crate::kernels::precision::{cast_like, upcast};
 use crate::kernels::threads::for_rows;
@@ -46,6 +47,22 @@ impl Rescale {
         y
     }
 
+    fn times_on_card(&self, rows: &Tensor, l: &Tensor) -> Result<Tensor> {
+        let (tokens, l) = (rows.dim(0)?, l.to_dtype(rows.dtype())?);
+        let y = cuda::empty(rows.shape(), rows.dtype(), rows.device())?;
+        let args = [
+            Arg::In(rows),
+            Arg::In(&l),
+            Arg::Out(&y),
+            Arg::U32(tokens),
+            Arg::U32(self.columns.start),
+            Arg::U32(self.columns.len()),
+            Arg::U32(self.total),
+        ];
+        cuda::launch(rows, "rescale", Grid::rows(tokens), &args)?;
+        Ok(y)
+    }
+
     /// Σ over tokens of g ∘ x.
     fn factor_gradient<T: Elem>(&self, x: &[T], g: &[T]) -> Vec<T> {
         let mut dl = vec![T::zero(); self.columns.len()];
@@ -79,6 +96,29 @@ impl Op<2> for Rescale {
             Gradient::when(of_x, || self.times(g, l)),
             Gradient::when(of_l, || self.factor_gradient(x, g)),
         ]
+    }
+
+    const ON_CARD: bool = true;
+
+    fn forward_on_card(&self, [x, l]: [&Tensor; 2]) -> Result<Tensor> {
+        self.times_on_card(x, l)
+    }
+
+    fn backward_on_card(
+        &self,
+        [x, l]: [Option<&Tensor>; 2],
+        g: &Tensor,
+        [of_x, of_l]: [bool; 2],
+    ) -> Result<[Gradient<Tensor>; 2]> {
+        let (Some(x), Some(l)) = (x, l) else {
+            unreachable!("the driver saves both")
+        };
+        let g = g.to_dtype(x.dtype())?;
+        let columns = self.columns.clone();
+        Ok([
+            Gradient::try_when(of_x, || self.times_on_card(&g, l))?,
+            Gradient::try_when(of_l, || rows::sum_rows(&g, Some(x), columns))?,
+        ])
     }
 
     fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {

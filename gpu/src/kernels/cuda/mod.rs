@@ -21,6 +21,7 @@ use std::collections::VecDeque;
 mod card;
 #[cfg(emulated_kernels)]
 mod on_cpu;
+pub(crate) mod rows;
 
 /// Whether the emulated kernels are part of this program: they are where a C++ compiler built it.
 pub const EMULATED: bool = cfg!(emulated_kernels);
@@ -88,6 +89,11 @@ impl Grid {
     /// Threads for `n` elements, each of which may serve several.
     pub(crate) fn over(n: usize) -> Self {
         Self::blocks(n.div_ceil(256).clamp(1, 65_535 * 8), 256)
+    }
+
+    /// A warp for each of `n` rows.
+    pub(crate) fn rows(n: usize) -> Self {
+        Self::blocks(n.div_ceil(8), 256)
     }
 
     /// So many blocks of so many threads.
@@ -185,11 +191,20 @@ impl Arg<'_> {
 /// # Errors
 /// There is no such kernel, a tensor that is not contiguous, or the device refuses.
 pub(crate) fn launch(like: &Tensor, name: &str, grid: Grid, args: &[Arg<'_>]) -> Result<()> {
-    let suffix = match like.dtype() {
+    launch_named(
+        like.device(),
+        &format!("{name}_{}", suffix(like)),
+        grid,
+        args,
+    )
+}
+
+/// What the name of a kernel for tensors of this one's type ends with.
+pub(crate) fn suffix(t: &Tensor) -> &'static str {
+    match t.dtype() {
         DType::BF16 => "bf16",
         _ => "f32",
-    };
-    launch_named(like.device(), &format!("{name}_{suffix}"), grid, args)
+    }
 }
 
 /// Launches the kernel of this very name.

@@ -3,6 +3,9 @@
 mod attention;
 #[cfg(emulated_kernels)]
 mod card_attention;
+#[cfg(emulated_kernels)]
+mod card_rows;
+#[cfg(emulated_kernels)]
 mod composed;
 mod layers;
 
