@@ -172,7 +172,12 @@ impl Found {
     /// # Errors
     /// The device fails.
     pub(crate) fn read(&self) -> Result<(f64, Vec<f64>)> {
-        let all: Vec<f64> = self.0.to_vec1::<f32>()?.into_iter().map(f64::from).collect();
+        let all: Vec<f64> = self
+            .0
+            .to_vec1::<f32>()?
+            .into_iter()
+            .map(f64::from)
+            .collect();
         Ok((all[0], all[3..].to_vec()))
     }
 }

@@ -42,7 +42,7 @@ pub struct Loss {
 }
 
 impl Loss {
-    fn new(t: &Tensor) -> Result<Self> {
+    pub(crate) fn new(t: &Tensor) -> Result<Self> {
         Ok(match cuda::runs(t) {
             true => Self {
                 here: 0.0,
@@ -72,7 +72,9 @@ impl Loss {
     /// The value, where the losses on the device have these.
     pub(crate) fn of(&self, values: &[f64]) -> f64 {
         let shares = self.there.iter().map(|(share, _)| share);
-        shares.zip(values).fold(self.here, |sum, (share, x)| sum + share * x)
+        shares
+            .zip(values)
+            .fold(self.here, |sum, (share, x)| sum + share * x)
     }
 
     /// Adds a share of another one.

@@ -30,6 +30,11 @@ fn on_card(logits: &Tensor) -> Result<Tensor> {
     let best = cuda::empty(rows, DType::U32, logits.device())?;
     let args = [Arg::In(logits), Arg::Out(&best), Arg::U32(width)];
     let each = 16 / logits.dtype().size_in_bytes();
-    cuda::launch(logits, "argmax", Grid::row_a_block(rows, width, each), &args)?;
+    cuda::launch(
+        logits,
+        "argmax",
+        Grid::row_a_block(rows, width, each),
+        &args,
+    )?;
     Ok(best)
 }

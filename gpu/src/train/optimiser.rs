@@ -1,8 +1,8 @@
 //! AdamW with moments that can be saved, and clipping by the global norm.
 
 use crate::error::{Error, Result};
-pub use crate::gradients::clip_factor;
 use crate::gradients::Gradients;
+pub use crate::gradients::clip_factor;
 use crate::kernels::inplace::{AdamStep, Moment};
 use crate::kernels::many::{self, Found, Rates, Table, Trained};
 use crate::model::Loss;
@@ -89,7 +89,9 @@ impl AdamW {
         scale: f64,
     ) -> Result<()> {
         if many::runs(parameters.iter().map(|p| &p.tensor)) {
-            let moments = self.step_on_card(&parameters, gradients, lr, |t| t.given(scale))?.1;
+            let moments = self
+                .step_on_card(&parameters, gradients, lr, |t| t.given(scale))?
+                .1;
             self.take(moments);
             return Ok(());
         }

@@ -40,7 +40,10 @@ pub(crate) fn runs(t: &Tensor) -> bool {
 /// # Panics
 /// The program was built without a C++ compiler ([`EMULATED`]).
 pub fn emulated<R>(f: impl FnOnce() -> R) -> R {
-    assert!(EMULATED, "no C++ compiler built the emulated kernels into this program");
+    assert!(
+        EMULATED,
+        "no C++ compiler built the emulated kernels into this program"
+    );
     switched_to(Form::Emulated, f)
 }
 

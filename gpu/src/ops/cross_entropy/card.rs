@@ -144,7 +144,11 @@ fn stacked(head: &Head) -> Result<Tensor> {
     let rows: usize = parts.iter().map(|t| t.dims()[0]).sum();
     let more = rows.next_multiple_of(PAD) - rows;
     if more > 0 {
-        parts.push(Tensor::zeros((more, first.dim(1)?), first.dtype(), first.device())?);
+        parts.push(Tensor::zeros(
+            (more, first.dim(1)?),
+            first.dtype(),
+            first.device(),
+        )?);
     }
     Ok(Tensor::cat(&parts, 0)?)
 }
@@ -160,7 +164,10 @@ fn scaled(
     if slot.is_none() {
         return Ok(());
     }
-    let (out, n) = (cuda::empty(sum.shape(), dtype, sum.device())?, sum.elem_count());
+    let (out, n) = (
+        cuda::empty(sum.shape(), dtype, sum.device())?,
+        sum.elem_count(),
+    );
     let args = [Arg::In(sum), Arg::In(factor), Arg::Out(&out), Arg::U32(n)];
     cuda::launch_pair([sum, &out], "loss_scaled", Grid::over(n.div_ceil(4)), &args)?;
     slots.add(slot, out)

@@ -111,6 +111,19 @@ pub fn cross_entropy(
     }))
 }
 
+/// [`cross_entropy`] by a card's kernels with at most so many bytes of logits at a time.
+#[cfg(test)]
+pub(super) fn in_chunks(
+    tape: &Tape,
+    hidden: &Value,
+    head: &Head,
+    targets: &[(usize, u32)],
+    smoothing: f64,
+    bytes: usize,
+) -> Result<Value> {
+    card::run(tape, hidden, head, &Job { targets, smoothing }, bytes)
+}
+
 /// Positions [n] and labels [n, 1] on a device.
 pub(super) fn apart(
     targets: &[(usize, u32)],

@@ -45,7 +45,9 @@ impl Linear<'_> {
         if self.bias.is_none() && self.onto.is_none() && sizes.scale == 1.0 {
             return Ok(product);
         }
-        let bias = self.bias.map(|b| cast_like(&b.tensor, weight)?.contiguous());
+        let bias = self
+            .bias
+            .map(|b| cast_like(&b.tensor, weight)?.contiguous());
         let bias = bias.transpose()?;
         let onto = self.onto.map(|(v, _)| v.tensor.contiguous()).transpose()?;
         let shape = (sizes.rows, sizes.total);
