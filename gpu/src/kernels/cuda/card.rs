@@ -41,16 +41,11 @@ pub(super) fn launch(device: &CudaDevice, name: &str, grid: Grid, words: &[Word]
             .map_err(candle_core::Error::wrap)?;
     }
     let mut words = words.to_vec();
-    let mut arguments: Vec<*mut c_void> = words
-        .iter_mut()
-        .map(|w| std::ptr::from_mut(w).cast())
-        .collect();
+    let mut arguments: Vec<*mut c_void> =
+        words.iter_mut().map(|w| std::ptr::from_mut(w).cast()).collect();
     let [x, y, z] = grid.blocks.map(|n| n as u32);
     let stream = device.cuda_stream();
-    stream
-        .context()
-        .bind_to_thread()
-        .map_err(candle_core::Error::wrap)?;
+    stream.context().bind_to_thread().map_err(candle_core::Error::wrap)?;
     // SAFETY: as many arguments as the kernel has parameters, each in memory of its own; the
     // tensors behind the addresses are freed on the same stream, after the kernel
     unsafe {
