@@ -121,7 +121,9 @@ fn run_on_card<O: Op<N>, const N: usize>(
     for (place, t) in contiguous.iter_mut().zip(tensors) {
         *place = Some(t?);
     }
-    let tensors = contiguous.each_ref().map(|t| t.as_ref().unwrap_or(&inputs[0].tensor));
+    let tensors = contiguous
+        .each_ref()
+        .map(|t| t.as_ref().unwrap_or(&inputs[0].tensor));
     let y = op.forward_on_card(tensors)?.reshape(shape)?;
     let saved = saved(O::READS, tensors);
     let places = places(inputs);
@@ -135,7 +137,9 @@ fn run_on_card<O: Op<N>, const N: usize>(
                 Gradient::Unwanted => {}
                 Gradient::Passed if dtype == g.dtype() => slots.pass(slot, g.clone())?,
                 Gradient::Passed => slots.add(slot, g.to_dtype(dtype)?)?,
-                Gradient::Of(data) => hand_back_tensor(&data.to_dtype(dtype)?, slot, &shape, slots)?,
+                Gradient::Of(data) => {
+                    hand_back_tensor(&data.to_dtype(dtype)?, slot, &shape, slots)?
+                }
             }
         }
         Ok(())

@@ -14,7 +14,8 @@ use super::{Form, form, switched_to};
 use crate::error::Result;
 use crate::ops::dropout::Dropout;
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Shape, Storage, Tensor};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 
 #[cfg(feature = "cuda")]
 mod card;
@@ -26,12 +27,40 @@ pub const EMULATED: bool = cfg!(emulated_kernels);
 
 /// Whether the card's kernels apply to a tensor.
 pub(crate) fn runs(t: &Tensor) -> bool {
+    runs_in(t.dtype(), t.device())
+}
+
+/// Whether they apply to tensors of this type on this device.
+pub(crate) fn runs_in(dtype: DType, device: &Device) -> bool {
     let here = match form() {
-        Form::Kernels => t.device().is_cuda(),
-        Form::Emulated => t.device().is_cpu(),
+        Form::Kernels => device.is_cuda(),
+        Form::Emulated => device.is_cpu(),
         Form::Tensors => false,
     };
-    here && matches!(t.dtype(), DType::F32 | DType::BF16)
+    here && matches!(dtype, DType::F32 | DType::BF16)
+}
+
+/// The card of this index.
+///
+/// # Errors
+/// There is none, or the program was built without the feature `cuda`.
+pub fn open(ordinal: usize) -> candle_core::Result<Device> {
+    #[cfg(feature = "cuda")]
+    return Ok(Device::Cuda(card::open(ordinal)?));
+    #[cfg(not(feature = "cuda"))]
+    Device::new_cuda(ordinal)
+}
+
+/// The most bytes of tensors that were on a device at one time; nothing for the CPU.
+///
+/// # Errors
+/// The driver does not say.
+pub fn peak_bytes(device: &Device) -> candle_core::Result<Option<u64>> {
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => card::peak_bytes(device).map(Some),
+        _ => Ok(None),
+    }
 }
 
 /// Runs `f` with the card's kernels on tensors of the CPU, emulated. The calling thread is alone,
@@ -95,11 +124,15 @@ impl Grid {
 pub(crate) enum Arg<'a> {
     /// The address of a tensor's elements, to read.
     In(&'a Tensor),
-    /// The same, where there is one; else a null pointer.
+    /// The same, from an element on.
+    InAt(&'a Tensor, usize),
+    /// The address of a tensor, where there is one; else a null pointer.
     Maybe(Option<&'a Tensor>),
     /// The address of the elements of a tensor that nobody else sees, to write.
     Out(&'a Tensor),
-    /// The same, where there is one.
+    /// The same, from an element on.
+    OutAt(&'a Tensor, usize),
+    /// The address of a tensor to write, where there is one.
     MaybeOut(Option<&'a Tensor>),
     /// A 32-bit number.
     U32(usize),
@@ -136,6 +169,12 @@ impl Arg<'_> {
             },
             Self::Out(t) | Self::MaybeOut(Some(t)) => Word {
                 address: address_mut(t)?,
+            },
+            Self::InAt(t, at) => Word {
+                address: address(t)? + (at * t.dtype().size_in_bytes()) as u64,
+            },
+            Self::OutAt(t, at) => Word {
+                address: address_mut(t)? + (at * t.dtype().size_in_bytes()) as u64,
             },
             Self::Maybe(None) | Self::MaybeOut(None) => Word { address: 0 },
             Self::U32(n) => Word {
@@ -220,12 +259,31 @@ pub(crate) fn empty(shape: impl Into<Shape>, dtype: DType, device: &Device) -> R
     Ok(unsafe { Tensor::empty(shape, dtype, device)? })
 }
 
-/// Numbers for a kernel to read.
+/// Numbers for a kernel to read. Those that were uploaded last are found again: the layers of a
+/// model ask for the same.
 ///
 /// # Errors
 /// No memory.
 pub(crate) fn upload(numbers: &[u32], device: &Device) -> Result<Tensor> {
-    Ok(Tensor::from_slice(numbers, numbers.len(), device)?)
+    const KEPT: usize = 8;
+    type Known = VecDeque<(Vec<u32>, Tensor)>;
+    thread_local! {
+        static KNOWN: RefCell<Known> = const { RefCell::new(VecDeque::new()) };
+    }
+    let found = KNOWN.with_borrow(|known| {
+        let mut all = known.iter();
+        all.find(|(n, t)| n == numbers && t.device().same_device(device))
+            .map(|(_, t)| t.clone())
+    });
+    if let Some(tensor) = found {
+        return Ok(tensor);
+    }
+    let tensor = Tensor::from_slice(numbers, numbers.len(), device)?;
+    KNOWN.with_borrow_mut(|known| {
+        known.truncate(KEPT - 1);
+        known.push_front((numbers.to_vec(), tensor.clone()));
+    });
+    Ok(tensor)
 }
 
 /// A table of addresses and numbers for a kernel to read, a cell of 64 bits each. Whoever launches

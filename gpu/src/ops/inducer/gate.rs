@@ -142,7 +142,12 @@ impl Op<3> for Mixture {
         y
     }
 
-    fn backward<T: Elem>(&self, x: [&[T]; 3], dy: &[T], wanted: [bool; 3]) -> [Gradient<Vec<T>>; 3] {
+    fn backward<T: Elem>(
+        &self,
+        x: [&[T]; 3],
+        dy: &[T],
+        wanted: [bool; 3],
+    ) -> [Gradient<Vec<T>>; 3] {
         let [f, g, m] = x;
         let p = self.0.width;
         let dm = || {
