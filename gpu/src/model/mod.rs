@@ -3,7 +3,7 @@
 mod check;
 mod loss;
 
-pub use loss::LossOptions;
+pub use loss::{Loss, LossOptions};
 
 use crate::adapter::{AdapterConfig, Attached};
 use crate::backbone::heads::{Targets, Tied, positions};

@@ -7,7 +7,7 @@ use inducer_datasets::batch::{Batch, IGNORE};
 use inducer_gpu::backbone::Gpt2;
 use inducer_gpu::kernels::cuda;
 use inducer_gpu::kernels::precision::master_dtype;
-use inducer_gpu::train::{AdamW, AdamWConfig, clip_factor};
+use inducer_gpu::train::{AdamW, AdamWConfig};
 use inducer_gpu::{LossOptions, Model};
 use serde::Serialize;
 
@@ -128,10 +128,10 @@ pub fn run(options: &Options) -> Result<Report> {
         ..AdamWConfig::default()
     });
     let mut step = || -> Result<f64> {
-        let (loss, gradients) = model.gradients(&batch, LossOptions::PLAIN)?;
-        let scale = clip_factor(gradients.norm()?, Some(1.0));
-        optimiser.step(model.trainable_mut(), &gradients, 1e-4, scale)?;
-        Ok(loss)
+        let (loss, gradients) = model.loss_and_gradients(&batch, LossOptions::PLAIN)?;
+        let (trained, limit) = (model.trainable_mut(), Some(1.0));
+        let measured = optimiser.clipped_step(trained, &gradients, &loss, 1e-4, limit)?;
+        Ok(measured.loss)
     };
     for _ in 0..options.warmup {
         step()?;

@@ -16,10 +16,12 @@ mod ptx {
 }
 
 /// The PTX that holds a kernel: by its file.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 8] = [
     ("attention", ptx::ATTENTION),
     ("embedding", ptx::EMBEDDING),
     ("inducer", ptx::INDUCER),
+    ("linear", ptx::LINEAR),
+    ("loss", ptx::LOSS),
     ("optimiser", ptx::OPTIMISER),
     ("pointwise", ptx::POINTWISE),
     ("rows", ptx::ROWS),

@@ -197,6 +197,8 @@ extern "C" bool emulator_launch(const char* name, const unsigned* grid, const un
 #include "attention.cu"
 #include "embedding.cu"
 #include "inducer.cu"
+#include "linear.cu"
+#include "loss.cu"
 #include "optimiser.cu"
 #include "pointwise.cu"
 #include "rows.cu"

@@ -105,6 +105,20 @@ impl Grid {
         }
     }
 
+    /// Threads for the rows of a matrix, each of `width` elements of which one access has `each`:
+    /// a warp a row or less, and how many threads a row has.
+    pub(crate) fn rows(rows: usize, width: usize, each: usize) -> (Self, usize) {
+        let lanes = width.div_ceil(each).next_power_of_two().min(32);
+        (Self::blocks(rows.div_ceil(256 / lanes), 256), lanes)
+    }
+
+    /// A block of threads for a row of `width` elements of which one access has `each`, with
+    /// memory for sums over the block.
+    pub(crate) fn row_a_block(rows: usize, width: usize, each: usize) -> Self {
+        let threads = width.div_ceil(each).next_multiple_of(32).min(1024);
+        Self::blocks(rows, threads).sharing(256)
+    }
+
     /// The same with shared memory of so many bytes a block.
     pub(crate) fn sharing(self, shared: usize) -> Self {
         Self { shared, ..self }
@@ -170,9 +184,7 @@ impl Arg<'_> {
             },
             Self::Maybe(None) | Self::MaybeOut(None) => Word { address: 0 },
             Self::U32(n) => Word {
-                number: u32::try_from(*n).map_err(|_| {
-                    candle_core::Error::Msg(format!("{n} is too large for a kernel"))
-                })?,
+                number: number(*n)?,
             },
             Self::F32(x) => Word { float: *x as f32 },
             Self::Dropout(d) => Word {
@@ -186,25 +198,35 @@ impl Arg<'_> {
     }
 }
 
+/// How the names of kernels call a scalar type.
+fn suffix(dtype: DType) -> &'static str {
+    match dtype {
+        DType::BF16 => "bf16",
+        _ => "f32",
+    }
+}
+
+/// Launches the kernel of this name from one scalar type to another.
+///
+/// # Errors
+/// As [`launch`].
+pub(crate) fn launch_pair(
+    [from, to]: [&Tensor; 2],
+    name: &str,
+    grid: Grid,
+    args: &[Arg<'_>],
+) -> Result<()> {
+    let name = format!("{name}_{}_{}", suffix(from.dtype()), suffix(to.dtype()));
+    launch_named(from.device(), &name, grid, args)
+}
+
 /// Launches the kernel of this name for the scalar type of `like`, on its device.
 ///
 /// # Errors
 /// There is no such kernel, a tensor that is not contiguous, or the device refuses.
 pub(crate) fn launch(like: &Tensor, name: &str, grid: Grid, args: &[Arg<'_>]) -> Result<()> {
-    launch_named(
-        like.device(),
-        &format!("{name}_{}", suffix(like)),
-        grid,
-        args,
-    )
-}
-
-/// What the name of a kernel for tensors of this one's type ends with.
-pub(crate) fn suffix(t: &Tensor) -> &'static str {
-    match t.dtype() {
-        DType::BF16 => "bf16",
-        _ => "f32",
-    }
+    let name = format!("{name}_{}", suffix(like.dtype()));
+    launch_named(like.device(), &name, grid, args)
 }
 
 /// Launches the kernel of this very name.
@@ -268,6 +290,35 @@ pub(crate) fn upload(numbers: &[u32], device: &Device) -> Result<Tensor> {
         known.push_front((numbers.to_vec(), tensor.clone()));
     });
     Ok(tensor)
+}
+
+/// A table of addresses and numbers for a kernel to read, a cell of 64 bits each. Whoever launches
+/// the kernel keeps the tensors until then.
+///
+/// # Errors
+/// A tensor that is not contiguous; no memory.
+pub(crate) fn table(cells: &[Arg<'_>], device: &Device) -> Result<Tensor> {
+    let mut numbers = Vec::with_capacity(2 * cells.len());
+    for cell in cells {
+        numbers.extend(match cell {
+            Arg::F32(x) => [(*x as f32).to_bits(), 0],
+            Arg::U32(n) => [number(*n)?, 0],
+            Arg::Dropout(_) => return Err(elsewhere().into()),
+            // SAFETY: of anything else the word is an address
+            of_tensor => halves(unsafe { of_tensor.word()?.address }),
+        });
+    }
+    upload(&numbers, device)
+}
+
+/// The lower and the upper half of an address.
+fn halves(address: u64) -> [u32; 2] {
+    [address as u32, (address >> 32) as u32]
+}
+
+fn number(n: usize) -> Result<u32> {
+    Ok(u32::try_from(n)
+        .map_err(|_| candle_core::Error::Msg(format!("{n} is too large for a kernel")))?)
 }
 
 /// The address of a contiguous tensor's elements.

@@ -4,8 +4,9 @@ mod attention;
 #[cfg(emulated_kernels)]
 mod card_attention;
 #[cfg(emulated_kernels)]
-mod card_rows;
+mod card_loss;
 #[cfg(emulated_kernels)]
+mod card_rows;
 mod composed;
 mod layers;
 
