@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::kernels::precision::upcast;
-use crate::kernels::without_cpu_kernels;
+use crate::kernels::{cuda, without_cpu_kernels};
 use crate::tape::{Gradients, Parameter, Tape, Value};
 use candle_core::{DType, Device, Tensor};
 use rand::{Rng, SeedableRng};
@@ -109,6 +109,11 @@ pub fn agree(
                 let what = format!("{dtype:?}, seed {seed}, tensors {tensors}");
                 near(&found, &expected, bound, &what);
             }
+            if cuda::EMULATED {
+                let found = cuda::emulated(|| evaluate(&params, &form));
+                let what = format!("{dtype:?}, seed {seed}, a card's kernels");
+                near(&found, &expected, bound, &what);
+            }
         }
         let halves = parameters(seed, shapes, DType::BF16);
         let of = |p: &Parameter| {
@@ -119,6 +124,11 @@ pub fn agree(
         let found = evaluate(&halves, &form);
         let what = format!("bf16, seed {seed}");
         near(&found, &expected, 16.0 / 256.0, &what);
+        if cuda::EMULATED {
+            let found = cuda::emulated(|| evaluate(&halves, &form));
+            let what = format!("bf16, seed {seed}, a card's kernels");
+            near(&found, &expected, 16.0 / 256.0, &what);
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! What weighs two attentions head by head: the gate, and what it is applied to.
 
+use super::card::{alike, gradients, new_like, new_numbers, numbers, over_heads};
 use crate::error::Result;
+use crate::kernels::cuda::{self, Arg, Grid};
 use crate::kernels::elem::{Elem, dot};
 use crate::kernels::precision::{cast_like, upcast};
 use crate::kernels::threads::for_rows;
@@ -35,6 +37,32 @@ impl Op<2> for Gate {
         let ds: Vec<T> = g.iter().zip(slopes).map(|(g, (y, r))| *g * y * r).collect();
         let dl = ds.iter().map(|x| -*x).collect();
         [Gradient::Of(ds), Gradient::Of(dl)]
+    }
+
+    const ON_CARD: bool = true;
+
+    fn forward_on_card(&self, [s, l]: [&Tensor; 2]) -> Result<Tensor> {
+        let ([l], y, n) = (alike(s, [l])?, new_like(s, s.dims())?, s.elem_count());
+        let args = [Arg::In(s), Arg::In(&l), Arg::Out(&y), Arg::U32(n)];
+        cuda::launch(s, "gate", Grid::over(n), &args)?;
+        Ok(y)
+    }
+
+    fn backward_on_card(
+        &self,
+        x: [Option<&Tensor>; 2],
+        g: &Tensor,
+        _: [bool; 2],
+    ) -> Result<[Gradient<Tensor>; 2]> {
+        let [Some(s), Some(l)] = x else {
+            unreachable!("both are saved")
+        };
+        let ([l, g], n) = (alike(s, [l, g])?, s.elem_count());
+        let [ds, dl] = [new_like(s, s.dims())?, new_like(s, s.dims())?];
+        let (given, found) = ([s, &l, &g].map(Arg::In), [&ds, &dl].map(Arg::Out));
+        let args = [&given[..], &found, &[Arg::U32(n)]].concat();
+        cuda::launch(s, "gate_backward", Grid::over(n), &args)?;
+        Ok([ds, dl].map(Gradient::Of))
     }
 
     fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {
@@ -83,6 +111,35 @@ impl Op<2> for Complement {
             Gradient::when(wanted[0], || weighted(g, self.0, |i| T::one() - lambda[i])),
             Gradient::when(wanted[1], dl),
         ]
+    }
+
+    const ON_CARD: bool = true;
+
+    fn forward_on_card(&self, [f, lambda]: [&Tensor; 2]) -> Result<Tensor> {
+        let (lambda, y, n) = (numbers(lambda)?, new_like(f, f.dims())?, lambda.elem_count());
+        let (given, sizes) = ([f, &lambda].map(Arg::In), [n, self.0.width].map(Arg::U32));
+        let args = [&given[..], &[Arg::Out(&y)], &sizes].concat();
+        over_heads(f, "complement", n, &args)?;
+        Ok(y)
+    }
+
+    fn backward_on_card(
+        &self,
+        x: [Option<&Tensor>; 2],
+        g: &Tensor,
+        wanted: [bool; 2],
+    ) -> Result<[Gradient<Tensor>; 2]> {
+        let [Some(f), Some(lambda)] = x else {
+            unreachable!("both are saved")
+        };
+        let (lambda, n, [g]) = (numbers(lambda)?, lambda.elem_count(), alike(f, [g])?);
+        let df = wanted[0].then(|| new_like(f, f.dims())).transpose()?;
+        let dl = new_numbers(f, lambda.dims())?;
+        let (given, sizes) = ([f, &lambda, &g].map(Arg::In), [n, self.0.width].map(Arg::U32));
+        let found = [Arg::MaybeOut(df.as_ref()), Arg::Out(&dl)];
+        let args = [&given[..], &found, &sizes].concat();
+        over_heads(f, "complement_backward", n, &args)?;
+        Ok(gradients([df, Some(dl)]))
     }
 
     fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {
@@ -156,6 +213,36 @@ impl Op<3> for Mixture {
             Gradient::when(wanted[1], || weighted(dy, self.0, |i| m[i])),
             Gradient::when(wanted[2], dm),
         ]
+    }
+
+    const ON_CARD: bool = true;
+
+    fn forward_on_card(&self, [f, g, mu]: [&Tensor; 3]) -> Result<Tensor> {
+        let ([g], mu, n) = (alike(f, [g])?, numbers(mu)?, mu.elem_count());
+        let y = new_like(f, f.dims())?;
+        let (given, sizes) = ([f, &g, &mu].map(Arg::In), [n, self.0.width].map(Arg::U32));
+        let args = [&given[..], &[Arg::Out(&y)], &sizes].concat();
+        over_heads(f, "mixture", n, &args)?;
+        Ok(y)
+    }
+
+    fn backward_on_card(
+        &self,
+        x: [Option<&Tensor>; 3],
+        dy: &Tensor,
+        wanted: [bool; 3],
+    ) -> Result<[Gradient<Tensor>; 3]> {
+        let [Some(f), Some(g), Some(mu)] = x else {
+            unreachable!("all are saved")
+        };
+        let ([g, dy], mu, n) = (alike(f, [g, dy])?, numbers(mu)?, mu.elem_count());
+        let new = |wanted: bool| wanted.then(|| new_like(f, f.dims())).transpose();
+        let (df, dg, dm) = (new(wanted[0])?, new(wanted[1])?, new_numbers(f, mu.dims())?);
+        let given = [f, &g, &mu, &dy].map(Arg::In);
+        let found = [Arg::MaybeOut(df.as_ref()), Arg::MaybeOut(dg.as_ref()), Arg::Out(&dm)];
+        let sizes = [n, self.0.width].map(Arg::U32);
+        over_heads(f, "mixture_backward", n, &[&given[..], &found, &sizes].concat())?;
+        Ok(gradients([df, dg, Some(dm)]))
     }
 
     fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {

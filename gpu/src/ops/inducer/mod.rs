@@ -10,6 +10,7 @@
 //! (1 − μ) f + μ f_prefix  per head     mixture               (prefix)
 //! ```
 
+mod card;
 mod gate;
 mod score;
 mod values;
