@@ -140,8 +140,8 @@ struct Held {
     // For all hidden units of a head, 16 at a time: `f(first, W₁ᵀ, W₂)`. They stay from one tile to
     // the next where there is room for all.
     template <class F>
-    __device__ __forceinline__ void for_units(const Mlp<T>& mlp, unsigned units, bool loaded, Sizes s,
-                                              F f) const {
+    __device__ __forceinline__ void for_units(const Mlp<T>& mlp, unsigned units, bool loaded,
+                                              Sizes s, F f) const {
         for (unsigned first = 0; first < units; first += held) {
             unsigned count = min(held, (units - first + UNITS - 1) / UNITS * UNITS);
             if (!loaded || held < units) {

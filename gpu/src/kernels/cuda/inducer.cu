@@ -1,5 +1,5 @@
-// The inducer's operations, head by head (`bottleneck.cuh`), and what is applied to heads: the gate,
-// Gating, and the prefix's mixture (§4.2).
+// The inducer's operations, head by head (`bottleneck.cuh`), and what is applied to heads: the
+// gate, Gating, and the prefix's mixture (§4.2).
 #include "bottleneck.cuh"
 
 template <class T>

@@ -41,11 +41,8 @@ impl Op<2> for Gate {
 
     const ON_CARD: bool = true;
 
-    fn forward_on_card(&self, [s, l]: [&Tensor; 2]) -> Result<Tensor> {
-        let ([l], y, n) = (alike(s, [l])?, new_like(s, s.dims())?, s.elem_count());
-        let args = [Arg::In(s), Arg::In(&l), Arg::Out(&y), Arg::U32(n)];
-        cuda::launch(s, "gate", Grid::over(n), &args)?;
-        Ok(y)
+    fn forward_on_card(&self, x: [&Tensor; 2]) -> Result<Tensor> {
+        of_two("gate", x)
     }
 
     fn backward_on_card(
@@ -54,20 +51,37 @@ impl Op<2> for Gate {
         g: &Tensor,
         _: [bool; 2],
     ) -> Result<[Gradient<Tensor>; 2]> {
-        let [Some(s), Some(l)] = x else {
-            unreachable!("both are saved")
-        };
-        let ([l, g], n) = (alike(s, [l, g])?, s.elem_count());
-        let [ds, dl] = [new_like(s, s.dims())?, new_like(s, s.dims())?];
-        let (given, found) = ([s, &l, &g].map(Arg::In), [&ds, &dl].map(Arg::Out));
-        let args = [&given[..], &found, &[Arg::U32(n)]].concat();
-        cuda::launch(s, "gate_backward", Grid::over(n), &args)?;
-        Ok([ds, dl].map(Gradient::Of))
+        slopes_of_two("gate_backward", x, g)
     }
 
     fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {
         (((&a[1] - &a[0])?.exp()? + 1.0)?).recip()
     }
+}
+
+/// One number of two, element by element, on a card.
+fn of_two(kernel: &str, [a, b]: [&Tensor; 2]) -> Result<Tensor> {
+    let ([b], y, n) = (alike(a, [b])?, new_like(a, a.dims())?, a.elem_count());
+    let args = [Arg::In(a), Arg::In(&b), Arg::Out(&y), Arg::U32(n)];
+    cuda::launch(a, kernel, Grid::over(n), &args)?;
+    Ok(y)
+}
+
+/// The gradients of both.
+fn slopes_of_two(
+    kernel: &str,
+    x: [Option<&Tensor>; 2],
+    g: &Tensor,
+) -> Result<[Gradient<Tensor>; 2]> {
+    let [Some(a), Some(b)] = x else {
+        unreachable!("both are saved")
+    };
+    let ([b, g], n) = (alike(a, [b, g])?, a.elem_count());
+    let [da, db] = [new_like(a, a.dims())?, new_like(a, a.dims())?];
+    let (given, found) = ([a, &b, &g].map(Arg::In), [&da, &db].map(Arg::Out));
+    let args = [&given[..], &found, &[Arg::U32(n)]].concat();
+    cuda::launch(a, kernel, Grid::over(n), &args)?;
+    Ok([da, db].map(Gradient::Of))
 }
 
 #[inline(always)]
@@ -79,6 +93,57 @@ fn logistic<T: Elem>(x: T) -> T {
         T::one() - small
     } else {
         small
+    }
+}
+
+/// log(eᵃ + eᵇ): the log-sum-exp over two sets of keys together.
+///
+/// # Shapes
+/// `a`, `b` [tokens, H] → [tokens, H].
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn joint(tape: &Tape, a: &Value, b: &Value) -> Result<Value> {
+    driver::run(tape, Joint, [a, b], a.tensor.shape())
+}
+
+struct Joint;
+
+impl Op<2> for Joint {
+    fn forward<T: Elem>(&self, [a, b]: [&[T]; 2]) -> Vec<T> {
+        let of = |(a, b): (&T, &T)| {
+            let top = num_traits::Float::max(*a, *b);
+            ((*a - top).fexp() + (*b - top).fexp()).ln() + top
+        };
+        a.iter().zip(b).map(of).collect()
+    }
+
+    fn backward<T: Elem>(&self, [a, b]: [&[T]; 2], g: &[T], _: [bool; 2]) -> [Gradient<Vec<T>>; 2] {
+        let both = || g.iter().zip(a.iter().zip(b));
+        let da = both().map(|(g, (a, b))| *g * logistic(*a - *b)).collect();
+        let db = both().map(|(g, (a, b))| *g * logistic(*b - *a)).collect();
+        [Gradient::Of(da), Gradient::Of(db)]
+    }
+
+    const ON_CARD: bool = true;
+
+    fn forward_on_card(&self, x: [&Tensor; 2]) -> Result<Tensor> {
+        of_two("joint", x)
+    }
+
+    fn backward_on_card(
+        &self,
+        x: [Option<&Tensor>; 2],
+        g: &Tensor,
+        _: [bool; 2],
+    ) -> Result<[Gradient<Tensor>; 2]> {
+        slopes_of_two("joint_backward", x, g)
+    }
+
+    fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {
+        let top = a[0].maximum(&a[1])?.detach();
+        let sum = ((&a[0] - &top)?.exp()? + (&a[1] - &top)?.exp()?)?;
+        sum.log()? + top
     }
 }
 
@@ -116,7 +181,11 @@ impl Op<2> for Complement {
     const ON_CARD: bool = true;
 
     fn forward_on_card(&self, [f, lambda]: [&Tensor; 2]) -> Result<Tensor> {
-        let (lambda, y, n) = (numbers(lambda)?, new_like(f, f.dims())?, lambda.elem_count());
+        let (lambda, y, n) = (
+            numbers(lambda)?,
+            new_like(f, f.dims())?,
+            lambda.elem_count(),
+        );
         let (given, sizes) = ([f, &lambda].map(Arg::In), [n, self.0.width].map(Arg::U32));
         let args = [&given[..], &[Arg::Out(&y)], &sizes].concat();
         over_heads(f, "complement", n, &args)?;
@@ -135,7 +204,10 @@ impl Op<2> for Complement {
         let (lambda, n, [g]) = (numbers(lambda)?, lambda.elem_count(), alike(f, [g])?);
         let df = wanted[0].then(|| new_like(f, f.dims())).transpose()?;
         let dl = new_numbers(f, lambda.dims())?;
-        let (given, sizes) = ([f, &lambda, &g].map(Arg::In), [n, self.0.width].map(Arg::U32));
+        let (given, sizes) = (
+            [f, &lambda, &g].map(Arg::In),
+            [n, self.0.width].map(Arg::U32),
+        );
         let found = [Arg::MaybeOut(df.as_ref()), Arg::Out(&dl)];
         let args = [&given[..], &found, &sizes].concat();
         over_heads(f, "complement_backward", n, &args)?;
@@ -199,7 +271,12 @@ impl Op<3> for Mixture {
         y
     }
 
-    fn backward<T: Elem>(&self, x: [&[T]; 3], dy: &[T], wanted: [bool; 3]) -> [Gradient<Vec<T>>; 3] {
+    fn backward<T: Elem>(
+        &self,
+        x: [&[T]; 3],
+        dy: &[T],
+        wanted: [bool; 3],
+    ) -> [Gradient<Vec<T>>; 3] {
         let [f, g, m] = x;
         let p = self.0.width;
         let dm = || {
@@ -239,9 +316,18 @@ impl Op<3> for Mixture {
         let new = |wanted: bool| wanted.then(|| new_like(f, f.dims())).transpose();
         let (df, dg, dm) = (new(wanted[0])?, new(wanted[1])?, new_numbers(f, mu.dims())?);
         let given = [f, &g, &mu, &dy].map(Arg::In);
-        let found = [Arg::MaybeOut(df.as_ref()), Arg::MaybeOut(dg.as_ref()), Arg::Out(&dm)];
+        let found = [
+            Arg::MaybeOut(df.as_ref()),
+            Arg::MaybeOut(dg.as_ref()),
+            Arg::Out(&dm),
+        ];
         let sizes = [n, self.0.width].map(Arg::U32);
-        over_heads(f, "mixture_backward", n, &[&given[..], &found, &sizes].concat())?;
+        over_heads(
+            f,
+            "mixture_backward",
+            n,
+            &[&given[..], &found, &sizes].concat(),
+        )?;
         Ok(gradients([df, dg, Some(dm)]))
     }
 

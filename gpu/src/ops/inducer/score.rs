@@ -88,7 +88,10 @@ impl<const N: usize> Op<N> for Score {
     fn forward_on_card(&self, inputs: [&Tensor; N]) -> Result<Tensor> {
         let (heads, tokens, _) = self.0.sizes();
         let qkv = inputs[0];
-        let (s, scale) = (new_numbers(qkv, &[tokens, heads.count])?, [Arg::F32(heads.scale())]);
+        let (s, scale) = (
+            new_numbers(qkv, &[tokens, heads.count])?,
+            [Arg::F32(heads.scale())],
+        );
         match Self::key(&inputs.map(Some)) {
             None => {
                 let args = [&[Arg::In(qkv), Arg::Out(&s)][..], &self.lengths(), &scale].concat();
@@ -96,9 +99,14 @@ impl<const N: usize> Op<N> for Score {
             }
             Some(key) => {
                 let key = alike(qkv, key)?;
-                let args = [&[Arg::In(qkv)], &key.each_ref().map(Arg::In)[..], &[Arg::Out(&s)]];
+                let args = [
+                    &[Arg::In(qkv)],
+                    &key.each_ref().map(Arg::In)[..],
+                    &[Arg::Out(&s)],
+                ];
                 let name = "inducer_score";
-                self.0.over_tokens(qkv, name, MATRICES, &args.concat(), &scale)?;
+                self.0
+                    .over_tokens(qkv, name, MATRICES, &args.concat(), &scale)?;
             }
         }
         Ok(s)
@@ -115,7 +123,9 @@ impl<const N: usize> Op<N> for Score {
             unreachable!("q is saved")
         };
         let (g, scale) = (numbers(g)?, [Arg::F32(heads.scale())]);
-        let dq = wanted[0].then(|| new_like(qkv, &[tokens, heads.hidden()])).transpose()?;
+        let dq = wanted[0]
+            .then(|| new_like(qkv, &[tokens, heads.hidden()]))
+            .transpose()?;
         let Some(key) = Self::key(&x) else {
             if let Some(dq) = &dq {
                 let given = [Arg::In(qkv), Arg::In(&g), Arg::Out(dq)];
@@ -125,10 +135,16 @@ impl<const N: usize> Op<N> for Score {
             return Ok(gradients([dq]));
         };
         let key = alike(qkv, key)?;
-        let given = [&[Arg::In(qkv)], &key.each_ref().map(Arg::In)[..], &[Arg::In(&g)]].concat();
+        let given = [
+            &[Arg::In(qkv)],
+            &key.each_ref().map(Arg::In)[..],
+            &[Arg::In(&g)],
+        ]
+        .concat();
         if let Some(dq) = &dq {
             let args = [&given[..], &[Arg::Out(dq)]].concat();
-            self.0.over_tokens(qkv, "inducer_score_queries", MATRICES, &args, &scale)?;
+            self.0
+                .over_tokens(qkv, "inducer_score_queries", MATRICES, &args, &scale)?;
         }
         let mut found = vec![dq];
         if wanted[1..].contains(&true) {

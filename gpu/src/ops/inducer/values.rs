@@ -105,8 +105,13 @@ impl Op<4> for Hidden {
         let (heads, tokens, r) = self.0.sizes();
         let (lambda, [down, bias]) = (numbers(lambda)?, alike(qkv, [down, bias])?);
         let y = new_like(qkv, &[tokens, heads.count * r])?;
-        let args = [&[qkv, &lambda, &down, &bias].map(Arg::In)[..], &[Arg::Out(&y)]].concat();
-        self.0.over_tokens(qkv, "inducer_hidden", DOWN, &args, &[])?;
+        let args = [
+            &[qkv, &lambda, &down, &bias].map(Arg::In)[..],
+            &[Arg::Out(&y)],
+        ]
+        .concat();
+        self.0
+            .over_tokens(qkv, "inducer_hidden", DOWN, &args, &[])?;
         Ok(y)
     }
 
@@ -127,11 +132,14 @@ impl Op<4> for Hidden {
             let dq = new_like(qkv, &[tokens, heads.hidden()])?;
             let dl = new_numbers(qkv, lambda.dims())?;
             let args = [&given[..], &[&dq, &dl].map(Arg::Out)].concat();
-            self.0.over_tokens(qkv, "inducer_hidden_queries", DOWN, &args, &[])?;
+            self.0
+                .over_tokens(qkv, "inducer_hidden_queries", DOWN, &args, &[])?;
             found = vec![Some(dq), Some(dl)];
         }
         if wanted[2] || wanted[3] {
-            let sums = self.0.weights(qkv, "inducer_hidden_weights", [DOWN; 2], &given, &[])?;
+            let sums = self
+                .0
+                .weights(qkv, "inducer_hidden_weights", [DOWN; 2], &given, &[])?;
             found.extend(sums.into_iter().map(Some));
         }
         Ok(gradients(found))
@@ -259,7 +267,8 @@ impl Op<5> for GatedValues {
             let (dh, dl) = (new_like(g, hidden.dims())?, new_numbers(g, lambda.dims())?);
             let given = [g, &up, &bias].map(Arg::In);
             let args = [&given[..], &[&dh, &dl].map(Arg::Out)].concat();
-            self.0.over_tokens(g, "inducer_values_units", UP, &args, &[])?;
+            self.0
+                .over_tokens(g, "inducer_values_units", UP, &args, &[])?;
             found = vec![Some(dh), Some(dl)];
         }
         if wanted[3] || wanted[4] {

@@ -1,6 +1,8 @@
 //! Every form of each operation against the composed one.
 
 mod attention;
+#[cfg(emulated_kernels)]
+mod card_inducer;
 mod composed;
 mod layers;
 
