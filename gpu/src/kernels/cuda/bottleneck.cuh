@@ -92,11 +92,11 @@ template <class T, int P>
 DEVICE void load_down(T* tile, const T* down, unsigned h, unsigned from, unsigned count, Sizes s) {
     constexpr int D = PITCH<T, P>;
     const T* base = down + size_t(h) * s.width * s.r;
-    for (unsigned at = threadIdx.x; at < count * P; at += 32 * WARPS) {
-        unsigned j = at / count, i = at % count;
-        bool inside = j < s.width && from + i < s.r;
-        tile[i * D + j] = inside ? base[j * s.r + from + i] : narrow<T>(0.0f);
-    }
+    for (unsigned j = warp(); j < unsigned(P); j += WARPS)
+        for (unsigned i = lane(); i < count; i += 32) {
+            bool inside = j < s.width && from + i < s.r;
+            tile[i * D + j] = inside ? base[j * s.r + from + i] : narrow<T>(0.0f);
+        }
 }
 
 // The same of W₂ [H, r, p]; row r is b₂.
@@ -201,32 +201,42 @@ DEVICE void write_numbers(float* out, const float numbers[2], unsigned from, Siz
     }
 }
 
+// Two elements side by side, as a lane has them in a product.
+template <class T>
+struct alignas(2 * sizeof(T)) Pair {
+    T of[2];
+};
+template <class T>
+DEVICE Pair<T>* pair_at(T* at) {
+    return reinterpret_cast<Pair<T>*>(at);
+}
+template <class T>
+DEVICE Pair<T> pair(float a, float b) {
+    return {{narrow<T>(a), narrow<T>(b)}};
+}
+
 // Elements of [tokens, H r] at the lane's places among hidden units `first … first + 16`; zeros
 // beyond the sizes.
 template <class T>
 DEVICE void read_units(float out[2][4], const T* hidden, unsigned from, unsigned first, Sizes s) {
-    bool pairs = s.r % 2 == 0 && reinterpret_cast<uintptr_t>(hidden) % (2 * sizeof(T)) == 0;
+    bool pairs = s.r % 2 == 0 && reinterpret_cast<uintptr_t>(hidden) % sizeof(Pair<T>) == 0;
 #pragma unroll
     for (int j = 0; j < 2; j++)
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             unsigned token = from + row_of(2 * half), unit = column_of(first, j, 0);
-            T both[2] = {narrow<T>(0.0f), narrow<T>(0.0f)};
+            Pair<T> both = pair<T>(0.0f, 0.0f);
             const T* at = hidden + (size_t(token) * s.heads + blockIdx.y) * s.r + unit;
             if (token < s.tokens && unit < s.r) {
                 if (pairs) {
-                    struct alignas(2 * sizeof(T)) Pair {
-                        T of[2];
-                    } pair = *reinterpret_cast<const Pair*>(at);
-                    both[0] = pair.of[0];
-                    both[1] = pair.of[1];
+                    both = *reinterpret_cast<const Pair<T>*>(at);
                 } else {
-                    both[0] = at[0];
-                    if (unit + 1 < s.r) both[1] = at[1];
+                    both.of[0] = at[0];
+                    if (unit + 1 < s.r) both.of[1] = at[1];
                 }
             }
-            out[j][2 * half] = wide(both[0]);
-            out[j][2 * half + 1] = wide(both[1]);
+            out[j][2 * half] = wide(both.of[0]);
+            out[j][2 * half + 1] = wide(both.of[1]);
         }
 }
 template <class T>
@@ -239,28 +249,34 @@ DEVICE void write_units(T* hidden, const float x[2][4], unsigned from, unsigned 
             unsigned token = from + row_of(2 * half), unit = column_of(first, j, 0);
             if (token >= s.tokens || unit >= s.r) continue;
             T* at = hidden + (size_t(token) * s.heads + blockIdx.y) * s.r + unit;
-            struct alignas(2 * sizeof(T)) Pair {
-                T of[2];
-            } pair{{narrow<T>(x[j][2 * half]), narrow<T>(x[j][2 * half + 1])}};
+            Pair<T> both = pair<T>(x[j][2 * half], x[j][2 * half + 1]);
             if (pairs) {
-                *reinterpret_cast<Pair*>(at) = pair;
+                *pair_at(at) = both;
             } else {
-                at[0] = pair.of[0];
-                if (unit + 1 < s.r) at[1] = pair.of[1];
+                at[0] = both.of[0];
+                if (unit + 1 < s.r) at[1] = both.of[1];
             }
         }
 }
 
-// Writes `factor (add · tile + c)` over the warp's rows of the tile.
-template <class T, int P>
-DEVICE void replace_rows(T* mine, const float c[P / 8][4], float add, const float factor[2]) {
+// `f(x, j, c)` for the lane's elements of the warp's rows of the tile: x is elements c and c + 1 of
+// group j of a product.
+template <class T, int P, class F>
+DEVICE void for_pairs(T* mine, F f) {
 #pragma unroll
     for (int j = 0; j < P / 8; j++)
 #pragma unroll
-        for (int k = 0; k < 4; k++) {
-            T* at = mine + row_of(k) * PITCH<T, P> + column_of(0, j, k);
-            *at = narrow<T>(factor[k / 2] * (add * wide(*at) + c[j][k]));
-        }
+        for (int c = 0; c < 4; c += 2)
+            f(pair_at(mine + row_of(c) * PITCH<T, P> + column_of(0, j, c)), j, c);
+}
+
+// Writes `factor (add · tile + c)` over the warp's rows of the tile.
+template <class T, int P>
+DEVICE void replace_rows(T* mine, const float sum[P / 8][4], float add, const float factor[2]) {
+    for_pairs<T, P>(mine, [&](Pair<T>* at, int j, int c) {
+        float w = factor[c / 2], a = add * wide(at->of[0]), b = add * wide(at->of[1]);
+        *at = pair<T>(w * (a + sum[j][c]), w * (b + sum[j][c + 1]));
+    });
 }
 
 // s = ⟨q, q + MLP_k(q)⟩/√p.
@@ -284,13 +300,10 @@ DEVICE void score(const T* qkv, Mlp<T> mlp, float* out, Sizes s, unsigned held, 
                 }
         });
         loaded = true;
-#pragma unroll
-        for (int j = 0; j < P / 8; j++)
-#pragma unroll
-            for (int c = 0; c < 4; c++) {
-                float q = wide(here.mine()[row_of(c) * PITCH<T, P> + column_of(0, j, c)]);
-                sum[c / 2] += q * q;
-            }
+        for_pairs<T, P>(here.mine(), [&](Pair<T>* at, int, int c) {
+            float a = wide(at->of[0]), b = wide(at->of[1]);
+            sum[c / 2] += a * a + b * b;
+        });
         sum[0] *= scale;
         sum[1] *= scale;
         write_numbers(out, sum, from, s);
@@ -429,193 +442,6 @@ DEVICE void values_units(const T* g, Mlp<T> mlp, T* dhidden, float* dlambda, Siz
         loaded = true;
         write_numbers(dlambda, dl, from, s);
     });
-}
-
-// c [16, 8 N] += aᵀ b over 64 rows of a [64, 16] and b [64, 8 N], both within wider matrices.
-template <int N, int DA, int DB>
-DEVICE void columns_by_rows(float c[N][4], const float* a, const float* b) {
-    unsigned g = lane() / 4, t = lane() % 4;
-#pragma unroll 4
-    for (int k = 0; k < TOKENS; k++) {
-        float low = a[k * DA + g], high = a[k * DA + g + 8];
-#pragma unroll
-        for (int j = 0; j < N; j++)
-#pragma unroll
-            for (int n = 0; n < 2; n++) {
-                float x = b[k * DB + 8 * j + 2 * t + n];
-                c[j][n] += low * x;
-                c[j][n + 2] += high * x;
-            }
-    }
-}
-template <int N, int DA, int DB>
-DEVICE void columns_by_rows(float c[N][4], const bf16* a, const bf16* b) {
-    unsigned l = lane();
-#pragma unroll
-    for (int k = 0; k < TOKENS; k += 16) {
-        uint32_t left[4];  // columns of a, and then 8 rows further down
-        load_transposed(left, a + (k + l % 8 + l / 16 * 8) * DA + l / 8 % 2 * 8);
-#pragma unroll
-        for (int j = 0; j < N; j += 2) {
-            uint32_t right[4];
-            load_transposed(right, b + (k + l % 16) * DB + 8 * j + l / 16 * 8);
-            multiply(c[j], left, right[0], right[1]);
-            multiply(c[j + 1], left, right[2], right[3]);
-        }
-    }
-}
-
-// Where a block's share of the weights' gradients goes: W₁ [H, p, r], b₁ [H, r], W₂ [H, r, p] and
-// b₂ [H, p] one behind the other, as far as the operation has them.
-enum Kind { SCORE, HIDDEN, VALUES };
-
-template <Kind K>
-struct Share {
-    float* data;
-    Sizes s;
-
-    __device__ __forceinline__ void add_down(unsigned unit, unsigned j, float x) const {
-        if (unit < s.r && j < s.width)
-            data[(size_t(blockIdx.y) * s.width + j) * s.r + unit] = x;
-    }
-    __device__ __forceinline__ void add_down_bias(unsigned unit, float x) const {
-        if (unit < s.r) data[size_t(s.heads) * s.width * s.r + blockIdx.y * s.r + unit] = x;
-    }
-    __device__ __forceinline__ void add_up(unsigned unit, unsigned j, float x) const {
-        size_t h = s.heads, from = K == SCORE ? h * s.width * s.r + h * s.r : 0;
-        if (j >= s.width) return;
-        if (unit < s.r)
-            data[from + (size_t(blockIdx.y) * s.r + unit) * s.width + j] = x;
-        else if (unit == s.r)
-            data[from + h * s.r * s.width + blockIdx.y * s.width + j] = x;
-    }
-    __device__ __forceinline__ static size_t size(Sizes s) {
-        size_t down = size_t(s.heads) * s.r * (s.width + 1);
-        size_t up = size_t(s.heads) * s.width * (s.r + 1);
-        return K == SCORE ? down + up : K == HIDDEN ? down : up;
-    }
-};
-
-// Gradients of the weights of 32 hidden units from the block's tokens.
-//
-// `rows` has q, or for VALUES the gradient of the result; `hidden` the gradient of [tokens, H r],
-// or for VALUES these units themselves; `numbers` [tokens, H] the score's gradient, or λ.
-template <class T, int P, Kind K>
-DEVICE void weights(const T* rows, const T* hidden, const float* numbers, Mlp<T> mlp, float* parts,
-                    Sizes s, float scale) {
-    constexpr int D = PITCH<T, P>, E = PITCH<T, CHUNK>, N = P / WARPS / 8;
-    SHARED(T, shared);
-    T *tile = shared, *left = tile + TOKENS * D, *right = K == SCORE ? left + TOKENS * E : left;
-    T *down = right + TOKENS * E, *up = K == SCORE ? down + CHUNK * D : down;
-    T* mine = tile + 16 * warp() * D;
-    unsigned begin = blockIdx.z * CHUNK, units = K == HIDDEN ? s.r : s.r + 1;
-    unsigned g = lane() / 4;
-    if (K != VALUES) load_down<T, P>(down, mlp.down, blockIdx.y, begin, CHUNK, s);
-    if (K == SCORE) load_up<T, P>(up, mlp.up, mlp.up_bias, blockIdx.y, begin, CHUNK, s);
-
-    // a warp has a quarter of the columns
-    float of_down[2][N][4] = {}, of_up[2][N][4] = {}, bias[2][2][2] = {};
-    for_tiles<T, P>(tile, rows, s, [&](unsigned from) {
-        float w[2];
-        numbers_of(w, numbers, from, scale, s);
-#pragma unroll
-        for (int part = 0; part < 2; part++) {
-            unsigned first = begin + UNITS * part;
-            if (first >= units) continue;
-            float u[2][4] = {}, e[2][4] = {};
-            if constexpr (K == VALUES) {
-                read_units(u, hidden, from, first, s);
-            } else {
-                rows_by_rows<UNITS, P>(u, mine, down + UNITS * part * D);
-                if constexpr (K == SCORE)
-                    rows_by_rows<UNITS, P>(e, mine, up + UNITS * part * D);
-                else
-                    read_units(e, hidden, from, first, s);
-            }
-#pragma unroll
-            for (int j = 0; j < 2; j++)
-#pragma unroll
-                for (int c = 0; c < 4; c++) {
-                    unsigned unit = column_of(first, j, c);
-                    unsigned at = (16 * warp() + row_of(c)) * E + unit - begin;
-                    if constexpr (K == VALUES) {
-                        left[at] = narrow<T>(unit == s.r ? w[c / 2] : u[j][c]);
-                    } else {
-                        float x = unit_of(u[j][c], mlp.down_bias, unit, s);
-                        float slope = w[c / 2] * e[j][c] * (1.0f - x * x);
-                        bias[part][j][c % 2] += slope;
-                        left[at] = narrow<T>(slope);
-                        if constexpr (K == SCORE) right[at] = narrow<T>(w[c / 2] * x);
-                    }
-                }
-        }
-        __syncthreads();
-        const T* columns = tile + 8 * N * warp();
-#pragma unroll
-        for (int part = 0; part < 2; part++) {
-            if (begin + UNITS * part >= units) continue;
-            if constexpr (K != VALUES)
-                columns_by_rows<N, E, D>(of_down[part], left + UNITS * part, columns);
-            if constexpr (K != HIDDEN)
-                columns_by_rows<N, E, D>(of_up[part], right + UNITS * part, columns);
-        }
-    });
-
-    Share<K> share{parts + blockIdx.x * Share<K>::size(s), s};
-#pragma unroll
-    for (int part = 0; part < 2; part++)
-#pragma unroll
-        for (int j = 0; j < N; j++)
-#pragma unroll
-            for (int c = 0; c < 4; c++) {
-                unsigned unit = begin + UNITS * part + g + 8 * (c / 2);
-                unsigned column = column_of(8 * N * warp(), j, c);
-                if constexpr (K != VALUES) share.add_down(unit, column, of_down[part][j][c]);
-                if constexpr (K != HIDDEN) share.add_up(unit, column, of_up[part][j][c]);
-            }
-    if constexpr (K != VALUES) {
-        // over the lanes with the same columns, then over the warps
-        __syncthreads();
-        float* sums = reinterpret_cast<float*>(shared);
-#pragma unroll
-        for (int part = 0; part < 2; part++)
-#pragma unroll
-            for (int j = 0; j < 2; j++)
-#pragma unroll
-                for (int n = 0; n < 2; n++) {
-                    float x = bias[part][j][n];
-                    for (int i = 4; i < 32; i *= 2) x += __shfl_xor_sync(0xFFFFFFFFu, x, i);
-                    unsigned at = warp() * CHUNK + column_of(UNITS * part, j, n);
-                    if (g == 0) sums[at] = x;
-                }
-        __syncthreads();
-        if (threadIdx.x < CHUNK) {
-            float x = 0;
-            for (int i = 0; i < WARPS; i++) x += sums[i * CHUNK + threadIdx.x];
-            share.add_down_bias(begin + threadIdx.x, x);
-        }
-    }
-}
-
-// The blocks' shares added up in order, into tensors of n[0], n[1], … elements.
-template <class T>
-DEVICE void sum_shares(const float* parts, unsigned blocks, T* a, unsigned na, T* b, unsigned nb,
-                       T* c, unsigned nc, T* d, unsigned nd) {
-    size_t size = size_t(na) + nb + nc + nd;
-    for (size_t i = thread_of_grid(); i < size; i += threads_of_grid()) {
-        float sum = 0;
-#pragma unroll 8
-        for (unsigned k = 0; k < blocks; k++) sum += parts[k * size + i];
-        T x = narrow<T>(sum);
-        if (i < na)
-            a[i] = x;
-        else if (i - na < nb)
-            b[i - na] = x;
-        else if (i - na - nb < nc)
-            c[i - na - nb] = x;
-        else
-            d[i - na - nb - nc] = x;
-    }
 }
 
 }  // namespace bottleneck

@@ -1,6 +1,6 @@
 // The inducer's operations, head by head (`bottleneck.cuh`), and what is applied to heads: the
 // gate, Gating, and the prefix's mixture (§4.2).
-#include "bottleneck.cuh"
+#include "bottleneck_weights.cuh"
 
 template <class T>
 DEVICE void inducer_sum(const float* parts, unsigned blocks, T* a, unsigned na, T* b, unsigned nb,
@@ -40,8 +40,8 @@ KERNELS(inducer_sum,
     template <class T>                                                                            \
     DEVICE void inducer_score_weights_##P(const T* qkv, MLP, const float* g, float* parts, SIZES, \
                                           float scale) {                                          \
-        bottleneck::weights<T, P, bottleneck::SCORE>(qkv, nullptr, g, {MLP_PASSED}, parts,        \
-                                                     SIZES_GIVEN, scale);                         \
+        bottleneck::weights<T, P, bottleneck::SCORE>({qkv, nullptr, g, {MLP_PASSED}, scale},      \
+                                                     parts, SIZES_GIVEN);                         \
     }                                                                                             \
     KERNELS(inducer_score_weights_##P,                                                            \
             (const T* qkv, MLP, const float* g, float* parts, SIZES, float scale),                \
@@ -74,7 +74,7 @@ KERNELS(inducer_sum,
     DEVICE void inducer_hidden_weights_##P(const T* qkv, const float* lambda, const T* down,      \
                                            const T* down_bias, const T* g, float* parts, SIZES) { \
         bottleneck::weights<T, P, bottleneck::HIDDEN>(                                            \
-            qkv, g, lambda, {down, down_bias, nullptr, nullptr}, parts, SIZES_GIVEN, 1.0f);       \
+            {qkv, g, lambda, {down, down_bias, nullptr, nullptr}, 1.0f}, parts, SIZES_GIVEN);     \
     }                                                                                             \
     KERNELS(inducer_hidden_weights_##P,                                                           \
             (const T* qkv, const float* lambda, const T* down, const T* down_bias, const T* g,    \
@@ -106,8 +106,8 @@ KERNELS(inducer_sum,
     template <class T>                                                                            \
     DEVICE void inducer_values_weights_##P(const T* g, const T* hidden, const float* lambda,      \
                                            float* parts, SIZES) {                                 \
-        bottleneck::weights<T, P, bottleneck::VALUES>(g, hidden, lambda, {}, parts, SIZES_GIVEN,  \
-                                                      1.0f);                                      \
+        bottleneck::weights<T, P, bottleneck::VALUES>({g, hidden, lambda, {}, 1.0f}, parts,       \
+                                                      SIZES_GIVEN);                               \
     }                                                                                             \
     KERNELS(inducer_values_weights_##P,                                                           \
             (const T* g, const T* hidden, const float* lambda, float* parts, SIZES),              \
