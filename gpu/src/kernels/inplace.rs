@@ -131,7 +131,7 @@ pub fn add_block(into: Tensor, block: &Tensor, column: usize) -> Result<Tensor> 
         Ok(into)
     } else if cuda::runs(&into) && cuda::runs(block) {
         let (into, block) = (into.contiguous()?, block.contiguous()?);
-        let name = format!("add_block_{}_{}", cuda::suffix(&into), cuda::suffix(&block));
+        let name = format!("add_block_{}_{}", cuda::suffix(into.dtype()), cuda::suffix(block.dtype()));
         let tensors = [Arg::Out(&into), Arg::In(&block)];
         run_on_columns(&name, tensors, &block, column, total)?;
         Ok(into)
@@ -155,7 +155,7 @@ pub fn pad_columns(block: &Tensor, column: usize, total: usize) -> Result<Tensor
         let mut shape = block.dims().to_vec();
         shape[axis] = total;
         let y = cuda::empty(shape, block.dtype(), block.device())?;
-        let name = format!("pad_columns_{}", cuda::suffix(&block));
+        let name = format!("pad_columns_{}", cuda::suffix(block.dtype()));
         run_on_columns(
             &name,
             [Arg::In(&block), Arg::Out(&y)],

@@ -199,7 +199,7 @@ impl Arg<'_> {
 }
 
 /// How the names of kernels call a scalar type.
-fn suffix(dtype: DType) -> &'static str {
+pub(crate) fn suffix(dtype: DType) -> &'static str {
     match dtype {
         DType::BF16 => "bf16",
         _ => "f32",

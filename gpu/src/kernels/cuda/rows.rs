@@ -74,7 +74,7 @@ pub(crate) fn take_columns(
 ) -> Result<Tensor> {
     let ((rows, total), width) = (x.dims2()?, columns.len());
     let y = empty((rows, width), dtype, x.device())?;
-    let name = format!("take_columns_{}_{}", suffix(x), suffix(&y));
+    let name = format!("take_columns_{}_{}", suffix(x.dtype()), suffix(y.dtype()));
     let sizes = [rows, columns.start, width, total].map(Arg::U32);
     let tensors = [Arg::In(x), Arg::Out(&y)];
     let args = [&tensors[..], &sizes, &[Arg::F32(factor)]].concat();
@@ -120,7 +120,7 @@ pub(crate) fn finished(
     ];
     let sizes = [rows, column, width, total].map(Arg::U32);
     let args = [&tensors[..], &sizes, &[Arg::F32(factor)]].concat();
-    let name = format!("finish_{}_{}", suffix(product), suffix(&y));
+    let name = format!("finish_{}_{}", suffix(product.dtype()), suffix(y.dtype()));
     launch_named(product.device(), &name, Grid::rows(rows), &args)?;
     Ok(y)
 }
@@ -170,7 +170,7 @@ impl Sums {
         self.starts.push(self.members.len() as u32);
         let lists = [&self.members[..], &self.starts, &self.to];
         let [members, starts, to] = upload_all(lists, x.device())?;
-        let name = format!("sum_members_{}_{}", suffix(x), suffix(y));
+        let name = format!("sum_members_{}_{}", suffix(x.dtype()), suffix(y.dtype()));
         let (count, width) = (self.to.len(), x.dim(1)?);
         let args = [
             Arg::In(x),
