@@ -131,7 +131,11 @@ pub fn add_block(into: Tensor, block: &Tensor, column: usize) -> Result<Tensor> 
         Ok(into)
     } else if cuda::runs(&into) && cuda::runs(block) {
         let (into, block) = (into.contiguous()?, block.contiguous()?);
-        let name = format!("add_block_{}_{}", cuda::suffix(into.dtype()), cuda::suffix(block.dtype()));
+        let name = format!(
+            "add_block_{}_{}",
+            cuda::suffix(into.dtype()),
+            cuda::suffix(block.dtype())
+        );
         let tensors = [Arg::Out(&into), Arg::In(&block)];
         run_on_columns(&name, tensors, &block, column, total)?;
         Ok(into)

@@ -42,7 +42,7 @@ template <class T>
 constexpr int PACK = 16 / int(sizeof(T));
 
 template <class T>
-DEVICE bool aligned(const T* rows, size_t row) {
+DEVICE bool rows_aligned(const T* rows, size_t row) {
     return row % PACK<T> == 0 && reinterpret_cast<uintptr_t>(rows) % 16 == 0;
 }
 
@@ -51,7 +51,7 @@ template <class T, int P>
 DEVICE void load_rows(T* tile, const T* rows, unsigned h, unsigned from, Sizes s) {
     constexpr int D = PITCH<T, P>, V = PACK<T>;
     const T* base = rows + size_t(h) * s.width;
-    bool whole = s.width % V == 0 && aligned(rows, s.row);
+    bool whole = s.width % V == 0 && rows_aligned(rows, s.row);
     for (unsigned at = threadIdx.x; at < unsigned(TOKENS * P / V); at += 32 * WARPS) {
         unsigned i = at / (P / V), j = at % (P / V) * V;
         T* to = tile + i * D + j;
@@ -70,7 +70,7 @@ template <class T, int P>
 DEVICE void store_rows(const T* mine, T* out, unsigned h, unsigned from, Sizes s) {
     constexpr int D = PITCH<T, P>, V = PACK<T>;
     size_t row = size_t(s.heads) * s.width;
-    bool whole = s.width % V == 0 && aligned(out, row);
+    bool whole = s.width % V == 0 && rows_aligned(out, row);
     __syncwarp();
 #pragma unroll 4
     for (unsigned at = lane(); at < unsigned(16 * P / V); at += 32) {
@@ -104,7 +104,7 @@ template <class T, int P>
 DEVICE void load_up(T* tile, const T* up, const T* bias, unsigned h, unsigned from, unsigned count,
                     Sizes s) {
     constexpr int D = PITCH<T, P>, V = PACK<T>;
-    bool whole = aligned(up, s.width) && aligned(bias, s.width);
+    bool whole = rows_aligned(up, s.width) && rows_aligned(bias, s.width);
     for (unsigned at = threadIdx.x; at < count * (P / V); at += 32 * WARPS) {
         unsigned i = at / (P / V), j = at % (P / V) * V, unit = from + i;
         T* to = tile + i * D + j;

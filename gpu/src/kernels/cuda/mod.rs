@@ -107,7 +107,7 @@ impl Grid {
 
     /// Threads for the rows of a matrix, each of `width` elements of which one access has `each`:
     /// a warp a row or less, and how many threads a row has.
-    pub(crate) fn rows(rows: usize, width: usize, each: usize) -> (Self, usize) {
+    pub(crate) fn lanes_a_row(rows: usize, width: usize, each: usize) -> (Self, usize) {
         let lanes = width.div_ceil(each).next_power_of_two().min(32);
         (Self::blocks(rows.div_ceil(256 / lanes), 256), lanes)
     }

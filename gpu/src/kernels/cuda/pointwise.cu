@@ -285,37 +285,3 @@ KERNELS(rescale,
         (const T* x, const T* l, T* y, unsigned rows, unsigned column, unsigned width,
          unsigned total),
         (x, l, y, rows, column, width, total))
-
-// After the product of a linear map: y = onto + factor · (product + bias), the product in columns
-// of the result; bias and onto may be missing, and y may be the product.
-template <class T, class O>
-DEVICE void finish_of(const T* product, const T* bias, const O* onto, O* y, Columns c,
-                      float factor) {
-    constexpr int V = VECTOR<T, O>;
-    in_vectors<V>(c.fit(V) && aligned(product, bias, onto, y), [&](auto count) {
-        constexpr int N = decltype(count)::value;
-        along_rows<N>(c.rows, c.total, [&](size_t row, unsigned at) {
-            float sum[N] = {};
-            if (onto) load(sum, onto + row * c.total + at);
-            unsigned j = at - c.column;
-            if (at >= c.column && j < c.width) {
-                float v[N], b[N] = {};
-                load(v, product + row * c.width + j);
-                if (bias) load(b, bias + j);
-#pragma unroll
-                for (int i = 0; i < N; i++) sum[i] += factor * (v[i] + b[i]);
-            }
-            store(y + row * c.total + at, sum);
-        });
-    });
-}
-#define FINISH(name, T, O)                                                                     \
-    KERNEL(name)(const T* product, const T* bias, const O* onto, O* y, unsigned rows,          \
-                 unsigned column, unsigned width, unsigned total, float factor) {              \
-        finish_of(product, bias, onto, y, Columns{rows, column, width, total}, factor);        \
-    }                                                                                          \
-    REGISTER(name)
-
-FINISH(finish_f32_f32, float, float)
-FINISH(finish_bf16_bf16, bf16, bf16)
-FINISH(finish_bf16_f32, bf16, float)

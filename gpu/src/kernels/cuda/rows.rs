@@ -82,49 +82,6 @@ pub(crate) fn take_columns(
     Ok(y)
 }
 
-/// `onto + factor · (product + bias)`, the product from `column` on in the columns of `onto`; where
-/// there is none, the product itself is changed, and nobody else may see it.
-///
-/// # Shapes
-/// `product` [rows, width], `bias` [width], `onto` [rows, total] → that of `onto` or the product.
-///
-/// # Errors
-/// The device refuses.
-pub(crate) fn finished(
-    product: &Tensor,
-    bias: Option<&Tensor>,
-    onto: Option<&Tensor>,
-    column: usize,
-    factor: f64,
-) -> Result<Tensor> {
-    // a sum in halves has no use for a product in f32
-    let product = match onto {
-        Some(onto) if onto.dtype() == DType::BF16 => &product.to_dtype(DType::BF16)?,
-        _ => product,
-    };
-    let bias = bias.map(|b| b.to_dtype(product.dtype())).transpose()?;
-    let onto = onto.map(Tensor::contiguous).transpose()?;
-    let (rows, width) = product.dims2()?;
-    let (y, total) = match &onto {
-        Some(onto) => (
-            empty(onto.shape(), onto.dtype(), onto.device())?,
-            onto.dim(1)?,
-        ),
-        None => (product.clone(), width),
-    };
-    let tensors = [
-        Arg::In(product),
-        Arg::Maybe(bias.as_ref()),
-        Arg::Maybe(onto.as_ref()),
-        Arg::Out(&y),
-    ];
-    let sizes = [rows, column, width, total].map(Arg::U32);
-    let args = [&tensors[..], &sizes, &[Arg::F32(factor)]].concat();
-    let name = format!("finish_{}_{}", suffix(product.dtype()), suffix(y.dtype()));
-    launch_named(product.device(), &name, Grid::rows(rows), &args)?;
-    Ok(y)
-}
-
 /// Several lists for kernels to read, in one transfer.
 ///
 /// # Errors

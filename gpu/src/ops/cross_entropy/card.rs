@@ -230,7 +230,7 @@ impl Pass<'_> {
     fn gather(&self, from: usize, count: usize, d: usize) -> Result<Tensor> {
         let x = cuda::empty((count, d), self.table.dtype(), self.hidden.device())?;
         let positions = self.targets.positions.narrow(0, from, count)?;
-        let (grid, lanes) = Grid::rows(count, d, 4);
+        let (grid, lanes) = Grid::lanes_a_row(count, d, 4);
         let args = [
             Arg::In(self.hidden),
             Arg::In(&positions),
@@ -287,7 +287,7 @@ impl Targets {
         dtype: DType,
     ) -> Result<Tensor> {
         let out = cuda::empty((tokens, d), dtype, rows.device())?;
-        let (grid, lanes) = Grid::rows(tokens, d, 4);
+        let (grid, lanes) = Grid::lanes_a_row(tokens, d, 4);
         let args = [
             Arg::In(rows),
             Arg::In(&self.starts),

@@ -55,7 +55,7 @@ impl Linear<'_> {
             Some(onto) => cuda::empty(shape, onto.dtype(), onto.device())?,
             None => product.clone(),
         };
-        let (grid, lanes) = Grid::rows(sizes.rows, sizes.total, 16 / y.dtype().size_in_bytes());
+        let (grid, lanes) = Grid::lanes_a_row(sizes.rows, sizes.total, 16 / y.dtype().size_in_bytes());
         let args = [
             Arg::In(&product),
             Arg::Maybe(bias.as_ref()),
@@ -80,7 +80,7 @@ impl Sizes {
             return Ok(g.clone());
         }
         let block = cuda::empty((self.rows, self.output), dtype, g.device())?;
-        let (grid, lanes) = Grid::rows(self.rows, self.output, 16 / dtype.size_in_bytes());
+        let (grid, lanes) = Grid::lanes_a_row(self.rows, self.output, 16 / dtype.size_in_bytes());
         let args = [
             Arg::In(g),
             Arg::Out(&block),
