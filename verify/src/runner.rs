@@ -135,6 +135,8 @@ pub struct Options {
     pub seed: u64,
     /// Only the claims whose id contains this.
     pub filter: Option<String>,
+    /// Only the engines whose name contains this.
+    pub engine: Option<String>,
     /// The GPU.
     pub cuda: Cuda,
 }
@@ -147,6 +149,7 @@ impl Options {
             cases,
             seed,
             filter: None,
+            engine: None,
             cuda: Cuda::not_asked(),
         }
     }
@@ -160,10 +163,11 @@ impl Options {
         }
     }
 
-    fn wants(&self, id: &str) -> bool {
-        self.filter
-            .as_deref()
-            .is_none_or(|filter| id.contains(filter))
+    fn wants(&self, id: &str, engine: &str) -> bool {
+        let within = |part: &Option<String>, whole: &str| {
+            part.as_deref().is_none_or(|part| whole.contains(part))
+        };
+        within(&self.filter, id) && within(&self.engine, engine)
     }
 }
 
@@ -177,12 +181,15 @@ pub fn run(options: &Options, on_row: &(dyn Fn(&ReportRow) + Sync)) -> Result<Re
     let start = Instant::now();
     let ledger = Ledger::read()?;
     let claims = crate::claims::on(&options.cuda);
-    let wanted = ledger.claim.iter().filter(|entry| options.wants(&entry.id));
-    let rows: Vec<(&LedgerRow, &str)> = wanted.flat_map(engines).collect();
+    let all = ledger.claim.iter().flat_map(engines);
+    let wanted = |(entry, engine): &(&LedgerRow, &str)| options.wants(&entry.id, engine);
+    let rows: Vec<(&LedgerRow, &str)> = all.filter(wanted).collect();
     if rows.is_empty() {
-        let filter = options.filter.clone().unwrap_or_default();
+        let [id, engine] =
+            [&options.filter, &options.engine].map(|part| part.clone().unwrap_or_default());
         return Err(Error::Missing(format!(
-            "no claim's id contains `{filter}`; `verify/claims.toml` lists them"
+            "no claim's id contains `{id}` with an engine whose name contains `{engine}`; \
+             `verify/claims.toml` lists them"
         )));
     }
     let rows = rows

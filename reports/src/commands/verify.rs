@@ -21,6 +21,9 @@ pub struct VerifyArgs {
     /// Only the claims whose id contains this
     #[arg(long)]
     pub claim: Option<String>,
+    /// Only the engines whose name contains this, for example `cuda`, `emulated` or `cpu f32`
+    #[arg(long)]
+    pub engine: Option<String>,
     /// Print as JSON
     #[arg(long)]
     pub json: bool,
@@ -42,6 +45,7 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
         cases: args.cases,
         seed: args.seed,
         filter: args.claim.clone(),
+        engine: args.engine.clone(),
         cuda: cuda(args),
     };
     let found = pool
