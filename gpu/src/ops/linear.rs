@@ -6,15 +6,14 @@
 //! its gradient is never computed and its input is not saved.
 
 use crate::error::Result;
-use crate::kernels::cuda::{self, rows};
 use crate::kernels::elem::{Elem, simd};
 use crate::kernels::gemm::{Mat, MatMut, Shared};
-use crate::kernels::inplace::{last_dim, pad_columns};
+use crate::kernels::inplace::{last_dim, pad_columns, take_columns};
 use crate::kernels::precision::{cast_like, upcast};
 use crate::kernels::threads::for_rows;
 use crate::kernels::{cpu, dispatch, few_rows, fused_pair, tensor, with_slices};
 use crate::tape::{Pair, Tape, Value};
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 
 /// How a weight lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,10 +118,8 @@ impl<'a> Linear<'a> {
     pub fn apply(&self, tape: &Tape, x: &Value) -> Result<Value> {
         let sizes = self.sizes(&x.tensor)?;
         let fused = fused_pair(&x.tensor, &self.weight.tensor);
-        let on_card = self.inputs(x).iter().all(|v| cuda::runs(&v.tensor));
         let y = match fused {
             true => dispatch!(x.tensor, T => self.fused::<T>(&x.tensor, sizes))?,
-            false if on_card => self.on_card(&x.tensor, sizes)?,
             false => self.tensors(&x.tensor)?,
         };
         let (x_slot, w_slot) = (x.slot(), self.weight.slot());
@@ -142,13 +139,9 @@ impl<'a> Linear<'a> {
                 }
                 slots.add_with(b_slot, || dispatch!(g, T => sizes.bias_gradient::<T>(&g)))?;
             } else {
-                let block = match on_card {
-                    true => sizes.block_on_card(&g, weight.dtype())?,
-                    false => {
-                        let block = g.narrow(1, sizes.column, sizes.output)?;
-                        cast_like(&(block * sizes.scale)?, &weight)?
-                    }
-                };
+                // of the columns that the product was written to
+                let block = g.narrow(1, sizes.column, sizes.output)?;
+                let block = cast_like(&(block * sizes.scale)?, &weight)?;
                 slots.add_with(x_slot, || {
                     Ok(sizes
                         .input_gradient_tensors(&block, &weight)?
@@ -158,13 +151,7 @@ impl<'a> Linear<'a> {
                     let x = cast_like(&x, &weight)?;
                     slots.add(w_slot, sizes.weight_gradient_tensors(&block, &x)?)?;
                 }
-                slots.add_with(b_slot, || {
-                    let sums = match on_card {
-                        true => sizes.bias_gradient_on_card(&g)?,
-                        false => upcast(&block)?.sum(0)?,
-                    };
-                    Ok(cast_like(&sums, &weight)?)
-                })?;
+                slots.add_with(b_slot, || Ok(cast_like(&upcast(&block)?.sum(0)?, &weight)?))?;
             }
             slots.pass(onto_slot, g)
         }))
@@ -175,17 +162,6 @@ impl<'a> Linear<'a> {
         let onto = self.onto.map(|(v, column)| (&v.tensor, column));
         let (layout, scale) = (self.layout, self.scale);
         Ok(map(x, &self.weight.tensor, bias, onto, layout, scale)?)
-    }
-
-    /// The product by the device's library; bias, factor and sum in one pass over it.
-    fn on_card(&self, x: &Tensor, sizes: Sizes) -> Result<Tensor> {
-        let product = product(x, &self.weight.tensor, self.layout)?;
-        let bias = self.bias.map(|b| &b.tensor);
-        if bias.is_none() && self.onto.is_none() && self.scale == 1.0 {
-            return Ok(product);
-        }
-        let onto = self.onto.map(|(v, _)| &v.tensor);
-        rows::finished(&product, bias, onto, sizes.column, self.scale)
     }
 
     fn fused<T: Elem>(&self, x: &Tensor, sizes: Sizes) -> Result<Tensor> {
@@ -241,7 +217,11 @@ pub(super) fn map(
     layout: Layout,
     scale: f64,
 ) -> candle_core::Result<Tensor> {
-    let mut y = product(x, weight, layout)?;
+    let x = cast_like(x, weight)?;
+    let mut y = match layout {
+        Layout::InOut => x.matmul(weight)?,
+        Layout::OutIn => x.matmul(&weight.t()?)?,
+    };
     if let Some(b) = bias {
         y = y.broadcast_add(b)?;
     }
@@ -252,15 +232,6 @@ pub(super) fn map(
     let (total, width) = (onto.dim(1)?, y.dim(1)?);
     let placed = y.pad_with_zeros(1, column, total - column - width)?;
     onto + cast_like(&placed, onto)?
-}
-
-/// `x W` in the type of W.
-fn product(x: &Tensor, weight: &Tensor, layout: Layout) -> candle_core::Result<Tensor> {
-    let x = cast_like(x, weight)?;
-    match layout {
-        Layout::InOut => x.matmul(weight),
-        Layout::OutIn => x.matmul(&weight.t()?),
-    }
 }
 
 /// The sizes of a map, and its gradients: `_tensors` in candle's operations, the others fused.
@@ -289,24 +260,6 @@ impl Sizes {
     /// The columns of a gradient that the product was written to.
     fn block<'a, T>(&self, g: &'a [T]) -> Mat<'a, T> {
         Mat::strided(g, [self.rows, self.output], self.column, self.total)
-    }
-
-    /// The same, scaled, as a matrix of this type.
-    fn block_on_card(&self, g: &Tensor, dtype: DType) -> Result<Tensor> {
-        let (g, columns) = (g.contiguous()?, self.column..self.column + self.output);
-        if self.output == self.total && self.scale == 1.0 && g.dtype() == dtype {
-            return Ok(g);
-        }
-        rows::take_columns(&g, columns, self.scale, dtype)
-    }
-
-    fn bias_gradient_on_card(&self, g: &Tensor) -> Result<Tensor> {
-        let columns = self.column..self.column + self.output;
-        let sums = rows::sum_rows(&g.contiguous()?, None, columns)?;
-        Ok(match self.scale == 1.0 {
-            true => sums,
-            false => (sums * self.scale)?,
-        })
     }
 
     fn input_gradient<T: Elem>(&self, g: &Tensor, weight: &Tensor) -> Result<Tensor> {
@@ -381,8 +334,5 @@ pub fn columns(tape: &Tape, x: &Value, from: usize, width: usize) -> Result<Valu
 
 /// The columns `from .. from + width` of a matrix as a contiguous one of their own.
 pub(crate) fn columns_of(x: &Tensor, from: usize, width: usize) -> Result<Tensor> {
-    if cuda::runs(x) && from + width <= last_dim(x) {
-        return rows::take_columns(&x.contiguous()?, from..from + width, 1.0, x.dtype());
-    }
-    Ok(x.narrow(1, from, width)?.force_contiguous()?)
+    take_columns(x, from, width)
 }

@@ -1,6 +1,15 @@
-// Element by element: activations, dropout, the residual connection, blocks of columns, and what
-// follows a product (bias, factor, sum). All of them are bound by memory.
+// Element by element: activations, dropout, the residual connection, blocks of columns. All of
+// them are bound by memory.
 #include "vector.cuh"
+
+namespace pointwise {
+using vectors::Count;
+using vectors::VECTOR;
+using vectors::aligned;
+using vectors::along_rows;
+using vectors::in_vectors;
+using vectors::load;
+using vectors::store;
 
 // Activations and their slopes (ops/activation.rs). Where results are rounded to bf16, exponentials
 // and quotients are the card's quick ones, whose error of some 2⁻²¹ is far below that rounding.
@@ -233,32 +242,24 @@ KERNELS(pad_columns,
         (const T* block, T* y, unsigned rows, unsigned column, unsigned width, unsigned total),
         (block, y, rows, column, width, total))
 
-// factor · x[:, columns] as a matrix of its own.
-template <class A, class B>
-DEVICE void take_columns_of(const A* x, B* y, Columns c, float factor) {
-    constexpr int V = VECTOR<A, B>;
+// The columns as a matrix of their own.
+template <class T>
+DEVICE void take_columns(const T* x, T* y, unsigned rows, unsigned column, unsigned width,
+                         unsigned total) {
+    Columns c{rows, column, width, total};
+    constexpr int V = VECTOR<T>;
     in_vectors<V>(c.fit(V) && aligned(x, y), [&](auto count) {
         constexpr int N = decltype(count)::value;
-        along_rows<N>(c.rows, c.width, [&](size_t row, unsigned at) {
+        along_rows<N>(rows, width, [&](size_t row, unsigned at) {
             float v[N];
-            load(v, x + row * c.total + c.column + at);
-#pragma unroll
-            for (int i = 0; i < N; i++) v[i] *= factor;
-            store(y + row * c.width + at, v);
+            load(v, x + row * total + column + at);
+            store(y + row * width + at, v);
         });
     });
 }
-#define TAKE_COLUMNS(name, A, B)                                                          \
-    KERNEL(name)(const A* x, B* y, unsigned rows, unsigned column, unsigned width,        \
-                 unsigned total, float factor) {                                          \
-        take_columns_of(x, y, Columns{rows, column, width, total}, factor);               \
-    }                                                                                     \
-    REGISTER(name)
-
-TAKE_COLUMNS(take_columns_f32_f32, float, float)
-TAKE_COLUMNS(take_columns_f32_bf16, float, bf16)
-TAKE_COLUMNS(take_columns_bf16_f32, bf16, float)
-TAKE_COLUMNS(take_columns_bf16_bf16, bf16, bf16)
+KERNELS(take_columns,
+        (const T* x, T* y, unsigned rows, unsigned column, unsigned width, unsigned total),
+        (x, y, rows, column, width, total))
 
 // (IA)³: x ∘ l in as many columns as l has entries, the others as they are.
 template <class T>
@@ -286,36 +287,4 @@ KERNELS(rescale,
          unsigned total),
         (x, l, y, rows, column, width, total))
 
-// After the product of a linear map: y = onto + factor · (product + bias), the product in columns
-// of the result; bias and onto may be missing, and y may be the product.
-template <class T, class O>
-DEVICE void finish_of(const T* product, const T* bias, const O* onto, O* y, Columns c,
-                      float factor) {
-    constexpr int V = VECTOR<T, O>;
-    in_vectors<V>(c.fit(V) && aligned(product, bias, onto, y), [&](auto count) {
-        constexpr int N = decltype(count)::value;
-        along_rows<N>(c.rows, c.total, [&](size_t row, unsigned at) {
-            float sum[N] = {};
-            if (onto) load(sum, onto + row * c.total + at);
-            unsigned j = at - c.column;
-            if (at >= c.column && j < c.width) {
-                float v[N], b[N] = {};
-                load(v, product + row * c.width + j);
-                if (bias) load(b, bias + j);
-#pragma unroll
-                for (int i = 0; i < N; i++) sum[i] += factor * (v[i] + b[i]);
-            }
-            store(y + row * c.total + at, sum);
-        });
-    });
-}
-#define FINISH(name, T, O)                                                                     \
-    KERNEL(name)(const T* product, const T* bias, const O* onto, O* y, unsigned rows,          \
-                 unsigned column, unsigned width, unsigned total, float factor) {              \
-        finish_of(product, bias, onto, y, Columns{rows, column, width, total}, factor);        \
-    }                                                                                          \
-    REGISTER(name)
-
-FINISH(finish_f32_f32, float, float)
-FINISH(finish_bf16_bf16, bf16, bf16)
-FINISH(finish_bf16_f32, bf16, float)
+}  // namespace pointwise

@@ -13,7 +13,7 @@ use crate::ops::dropout::{self, Dropout};
 use crate::ops::embedding::{Tables, embedding};
 use crate::ops::gather;
 use crate::ops::layer_norm::layer_norm;
-use crate::ops::linear::{Linear, columns};
+use crate::ops::linear::columns;
 use crate::ops::rescale::rescale;
 use crate::ops::testing::{distance, evaluate, parameters};
 use crate::tape::{Gradients, Parameter, Tape, Value};
@@ -399,42 +399,5 @@ fn gathered_rows_add_up_their_gradients() {
             bound(513, &[dtype]),
             [&form(4), &form(1)],
         );
-    }
-}
-
-#[test]
-fn linear_maps_with_bias_factor_and_sum_in_every_type() {
-    let form = |column: usize, scale: f64| {
-        move |t: &Tape, v: &[Value]| {
-            let plain = Linear::conv1d(&v[1], &v[2]).apply(t, &v[0])?;
-            let map = Linear::conv1d(&v[1], &v[2])
-                .scaled(scale)
-                .onto(&v[3], column);
-            let bare = Linear::torch(&v[4], None);
-            Ok(vec![plain, map.apply(t, &v[0])?, bare.apply(t, &v[0])?])
-        }
-    };
-    for n in TOKENS {
-        for (output, total, column) in [(16, 32, 8), (5, 11, 3), (1, 1, 0)] {
-            let shapes: [&[usize]; 5] =
-                [&[n, 6], &[6, output], &[output], &[n, total], &[output, 6]];
-            let (f, b) = (DType::F32, DType::BF16);
-            for types in [
-                [f; 5],
-                [b; 5],
-                [f, b, b, f, b],
-                [f, b, b, b, b],
-                [f, f, f, b, f],
-            ] {
-                // three maps' gradients of the input are rounded and added up in turn
-                let bound = 3.0 * bound(2 * n, &types);
-                check(
-                    &shapes,
-                    &types,
-                    bound,
-                    [&form(column, 0.7), &form(column, 0.8)],
-                );
-            }
-        }
     }
 }
