@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::kernels::inplace::add_block;
 use crate::kernels::precision::upcast;
-use crate::kernels::{cpu, dispatch, elem, fused};
+use crate::kernels::{cpu, dispatch, elem, fused, many};
 use candle_core::{DType, Tensor};
 use num_traits::ToPrimitive as _;
 use std::collections::BTreeMap;
@@ -41,11 +41,35 @@ impl Gradients {
         Ok(())
     }
 
+    /// Multiplies all of them by what brings their norm within `limit`; on a card nothing waits for
+    /// it.
+    ///
+    /// # Errors
+    /// A candle error.
+    pub fn clip(&mut self, limit: Option<f64>) -> Result<()> {
+        if many::runs(self.0.values()) {
+            let found = many::Table::new(self.0.values(), Vec::new())?;
+            let factor = found.measure(&[], limit)?.factor()?;
+            for g in self.0.values_mut() {
+                *g = g.broadcast_mul(&factor)?;
+            }
+            return Ok(());
+        }
+        match clip_factor(self.norm()?, limit) {
+            factor if factor < 1.0 => self.scale(factor),
+            _ => Ok(()),
+        }
+    }
+
     /// √ of the sum of all squares.
     ///
     /// # Errors
     /// A candle error.
     pub fn norm(&self) -> Result<f64> {
+        if many::runs(self.0.values()) {
+            let found = many::Table::new(self.0.values(), Vec::new())?.measure(&[], None)?;
+            return Ok(found.read()?.0);
+        }
         let mut total = 0.0;
         let mut elsewhere = Vec::new();
         for g in self.0.values() {
@@ -67,6 +91,14 @@ impl Gradients {
             total += sums.to_vec1::<f64>()?.into_iter().sum::<f64>();
         }
         Ok(total.sqrt())
+    }
+}
+
+/// What gradients of global norm `norm` are multiplied by so that it stays within `limit`.
+pub fn clip_factor(norm: f64, limit: Option<f64>) -> f64 {
+    match limit {
+        Some(limit) if norm > limit => limit / norm,
+        _ => 1.0,
     }
 }
 

@@ -65,7 +65,7 @@ pub use config::{BackboneConfig, Gpt2Config, RobertaConfig};
 pub use error::{Error, Result};
 pub use files::{SavedAdapter, hub, peft};
 pub use methods::Method;
-pub use model::{LossOptions, Model};
+pub use model::{Loss, LossOptions, Model};
 pub use parts::Variant;
 pub use tape::{Parameter, Tape, Value};
 pub use tensors::Tensors;

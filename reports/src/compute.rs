@@ -31,7 +31,7 @@ impl Device {
     pub fn open(self) -> Result<candle_core::Device> {
         match self {
             Self::Cpu => Ok(candle_core::Device::Cpu),
-            Self::Cuda if cfg!(feature = "cuda") => candle_core::Device::new_cuda(0)
+            Self::Cuda if cfg!(feature = "cuda") => inducer_gpu::kernels::cuda::open(0)
                 .context("--device cuda: no CUDA device could be opened"),
             Self::Cuda => bail!(
                 "--device cuda: this binary was built without the feature `cuda` (cargo build \

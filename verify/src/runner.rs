@@ -231,6 +231,7 @@ fn not_run(entry: &LedgerRow, engine: &str, cuda: &Cuda) -> ReportRow {
     let note = match (&entry.measured, Target::is_gpu(engine)) {
         (Some(place), _) => format!("empirical: {place}"),
         (None, true) => cuda.absence().into(),
+        _ if Target::is_emulated(engine) => "no C++ compiler built the card's kernels".into(),
         _ => "no check on this engine".into(),
     };
     ReportRow {

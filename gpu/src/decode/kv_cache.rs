@@ -3,7 +3,9 @@
 use crate::error::Result;
 use crate::kernels::elem::Elem;
 use crate::kernels::with_slices;
-use crate::ops::attention::{Rows, attention_cached, attention_cached_tensors};
+use crate::ops::attention::{
+    CardCache, Heads, Rows, attention_cached, attention_cached_tensors, on_card,
+};
 use candle_core::{DType, Device, Tensor};
 
 /// Keys and values of each row in one layer.
@@ -24,9 +26,10 @@ pub struct KvCache {
 
 impl KvCache {
     /// An empty cache for `rows` rows of a model that computes in `dtype` on `device`.
-    pub fn new(layers: usize, rows: usize, dtype: DType, device: &Device) -> Self {
+    pub fn new(layers: usize, rows: usize, heads: Heads, dtype: DType, device: &Device) -> Self {
         let layer = |_| -> Box<dyn Layer> {
             match dtype {
+                _ if on_card(dtype, device, heads) => Box::new(CardCache::new(rows)),
                 DType::F64 if device.is_cpu() => Box::new(vec![<[Vec<f64>; 2]>::default(); rows]),
                 DType::F32 if device.is_cpu() => Box::new(vec![<[Vec<f32>; 2]>::default(); rows]),
                 _ => Box::new(vec![None::<[Tensor; 2]>; rows]),
@@ -62,6 +65,18 @@ impl KvCache {
 /// Those of `all` at these indices.
 fn kept<R: Default>(all: &mut [R], rows: &[usize]) -> Vec<R> {
     rows.iter().map(|r| std::mem::take(&mut all[*r])).collect()
+}
+
+/// On a card, or as if there were one.
+impl Layer for CardCache {
+    fn attend(&mut self, qkv: &Tensor, rows: Rows<'_>) -> Result<(Tensor, Tensor)> {
+        let [o, lse] = CardCache::attend(self, qkv, rows)?;
+        Ok((o, lse))
+    }
+
+    fn keep(&mut self, rows: &[usize]) {
+        CardCache::keep(self, rows);
+    }
 }
 
 /// On a device without kernels of its own: [1, H, seen, p] each, none before the first token.

@@ -131,7 +131,11 @@ pub fn add_block(into: Tensor, block: &Tensor, column: usize) -> Result<Tensor> 
         Ok(into)
     } else if cuda::runs(&into) && cuda::runs(block) {
         let (into, block) = (into.contiguous()?, block.contiguous()?);
-        let name = format!("add_block_{}_{}", cuda::suffix(&into), cuda::suffix(&block));
+        let name = format!(
+            "add_block_{}_{}",
+            cuda::suffix(into.dtype()),
+            cuda::suffix(block.dtype())
+        );
         let tensors = [Arg::Out(&into), Arg::In(&block)];
         run_on_columns(&name, tensors, &block, column, total)?;
         Ok(into)
@@ -155,7 +159,7 @@ pub fn pad_columns(block: &Tensor, column: usize, total: usize) -> Result<Tensor
         let mut shape = block.dims().to_vec();
         shape[axis] = total;
         let y = cuda::empty(shape, block.dtype(), block.device())?;
-        let name = format!("pad_columns_{}", cuda::suffix(&block));
+        let name = format!("pad_columns_{}", cuda::suffix(block.dtype()));
         run_on_columns(
             &name,
             [Arg::In(&block), Arg::Out(&y)],
@@ -181,7 +185,7 @@ pub fn take_columns(x: &Tensor, from: usize, width: usize) -> Result<Tensor> {
     }
     let x = x.contiguous()?;
     let y = cuda::empty((x.dim(0)?, width), x.dtype(), x.device())?;
-    let name = format!("take_columns_{}", cuda::suffix(&x));
+    let name = format!("take_columns_{}", cuda::suffix(x.dtype()));
     run_on_columns(&name, [Arg::In(&x), Arg::Out(&y)], &y, from, total)?;
     Ok(y)
 }

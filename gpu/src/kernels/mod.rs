@@ -9,6 +9,7 @@ pub mod elem;
 pub mod few_rows;
 pub mod gemm;
 pub mod inplace;
+pub(crate) mod many;
 pub mod precision;
 mod prefetch;
 pub mod threads;

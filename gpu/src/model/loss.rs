@@ -4,6 +4,7 @@ use super::Model;
 use crate::backbone::heads::Targets;
 use crate::error::Result;
 use crate::gradients::Gradients;
+use crate::kernels::cuda;
 use crate::kernels::threads::{map_tasks, single_threaded};
 use crate::ops::dropout::Dropout;
 use crate::tape::{Tape, Value};
@@ -30,6 +31,67 @@ impl LossOptions {
         smoothing: 0.0,
         dropout: None,
     };
+}
+
+/// A mean of losses, some of which a device may still be computing.
+#[derive(Clone, Debug, Default)]
+pub struct Loss {
+    here: f64,
+    /// Scalars and their shares.
+    there: Vec<(f64, Tensor)>,
+}
+
+impl Loss {
+    pub(crate) fn new(t: &Tensor) -> Result<Self> {
+        Ok(match cuda::runs(t) {
+            true => Self {
+                here: 0.0,
+                there: vec![(1.0, t.clone())],
+            },
+            false => Self {
+                here: scalar(t)?,
+                there: Vec::new(),
+            },
+        })
+    }
+
+    /// Its value; waits for the device.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn read(&self) -> Result<f64> {
+        let values = self.on_device().map(scalar).collect::<Result<Vec<_>>>()?;
+        Ok(self.of(&values))
+    }
+
+    /// The losses that a device computes.
+    pub(crate) fn on_device(&self) -> impl Iterator<Item = &Tensor> {
+        self.there.iter().map(|(_, t)| t)
+    }
+
+    /// The value, where the losses on the device have these.
+    pub(crate) fn of(&self, values: &[f64]) -> f64 {
+        let shares = self.there.iter().map(|(share, _)| share);
+        shares
+            .zip(values)
+            .fold(self.here, |sum, (share, x)| sum + share * x)
+    }
+
+    /// Adds a share of another one.
+    pub(crate) fn add(&mut self, share: f64, other: Self) {
+        self.here += share * other.here;
+        let there = other.there.into_iter();
+        self.there.extend(there.map(|(part, t)| (share * part, t)));
+    }
+
+    /// Its `count`-th part.
+    pub(crate) fn divided_by(mut self, count: f64) -> Self {
+        self.here /= count;
+        for (share, _) in &mut self.there {
+            *share /= count;
+        }
+        self
+    }
 }
 
 impl Model {
@@ -60,6 +122,19 @@ impl Model {
     /// # Errors
     /// As [`Model::loss`]; nothing is trainable.
     pub fn gradients(&self, batch: &Batch, options: LossOptions) -> Result<(f64, Gradients)> {
+        let (loss, gradients) = self.loss_and_gradients(batch, options)?;
+        Ok((loss.read()?, gradients))
+    }
+
+    /// The same; on a card nothing waits for the loss.
+    ///
+    /// # Errors
+    /// As [`Model::gradients`].
+    pub fn loss_and_gradients(
+        &self,
+        batch: &Batch,
+        options: LossOptions,
+    ) -> Result<(Loss, Gradients)> {
         self.check(batch)?;
         let targets = self.targets(batch)?;
         let halves = match self.middle(batch) {
@@ -76,11 +151,11 @@ impl Model {
             let (batch, targets) = &halves[i];
             single_threaded(|| self.gradients_of(batch, targets, options))
         });
-        let (mut loss, mut sum) = (0.0, Gradients::default());
+        let (mut loss, mut sum) = (Loss::default(), Gradients::default());
         for ((_, targets), part) in halves.iter().zip(parts) {
             let (value, gradients) = part?;
             let share = targets.len() as f64 / total;
-            loss += share * value;
+            loss.add(share, value);
             sum.add_scaled(gradients, share)?;
         }
         Ok((loss, sum))
@@ -91,10 +166,10 @@ impl Model {
         batch: &Batch,
         targets: &[(usize, u32)],
         options: LossOptions,
-    ) -> Result<(f64, Gradients)> {
+    ) -> Result<(Loss, Gradients)> {
         let tape = Tape::new().computing_in(self.dtype());
         let loss = self.loss_on(&tape, batch, targets, options)?;
-        let value = scalar(&loss.tensor)?;
+        let value = Loss::new(&loss.tensor)?;
         Ok((value, tape.backward(&loss, self.trainable())?))
     }
 

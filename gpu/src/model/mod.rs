@@ -3,7 +3,7 @@
 mod check;
 mod loss;
 
-pub use loss::LossOptions;
+pub use loss::{Loss, LossOptions};
 
 use crate::adapter::{AdapterConfig, Attached};
 use crate::backbone::heads::{Targets, Tied, positions};
@@ -348,7 +348,14 @@ impl Model {
 
     /// An empty cache for decoding.
     pub fn cache(&self, rows: usize) -> KvCache {
-        KvCache::new(self.attached.layers.len(), rows, self.dtype, &self.device)
+        let heads = self.backbone.spec().heads;
+        KvCache::new(
+            self.attached.layers.len(),
+            rows,
+            heads,
+            self.dtype,
+            &self.device,
+        )
     }
 
     /// Logits [rows, ids] after the newest token of each row, which come from the cache and

@@ -51,6 +51,11 @@ pub(super) trait Op<const N: usize>: 'static {
     /// Whether a card has kernels for it. (Until all have.)
     const ON_CARD: bool = false;
 
+    /// Whether they serve its sizes.
+    fn suits_card(&self) -> bool {
+        true
+    }
+
     /// The result by the kernels of a card. Inputs are contiguous, each in f32 or bf16; the result
     /// has the type that [`Op::composed`] gives it.
     fn forward_on_card(&self, _: [&Tensor; N]) -> Result<Tensor> {
@@ -80,7 +85,7 @@ pub(super) fn run<O: Op<N>, const N: usize>(
     shape: impl Into<Shape>,
 ) -> Result<Value> {
     let tensors = inputs.map(|v| &v.tensor);
-    if O::ON_CARD && tensors.iter().all(|t| cuda::runs(t)) {
+    if O::ON_CARD && op.suits_card() && tensors.iter().all(|t| cuda::runs(t)) {
         return run_on_card(tape, op, inputs, shape.into());
     }
     if !tensors.iter().all(|t| fused_pair(tensors[0], t)) {
@@ -121,7 +126,9 @@ fn run_on_card<O: Op<N>, const N: usize>(
     for (place, t) in contiguous.iter_mut().zip(tensors) {
         *place = Some(t?);
     }
-    let tensors = contiguous.each_ref().map(|t| t.as_ref().unwrap_or(&inputs[0].tensor));
+    let tensors = contiguous
+        .each_ref()
+        .map(|t| t.as_ref().unwrap_or(&inputs[0].tensor));
     let y = op.forward_on_card(tensors)?.reshape(shape)?;
     let saved = saved(O::READS, tensors);
     let places = places(inputs);
@@ -135,7 +142,9 @@ fn run_on_card<O: Op<N>, const N: usize>(
                 Gradient::Unwanted => {}
                 Gradient::Passed if dtype == g.dtype() => slots.pass(slot, g.clone())?,
                 Gradient::Passed => slots.add(slot, g.to_dtype(dtype)?)?,
-                Gradient::Of(data) => hand_back_tensor(&data.to_dtype(dtype)?, slot, &shape, slots)?,
+                Gradient::Of(data) => {
+                    hand_back_tensor(&data.to_dtype(dtype)?, slot, &shape, slots)?
+                }
             }
         }
         Ok(())

@@ -1,9 +1,8 @@
 //! Fused against composed: the same inputs, values and gradients compared in f64 and f32.
 
 use crate::error::Result;
-use crate::kernels::cuda;
 use crate::kernels::precision::upcast;
-use crate::kernels::without_cpu_kernels;
+use crate::kernels::{cuda, without_cpu_kernels};
 use crate::tape::{Gradients, Parameter, Tape, Value};
 use candle_core::{DType, Device, Tensor};
 use rand::{Rng, SeedableRng};
@@ -88,7 +87,8 @@ pub fn distance(a: &Tensor, b: &Tensor) -> f64 {
 }
 
 /// Every form of an operation agrees with the composed one, in values and in the gradient of every
-/// input: the fused form, the one for other devices, and mixed precision.
+/// input: the fused form, the one for other devices, a card's kernels as they are emulated, and
+/// mixed precision.
 ///
 /// f64: 1e-12; f32: 4e-5, which is 2⁻²⁴ times the longest reduction in these tests (a few hundred
 /// terms) with room for cancellation; bf16: 16 times its round-off of 2⁻⁸, of numbers that it
@@ -102,17 +102,13 @@ pub fn agree(
         for (dtype, bound) in [(DType::F64, 1e-12), (DType::F32, 4e-5)] {
             let params = parameters(seed, shapes, dtype);
             let expected = evaluate(&params, &composed);
-            for tensors in [false, true] {
-                let found = match tensors {
-                    true => without_cpu_kernels(|| evaluate(&params, &form)),
-                    false => evaluate(&params, &form),
-                };
-                let what = format!("{dtype:?}, seed {seed}, tensors {tensors}");
-                near(&found, &expected, bound, &what);
-            }
-            if cuda::EMULATED && dtype == DType::F32 {
+            let what = |form: &str| format!("{dtype:?}, seed {seed}, {form}");
+            near(&evaluate(&params, &form), &expected, bound, &what("fused"));
+            let found = without_cpu_kernels(|| evaluate(&params, &form));
+            near(&found, &expected, bound, &what("tensors"));
+            if cuda::EMULATED {
                 let found = cuda::emulated(|| evaluate(&params, &form));
-                near(&found, &expected, bound, &format!("emulated, seed {seed}"));
+                near(&found, &expected, bound, &what("card"));
             }
         }
         let halves = parameters(seed, shapes, DType::BF16);
@@ -121,13 +117,16 @@ pub fn agree(
             Parameter::new(&p.name, tensor, true)
         };
         let expected = evaluate(&halves.iter().map(of).collect::<Vec<_>>(), &composed);
-        let found = evaluate(&halves, &form);
-        let what = format!("bf16, seed {seed}");
-        near(&found, &expected, 16.0 / 256.0, &what);
+        let what = |form: &str| format!("bf16, seed {seed}, {form}");
+        near(
+            &evaluate(&halves, &form),
+            &expected,
+            16.0 / 256.0,
+            &what("tensors"),
+        );
         if cuda::EMULATED {
             let found = cuda::emulated(|| evaluate(&halves, &form));
-            let what = format!("emulated in bf16, seed {seed}");
-            near(&found, &expected, 16.0 / 256.0, &what);
+            near(&found, &expected, 16.0 / 256.0, &what("card"));
         }
     }
 }

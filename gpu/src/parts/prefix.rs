@@ -9,7 +9,7 @@ use super::{Attended, DropoutSite, ForwardContext, Part, PartConfig, Wrong, at_l
 use crate::config::Spec;
 use crate::error::Result;
 use crate::ops::attention::attention_to;
-use crate::ops::inducer::{gate, mixture};
+use crate::ops::inducer::{gate, joint, mixture};
 use crate::tape::{Pair, Parameter, Tape, Value};
 use crate::tensors::{Declare, Init};
 use candle_core::{DType, Tensor};
@@ -155,16 +155,6 @@ impl Prefix {
         ctx.observe(self.layer, &mu, far)?;
         Ok(attended)
     }
-}
-
-/// log(eᵃ + eᵇ): the log-sum-exp over prefix and text together, for a part that acts after this
-/// one.
-fn joint(tape: &Tape, a: &Value, b: &Value) -> Result<Value> {
-    tape.composed(&[a, b], |x| {
-        let top = x[0].maximum(&x[1])?.detach();
-        let sum = ((&x[0] - &top)?.exp()? + (&x[1] - &top)?.exp()?)?;
-        sum.log()? + top
-    })
 }
 
 /// The reparametrisation of all layers' prefixes.

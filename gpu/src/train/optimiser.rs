@@ -2,7 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::gradients::Gradients;
+pub use crate::gradients::clip_factor;
 use crate::kernels::inplace::{AdamStep, Moment};
+use crate::kernels::many::{self, Found, Rates, Table, Trained};
+use crate::model::Loss;
 use crate::tape::{Parameter, Role};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -38,6 +41,22 @@ impl Default for AdamWConfig {
     }
 }
 
+/// What was measured in a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measured {
+    /// The loss.
+    pub loss: f64,
+    /// The global norm of the gradients.
+    pub norm: f64,
+}
+
+impl Measured {
+    /// Whether both are finite: whether the step was taken.
+    pub fn is_finite(&self) -> bool {
+        self.loss.is_finite() && self.norm.is_finite()
+    }
+}
+
 /// The optimiser's state.
 pub struct AdamW {
     /// Constants.
@@ -69,12 +88,16 @@ impl AdamW {
         lr: f64,
         scale: f64,
     ) -> Result<()> {
+        if many::runs(parameters.iter().map(|p| &p.tensor)) {
+            let moments = self
+                .step_on_card(&parameters, gradients, lr, |t| t.given(scale))?
+                .1;
+            self.take(moments);
+            return Ok(());
+        }
         self.step += 1;
         let c = self.config;
-        let corrections = (
-            1.0 - c.beta1.powi(self.step as i32),
-            1.0 - c.beta2.powi(self.step as i32),
-        );
+        let corrections = self.corrections(self.step);
         let moment = |beta, squared| Moment {
             beta,
             scale,
@@ -83,10 +106,7 @@ impl AdamW {
         for p in parameters {
             let g = gradients.get(&p.name);
             let g = g.ok_or_else(|| Error::NoGradient(p.name.clone()))?;
-            let decay = match p.role {
-                Role::Weight => c.weight_decay,
-                Role::Bias | Role::Scale => 0.0,
-            };
+            let decay = self.decay(p);
             let g = match c.coupled && decay > 0.0 {
                 // the moments multiply by `scale`, which is for the gradient alone
                 true => (g + (&p.tensor * (decay / scale))?)?,
@@ -102,23 +122,115 @@ impl AdamW {
                 lr,
                 decay: if c.coupled { 0.0 } else { decay },
                 eps: c.eps,
-                c1: corrections.0,
-                c2: corrections.1,
+                c1: corrections[0],
+                c2: corrections[1],
             }
             .apply(p.tensor.clone(), &m, &v)?;
             self.moments.insert(p.name.clone(), [m, v]);
         }
         Ok(())
     }
-}
 
-/// What gradients of global norm `norm` are multiplied by so that it stays within `limit`.
-pub fn clip_factor(norm: f64, limit: Option<f64>) -> f64 {
-    match limit {
-        Some(limit) if norm > limit => limit / norm,
-        _ => 1.0,
+    /// One step with learning rate `lr` of gradients that are clipped to a global norm of `limit`.
+    /// Where the loss or the norm is not finite, nothing is changed. On a card the host waits once,
+    /// at the end.
+    ///
+    /// # Errors
+    /// A trainable parameter has no gradient.
+    pub fn clipped_step(
+        &mut self,
+        parameters: Vec<&mut Parameter>,
+        gradients: &Gradients,
+        loss: &Loss,
+        lr: f64,
+        limit: Option<f64>,
+    ) -> Result<Measured> {
+        if !many::runs(parameters.iter().map(|p| &p.tensor)) {
+            let (loss, norm) = (loss.read()?, gradients.norm()?);
+            let measured = Measured { loss, norm };
+            if measured.is_finite() {
+                self.step(parameters, gradients, lr, clip_factor(norm, limit))?;
+            }
+            return Ok(measured);
+        }
+        let losses: Vec<_> = loss.on_device().collect();
+        let (found, moments) =
+            self.step_on_card(&parameters, gradients, lr, |t| t.measure(&losses, limit))?;
+        let (norm, losses) = found.read()?;
+        let loss = loss.of(&losses);
+        let measured = Measured { loss, norm };
+        if measured.is_finite() {
+            self.take(moments);
+        }
+        Ok(measured)
+    }
+
+    /// Launches the next step; `find` launches what it depends on. Returns the moments, which are
+    /// still those of the step before where no step may be taken.
+    fn step_on_card(
+        &self,
+        parameters: &[&mut Parameter],
+        gradients: &Gradients,
+        lr: f64,
+        find: impl FnOnce(&Table) -> Result<Found>,
+    ) -> Result<(Found, Moments)> {
+        let c = self.config;
+        let [c1, c2] = self.corrections(self.step + 1);
+        let (mut ordered, mut trained, mut moments) = (Vec::new(), Vec::new(), Vec::new());
+        for p in parameters {
+            let g = gradients.get(&p.name);
+            ordered.push(g.ok_or_else(|| Error::NoGradient(p.name.clone()))?);
+            let pair = match self.moments.get(&p.name) {
+                Some(pair) => pair.clone(),
+                None => [p.tensor.zeros_like()?, p.tensor.zeros_like()?],
+            };
+            let decay = self.decay(p);
+            trained.push(Trained {
+                weight: p.tensor.clone(),
+                moments: pair.clone(),
+                shrink: if c.coupled { 1.0 } else { 1.0 - lr * decay },
+                decay: if c.coupled { decay } else { 0.0 },
+            });
+            moments.push((p.name.clone(), pair));
+        }
+        // the norm is that of all gradients
+        let here = |name: &String| parameters.iter().any(|p| p.name == *name);
+        if gradients.len() > parameters.len() {
+            ordered.extend(gradients.iter().filter(|(n, _)| !here(n)).map(|(_, g)| g));
+        }
+        let table = Table::new(ordered, trained)?;
+        let found = find(&table)?;
+        let rates = Rates {
+            betas: [c.beta1, c.beta2],
+            rate: lr / c1,
+            c2,
+            eps: c.eps,
+        };
+        table.step(&rates, &found)?;
+        Ok((found, moments))
+    }
+
+    /// A step was taken; these are its moments.
+    fn take(&mut self, moments: Moments) {
+        self.step += 1;
+        self.moments.extend(moments);
+    }
+
+    /// 1 − βᵗ of both moments after t steps.
+    fn corrections(&self, t: usize) -> [f64; 2] {
+        [self.config.beta1, self.config.beta2].map(|beta| 1.0 - beta.powi(t as i32))
+    }
+
+    fn decay(&self, p: &Parameter) -> f64 {
+        match p.role {
+            Role::Weight => self.config.weight_decay,
+            Role::Bias | Role::Scale => 0.0,
+        }
     }
 }
+
+/// Moments by name.
+type Moments = Vec<(String, [Tensor; 2])>;
 
 #[cfg(test)]
 mod tests {

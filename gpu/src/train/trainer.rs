@@ -5,11 +5,11 @@ use super::checkpoint::{self, Progress};
 use super::config::TrainConfig;
 use super::data::{Data, Stream, evaluate};
 use super::log::{Line, Log};
-use super::optimiser::{AdamW, clip_factor};
+use super::optimiser::{AdamW, Measured};
 use crate::error::{Error, Result};
 use crate::files::create_dir;
 use crate::gradients::Gradients;
-use crate::model::{LossOptions, Model};
+use crate::model::{Loss, LossOptions, Model};
 use crate::ops::dropout::{Dropout, mix};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -142,8 +142,14 @@ impl<'a> Run<'a> {
     fn step(&mut self) -> Result<()> {
         let (config, step) = (self.config, self.progress.step);
         let (loss, gradients, tokens) = accumulate(self.model, &mut self.stream, config, step)?;
-        let norm = gradients.norm()?;
-        if !loss.is_finite() || !norm.is_finite() {
+        let factor = config.schedule.factor(step, config.warmup, config.steps);
+        let lr = config.learning_rate * factor;
+        let parameters = self.model.trainable_mut();
+        let measured =
+            self.optimiser
+                .clipped_step(parameters, &gradients, &loss, lr, config.clip)?;
+        let Measured { loss, norm } = measured;
+        if !measured.is_finite() {
             let checkpoint = self.dir.map(|d| d.join(checkpoint::FILE));
             return Err(Error::Diverged {
                 step: step + 1,
@@ -151,11 +157,6 @@ impl<'a> Run<'a> {
                 checkpoint: checkpoint.unwrap_or_default(),
             });
         }
-        let scale = clip_factor(norm, config.clip);
-        let factor = config.schedule.factor(step, config.warmup, config.steps);
-        let lr = config.learning_rate * factor;
-        self.optimiser
-            .step(self.model.trainable_mut(), &gradients, lr, scale)?;
         let elapsed = self.clock.elapsed().as_secs_f64();
         let progress = &mut self.progress;
         progress.step += 1;
@@ -255,9 +256,9 @@ fn accumulate(
     stream: &mut Stream<'_>,
     config: &TrainConfig,
     step: usize,
-) -> Result<(f64, Gradients, u64)> {
+) -> Result<(Loss, Gradients, u64)> {
     let k = config.accumulation.max(1);
-    let (mut total, mut sum, mut tokens) = (0.0, Gradients::default(), 0);
+    let (mut total, mut sum, mut tokens) = (Loss::default(), Gradients::default(), 0);
     for j in 0..k {
         let index = step * k + j;
         let key = mix(config.seed ^ mix(index as u64));
@@ -269,15 +270,12 @@ fn accumulate(
                 key,
             }),
         };
-        let (loss, gradients) = model.gradients(batch, options)?;
-        total += loss / k as f64;
+        let (loss, gradients) = model.loss_and_gradients(batch, options)?;
+        total.add(1.0, loss.divided_by(k as f64));
         tokens += batch.tokens() as u64;
         sum.add_scaled(gradients, 1.0 / k as f64)?;
         if config.clip_micro_batches {
-            let factor = clip_factor(sum.norm()?, config.clip);
-            if factor < 1.0 {
-                sum.scale(factor)?;
-            }
+            sum.clip(config.clip)?;
         }
     }
     Ok((total, sum, tokens))

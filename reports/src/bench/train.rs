@@ -5,8 +5,9 @@ use super::{Options, ids, least, lengths, median, method, peak_mib, rounded, sec
 use anyhow::{Context, Result};
 use inducer_datasets::batch::{Batch, IGNORE};
 use inducer_gpu::backbone::Gpt2;
+use inducer_gpu::kernels::cuda;
 use inducer_gpu::kernels::precision::master_dtype;
-use inducer_gpu::train::{AdamW, AdamWConfig, clip_factor};
+use inducer_gpu::train::{AdamW, AdamWConfig};
 use inducer_gpu::{LossOptions, Model};
 use serde::Serialize;
 
@@ -39,6 +40,8 @@ pub struct Report {
     pub tokens_per_s: f64,
     /// Largest resident set in MiB.
     pub peak_mib: Option<f64>,
+    /// Most memory of tensors on the device at one time in MiB (GPU).
+    pub device_peak_mib: Option<f64>,
     /// Loss of the last step.
     pub loss: f64,
     /// Operations of the step's matrix products, in GFLOP.
@@ -69,6 +72,9 @@ impl Report {
         );
         if let Some(peak) = self.peak_mib {
             out += &format!("peak memory     {peak:>10.1} MiB\n");
+        }
+        if let Some(peak) = self.device_peak_mib {
+            out += &format!("device memory   {peak:>10.1} MiB\n");
         }
         if let (Some(rate), Some(share)) = (self.product_gflops, self.share) {
             out += &format!(
@@ -122,10 +128,10 @@ pub fn run(options: &Options) -> Result<Report> {
         ..AdamWConfig::default()
     });
     let mut step = || -> Result<f64> {
-        let (loss, gradients) = model.gradients(&batch, LossOptions::PLAIN)?;
-        let scale = clip_factor(gradients.norm()?, Some(1.0));
-        optimiser.step(model.trainable_mut(), &gradients, 1e-4, scale)?;
-        Ok(loss)
+        let (loss, gradients) = model.loss_and_gradients(&batch, LossOptions::PLAIN)?;
+        let (trained, limit) = (model.trainable_mut(), Some(1.0));
+        let measured = optimiser.clipped_step(trained, &gradients, &loss, 1e-4, limit)?;
+        Ok(measured.loss)
     };
     for _ in 0..options.warmup {
         step()?;
@@ -158,6 +164,8 @@ pub fn run(options: &Options) -> Result<Report> {
         step_ms_min: rounded(least(&times) * 1e3, 2),
         tokens_per_s: rounded(batch.tokens() as f64 / time, 1),
         peak_mib: peak.map(|m| rounded(m, 1)),
+        device_peak_mib: cuda::peak_bytes(&options.device)?
+            .map(|bytes| rounded(bytes as f64 / f64::from(1 << 20), 1)),
         loss: rounded(loss, 4),
         step_gflop: rounded(work / 1e9, 2),
         product_gflops: rate.map(|r| rounded(r / 1e9, 1)),

@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Tensor};
 use inducer_datasets::batch::{Batch, Labels};
 use inducer_gpu::backbone::{Backbone, Gpt2, Roberta};
 use inducer_gpu::kernels::precision::master_dtype;
-use inducer_gpu::kernels::without_cpu_kernels;
+use inducer_gpu::kernels::{cuda, without_cpu_kernels};
 use inducer_gpu::{LossOptions, Model, Tensors as _};
 use inducer_reference::TensorMap;
 use ndarray::{Array2, ArrayD, IxDyn, s};
@@ -22,8 +22,19 @@ pub struct Candle {
     pub dtype: DType,
     /// The device.
     pub device: Device,
-    /// Whether the fused CPU kernels are used, where there are any.
-    pub kernels: bool,
+    /// Which form of the operations runs.
+    pub form: Form,
+}
+
+/// A form of the engine's operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The kernels of the device, where there are any.
+    Kernels,
+    /// Candle's tensor operations, as any device can run them.
+    Tensors,
+    /// The kernels of a card, emulated on the CPU.
+    Emulated,
 }
 
 impl Candle {
@@ -31,7 +42,7 @@ impl Candle {
         Self {
             dtype,
             device: device.clone(),
-            kernels: true,
+            form: Form::Kernels,
         }
     }
 
@@ -47,13 +58,27 @@ impl Candle {
         Self::f32(&Device::Cpu)
     }
 
-    /// Double precision on the CPU without its kernels: the operations that a GPU runs.
+    /// Double precision on the CPU without its kernels: in candle's tensor operations.
     #[must_use]
     pub fn tensors() -> Self {
         Self {
-            kernels: false,
+            form: Form::Tensors,
             ..Self::cpu_f64()
         }
+    }
+
+    /// A card's kernels in `f32` and in mixed precision, emulated on the CPU; none where no C++
+    /// compiler built them.
+    #[must_use]
+    pub fn emulated() -> Vec<Self> {
+        if !cuda::EMULATED {
+            return Vec::new();
+        }
+        let on_cpu = |dtype| Self {
+            form: Form::Emulated,
+            ..Self::new(dtype, &Device::Cpu)
+        };
+        vec![on_cpu(DType::F32), on_cpu(DType::BF16)]
     }
 
     /// Single precision on a device.
@@ -206,7 +231,9 @@ pub(crate) fn nearest_bf16(x: f64) -> f64 {
 impl Engine for Candle {
     fn target(&self) -> Target {
         match (&self.device, self.dtype) {
-            (Device::Cpu, DType::F64) if !self.kernels => Target::CpuTensors,
+            (_, DType::BF16) if self.form == Form::Emulated => Target::EmulatedBf16,
+            _ if self.form == Form::Emulated => Target::EmulatedF32,
+            (Device::Cpu, DType::F64) if self.form == Form::Tensors => Target::CpuTensors,
             (Device::Cpu, DType::F64) => Target::CpuF64,
             (Device::Cpu, DType::BF16) => Target::CpuBf16,
             (Device::Cpu, _) => Target::CpuF32,
@@ -224,9 +251,10 @@ impl Engine for Candle {
     }
 
     fn within(&self, run: &mut dyn FnMut() -> Result<()>) -> Result<()> {
-        match self.kernels {
-            true => run(),
-            false => without_cpu_kernels(run),
+        match self.form {
+            Form::Kernels => run(),
+            Form::Tensors => without_cpu_kernels(run),
+            Form::Emulated => cuda::emulated(run),
         }
     }
 

@@ -12,7 +12,7 @@ pub use specification::Specification;
 use crate::bounds::Conditioning;
 use crate::cases::ModelCase;
 use crate::error::Result;
-use candle_core::Device;
+use candle_core::{DType, Device};
 use inducer_reference::TensorMap;
 use ndarray::{Array2, s};
 use serde::{Serialize, de::DeserializeOwned};
@@ -36,12 +36,15 @@ pub enum Target {
     CpuF64,
     /// The engine on the CPU in `f32`.
     CpuF32,
-    /// The engine on the CPU in `f64` without its kernels: the operations on tensors that a GPU
-    /// runs.
+    /// The engine on the CPU in `f64` without its kernels, on candle's tensors.
     CpuTensors,
     /// The engine on the CPU in mixed precision: products in `bf16`, sums and trained tensors in
     /// `f32`.
     CpuBf16,
+    /// The kernels of a card in `f32`, emulated on the CPU.
+    EmulatedF32,
+    /// The kernels of a card in mixed precision, emulated on the CPU.
+    EmulatedBf16,
     /// The engine on a GPU in `f32`.
     CudaF32,
     /// The engine on a GPU in mixed precision.
@@ -62,9 +65,25 @@ impl Target {
             Self::CpuF32 => "cpu f32",
             Self::CpuTensors => "cpu tensors",
             Self::CpuBf16 => "cpu bf16",
+            Self::EmulatedF32 => "emulated f32",
+            Self::EmulatedBf16 => "emulated bf16",
             Self::CudaF32 => "cuda f32",
             Self::CudaBf16 => "cuda bf16",
         }
+    }
+
+    /// Whether an engine of this name runs a card's kernels on the CPU.
+    #[must_use]
+    pub fn is_emulated(name: &str) -> bool {
+        [Self::EmulatedF32, Self::EmulatedBf16]
+            .map(Self::name)
+            .contains(&name)
+    }
+
+    /// Whether this is mixed precision.
+    #[must_use]
+    pub fn is_mixed(self) -> bool {
+        matches!(self, Self::CpuBf16 | Self::EmulatedBf16 | Self::CudaBf16)
     }
 
     /// Whether an engine of this name runs on a GPU.
@@ -234,6 +253,7 @@ pub fn training(cuda: &Cuda) -> Vec<Box<Candle>> {
 #[must_use]
 pub fn mixed(cuda: &Cuda) -> Vec<Box<Candle>> {
     let mut all = vec![Box::new(Candle::bf16(&Device::Cpu))];
+    all.extend(emulated(DType::BF16));
     if let Cuda::Present(device) = cuda {
         all.push(Box::new(Candle::bf16(device)));
     }
@@ -245,10 +265,16 @@ pub fn mixed(cuda: &Cuda) -> Vec<Box<Candle>> {
 pub fn candles(cuda: &Cuda) -> Vec<Box<Candle>> {
     let cpu = [Candle::cpu_f64(), Candle::cpu_f32(), Candle::tensors()];
     let mut all: Vec<Box<Candle>> = cpu.map(Box::new).into();
+    all.extend(emulated(DType::F32));
     if let Cuda::Present(device) = cuda {
         all.push(Box::new(Candle::f32(device)));
     }
     all
+}
+
+fn emulated(dtype: DType) -> impl Iterator<Item = Box<Candle>> {
+    let engines = Candle::emulated().into_iter();
+    engines.filter(move |e| e.dtype == dtype).map(Box::new)
 }
 
 /// A configuration of one crate as the other crate's type, by the JSON that both of them read.

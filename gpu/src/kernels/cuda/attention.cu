@@ -31,9 +31,6 @@ constexpr int THREADS = 128;
 template <class T, int P>
 constexpr int OTHER = sizeof(T) == 2 ? (P > 64 ? 32 : 64) : (P > 64 ? 16 : 32);
 
-// How many keys query i of a row of m keys sees.
-DEVICE unsigned sees(unsigned causal, unsigned i, unsigned m) { return causal ? i + 1 : m; }
-
 // Rows `from .. from + N` of a matrix to shared memory; zeros beyond its end and its width.
 template <class T, int N, int P>
 DEVICE void load_tile(T* tile, Vectors<const T> source, unsigned h, unsigned first, unsigned from,
@@ -84,20 +81,33 @@ DEVICE float row_max(float x) {
     return fmaxf(x, __shfl_xor_sync(0xFFFFFFFFu, x, 2));
 }
 
-// What forward and backward passes have in common. The rows' boundaries among the queries are in
-// `starts`; keys are those of the row itself, or `shared_keys` many, the same for all rows.
+// What forward and backward passes have in common. `starts` are the rows' boundaries among the
+// queries; `keys` has each row's first key and their number, and is null where they are those of
+// the row itself.
 struct Job {
-    const uint32_t* starts;
-    unsigned shared_keys, heads, width, causal;
+    const uint32_t *starts, *keys;
+    unsigned heads, width, causal;
     float scale;
     Dropout drop;
+};
 
-    __device__ __forceinline__ unsigned first() const { return starts[blockIdx.z]; }
-    __device__ __forceinline__ unsigned queries() const {
-        return starts[blockIdx.z + 1] - starts[blockIdx.z];
+// The part of a job that a block is for: a row and a head.
+struct Part {
+    unsigned h, first, queries, first_key, keys, causal;
+
+    __device__ __forceinline__ explicit Part(const Job& job) {
+        unsigned row = blockIdx.z;
+        h = blockIdx.y;
+        first = job.starts[row];
+        queries = job.starts[row + 1] - first;
+        first_key = job.keys ? job.keys[2 * row] : first;
+        keys = job.keys ? job.keys[2 * row + 1] : queries;
+        causal = job.causal;
     }
-    __device__ __forceinline__ unsigned keys() const { return shared_keys ? shared_keys : queries(); }
-    __device__ __forceinline__ unsigned first_key() const { return shared_keys ? 0 : first(); }
+    // How many keys query i sees; the newest of them is its own.
+    __device__ __forceinline__ unsigned sees(unsigned i) const {
+        return causal ? i + 1 + keys - queries : keys;
+    }
 };
 
 template <class T, int P>
@@ -106,28 +116,31 @@ DEVICE void forward(Job job, Vectors<const T> q, Vectors<const T> k, Vectors<con
     constexpr int M = OTHER<T, P>, D = PITCH<T, P>;
     SHARED(T, tiles);
     T *queries = tiles, *keys = queries + TILE * D, *values = keys + M * D;
-    unsigned h = blockIdx.y, n = job.queries(), m = job.keys(), from = blockIdx.x * TILE;
+    Part row(job);
+    unsigned h = row.h, n = row.queries, m = row.keys;
+    // the last queries see most keys: they begin first
+    unsigned from = (gridDim.x - 1 - blockIdx.x) * TILE;
     if (from >= n) return;
     unsigned g = lane() / 4, t = lane() % 4, mine = from + 16 * warp();
-    load_tile<T, TILE, P>(queries, q, h, job.first(), from, n, job.width);
+    load_tile<T, TILE, P>(queries, q, h, row.first, from, n, job.width);
 
     float sum[P / 8][4] = {}, top[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};
     KeepRow keep[2];
     for (int half = 0; half < 2; half++) {
-        uint64_t token = job.first() + mine + g + 8 * half;
+        uint64_t token = row.first + mine + g + 8 * half;
         keep[half] = keep_row(job.drop, token * job.heads + h);
     }
-    unsigned last = sees(job.causal, min(from + TILE, n) - 1, m);
+    unsigned last = row.sees(min(from + TILE, n) - 1);
     for (unsigned at = 0; at < last; at += M) {
         __syncthreads();
-        load_tile<T, M, P>(keys, k, h, job.first_key(), at, m, job.width);
-        load_tile<T, M, P>(values, v, h, job.first_key(), at, m, job.width);
+        load_tile<T, M, P>(keys, k, h, row.first_key, at, m, job.width);
+        load_tile<T, M, P>(values, v, h, row.first_key, at, m, job.width);
         __syncthreads();
         float s[M / 8][4] = {};
         rows_by_rows<M, P>(s, queries + 16 * warp() * D, keys);
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            unsigned seen = sees(job.causal, mine + g + 8 * half, m);
+            unsigned seen = row.sees(mine + g + 8 * half);
             float best = top[half];
 #pragma unroll
             for (int j = 0; j < M / 8; j++)
@@ -159,11 +172,11 @@ DEVICE void forward(Job job, Vectors<const T> q, Vectors<const T> k, Vectors<con
         }
         weights_by_rows<M, P>(sum, s, values);
     }
-    store_rows<T, P>(sum, 1.0f / total[0], 1.0f / total[1], o, h, job.first(), mine, n, job.width);
+    store_rows<T, P>(sum, 1.0f / total[0], 1.0f / total[1], o, h, row.first, mine, n, job.width);
     for (int half = 0; half < 2; half++) {
         unsigned i = mine + g + 8 * half;
         if (t == 0 && i < n)
-            lse[size_t(job.first() + i) * job.heads + h] = top[half] + logf(total[half]);
+            lse[size_t(row.first + i) * job.heads + h] = top[half] + logf(total[half]);
     }
 }
 
@@ -191,28 +204,30 @@ DEVICE void backward_queries(Job job, Vectors<const T> q, Vectors<const T> k, Ve
     SHARED(T, tiles);
     T *queries = tiles, *slopes_of = queries + TILE * D, *keys = slopes_of + TILE * D,
       *values = keys + M * D;
-    unsigned h = blockIdx.y, n = job.queries(), m = job.keys(), from = blockIdx.x * TILE;
+    Part row(job);
+    unsigned h = row.h, n = row.queries, m = row.keys;
+    unsigned from = (gridDim.x - 1 - blockIdx.x) * TILE;
     if (from >= n) return;
     unsigned g = lane() / 4, t = lane() % 4, mine = from + 16 * warp();
-    load_tile<T, TILE, P>(queries, q, h, job.first(), from, n, job.width);
-    load_tile<T, TILE, P>(slopes_of, go, h, job.first(), from, n, job.width);
+    load_tile<T, TILE, P>(queries, q, h, row.first, from, n, job.width);
+    load_tile<T, TILE, P>(slopes_of, go, h, row.first, from, n, job.width);
 
     float sum[P / 8][4] = {}, lse[2] = {0, 0}, shift[2] = {0, 0};
     KeepRow keep[2];
     for (int half = 0; half < 2; half++) {
         unsigned i = mine + g + 8 * half;
-        size_t at = size_t(job.first() + i) * job.heads + h;
+        size_t at = size_t(row.first + i) * job.heads + h;
         keep[half] = keep_row(job.drop, at);
         if (i < n) {
             lse[half] = known.lse[at];
             shift[half] = known.shift[at];
         }
     }
-    unsigned last = sees(job.causal, min(from + TILE, n) - 1, m);
+    unsigned last = row.sees(min(from + TILE, n) - 1);
     for (unsigned at = 0; at < last; at += M) {
         __syncthreads();
-        load_tile<T, M, P>(keys, k, h, job.first_key(), at, m, job.width);
-        load_tile<T, M, P>(values, v, h, job.first_key(), at, m, job.width);
+        load_tile<T, M, P>(keys, k, h, row.first_key, at, m, job.width);
+        load_tile<T, M, P>(values, v, h, row.first_key, at, m, job.width);
         __syncthreads();
         float s[M / 8][4] = {}, dp[M / 8][4] = {};
         rows_by_rows<M, P>(s, queries + 16 * warp() * D, keys);
@@ -222,13 +237,13 @@ DEVICE void backward_queries(Job job, Vectors<const T> q, Vectors<const T> k, Ve
 #pragma unroll
             for (int c = 0; c < 4; c++) {
                 unsigned i = mine + g + 8 * (c / 2), key = at + 8 * j + 2 * t + c % 2;
-                bool seen = i < n && key < m && key < sees(job.causal, i, m);
+                bool seen = i < n && key < m && key < row.sees(i);
                 s[j][c] = slope(job, s[j][c], dp[j][c], seen, lse[c / 2], shift[c / 2],
                                 keep[c / 2], key).ds;
             }
         weights_by_rows<M, P>(sum, s, keys);
     }
-    store_rows<T, P>(sum, job.scale, job.scale, dq, h, job.first(), mine, n, job.width);
+    store_rows<T, P>(sum, job.scale, job.scale, dq, h, row.first, mine, n, job.width);
 }
 
 // O is the type of the gradients: f32 where those of several blocks are to be added.
@@ -242,20 +257,22 @@ DEVICE void backward_keys(Job job, Vectors<const T> q, Vectors<const T> k, Vecto
     float* lse = reinterpret_cast<float*>(slopes_of + M * D);
     float* shift = lse + M;
     auto* keep = reinterpret_cast<KeepRow*>(shift + M);
-    unsigned h = blockIdx.y, n = job.queries(), m = job.keys(), from = blockIdx.x * TILE;
+    Part row(job);
+    unsigned h = row.h, n = row.queries, m = row.keys, from = blockIdx.x * TILE;
     if (from >= m) return;
     unsigned g = lane() / 4, t = lane() % 4, mine = from + 16 * warp();
-    load_tile<T, TILE, P>(keys, k, h, job.first_key(), from, m, job.width);
-    load_tile<T, TILE, P>(values, v, h, job.first_key(), from, m, job.width);
+    load_tile<T, TILE, P>(keys, k, h, row.first_key, from, m, job.width);
+    load_tile<T, TILE, P>(values, v, h, row.first_key, from, m, job.width);
 
     float sum_k[P / 8][4] = {}, sum_v[P / 8][4] = {};
     // no query before the tile's first key sees it
-    for (unsigned at = job.causal ? from / M * M : 0; at < n; at += M) {
+    unsigned begin = job.causal && from + n > m ? (from + n - m) / M * M : 0;
+    for (unsigned at = begin; at < n; at += M) {
         __syncthreads();
-        load_tile<T, M, P>(queries, q, h, job.first(), at, n, job.width);
-        load_tile<T, M, P>(slopes_of, go, h, job.first(), at, n, job.width);
+        load_tile<T, M, P>(queries, q, h, row.first, at, n, job.width);
+        load_tile<T, M, P>(slopes_of, go, h, row.first, at, n, job.width);
         for (unsigned i = threadIdx.x; i < M; i += THREADS) {
-            size_t known_at = size_t(job.first() + min(at + i, n - 1)) * job.heads + h;
+            size_t known_at = size_t(row.first + min(at + i, n - 1)) * job.heads + h;
             lse[i] = known.lse[known_at];
             shift[i] = known.shift[known_at];
             keep[i] = keep_row(job.drop, known_at);
@@ -268,17 +285,17 @@ DEVICE void backward_keys(Job job, Vectors<const T> q, Vectors<const T> k, Vecto
         for (int j = 0; j < M / 8; j++)
 #pragma unroll
             for (int c = 0; c < 4; c++) {
-                unsigned key = mine + g + 8 * (c / 2), row = 8 * j + 2 * t + c % 2, i = at + row;
-                bool seen = i < n && key < m && key < sees(job.causal, i, m);
-                Slope both = slope(job, s[j][c], dp[j][c], seen, lse[row], shift[row], keep[row], key);
+                unsigned key = mine + g + 8 * (c / 2), of = 8 * j + 2 * t + c % 2, i = at + of;
+                bool seen = i < n && key < m && key < row.sees(i);
+                Slope both = slope(job, s[j][c], dp[j][c], seen, lse[of], shift[of], keep[of], key);
                 s[j][c] = both.w;
                 dp[j][c] = both.ds;
             }
         weights_by_rows<M, P>(sum_v, s, slopes_of);
         weights_by_rows<M, P>(sum_k, dp, queries);
     }
-    store_rows<O, P>(sum_k, job.scale, job.scale, dk, h, job.first_key(), mine, m, job.width);
-    store_rows<O, P>(sum_v, 1.0f, 1.0f, dv, h, job.first_key(), mine, m, job.width);
+    store_rows<O, P>(sum_k, job.scale, job.scale, dk, h, row.first_key, mine, m, job.width);
+    store_rows<O, P>(sum_v, 1.0f, 1.0f, dv, h, row.first_key, mine, m, job.width);
 }
 
 // D − dLSE of each token and head, from dO and o [tokens, d]; no dLSE where nothing depends on it.
@@ -297,81 +314,92 @@ KERNELS(attention_shift,
         (const T* go, const T* o, const float* glse, float* shift, unsigned n, unsigned width),
         (go, o, glse, shift, n, width))
 
-// [q | k | v] lies in rows of `row` elements. For shared keys, k and v are [H, l, p] of their own
-// and the gradients by keys and values [rows, H, l, p] in f32, to be added up.
-#define ATTENTION(P)                                                                              \
-    template <class T>                                                                            \
-    DEVICE void attention_##P(const T* q, const T* k, const T* v, T* o, float* lse,               \
-                              const uint32_t* starts, unsigned shared_keys, unsigned heads,       \
-                              unsigned width, unsigned row, unsigned causal, float scale,         \
-                              Dropout drop) {                                                     \
-        Job job{starts, shared_keys, heads, width, causal, scale, drop};                          \
-        unsigned key_head = shared_keys ? shared_keys * width : width;                            \
-        unsigned key_row = shared_keys ? width : row;                                             \
-        forward<T, P>(job, {q, width, row}, {k, key_head, key_row}, {v, key_head, key_row},       \
-                      {o, width, heads * width}, lse);                                            \
-    }                                                                                             \
-    KERNELS(attention_##P,                                                                        \
-            (const T* q, const T* k, const T* v, T* o, float* lse, const uint32_t* starts,        \
-             unsigned shared_keys, unsigned heads, unsigned width, unsigned row, unsigned causal, \
-             float scale, Dropout drop),                                                          \
-            (q, k, v, o, lse, starts, shared_keys, heads, width, row, causal, scale, drop))       \
-                                                                                                  \
-    template <class T>                                                                            \
-    DEVICE void attention_queries_##P(                                                            \
-        const T* q, const T* k, const T* v, const T* go, const float* lse, const float* shift,    \
-        T* dq, const uint32_t* starts, unsigned shared_keys, unsigned heads, unsigned width,      \
-        unsigned row, unsigned causal, float scale, Dropout drop) {                               \
-        Job job{starts, shared_keys, heads, width, causal, scale, drop};                          \
-        unsigned key_head = shared_keys ? shared_keys * width : width;                            \
-        unsigned key_row = shared_keys ? width : row, d = heads * width;                          \
-        backward_queries<T, P>(job, {q, width, row}, {k, key_head, key_row},                      \
-                               {v, key_head, key_row}, {go, width, d}, {lse, shift},              \
-                               {dq, width, shared_keys ? d : row});                               \
-    }                                                                                             \
-    KERNELS(attention_queries_##P,                                                                \
-            (const T* q, const T* k, const T* v, const T* go, const float* lse,                   \
-             const float* shift, T* dq, const uint32_t* starts, unsigned shared_keys,             \
-             unsigned heads, unsigned width, unsigned row, unsigned causal, float scale,          \
-             Dropout drop),                                                                       \
-            (q, k, v, go, lse, shift, dq, starts, shared_keys, heads, width, row, causal, scale,  \
-             drop))                                                                               \
-                                                                                                  \
-    template <class T>                                                                            \
-    DEVICE void attention_keys_##P(                                                               \
-        const T* q, const T* k, const T* v, const T* go, const float* lse, const float* shift,    \
-        T* dk, T* dv, const uint32_t* starts, unsigned heads, unsigned width, unsigned row,       \
-        unsigned causal, float scale, Dropout drop) {                                             \
-        Job job{starts, 0, heads, width, causal, scale, drop};                                    \
-        backward_keys<T, T, P>(job, {q, width, row}, {k, width, row}, {v, width, row},            \
-                               {go, width, heads * width}, {lse, shift}, {dk, width, row},        \
-                               {dv, width, row});                                                 \
-    }                                                                                             \
-    KERNELS(attention_keys_##P,                                                                   \
-            (const T* q, const T* k, const T* v, const T* go, const float* lse,                   \
-             const float* shift, T* dk, T* dv, const uint32_t* starts, unsigned heads,            \
-             unsigned width, unsigned row, unsigned causal, float scale, Dropout drop),           \
-            (q, k, v, go, lse, shift, dk, dv, starts, heads, width, row, causal, scale, drop))    \
-                                                                                                  \
-    template <class T>                                                                            \
-    DEVICE void attention_prefix_##P(                                                             \
-        const T* q, const T* k, const T* v, const T* go, const float* lse, const float* shift,    \
-        float* dk, float* dv, const uint32_t* starts, unsigned keys, unsigned heads,              \
-        unsigned width, unsigned row, float scale, Dropout drop) {                                \
-        Job job{starts, keys, heads, width, 0, scale, drop};                                      \
-        unsigned head = keys * width;                                                             \
-        size_t part = size_t(blockIdx.z) * heads * head;                                          \
-        backward_keys<T, float, P>(job, {q, width, row}, {k, head, width}, {v, head, width},      \
-                                   {go, width, heads * width}, {lse, shift},                      \
-                                   {dk + part, head, width}, {dv + part, head, width});           \
-    }                                                                                             \
-    KERNELS(attention_prefix_##P,                                                                 \
-            (const T* q, const T* k, const T* v, const T* go, const float* lse,                   \
-             const float* shift, float* dk, float* dv, const uint32_t* starts, unsigned keys,     \
-             unsigned heads, unsigned width, unsigned row, float scale, Dropout drop),            \
-            (q, k, v, go, lse, shift, dk, dv, starts, keys, heads, width, row, scale, drop))
+// Queries and keys lie in rows of `row` and `key_row` elements, the heads of keys `key_head` apart.
+#define ATTENTION(P)                                                                               \
+    template <class T>                                                                             \
+    DEVICE void attention_##P(const T* q, const T* k, const T* v, T* o, float* lse,                \
+                              const uint32_t* starts, const uint32_t* keys, unsigned heads,        \
+                              unsigned width, unsigned row, unsigned key_head, unsigned key_row,   \
+                              unsigned causal, float scale, Dropout drop) {                        \
+        forward<T, P>({starts, keys, heads, width, causal, scale, drop}, {q, width, row},          \
+                      {k, key_head, key_row}, {v, key_head, key_row}, {o, width, heads * width},   \
+                      lse);                                                                        \
+    }                                                                                              \
+    KERNELS(attention_##P,                                                                         \
+            (const T* q, const T* k, const T* v, T* o, float* lse, const uint32_t* starts,         \
+             const uint32_t* keys, unsigned heads, unsigned width, unsigned row,                   \
+             unsigned key_head, unsigned key_row, unsigned causal, float scale, Dropout drop),     \
+            (q, k, v, o, lse, starts, keys, heads, width, row, key_head, key_row, causal, scale,   \
+             drop))                                                                                \
+                                                                                                   \
+    template <class T>                                                                             \
+    DEVICE void attention_queries_##P(                                                             \
+        const T* q, const T* k, const T* v, const T* go, const float* lse, const float* shift,     \
+        T* dq, const uint32_t* starts, const uint32_t* keys, unsigned heads, unsigned width,       \
+        unsigned row, unsigned key_head, unsigned key_row, unsigned causal, float scale,           \
+        Dropout drop, unsigned out_row) {                                                          \
+        backward_queries<T, P>({starts, keys, heads, width, causal, scale, drop},                  \
+                               {q, width, row}, {k, key_head, key_row}, {v, key_head, key_row},    \
+                               {go, width, heads * width}, {lse, shift}, {dq, width, out_row});    \
+    }                                                                                              \
+    KERNELS(attention_queries_##P,                                                                 \
+            (const T* q, const T* k, const T* v, const T* go, const float* lse,                    \
+             const float* shift, T* dq, const uint32_t* starts, const uint32_t* keys,              \
+             unsigned heads, unsigned width, unsigned row, unsigned key_head, unsigned key_row,    \
+             unsigned causal, float scale, Dropout drop, unsigned out_row),                        \
+            (q, k, v, go, lse, shift, dq, starts, keys, heads, width, row, key_head, key_row,      \
+             causal, scale, drop, out_row))                                                        \
+                                                                                                   \
+    template <class T>                                                                             \
+    DEVICE void attention_keys_##P(                                                                \
+        const T* q, const T* k, const T* v, const T* go, const float* lse, const float* shift,     \
+        T* dk, T* dv, const uint32_t* starts, unsigned heads, unsigned width, unsigned row,        \
+        unsigned causal, float scale, Dropout drop) {                                              \
+        backward_keys<T, T, P>({starts, nullptr, heads, width, causal, scale, drop},               \
+                               {q, width, row}, {k, width, row}, {v, width, row},                  \
+                               {go, width, heads * width}, {lse, shift}, {dk, width, row},         \
+                               {dv, width, row});                                                  \
+    }                                                                                              \
+    KERNELS(attention_keys_##P,                                                                    \
+            (const T* q, const T* k, const T* v, const T* go, const float* lse,                    \
+             const float* shift, T* dk, T* dv, const uint32_t* starts, unsigned heads,             \
+             unsigned width, unsigned row, unsigned causal, float scale, Dropout drop),            \
+            (q, k, v, go, lse, shift, dk, dv, starts, heads, width, row, causal, scale, drop))     \
+                                                                                                   \
+    template <class T>                                                                             \
+    DEVICE void attention_prefix_##P(                                                              \
+        const T* q, const T* k, const T* v, const T* go, const float* lse, const float* shift,     \
+        float* dk, float* dv, const uint32_t* starts, const uint32_t* keys, unsigned heads,        \
+        unsigned width, unsigned row, unsigned length, float scale, Dropout drop) {                \
+        unsigned head = length * width;                                                            \
+        size_t part = size_t(blockIdx.z) * heads * head;                                           \
+        backward_keys<T, float, P>({starts, keys, heads, width, 0, scale, drop}, {q, width, row},  \
+                                   {k, head, width}, {v, head, width},                             \
+                                   {go, width, heads * width}, {lse, shift},                       \
+                                   {dk + part, head, width}, {dv + part, head, width});            \
+    }                                                                                              \
+    KERNELS(attention_prefix_##P,                                                                  \
+            (const T* q, const T* k, const T* v, const T* go, const float* lse,                    \
+             const float* shift, float* dk, float* dv, const uint32_t* starts,                     \
+             const uint32_t* keys, unsigned heads, unsigned width, unsigned row, unsigned length,  \
+             float scale, Dropout drop),                                                           \
+            (q, k, v, go, lse, shift, dk, dv, starts, keys, heads, width, row, length, scale,      \
+             drop))
 
 ATTENTION(16)
 ATTENTION(32)
 ATTENTION(64)
 ATTENTION(128)
+
+// Keys and values of new tokens to a cache of rows of d elements, each to its place there.
+template <class T>
+DEVICE void cache_append(const T* qkv, T* keys, T* values, const uint32_t* places, unsigned d) {
+    size_t token = blockIdx.x, to = places[blockIdx.x];
+    for (unsigned j = threadIdx.x; j < d; j += blockDim.x) {
+        keys[to * d + j] = qkv[token * 3 * d + d + j];
+        values[to * d + j] = qkv[token * 3 * d + 2 * d + j];
+    }
+}
+KERNELS(cache_append,
+        (const T* qkv, T* keys, T* values, const uint32_t* places, unsigned d),
+        (qkv, keys, values, places, d))

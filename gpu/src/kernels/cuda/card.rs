@@ -16,10 +16,12 @@ mod ptx {
 }
 
 /// The PTX that holds a kernel: by its file.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 8] = [
     ("attention", ptx::ATTENTION),
     ("embedding", ptx::EMBEDDING),
     ("inducer", ptx::INDUCER),
+    ("linear", ptx::LINEAR),
+    ("loss", ptx::LOSS),
     ("optimiser", ptx::OPTIMISER),
     ("pointwise", ptx::POINTWISE),
     ("rows", ptx::ROWS),
@@ -39,11 +41,16 @@ pub(super) fn launch(device: &CudaDevice, name: &str, grid: Grid, words: &[Word]
             .map_err(candle_core::Error::wrap)?;
     }
     let mut words = words.to_vec();
-    let mut arguments: Vec<*mut c_void> =
-        words.iter_mut().map(|w| std::ptr::from_mut(w).cast()).collect();
+    let mut arguments: Vec<*mut c_void> = words
+        .iter_mut()
+        .map(|w| std::ptr::from_mut(w).cast())
+        .collect();
     let [x, y, z] = grid.blocks.map(|n| n as u32);
     let stream = device.cuda_stream();
-    stream.context().bind_to_thread().map_err(candle_core::Error::wrap)?;
+    stream
+        .context()
+        .bind_to_thread()
+        .map_err(candle_core::Error::wrap)?;
     // SAFETY: as many arguments as the kernel has parameters, each in memory of its own; the
     // tensors behind the addresses are freed on the same stream, after the kernel
     unsafe {
@@ -91,4 +98,51 @@ pub(super) fn address(storage: &CudaStorage) -> candle_core::Result<u64> {
         candle_core::DType::I64 => storage.as_cuda_slice::<i64>()?.device_ptr(&stream).0,
         _ => return Err(super::elsewhere()),
     })
+}
+
+/// A card, every tensor of which is on one stream: so nothing has to be waited for between
+/// threads. Memory that was freed is kept for the next tensors rather than given back at every
+/// synchronisation.
+pub(super) fn open(ordinal: usize) -> candle_core::Result<CudaDevice> {
+    let device = CudaDevice::new_with_stream(ordinal)?;
+    // SAFETY: there is one stream
+    unsafe { device.disable_event_tracking() };
+    let mut keep = u64::MAX;
+    let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+    // SAFETY: the attribute is a number of 64 bits
+    let set = |pool| unsafe {
+        sys::cuMemPoolSetAttribute(pool, attribute, std::ptr::from_mut(&mut keep).cast())
+    };
+    set(pool(&device)?)
+        .result()
+        .map_err(candle_core::Error::wrap)?;
+    Ok(device)
+}
+
+/// The most bytes of tensors that were on the card at one time.
+pub(super) fn peak_bytes(device: &CudaDevice) -> candle_core::Result<u64> {
+    let mut peak = 0_u64;
+    let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
+    // SAFETY: the attribute is a number of 64 bits
+    let get = |pool| unsafe {
+        sys::cuMemPoolGetAttribute(pool, attribute, std::ptr::from_mut(&mut peak).cast())
+    };
+    get(pool(device)?)
+        .result()
+        .map_err(candle_core::Error::wrap)?;
+    Ok(peak)
+}
+
+/// Where a card's tensors come from.
+fn pool(device: &CudaDevice) -> candle_core::Result<sys::CUmemoryPool> {
+    let stream = device.cuda_stream();
+    stream
+        .context()
+        .bind_to_thread()
+        .map_err(candle_core::Error::wrap)?;
+    let mut pool = std::ptr::null_mut();
+    // SAFETY: the device is that of a context
+    let found = unsafe { sys::cuDeviceGetDefaultMemPool(&mut pool, stream.context().cu_device()) };
+    found.result().map_err(candle_core::Error::wrap)?;
+    Ok(pool)
 }

@@ -14,7 +14,8 @@ use super::{Form, form, switched_to};
 use crate::error::Result;
 use crate::ops::dropout::Dropout;
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Shape, Storage, Tensor};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 
 #[cfg(feature = "cuda")]
 mod card;
@@ -27,12 +28,40 @@ pub const EMULATED: bool = cfg!(emulated_kernels);
 
 /// Whether the card's kernels apply to a tensor.
 pub(crate) fn runs(t: &Tensor) -> bool {
+    runs_in(t.dtype(), t.device())
+}
+
+/// Whether they apply to tensors of this type on this device.
+pub(crate) fn runs_in(dtype: DType, device: &Device) -> bool {
     let here = match form() {
-        Form::Kernels => t.device().is_cuda(),
-        Form::Emulated => t.device().is_cpu(),
+        Form::Kernels => device.is_cuda(),
+        Form::Emulated => device.is_cpu(),
         Form::Tensors => false,
     };
-    here && matches!(t.dtype(), DType::F32 | DType::BF16)
+    here && matches!(dtype, DType::F32 | DType::BF16)
+}
+
+/// The card of this index.
+///
+/// # Errors
+/// There is none, or the program was built without the feature `cuda`.
+pub fn open(ordinal: usize) -> candle_core::Result<Device> {
+    #[cfg(feature = "cuda")]
+    return Ok(Device::Cuda(card::open(ordinal)?));
+    #[cfg(not(feature = "cuda"))]
+    Device::new_cuda(ordinal)
+}
+
+/// The most bytes of tensors that were on a device at one time; nothing for the CPU.
+///
+/// # Errors
+/// The driver does not say.
+pub fn peak_bytes(device: &Device) -> candle_core::Result<Option<u64>> {
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => card::peak_bytes(device).map(Some),
+        _ => Ok(None),
+    }
 }
 
 /// Runs `f` with the card's kernels on tensors of the CPU, emulated. The calling thread is alone,
@@ -41,7 +70,10 @@ pub(crate) fn runs(t: &Tensor) -> bool {
 /// # Panics
 /// The program was built without a C++ compiler ([`EMULATED`]).
 pub fn emulated<R>(f: impl FnOnce() -> R) -> R {
-    assert!(EMULATED, "no C++ compiler built the emulated kernels into this program");
+    assert!(
+        EMULATED,
+        "no C++ compiler built the emulated kernels into this program"
+    );
     switched_to(Form::Emulated, f)
 }
 
@@ -73,6 +105,20 @@ impl Grid {
         }
     }
 
+    /// Threads for the rows of a matrix, each of `width` elements of which one access has `each`:
+    /// a warp a row or less, and how many threads a row has.
+    pub(crate) fn lanes_a_row(rows: usize, width: usize, each: usize) -> (Self, usize) {
+        let lanes = width.div_ceil(each).next_power_of_two().min(32);
+        (Self::blocks(rows.div_ceil(256 / lanes), 256), lanes)
+    }
+
+    /// A block of threads for a row of `width` elements of which one access has `each`, with
+    /// memory for sums over the block.
+    pub(crate) fn row_a_block(rows: usize, width: usize, each: usize) -> Self {
+        let threads = width.div_ceil(each).next_multiple_of(32).min(1024);
+        Self::blocks(rows, threads).sharing(256)
+    }
+
     /// The same with shared memory of so many bytes a block.
     pub(crate) fn sharing(self, shared: usize) -> Self {
         Self { shared, ..self }
@@ -84,11 +130,15 @@ impl Grid {
 pub(crate) enum Arg<'a> {
     /// The address of a tensor's elements, to read.
     In(&'a Tensor),
-    /// The same, where there is one; else a null pointer.
+    /// The same, from an element on.
+    InAt(&'a Tensor, usize),
+    /// The address of a tensor, where there is one; else a null pointer.
     Maybe(Option<&'a Tensor>),
     /// The address of the elements of a tensor that nobody else sees, to write.
     Out(&'a Tensor),
-    /// The same, where there is one.
+    /// The same, from an element on.
+    OutAt(&'a Tensor, usize),
+    /// The address of a tensor to write, where there is one.
     MaybeOut(Option<&'a Tensor>),
     /// A 32-bit number.
     U32(usize),
@@ -126,11 +176,15 @@ impl Arg<'_> {
             Self::Out(t) | Self::MaybeOut(Some(t)) => Word {
                 address: address_mut(t)?,
             },
+            Self::InAt(t, at) => Word {
+                address: address(t)? + (at * t.dtype().size_in_bytes()) as u64,
+            },
+            Self::OutAt(t, at) => Word {
+                address: address_mut(t)? + (at * t.dtype().size_in_bytes()) as u64,
+            },
             Self::Maybe(None) | Self::MaybeOut(None) => Word { address: 0 },
             Self::U32(n) => Word {
-                number: u32::try_from(*n).map_err(|_| {
-                    candle_core::Error::Msg(format!("{n} is too large for a kernel"))
-                })?,
+                number: number(*n)?,
             },
             Self::F32(x) => Word { float: *x as f32 },
             Self::Dropout(d) => Word {
@@ -144,25 +198,35 @@ impl Arg<'_> {
     }
 }
 
+/// How the names of kernels call a scalar type.
+pub(crate) fn suffix(dtype: DType) -> &'static str {
+    match dtype {
+        DType::BF16 => "bf16",
+        _ => "f32",
+    }
+}
+
+/// Launches the kernel of this name from one scalar type to another.
+///
+/// # Errors
+/// As [`launch`].
+pub(crate) fn launch_pair(
+    [from, to]: [&Tensor; 2],
+    name: &str,
+    grid: Grid,
+    args: &[Arg<'_>],
+) -> Result<()> {
+    let name = format!("{name}_{}_{}", suffix(from.dtype()), suffix(to.dtype()));
+    launch_named(from.device(), &name, grid, args)
+}
+
 /// Launches the kernel of this name for the scalar type of `like`, on its device.
 ///
 /// # Errors
 /// There is no such kernel, a tensor that is not contiguous, or the device refuses.
 pub(crate) fn launch(like: &Tensor, name: &str, grid: Grid, args: &[Arg<'_>]) -> Result<()> {
-    launch_named(
-        like.device(),
-        &format!("{name}_{}", suffix(like)),
-        grid,
-        args,
-    )
-}
-
-/// What the name of a kernel for tensors of this one's type ends with.
-pub(crate) fn suffix(t: &Tensor) -> &'static str {
-    match t.dtype() {
-        DType::BF16 => "bf16",
-        _ => "f32",
-    }
+    let name = format!("{name}_{}", suffix(like.dtype()));
+    launch_named(like.device(), &name, grid, args)
 }
 
 /// Launches the kernel of this very name.
@@ -201,12 +265,60 @@ pub(crate) fn empty(shape: impl Into<Shape>, dtype: DType, device: &Device) -> R
     Ok(unsafe { Tensor::empty(shape, dtype, device)? })
 }
 
-/// Numbers for a kernel to read.
+/// Numbers for a kernel to read. Those that were uploaded last are found again: the layers of a
+/// model ask for the same.
 ///
 /// # Errors
 /// No memory.
 pub(crate) fn upload(numbers: &[u32], device: &Device) -> Result<Tensor> {
-    Ok(Tensor::from_slice(numbers, numbers.len(), device)?)
+    const KEPT: usize = 8;
+    type Known = VecDeque<(Vec<u32>, Tensor)>;
+    thread_local! {
+        static KNOWN: RefCell<Known> = const { RefCell::new(VecDeque::new()) };
+    }
+    let found = KNOWN.with_borrow(|known| {
+        let mut all = known.iter();
+        all.find(|(n, t)| n == numbers && t.device().same_device(device))
+            .map(|(_, t)| t.clone())
+    });
+    if let Some(tensor) = found {
+        return Ok(tensor);
+    }
+    let tensor = Tensor::from_slice(numbers, numbers.len(), device)?;
+    KNOWN.with_borrow_mut(|known| {
+        known.truncate(KEPT - 1);
+        known.push_front((numbers.to_vec(), tensor.clone()));
+    });
+    Ok(tensor)
+}
+
+/// A table of addresses and numbers for a kernel to read, a cell of 64 bits each. Whoever launches
+/// the kernel keeps the tensors until then.
+///
+/// # Errors
+/// A tensor that is not contiguous; no memory.
+pub(crate) fn table(cells: &[Arg<'_>], device: &Device) -> Result<Tensor> {
+    let mut numbers = Vec::with_capacity(2 * cells.len());
+    for cell in cells {
+        numbers.extend(match cell {
+            Arg::F32(x) => [(*x as f32).to_bits(), 0],
+            Arg::U32(n) => [number(*n)?, 0],
+            Arg::Dropout(_) => return Err(elsewhere().into()),
+            // SAFETY: of anything else the word is an address
+            of_tensor => halves(unsafe { of_tensor.word()?.address }),
+        });
+    }
+    upload(&numbers, device)
+}
+
+/// The lower and the upper half of an address.
+fn halves(address: u64) -> [u32; 2] {
+    [address as u32, (address >> 32) as u32]
+}
+
+fn number(n: usize) -> Result<u32> {
+    Ok(u32::try_from(n)
+        .map_err(|_| candle_core::Error::Msg(format!("{n} is too large for a kernel")))?)
 }
 
 /// The address of a contiguous tensor's elements.

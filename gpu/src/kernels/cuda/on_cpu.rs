@@ -16,8 +16,10 @@ unsafe extern "C" {
 
 pub(super) fn launch(name: &str, grid: Grid, words: &[Word]) -> Result<()> {
     let mut words = words.to_vec();
-    let mut arguments: Vec<*mut c_void> =
-        words.iter_mut().map(|w| std::ptr::from_mut(w).cast()).collect();
+    let mut arguments: Vec<*mut c_void> = words
+        .iter_mut()
+        .map(|w| std::ptr::from_mut(w).cast())
+        .collect();
     let message = |what: &str| candle_core::Error::Msg(format!("kernel {name}: {what}"));
     let c_name = CString::new(name).map_err(|_| message("not a name"))?;
     let blocks = grid.blocks.map(|n| n as u32);

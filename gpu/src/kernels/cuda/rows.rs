@@ -107,7 +107,7 @@ impl Sums {
         self.starts.push(self.members.len() as u32);
         let lists = [&self.members[..], &self.starts, &self.to];
         let [members, starts, to] = upload_all(lists, x.device())?;
-        let name = format!("sum_members_{}_{}", suffix(x), suffix(y));
+        let name = format!("sum_members_{}_{}", suffix(x.dtype()), suffix(y.dtype()));
         let (count, width) = (self.to.len(), x.dim(1)?);
         let args = [
             Arg::In(x),

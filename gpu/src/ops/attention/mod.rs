@@ -12,16 +12,18 @@
 //! `dS = P ∘ (mask ∘ dO Vᵀ − D + dLSE)`.
 
 mod cached;
+mod card;
 mod fused;
 mod tensors;
 
 pub use cached::{attention_cached, attention_cached_tensors};
+pub(crate) use card::Cache as CardCache;
 
 use super::dropout::Dropout;
 use crate::error::Result;
-use crate::kernels::{dispatch, fused};
+use crate::kernels::{cuda, dispatch, fused};
 use crate::tape::{Tape, Value};
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
 
 /// Which keys of its own row a query sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,9 +93,10 @@ pub fn attention(
     rows: Rows<'_>,
     drop: Dropout,
 ) -> Result<(Value, Value)> {
-    match fused(&qkv.tensor) {
-        true => fused::within_rows(tape, qkv, rows, drop),
-        false => tensors::within_rows(tape, qkv, rows, drop),
+    match form(&qkv.tensor, rows.heads) {
+        Form::Fused => fused::within_rows(tape, qkv, rows, drop),
+        Form::Card => card::within_rows(tape, qkv, rows, drop),
+        Form::Tensors => tensors::within_rows(tape, qkv, rows, drop),
     }
 }
 
@@ -114,10 +117,31 @@ pub fn attention_to(
     drop: Dropout,
 ) -> Result<(Value, Value)> {
     let inputs = [qkv, keys, values];
-    match fused(&qkv.tensor) {
-        true => fused::to_prefix(tape, inputs, heads, drop),
-        false => tensors::to_prefix(tape, inputs, heads, drop),
+    match form(&qkv.tensor, heads) {
+        Form::Fused => fused::to_prefix(tape, inputs, heads, drop),
+        Form::Card => card::to_prefix(tape, inputs, heads, drop),
+        Form::Tensors => tensors::to_prefix(tape, inputs, heads, drop),
     }
+}
+
+/// Which form of attention runs.
+enum Form {
+    Fused,
+    Card,
+    Tensors,
+}
+
+fn form(qkv: &Tensor, heads: Heads) -> Form {
+    match (fused(qkv), on_card(qkv.dtype(), qkv.device(), heads)) {
+        (true, _) => Form::Fused,
+        (_, true) => Form::Card,
+        _ => Form::Tensors,
+    }
+}
+
+/// Whether a card's kernels attend in this type on this device.
+pub(crate) fn on_card(dtype: DType, device: &Device, heads: Heads) -> bool {
+    cuda::runs_in(dtype, device) && card::fits(heads)
 }
 
 /// Output and log-sum-exp of an operation with these two results.

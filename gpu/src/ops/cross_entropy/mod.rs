@@ -11,12 +11,13 @@
 //! [tokens × vocabulary] matrix never exists. Label smoothing and ignored positions follow
 //! PyTorch's `CrossEntropyLoss`.
 
+mod card;
 mod fused;
 mod tensors;
 
 use crate::error::Result;
 use crate::kernels::precision::{cast_like, upcast};
-use crate::kernels::{dispatch, fused_pair};
+use crate::kernels::{cuda, dispatch, fused_pair};
 use crate::tape::{Tape, Value};
 use candle_core::{D, Device, Tensor};
 
@@ -62,7 +63,8 @@ struct Job<'a> {
 /// The loss, and its gradient by each input that wants one.
 type LossAndGradients = (Tensor, Vec<Option<Tensor>>);
 
-/// Mean loss over `targets`: (position, label) pairs. The scalar is kept in f64 until the end.
+/// Mean loss over `targets`: (position, label) pairs. The scalar is kept in f64 until the end, but
+/// on a card, where it is summed there.
 ///
 /// # Shapes
 /// `hidden` [tokens, d] → scalar.
@@ -83,6 +85,9 @@ pub fn cross_entropy(
     }
     let job = Job { targets, smoothing };
     let inputs = head.inputs(hidden);
+    if inputs.iter().all(|v| cuda::runs(&v.tensor)) {
+        return card::run(tape, hidden, head, &job, card::CHUNK);
+    }
     let wanted: Vec<bool> = inputs.iter().map(|v| v.tracked()).collect();
     let (loss, grads) = match fused_pair(&hidden.tensor, &head.tokens.tensor) {
         true => {
@@ -104,6 +109,19 @@ pub fn cross_entropy(
         }
         Ok(())
     }))
+}
+
+/// [`cross_entropy`] by a card's kernels with at most so many bytes of logits at a time.
+#[cfg(test)]
+pub(super) fn in_chunks(
+    tape: &Tape,
+    hidden: &Value,
+    head: &Head,
+    targets: &[(usize, u32)],
+    smoothing: f64,
+    bytes: usize,
+) -> Result<Value> {
+    card::run(tape, hidden, head, &Job { targets, smoothing }, bytes)
 }
 
 /// Positions [n] and labels [n, 1] on a device.

@@ -1,6 +1,8 @@
 //! What weighs two attentions head by head: the gate, and what it is applied to.
 
+use super::card::{alike, gradients, new_like, new_numbers, numbers, over_heads};
 use crate::error::Result;
+use crate::kernels::cuda::{self, Arg, Grid};
 use crate::kernels::elem::{Elem, dot};
 use crate::kernels::precision::{cast_like, upcast};
 use crate::kernels::threads::for_rows;
@@ -37,9 +39,49 @@ impl Op<2> for Gate {
         [Gradient::Of(ds), Gradient::Of(dl)]
     }
 
+    const ON_CARD: bool = true;
+
+    fn forward_on_card(&self, x: [&Tensor; 2]) -> Result<Tensor> {
+        of_two("gate", x)
+    }
+
+    fn backward_on_card(
+        &self,
+        x: [Option<&Tensor>; 2],
+        g: &Tensor,
+        _: [bool; 2],
+    ) -> Result<[Gradient<Tensor>; 2]> {
+        slopes_of_two("gate_backward", x, g)
+    }
+
     fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {
         (((&a[1] - &a[0])?.exp()? + 1.0)?).recip()
     }
+}
+
+/// One number of two, element by element, on a card.
+fn of_two(kernel: &str, [a, b]: [&Tensor; 2]) -> Result<Tensor> {
+    let ([b], y, n) = (alike(a, [b])?, new_like(a, a.dims())?, a.elem_count());
+    let args = [Arg::In(a), Arg::In(&b), Arg::Out(&y), Arg::U32(n)];
+    cuda::launch(a, kernel, Grid::over(n), &args)?;
+    Ok(y)
+}
+
+/// The gradients of both.
+fn slopes_of_two(
+    kernel: &str,
+    x: [Option<&Tensor>; 2],
+    g: &Tensor,
+) -> Result<[Gradient<Tensor>; 2]> {
+    let [Some(a), Some(b)] = x else {
+        unreachable!("both are saved")
+    };
+    let ([b, g], n) = (alike(a, [b, g])?, a.elem_count());
+    let [da, db] = [new_like(a, a.dims())?, new_like(a, a.dims())?];
+    let (given, found) = ([a, &b, &g].map(Arg::In), [&da, &db].map(Arg::Out));
+    let args = [&given[..], &found, &[Arg::U32(n)]].concat();
+    cuda::launch(a, kernel, Grid::over(n), &args)?;
+    Ok([da, db].map(Gradient::Of))
 }
 
 #[inline(always)]
@@ -51,6 +93,57 @@ fn logistic<T: Elem>(x: T) -> T {
         T::one() - small
     } else {
         small
+    }
+}
+
+/// log(eᵃ + eᵇ): the log-sum-exp over two sets of keys together.
+///
+/// # Shapes
+/// `a`, `b` [tokens, H] → [tokens, H].
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn joint(tape: &Tape, a: &Value, b: &Value) -> Result<Value> {
+    driver::run(tape, Joint, [a, b], a.tensor.shape())
+}
+
+struct Joint;
+
+impl Op<2> for Joint {
+    fn forward<T: Elem>(&self, [a, b]: [&[T]; 2]) -> Vec<T> {
+        let of = |(a, b): (&T, &T)| {
+            let top = num_traits::Float::max(*a, *b);
+            ((*a - top).fexp() + (*b - top).fexp()).ln() + top
+        };
+        a.iter().zip(b).map(of).collect()
+    }
+
+    fn backward<T: Elem>(&self, [a, b]: [&[T]; 2], g: &[T], _: [bool; 2]) -> [Gradient<Vec<T>>; 2] {
+        let both = || g.iter().zip(a.iter().zip(b));
+        let da = both().map(|(g, (a, b))| *g * logistic(*a - *b)).collect();
+        let db = both().map(|(g, (a, b))| *g * logistic(*b - *a)).collect();
+        [Gradient::Of(da), Gradient::Of(db)]
+    }
+
+    const ON_CARD: bool = true;
+
+    fn forward_on_card(&self, x: [&Tensor; 2]) -> Result<Tensor> {
+        of_two("joint", x)
+    }
+
+    fn backward_on_card(
+        &self,
+        x: [Option<&Tensor>; 2],
+        g: &Tensor,
+        _: [bool; 2],
+    ) -> Result<[Gradient<Tensor>; 2]> {
+        slopes_of_two("joint_backward", x, g)
+    }
+
+    fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {
+        let top = a[0].maximum(&a[1])?.detach();
+        let sum = ((&a[0] - &top)?.exp()? + (&a[1] - &top)?.exp()?)?;
+        sum.log()? + top
     }
 }
 
@@ -83,6 +176,42 @@ impl Op<2> for Complement {
             Gradient::when(wanted[0], || weighted(g, self.0, |i| T::one() - lambda[i])),
             Gradient::when(wanted[1], dl),
         ]
+    }
+
+    const ON_CARD: bool = true;
+
+    fn forward_on_card(&self, [f, lambda]: [&Tensor; 2]) -> Result<Tensor> {
+        let (lambda, y, n) = (
+            numbers(lambda)?,
+            new_like(f, f.dims())?,
+            lambda.elem_count(),
+        );
+        let (given, sizes) = ([f, &lambda].map(Arg::In), [n, self.0.width].map(Arg::U32));
+        let args = [&given[..], &[Arg::Out(&y)], &sizes].concat();
+        over_heads(f, "complement", n, &args)?;
+        Ok(y)
+    }
+
+    fn backward_on_card(
+        &self,
+        x: [Option<&Tensor>; 2],
+        g: &Tensor,
+        wanted: [bool; 2],
+    ) -> Result<[Gradient<Tensor>; 2]> {
+        let [Some(f), Some(lambda)] = x else {
+            unreachable!("both are saved")
+        };
+        let (lambda, n, [g]) = (numbers(lambda)?, lambda.elem_count(), alike(f, [g])?);
+        let df = wanted[0].then(|| new_like(f, f.dims())).transpose()?;
+        let dl = new_numbers(f, lambda.dims())?;
+        let (given, sizes) = (
+            [f, &lambda, &g].map(Arg::In),
+            [n, self.0.width].map(Arg::U32),
+        );
+        let found = [Arg::MaybeOut(df.as_ref()), Arg::Out(&dl)];
+        let args = [&given[..], &found, &sizes].concat();
+        over_heads(f, "complement_backward", n, &args)?;
+        Ok(gradients([df, Some(dl)]))
     }
 
     fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {
@@ -142,7 +271,12 @@ impl Op<3> for Mixture {
         y
     }
 
-    fn backward<T: Elem>(&self, x: [&[T]; 3], dy: &[T], wanted: [bool; 3]) -> [Gradient<Vec<T>>; 3] {
+    fn backward<T: Elem>(
+        &self,
+        x: [&[T]; 3],
+        dy: &[T],
+        wanted: [bool; 3],
+    ) -> [Gradient<Vec<T>>; 3] {
         let [f, g, m] = x;
         let p = self.0.width;
         let dm = || {
@@ -156,6 +290,45 @@ impl Op<3> for Mixture {
             Gradient::when(wanted[1], || weighted(dy, self.0, |i| m[i])),
             Gradient::when(wanted[2], dm),
         ]
+    }
+
+    const ON_CARD: bool = true;
+
+    fn forward_on_card(&self, [f, g, mu]: [&Tensor; 3]) -> Result<Tensor> {
+        let ([g], mu, n) = (alike(f, [g])?, numbers(mu)?, mu.elem_count());
+        let y = new_like(f, f.dims())?;
+        let (given, sizes) = ([f, &g, &mu].map(Arg::In), [n, self.0.width].map(Arg::U32));
+        let args = [&given[..], &[Arg::Out(&y)], &sizes].concat();
+        over_heads(f, "mixture", n, &args)?;
+        Ok(y)
+    }
+
+    fn backward_on_card(
+        &self,
+        x: [Option<&Tensor>; 3],
+        dy: &Tensor,
+        wanted: [bool; 3],
+    ) -> Result<[Gradient<Tensor>; 3]> {
+        let [Some(f), Some(g), Some(mu)] = x else {
+            unreachable!("all are saved")
+        };
+        let ([g, dy], mu, n) = (alike(f, [g, dy])?, numbers(mu)?, mu.elem_count());
+        let new = |wanted: bool| wanted.then(|| new_like(f, f.dims())).transpose();
+        let (df, dg, dm) = (new(wanted[0])?, new(wanted[1])?, new_numbers(f, mu.dims())?);
+        let given = [f, &g, &mu, &dy].map(Arg::In);
+        let found = [
+            Arg::MaybeOut(df.as_ref()),
+            Arg::MaybeOut(dg.as_ref()),
+            Arg::Out(&dm),
+        ];
+        let sizes = [n, self.0.width].map(Arg::U32);
+        over_heads(
+            f,
+            "mixture_backward",
+            n,
+            &[&given[..], &found, &sizes].concat(),
+        )?;
+        Ok(gradients([df, dg, Some(dm)]))
     }
 
     fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {

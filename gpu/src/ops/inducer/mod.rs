@@ -3,6 +3,7 @@
 //! ```text
 //! s   = ⟨q, q + MLP_k(q)⟩/√p           inducer_score         (MLP_k absent: P_k = q)
 //! λ   = σ(s − LSE)                     gate
+//! log(e^LSE + e^LSE_prefix)            joint                 (prefix)
 //! hid = λ tanh(q W₁ + b₁)              gated_hidden          (one product with W₂ then gives the
 //!                                                            whole update of Eq. 11)
 //! f + hid W₂ + λ b₂       per head     add_gated_values      (without value extension)
@@ -10,11 +11,12 @@
 //! (1 − μ) f + μ f_prefix  per head     mixture               (prefix)
 //! ```
 
+mod card;
 mod gate;
 mod score;
 mod values;
 
-pub use gate::{gate, mixture, scale_by_complement};
+pub use gate::{gate, joint, mixture, scale_by_complement};
 pub use score::inducer_score;
 pub(crate) use score::key_mlp;
 pub use values::{add_gated_values, gated_hidden};

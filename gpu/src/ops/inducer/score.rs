@@ -1,7 +1,9 @@
 //! Each query's score against its own inducer.
 
+use super::card::{Reads, alike, gradients, new_like, new_numbers, numbers, over_heads};
 use super::{Bottleneck, add_rows, for_heads, repeated, units};
 use crate::error::Result;
+use crate::kernels::cuda::Arg;
 use crate::kernels::elem::{Elem, dot, simd};
 use crate::kernels::gemm::{Mat, MatMut, Shared};
 use crate::kernels::precision::upcast;
@@ -77,6 +79,82 @@ impl<const N: usize> Op<N> for Score {
         grads.map(Gradient::Of)
     }
 
+    const ON_CARD: bool = true;
+
+    fn suits_card(&self) -> bool {
+        N == 1 || self.0.suits_card()
+    }
+
+    fn forward_on_card(&self, inputs: [&Tensor; N]) -> Result<Tensor> {
+        let (heads, tokens, _) = self.0.sizes();
+        let qkv = inputs[0];
+        let (s, scale) = (
+            new_numbers(qkv, &[tokens, heads.count])?,
+            [Arg::F32(heads.scale())],
+        );
+        match Self::key(&inputs.map(Some)) {
+            None => {
+                let args = [&[Arg::In(qkv), Arg::Out(&s)][..], &self.lengths(), &scale].concat();
+                over_heads(qkv, "inducer_length", tokens * heads.count, &args)?;
+            }
+            Some(key) => {
+                let key = alike(qkv, key)?;
+                let args = [
+                    &[Arg::In(qkv)],
+                    &key.each_ref().map(Arg::In)[..],
+                    &[Arg::Out(&s)],
+                ];
+                let name = "inducer_score";
+                self.0
+                    .over_tokens(qkv, name, MATRICES, &args.concat(), &scale)?;
+            }
+        }
+        Ok(s)
+    }
+
+    fn backward_on_card(
+        &self,
+        x: [Option<&Tensor>; N],
+        g: &Tensor,
+        wanted: [bool; N],
+    ) -> Result<[Gradient<Tensor>; N]> {
+        let (heads, tokens, _) = self.0.sizes();
+        let Some(qkv) = x[0] else {
+            unreachable!("q is saved")
+        };
+        let (g, scale) = (numbers(g)?, [Arg::F32(heads.scale())]);
+        let dq = wanted[0]
+            .then(|| new_like(qkv, &[tokens, heads.hidden()]))
+            .transpose()?;
+        let Some(key) = Self::key(&x) else {
+            if let Some(dq) = &dq {
+                let given = [Arg::In(qkv), Arg::In(&g), Arg::Out(dq)];
+                let args = [&given[..], &self.lengths(), &scale].concat();
+                over_heads(qkv, "inducer_length_backward", tokens * heads.count, &args)?;
+            }
+            return Ok(gradients([dq]));
+        };
+        let key = alike(qkv, key)?;
+        let given = [
+            &[Arg::In(qkv)],
+            &key.each_ref().map(Arg::In)[..],
+            &[Arg::In(&g)],
+        ]
+        .concat();
+        if let Some(dq) = &dq {
+            let args = [&given[..], &[Arg::Out(dq)]].concat();
+            self.0
+                .over_tokens(qkv, "inducer_score_queries", MATRICES, &args, &scale)?;
+        }
+        let mut found = vec![dq];
+        if wanted[1..].contains(&true) {
+            let name = "inducer_score_weights";
+            let sums = self.0.weights(qkv, name, [MATRICES; 2], &given, &scale)?;
+            found.extend(sums.into_iter().map(Some));
+        }
+        Ok(gradients(found))
+    }
+
     fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {
         let heads = self.0.heads;
         let q = heads.split(&a[0], 0)?;
@@ -101,7 +179,29 @@ pub(crate) fn key_mlp(q: &Tensor, mlp: [&Tensor; 4]) -> candle_core::Result<Tens
 /// Of one head: hidden units and MLP_k(q), when there is an MLP_k.
 type Inducers<T> = Option<(Vec<T>, Vec<T>)>;
 
+/// MLP_k's matrices.
+const MATRICES: Reads = Reads {
+    down: true,
+    up: true,
+};
+
 impl Score {
+    /// MLP_k's tensors, where there is one.
+    fn key<'a, const N: usize>(inputs: &[Option<&'a Tensor>; N]) -> Option<[&'a Tensor; 4]> {
+        match inputs[..] {
+            [_, Some(down), Some(down_bias), Some(up), Some(up_bias)] => {
+                Some([down, down_bias, up, up_bias])
+            }
+            _ => None,
+        }
+    }
+
+    /// How many queries there are, and how they lie in [q | k | v].
+    fn lengths(&self) -> [Arg<'static>; 4] {
+        let (heads, tokens, _) = self.0.sizes();
+        [tokens * heads.count, heads.count, heads.width, self.0.total].map(Arg::U32)
+    }
+
     fn inducers<T: Elem>(&self, inputs: &[&[T]], h: usize) -> Inducers<T> {
         let [qkv, down, down_bias, up, up_bias] = inputs else {
             return None;

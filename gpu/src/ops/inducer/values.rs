@@ -1,7 +1,9 @@
 //! The value path: gated hidden units, and what they add to the attention.
 
+use super::card::{Reads, alike, gradients, new_like, new_numbers, numbers};
 use super::{Bottleneck, for_heads, units};
 use crate::error::Result;
+use crate::kernels::cuda::Arg;
 use crate::kernels::elem::{Elem, dot};
 use crate::kernels::gemm::{Mat, MatMut, Shared};
 use crate::kernels::precision::{cast_like, upcast};
@@ -31,6 +33,20 @@ pub fn gated_hidden(
 }
 
 struct Hidden(Bottleneck);
+
+/// The only matrix that gated hidden units read, and that of gated values.
+const DOWN: Reads = Reads {
+    down: true,
+    up: false,
+};
+const UP: Reads = Reads {
+    down: false,
+    up: true,
+};
+const NEITHER: Reads = Reads {
+    down: false,
+    up: false,
+};
 
 impl Op<4> for Hidden {
     fn forward<T: Elem>(&self, [qkv, lambda, down, bias]: [&[T]; 4]) -> Vec<T> {
@@ -77,6 +93,56 @@ impl Op<4> for Hidden {
             self.0.through_units(h, &u, [qkv, down], [dq, dw, db]);
         });
         grads.map(Gradient::Of)
+    }
+
+    const ON_CARD: bool = true;
+
+    fn suits_card(&self) -> bool {
+        self.0.suits_card()
+    }
+
+    fn forward_on_card(&self, [qkv, lambda, down, bias]: [&Tensor; 4]) -> Result<Tensor> {
+        let (heads, tokens, r) = self.0.sizes();
+        let (lambda, [down, bias]) = (numbers(lambda)?, alike(qkv, [down, bias])?);
+        let y = new_like(qkv, &[tokens, heads.count * r])?;
+        let args = [
+            &[qkv, &lambda, &down, &bias].map(Arg::In)[..],
+            &[Arg::Out(&y)],
+        ]
+        .concat();
+        self.0
+            .over_tokens(qkv, "inducer_hidden", DOWN, &args, &[])?;
+        Ok(y)
+    }
+
+    fn backward_on_card(
+        &self,
+        x: [Option<&Tensor>; 4],
+        g: &Tensor,
+        wanted: [bool; 4],
+    ) -> Result<[Gradient<Tensor>; 4]> {
+        let [Some(qkv), Some(lambda), Some(down), Some(bias)] = x else {
+            unreachable!("all are saved")
+        };
+        let (heads, tokens, _) = self.0.sizes();
+        let (lambda, [down, bias, g]) = (numbers(lambda)?, alike(qkv, [down, bias, g])?);
+        let given = [qkv, &lambda, &down, &bias, &g].map(Arg::In);
+        let mut found = vec![None, None];
+        if wanted[0] || wanted[1] {
+            let dq = new_like(qkv, &[tokens, heads.hidden()])?;
+            let dl = new_numbers(qkv, lambda.dims())?;
+            let args = [&given[..], &[&dq, &dl].map(Arg::Out)].concat();
+            self.0
+                .over_tokens(qkv, "inducer_hidden_queries", DOWN, &args, &[])?;
+            found = vec![Some(dq), Some(dl)];
+        }
+        if wanted[2] || wanted[3] {
+            let sums = self
+                .0
+                .weights(qkv, "inducer_hidden_weights", [DOWN; 2], &given, &[])?;
+            found.extend(sums.into_iter().map(Some));
+        }
+        Ok(gradients(found))
     }
 
     fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {
@@ -168,6 +234,50 @@ impl Op<5> for GatedValues {
         });
         let [dh, dl, du, db] = grads.map(Gradient::Of);
         [Gradient::Passed, dh, dl, du, db]
+    }
+
+    const ON_CARD: bool = true;
+
+    fn suits_card(&self) -> bool {
+        self.0.suits_card()
+    }
+
+    fn forward_on_card(&self, inputs: [&Tensor; 5]) -> Result<Tensor> {
+        let [f, hidden, lambda, up, bias] = inputs;
+        let (lambda, [hidden, up, bias]) = (numbers(lambda)?, alike(f, [hidden, up, bias])?);
+        let y = new_like(f, f.dims())?;
+        let given = [f, &hidden, &lambda, &up, &bias].map(Arg::In);
+        let args = [&given[..], &[Arg::Out(&y)]].concat();
+        self.0.over_tokens(f, "inducer_values", UP, &args, &[])?;
+        Ok(y)
+    }
+
+    fn backward_on_card(
+        &self,
+        x: [Option<&Tensor>; 5],
+        g: &Tensor,
+        wanted: [bool; 5],
+    ) -> Result<[Gradient<Tensor>; 5]> {
+        let [_, Some(hidden), Some(lambda), Some(up), Some(bias)] = x else {
+            unreachable!("all but f are saved")
+        };
+        let (lambda, [hidden, up, bias]) = (numbers(lambda)?, alike(g, [hidden, up, bias])?);
+        let mut found = vec![None, None];
+        if wanted[1] || wanted[2] {
+            let (dh, dl) = (new_like(g, hidden.dims())?, new_numbers(g, lambda.dims())?);
+            let given = [g, &up, &bias].map(Arg::In);
+            let args = [&given[..], &[&dh, &dl].map(Arg::Out)].concat();
+            self.0
+                .over_tokens(g, "inducer_values_units", UP, &args, &[])?;
+            found = vec![Some(dh), Some(dl)];
+        }
+        if wanted[3] || wanted[4] {
+            let (name, args) = ("inducer_values_weights", [g, &hidden, &lambda].map(Arg::In));
+            let sums = self.0.weights(g, name, [NEITHER, UP], &args, &[])?;
+            found.extend(sums.into_iter().map(Some));
+        }
+        let [dh, dl, du, db] = gradients(found);
+        Ok([Gradient::Passed, dh, dl, du, db])
     }
 
     fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {

@@ -2,6 +2,12 @@
 
 mod attention;
 #[cfg(emulated_kernels)]
+mod card_attention;
+#[cfg(emulated_kernels)]
+mod card_inducer;
+#[cfg(emulated_kernels)]
+mod card_loss;
+#[cfg(emulated_kernels)]
 mod card_rows;
 mod composed;
 mod layers;

@@ -131,7 +131,7 @@ fn agrees(engine: &dyn Engine, case: &mut Case) -> Result<()> {
     let mut other = model.clone();
     if case.control {
         drop_vectors(&mut other);
-        if matches!(engine.target(), Target::CpuBf16 | Target::CudaBf16) {
+        if engine.target().is_mixed() {
             other.change("", |x| -3.0 * x); // its bound is too wide for one term
         }
     }

@@ -11,9 +11,11 @@ use crate::kernels::gemm::{Mat, MatMut, Shared};
 use crate::kernels::inplace::{last_dim, pad_columns, take_columns};
 use crate::kernels::precision::{cast_like, upcast};
 use crate::kernels::threads::for_rows;
-use crate::kernels::{cpu, dispatch, few_rows, fused_pair, tensor, with_slices};
+use crate::kernels::{cpu, cuda, dispatch, few_rows, fused_pair, tensor, with_slices};
 use crate::tape::{Pair, Tape, Value};
 use candle_core::Tensor;
+
+mod card;
 
 /// How a weight lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +119,9 @@ impl<'a> Linear<'a> {
     /// Shapes that do not fit.
     pub fn apply(&self, tape: &Tape, x: &Value) -> Result<Value> {
         let sizes = self.sizes(&x.tensor)?;
+        if self.inputs(x).iter().all(|v| cuda::runs(&v.tensor)) {
+            return self.on_card(tape, x, sizes);
+        }
         let fused = fused_pair(&x.tensor, &self.weight.tensor);
         let y = match fused {
             true => dispatch!(x.tensor, T => self.fused::<T>(&x.tensor, sizes))?,
@@ -302,6 +307,13 @@ impl Sizes {
             );
         })?;
         tensor(sums, output)
+    }
+
+    fn product_tensors(&self, x: &Tensor, w: &Tensor) -> candle_core::Result<Tensor> {
+        match self.layout {
+            Layout::InOut => x.matmul(w),
+            Layout::OutIn => x.matmul(&w.t()?),
+        }
     }
 
     fn input_gradient_tensors(&self, block: &Tensor, w: &Tensor) -> candle_core::Result<Tensor> {

@@ -1,0 +1,206 @@
+//! The inducer's kernels of a card at the corners of their sizes: rows that fill no tile, heads of
+//! odd widths, hidden units that fill no group, and more of them than shared memory holds at once.
+
+use crate::error::Result;
+use crate::kernels::cuda;
+use crate::ops::attention::Heads;
+use crate::ops::inducer;
+use crate::ops::testing::{distance, evaluate, parameters};
+use crate::tape::{Gradients, Parameter, Tape, Value};
+use candle_core::{DType, Device, Tensor};
+
+type Form = fn(&Tape, &[Value], Heads) -> Result<Value>;
+
+/// An operation: the shapes of its inputs, the first of which is [tokens, 3d] or [tokens, d].
+struct Operation {
+    name: &'static str,
+    form: Form,
+    shapes: Vec<Vec<usize>>,
+}
+
+fn operations(tokens: usize, heads: Heads, r: usize) -> Vec<Operation> {
+    let (h, p, d) = (heads.count, heads.width, heads.hidden());
+    let key: Form = |t, v, heads| {
+        let key = v[1..].try_into().ok();
+        inducer::inducer_score(t, &v[0], heads, key)
+    };
+    let of = |name, form, shapes: &[&[usize]]| Operation {
+        name,
+        form,
+        shapes: shapes.iter().map(|s| s.to_vec()).collect(),
+    };
+    let (qkv, one, own) = ([tokens, 3 * d], [tokens, h], [tokens, d]);
+    vec![
+        of(
+            "score with MLP_k",
+            key,
+            &[&qkv, &[h, p, r], &[h, r], &[h, r, p], &[h, p]],
+        ),
+        of("score", key, &[&qkv]),
+        of(
+            "gated hidden units",
+            |t, v, heads| inducer::gated_hidden(t, &v[0], &v[1], &v[2], &v[3], heads),
+            &[&qkv, &one, &[h, p, r], &[h, r]],
+        ),
+        of(
+            "gated values",
+            |t, v, heads| inducer::add_gated_values(t, &v[0], &v[1], &v[2], &v[3], &v[4], heads),
+            &[&own, &[tokens, h * r], &one, &[h, r, p], &[h, p]],
+        ),
+        of(
+            "complement",
+            |t, v, heads| inducer::scale_by_complement(t, &v[0], &v[1], heads),
+            &[&own, &one],
+        ),
+        of(
+            "mixture",
+            |t, v, heads| inducer::mixture(t, &v[0], &v[1], &v[2], heads),
+            &[&own, &own, &one],
+        ),
+        of(
+            "gate",
+            |t, v, _| inducer::gate(t, &v[0], &v[1]),
+            &[&one, &one],
+        ),
+        of(
+            "joint",
+            |t, v, _| inducer::joint(t, &v[0], &v[1]),
+            &[&one, &one],
+        ),
+    ]
+}
+
+type Found = (Vec<Tensor>, Gradients);
+
+/// The greatest distance among results and gradients.
+fn worst((found, gradients): &Found, (expected, others): &Found) -> f64 {
+    let results = found.iter().zip(expected).map(|(a, b)| distance(a, b));
+    let slopes = others.iter().map(|(name, b)| distance(&gradients[name], b));
+    results.chain(slopes).fold(0.0, f64::max)
+}
+
+fn doubled(parameters: &[Parameter]) -> Vec<Parameter> {
+    let double =
+        |p: &Parameter| Parameter::new(&p.name, p.tensor.to_dtype(DType::F64).unwrap(), true);
+    parameters.iter().map(double).collect()
+}
+
+/// The same with x made 1 − x in what one of them has for its last token or head.
+fn changed(parameters: &[Parameter], which: usize) -> Vec<Parameter> {
+    let mut all = doubled(parameters);
+    let t = &all[which].tensor;
+    let shape = t.shape().clone();
+    let mut numbers: Vec<f64> = t.flatten_all().unwrap().to_vec1().unwrap();
+    let kept = numbers.len() - numbers.len() / shape.dims()[0];
+    numbers[kept..].iter_mut().for_each(|x| *x = 1.0 - *x);
+    all[which].tensor = Tensor::from_vec(numbers, shape, &Device::Cpu).unwrap();
+    all
+}
+
+/// Against the CPU's kernels in f64, of the same numbers.
+///
+/// Bounds: in f32 2⁻²⁴ for each term of the sums that follow one another (over p twice,
+/// over r and over the tokens), relative to the greatest; in bf16 that of `agree`.
+fn corner(tokens: usize, heads: Heads, r: usize) {
+    for op in operations(tokens, heads, r) {
+        let run = |params: &[Parameter]| evaluate(params, |t, v| Ok(vec![(op.form)(t, v, heads)?]));
+        let shapes: Vec<&[usize]> = op.shapes.iter().map(Vec::as_slice).collect();
+        let terms = tokens + 2 * heads.width + r + 16;
+        let single = terms as f64 * 2.0_f64.powi(-24);
+        for (dtype, bound) in [(DType::F32, single), (DType::BF16, 16.0 / 256.0)] {
+            let params = parameters(tokens as u64, &shapes, dtype);
+            let found = cuda::emulated(|| run(&params));
+            let error = worst(&found, &run(&doubled(&params)));
+            let what = format!("{} of {tokens}, {heads:?}, {r}, {dtype:?}", op.name);
+            assert!(error <= bound, "{what}: {error:e} > {bound:e}");
+            if dtype == DType::BF16 {
+                continue;
+            }
+            for which in 0..params.len() {
+                let other = run(&changed(&params, which));
+                let error = worst(&found, &other);
+                assert!(
+                    error > bound,
+                    "{what}: input {which} does not matter: {error:e}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_that_fill_no_tile_agree_with_the_cpu() {
+    for tokens in [1, 31, 33, 63, 64, 65, 513] {
+        corner(
+            tokens,
+            Heads {
+                count: 2,
+                width: 24,
+            },
+            10,
+        );
+    }
+}
+
+#[test]
+fn heads_of_any_width_with_any_number_of_hidden_units_agree_with_the_cpu() {
+    for (count, width, r) in [
+        (1, 1, 1),
+        (3, 5, 2),
+        (2, 40, 15),
+        (1, 64, 16),
+        (2, 63, 31),
+        (1, 64, 32),
+        (1, 65, 33),
+        (2, 128, 100),
+        (1, 129, 3),
+    ] {
+        corner(70, Heads { count, width }, r);
+    }
+}
+
+#[test]
+fn one_element_agrees_with_the_cpu() {
+    corner(1, Heads { count: 1, width: 1 }, 1);
+}
+
+#[test]
+fn a_frozen_input_gets_no_gradient_and_the_others_have_theirs() {
+    let (tokens, heads, r) = (33, Heads { count: 2, width: 8 }, 3);
+    for op in operations(tokens, heads, r) {
+        let shapes: Vec<&[usize]> = op.shapes.iter().map(Vec::as_slice).collect();
+        let run = |params: &[Parameter]| evaluate(params, |t, v| Ok(vec![(op.form)(t, v, heads)?]));
+        for trainable in 0..shapes.len() {
+            let mut params = parameters(3, &shapes, DType::F32);
+            let all = cuda::emulated(|| run(&params));
+            for (i, p) in params.iter_mut().enumerate() {
+                p.trainable = i == trainable;
+            }
+            let one = cuda::emulated(|| run(&params));
+            let names: Vec<_> = one.1.iter().map(|(name, _)| name.clone()).collect();
+            assert_eq!(names, [format!("x{trainable}")], "{}", op.name);
+            assert_eq!(worst(&one, &one), 0.0);
+            assert_eq!(distance(&one.1[&names[0]], &all.1[&names[0]]), 0.0);
+        }
+    }
+}
+
+#[test]
+fn the_gates_slope_keeps_its_digits_on_a_card() {
+    // λ(1 − λ) at s − LSE = ±60, where λ itself rounds to 1
+    for sign in [-1.0_f32, 1.0] {
+        let tensor = |x: f32| Tensor::new(&[[x]], &Device::Cpu).unwrap();
+        let params = [30.0, -30.0].map(|x| Parameter::new(format!("{x}"), tensor(sign * x), true));
+        let (_, gradients) =
+            cuda::emulated(|| evaluate(&params, |t, v| Ok(vec![inducer::gate(t, &v[0], &v[1])?])));
+        let number = |t: &Tensor| t.sum_all().unwrap().to_scalar::<f32>().unwrap();
+        let (slope, other) = (number(&gradients["30"]), number(&gradients["-30"]));
+        let weight = 5.0 / 8.0 - 1.0; // of the only result in `evaluate`
+        let exact = weight * (-60.0_f64).exp();
+        assert!(
+            (f64::from(slope) - exact).abs() / exact.abs() < 1e-6,
+            "{slope:e}"
+        );
+        assert_eq!(slope, -other);
+    }
+}
