@@ -110,7 +110,7 @@ pub(super) fn open(ordinal: usize) -> candle_core::Result<CudaDevice> {
     let mut keep = u64::MAX;
     let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
     // SAFETY: the attribute is a number of 64 bits
-    let set = |pool| unsafe {
+    let mut set = |pool| unsafe {
         sys::cuMemPoolSetAttribute(pool, attribute, std::ptr::from_mut(&mut keep).cast())
     };
     set(pool(&device)?)
@@ -124,7 +124,7 @@ pub(super) fn peak_bytes(device: &CudaDevice) -> candle_core::Result<u64> {
     let mut peak = 0_u64;
     let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
     // SAFETY: the attribute is a number of 64 bits
-    let get = |pool| unsafe {
+    let mut get = |pool| unsafe {
         sys::cuMemPoolGetAttribute(pool, attribute, std::ptr::from_mut(&mut peak).cast())
     };
     get(pool(device)?)
