@@ -174,6 +174,22 @@ pub fn pad_columns(block: &Tensor, column: usize, total: usize) -> Result<Tensor
         .contiguous()?)
 }
 
+/// The columns `from .. from + width` of a matrix as a contiguous one of their own.
+///
+/// # Errors
+/// Columns that the matrix does not have.
+pub fn take_columns(x: &Tensor, from: usize, width: usize) -> Result<Tensor> {
+    let total = last_dim(x);
+    if !cuda::runs(x) || from + width > total {
+        return Ok(x.narrow(1, from, width)?.force_contiguous()?);
+    }
+    let x = x.contiguous()?;
+    let y = cuda::empty((x.dim(0)?, width), x.dtype(), x.device())?;
+    let name = format!("take_columns_{}", cuda::suffix(x.dtype()));
+    run_on_columns(&name, [Arg::In(&x), Arg::Out(&y)], &y, from, total)?;
+    Ok(y)
+}
+
 /// Runs a card's kernel over the columns of `total` that a block has from `column` on.
 fn run_on_columns(
     name: &str,

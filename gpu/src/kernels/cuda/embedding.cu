@@ -1,6 +1,14 @@
 // Lookup of rows in tables, and the sums of the rows of a gradient by where they were looked up.
 #include "vector.cuh"
 
+namespace lookup {
+using vectors::VECTOR;
+using vectors::aligned;
+using vectors::along_rows;
+using vectors::in_vectors;
+using vectors::load;
+using vectors::store;
+
 // What the lookups of one position add up to: tokens[id] + positions[p] (+ tokens[segment]); ids
 // from `vocabulary` on are rows of `added`. A warp has a position.
 template <class T>
@@ -36,31 +44,31 @@ KERNELS(embedding,
         (tokens, positions, added, ids, at, segments, y, count, width, vocabulary))
 
 // Row `to[p]` of y is the sum of the rows `members[starts[p]] …` of x before `members[starts[p +
-// 1]]`, in this order. A warp has a p.
+// 1]]`, in this order. A block has a p.
 template <class A, class B>
 DEVICE void sum_members(const A* x, const uint32_t* members, const uint32_t* starts,
-                        const uint32_t* to, B* y, unsigned count, unsigned width) {
+                        const uint32_t* to, B* y, unsigned width) {
     constexpr int V = VECTOR<A, B>;
     in_vectors<V>(width % V == 0 && aligned(x, y), [&](auto few) {
         constexpr int N = decltype(few)::value;
-        along_rows<N>(count, width, [&](size_t p, unsigned j) {
-            unsigned end = starts[p + 1];
+        unsigned begin = starts[blockIdx.x], end = starts[blockIdx.x + 1];
+        for (unsigned j = N * threadIdx.x; j < width; j += N * blockDim.x) {
             float sum[N] = {};
-#pragma unroll 4
-            for (unsigned m = starts[p]; m < end; m++) {
+#pragma unroll 8
+            for (unsigned m = begin; m < end; m++) {
                 float v[N];
                 load(v, x + size_t(members[m]) * width + j);
 #pragma unroll
                 for (int k = 0; k < N; k++) sum[k] += v[k];
             }
-            store(y + size_t(to[p]) * width + j, sum);
-        });
+            store(y + size_t(to[blockIdx.x]) * width + j, sum);
+        }
     });
 }
 #define SUM_MEMBERS(name, A, B)                                                            \
     KERNEL(name)(const A* x, const uint32_t* members, const uint32_t* starts,              \
-                 const uint32_t* to, B* y, unsigned count, unsigned width) {               \
-        sum_members(x, members, starts, to, y, count, width);                              \
+                 const uint32_t* to, B* y, unsigned width) {                               \
+        sum_members(x, members, starts, to, y, width);                                     \
     }                                                                                      \
     REGISTER(name)
 
@@ -68,3 +76,5 @@ SUM_MEMBERS(sum_members_f32_f32, float, float)
 SUM_MEMBERS(sum_members_f32_bf16, float, bf16)
 SUM_MEMBERS(sum_members_bf16_f32, bf16, float)
 SUM_MEMBERS(sum_members_bf16_bf16, bf16, bf16)
+
+}  // namespace lookup

@@ -1,6 +1,15 @@
-// Element by element: activations, dropout, the residual connection, blocks of columns, and what
-// follows a product (bias, factor, sum). All of them are bound by memory.
+// Element by element: activations, dropout, the residual connection, blocks of columns. All of
+// them are bound by memory.
 #include "vector.cuh"
+
+namespace pointwise {
+using vectors::Count;
+using vectors::VECTOR;
+using vectors::aligned;
+using vectors::along_rows;
+using vectors::in_vectors;
+using vectors::load;
+using vectors::store;
 
 // Activations and their slopes (ops/activation.rs). Where results are rounded to bf16, exponentials
 // and quotients are the card's quick ones, whose error of some 2⁻²¹ is far below that rounding.
@@ -233,32 +242,24 @@ KERNELS(pad_columns,
         (const T* block, T* y, unsigned rows, unsigned column, unsigned width, unsigned total),
         (block, y, rows, column, width, total))
 
-// factor · x[:, columns] as a matrix of its own.
-template <class A, class B>
-DEVICE void take_columns_of(const A* x, B* y, Columns c, float factor) {
-    constexpr int V = VECTOR<A, B>;
+// The columns as a matrix of their own.
+template <class T>
+DEVICE void take_columns(const T* x, T* y, unsigned rows, unsigned column, unsigned width,
+                         unsigned total) {
+    Columns c{rows, column, width, total};
+    constexpr int V = VECTOR<T>;
     in_vectors<V>(c.fit(V) && aligned(x, y), [&](auto count) {
         constexpr int N = decltype(count)::value;
-        along_rows<N>(c.rows, c.width, [&](size_t row, unsigned at) {
+        along_rows<N>(rows, width, [&](size_t row, unsigned at) {
             float v[N];
-            load(v, x + row * c.total + c.column + at);
-#pragma unroll
-            for (int i = 0; i < N; i++) v[i] *= factor;
-            store(y + row * c.width + at, v);
+            load(v, x + row * total + column + at);
+            store(y + row * width + at, v);
         });
     });
 }
-#define TAKE_COLUMNS(name, A, B)                                                          \
-    KERNEL(name)(const A* x, B* y, unsigned rows, unsigned column, unsigned width,        \
-                 unsigned total, float factor) {                                          \
-        take_columns_of(x, y, Columns{rows, column, width, total}, factor);               \
-    }                                                                                     \
-    REGISTER(name)
-
-TAKE_COLUMNS(take_columns_f32_f32, float, float)
-TAKE_COLUMNS(take_columns_f32_bf16, float, bf16)
-TAKE_COLUMNS(take_columns_bf16_f32, bf16, float)
-TAKE_COLUMNS(take_columns_bf16_bf16, bf16, bf16)
+KERNELS(take_columns,
+        (const T* x, T* y, unsigned rows, unsigned column, unsigned width, unsigned total),
+        (x, y, rows, column, width, total))
 
 // (IA)³: x ∘ l in as many columns as l has entries, the others as they are.
 template <class T>
@@ -285,3 +286,5 @@ KERNELS(rescale,
         (const T* x, const T* l, T* y, unsigned rows, unsigned column, unsigned width,
          unsigned total),
         (x, l, y, rows, column, width, total))
+
+}  // namespace pointwise

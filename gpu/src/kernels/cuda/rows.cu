@@ -4,6 +4,13 @@
 // results. Every order is fixed, so results do not depend on which block comes first.
 #include "vector.cuh"
 
+namespace rows {
+using vectors::VECTOR;
+using vectors::aligned;
+using vectors::in_vectors;
+using vectors::load;
+using vectors::store;
+
 // The groups of N neighbouring columns of a row that are this lane's: f of the group's number and
 // its first column. Where HELD is not 0 it bounds their number, and the number is a constant.
 template <int N, int HELD, class F>
@@ -26,7 +33,8 @@ struct Held {
     float kept[HELD > 0 ? HELD : 1][N];
 
     __device__ __forceinline__ Held(R read, unsigned width) : read(read) {
-        if constexpr (HELD > 0) groups<N, HELD>(width, [&](int i, unsigned at) { read(kept[i], at); });
+        if constexpr (HELD > 0)
+            groups<N, HELD>(width, [&](int i, unsigned at) { read(kept[i], at); });
     }
     __device__ __forceinline__ void get(float (&x)[N], int i, unsigned at) const {
         if constexpr (HELD > 0) {
@@ -102,8 +110,8 @@ DEVICE void normalise_row(const float* row, const T* w, const T* b, float* y, un
     });
 }
 
-// With x̂ = (x − mean) r and a = g ∘ w: dx = r (a − mean(a) − x̂ mean(a ∘ x̂)). The row's mean and r
-// are left for the gradients of weight and bias where these are wanted; dx may be unwanted.
+// With x̂ = (x − mean) r and a = g ∘ w: dx = r (a − mean(a) − x̂ mean(a ∘ x̂)). The row's mean and
+// r are left for the gradients of weight and bias where these are wanted; dx may be unwanted.
 template <int N, int HELD, class T>
 DEVICE void normalise_row_back(const float* row, const T* w, const float* g, float* dx,
                                float* kept, unsigned width, float eps) {
@@ -257,3 +265,5 @@ KERNELS(sum_rows,
         (const T* x, const T* y, float* partial, unsigned rows, unsigned column, unsigned width,
          unsigned total, unsigned chunk),
         (x, y, partial, rows, column, width, total, chunk))
+
+}  // namespace rows

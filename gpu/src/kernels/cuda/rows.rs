@@ -1,4 +1,4 @@
-//! Sums of rows and blocks of columns by the kernels of a card. Every sum has a fixed order.
+//! Sums of rows by the kernels of a card. Every sum has a fixed order.
 
 use super::{Arg, Grid, empty, launch, launch_named, suffix, upload};
 use crate::error::Result;
@@ -8,7 +8,7 @@ use std::ops::Range;
 /// Chunks of rows whose sums the first of two passes makes: enough to fill a card.
 const CHUNKS: usize = 128;
 
-/// Rows of a result's sum that one warp adds up. A longer list is divided.
+/// Rows of a result's sum that one block adds up. A longer list is divided.
 const PIECE: usize = 64;
 
 /// How many chunks that many rows are divided into, and the rows of each.
@@ -60,26 +60,6 @@ pub(crate) fn sum_rows(x: &Tensor, y: Option<&Tensor>, columns: Range<usize>) ->
     let grid = over_chunks(width, count);
     launch(x, "sum_rows", grid, &[&tensors[..], &sizes].concat())?;
     added(&partial)
-}
-
-/// `factor · x[:, columns]` in this type, as a matrix of its own.
-///
-/// # Errors
-/// The device refuses.
-pub(crate) fn take_columns(
-    x: &Tensor,
-    columns: Range<usize>,
-    factor: f64,
-    dtype: DType,
-) -> Result<Tensor> {
-    let ((rows, total), width) = (x.dims2()?, columns.len());
-    let y = empty((rows, width), dtype, x.device())?;
-    let name = format!("take_columns_{}_{}", suffix(x.dtype()), suffix(y.dtype()));
-    let sizes = [rows, columns.start, width, total].map(Arg::U32);
-    let tensors = [Arg::In(x), Arg::Out(&y)];
-    let args = [&tensors[..], &sizes, &[Arg::F32(factor)]].concat();
-    launch_named(x.device(), &name, Grid::rows(rows), &args)?;
-    Ok(y)
 }
 
 /// Several lists for kernels to read, in one transfer.
@@ -135,10 +115,9 @@ impl Sums {
             Arg::In(&starts),
             Arg::In(&to),
             Arg::Out(y),
-            Arg::U32(count),
             Arg::U32(width),
         ];
-        launch_named(x.device(), &name, Grid::rows(count), &args)
+        launch_named(x.device(), &name, Grid::blocks(count, 256), &args)
     }
 }
 
@@ -157,7 +136,7 @@ pub(crate) fn scatter(
     dtype: DType,
 ) -> Result<Tensor> {
     pairs.sort_by_key(|(row, _)| *row);
-    // a long list is added up by several warps, and their sums by another one
+    // a long list is added up by several blocks, and their sums by another one
     let (mut whole, mut pieces, mut long) = (Sums::default(), Sums::default(), Sums::default());
     for list in pairs.chunk_by(|a, b| a.0 == b.0) {
         let (row, first) = (list[0].0, pieces.to.len() as u32);

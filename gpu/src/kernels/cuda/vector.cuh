@@ -3,6 +3,8 @@
 #pragma once
 #include "common.cuh"
 
+namespace vectors {
+
 // Copies of 4, 8 or a multiple of 16 bytes between registers and memory that is aligned for them.
 template <int BYTES>
 DEVICE void copy(void* to, const void* from) {
@@ -83,3 +85,5 @@ DEVICE void along_rows(unsigned rows, unsigned width, F f) {
     for (size_t row = thread_of_grid() / 32; row < rows; row += threads_of_grid() / 32)
         for (unsigned at = N * lane(); at < width; at += 32 * N) f(row, at);
 }
+
+}  // namespace vectors

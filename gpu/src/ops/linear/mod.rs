@@ -6,13 +6,12 @@
 //! its gradient is never computed and its input is not saved.
 
 use crate::error::Result;
-use crate::kernels::cuda::{self, rows};
 use crate::kernels::elem::{Elem, simd};
 use crate::kernels::gemm::{Mat, MatMut, Shared};
-use crate::kernels::inplace::{last_dim, pad_columns};
+use crate::kernels::inplace::{last_dim, pad_columns, take_columns};
 use crate::kernels::precision::{cast_like, upcast};
 use crate::kernels::threads::for_rows;
-use crate::kernels::{cpu, dispatch, few_rows, fused_pair, tensor, with_slices};
+use crate::kernels::{cpu, cuda, dispatch, few_rows, fused_pair, tensor, with_slices};
 use crate::tape::{Pair, Tape, Value};
 use candle_core::Tensor;
 
@@ -347,8 +346,5 @@ pub fn columns(tape: &Tape, x: &Value, from: usize, width: usize) -> Result<Valu
 
 /// The columns `from .. from + width` of a matrix as a contiguous one of their own.
 pub(crate) fn columns_of(x: &Tensor, from: usize, width: usize) -> Result<Tensor> {
-    if cuda::runs(x) && from + width <= last_dim(x) {
-        return rows::take_columns(&x.contiguous()?, from..from + width, 1.0, x.dtype());
-    }
-    Ok(x.narrow(1, from, width)?.force_contiguous()?)
+    take_columns(x, from, width)
 }

@@ -13,7 +13,7 @@ use crate::ops::dropout::{self, Dropout};
 use crate::ops::embedding::{Tables, embedding};
 use crate::ops::gather;
 use crate::ops::layer_norm::layer_norm;
-use crate::ops::linear::{Linear, columns};
+use crate::ops::linear::columns;
 use crate::ops::rescale::rescale;
 use crate::ops::testing::{distance, evaluate, parameters};
 use crate::tape::{Gradients, Parameter, Tape, Value};
@@ -285,6 +285,47 @@ fn columns_are_rescaled_taken_and_padded() {
     }
 }
 
+/// The same elements, the first of which is not where a storage begins.
+fn between_vectors(t: &Tensor) -> Tensor {
+    let flat = t.flatten_all().unwrap();
+    let flat = Tensor::cat(&[&flat.narrow(0, 0, 1).unwrap(), &flat], 0).unwrap();
+    let later = flat.narrow(0, 1, t.elem_count()).unwrap();
+    later.reshape(t.shape()).unwrap()
+}
+
+#[test]
+fn tensors_may_begin_between_vectors() {
+    let all = parameters(4, &[&[9, 32], &[9, 32], &[32], &[32], &[16]], DType::F32);
+    for dtype in TYPES {
+        let results = |moved: bool| {
+            let value = |i: usize| {
+                let t = all[i].tensor.to_dtype(dtype).unwrap();
+                Value::constant(if moved { between_vectors(&t) } else { t })
+            };
+            let ([x, branch, w, b, l], t) = (std::array::from_fn(value), &Tape::off());
+            let tables = Tables {
+                tokens: &x,
+                added: Some(&branch),
+                positions: &branch,
+            };
+            vec![
+                layer_norm(t, &x, &w, &b, 1e-5).unwrap(),
+                Activation::GeluErf.apply(t, &x).unwrap(),
+                dropout::dropout(t, &x, DROP).unwrap(),
+                dropout::residual(t, &x, &branch, DROP).unwrap(),
+                rescale(t, &x, &l, 8).unwrap(),
+                columns(t, &x, 8, 16).unwrap(),
+                embedding(t, tables, &[3, 11], None, &[1, 8]).unwrap(),
+            ]
+        };
+        let found = emulated(|| [false, true].map(results));
+        for (i, (a, b)) in found[0].iter().zip(&found[1]).enumerate() {
+            let e = distance(&a.tensor, &b.tensor);
+            assert!(e <= bound(32, &[dtype]), "{i} in {dtype:?}: {e:e}");
+        }
+    }
+}
+
 #[test]
 fn blocks_are_added_in_place_and_padded_in_every_type_and_alignment() {
     for [n, total, width, column] in [
@@ -294,12 +335,8 @@ fn blocks_are_added_in_place_and_padded_in_every_type_and_alignment() {
         [9, 17, 17, 0],
         [5, 640, 160, 320],
     ] {
-        let both = parameters(5, &[&[n + 1, total], &[n, width]], DType::F32);
-        // the first element of the sum is not where its storage begins
-        let into = |dtype| {
-            let whole = both[0].tensor.copy().unwrap().to_dtype(dtype).unwrap();
-            whole.narrow(0, 1, n).unwrap()
-        };
+        let both = parameters(5, &[&[n, total], &[n, width]], DType::F32);
+        let into = |dtype| between_vectors(&both[0].tensor.to_dtype(dtype).unwrap());
         for (a, b) in TYPES.iter().flat_map(|a| TYPES.map(|b| (*a, b))) {
             let block = both[1].tensor.to_dtype(b).unwrap();
             let padded = block
@@ -399,42 +436,5 @@ fn gathered_rows_add_up_their_gradients() {
             bound(513, &[dtype]),
             [&form(4), &form(1)],
         );
-    }
-}
-
-#[test]
-fn linear_maps_with_bias_factor_and_sum_in_every_type() {
-    let form = |column: usize, scale: f64| {
-        move |t: &Tape, v: &[Value]| {
-            let plain = Linear::conv1d(&v[1], &v[2]).apply(t, &v[0])?;
-            let map = Linear::conv1d(&v[1], &v[2])
-                .scaled(scale)
-                .onto(&v[3], column);
-            let bare = Linear::torch(&v[4], None);
-            Ok(vec![plain, map.apply(t, &v[0])?, bare.apply(t, &v[0])?])
-        }
-    };
-    for n in TOKENS {
-        for (output, total, column) in [(16, 32, 8), (5, 11, 3), (1, 1, 0)] {
-            let shapes: [&[usize]; 5] =
-                [&[n, 6], &[6, output], &[output], &[n, total], &[output, 6]];
-            let (f, b) = (DType::F32, DType::BF16);
-            for types in [
-                [f; 5],
-                [b; 5],
-                [f, b, b, f, b],
-                [f, b, b, b, b],
-                [f, f, f, b, f],
-            ] {
-                // three maps' gradients of the input are rounded and added up in turn
-                let bound = 3.0 * bound(2 * n, &types);
-                check(
-                    &shapes,
-                    &types,
-                    bound,
-                    [&form(column, 0.7), &form(column, 0.8)],
-                );
-            }
-        }
     }
 }
