@@ -55,6 +55,7 @@ pub mod methods;
 pub mod model;
 pub mod ops;
 pub mod parts;
+mod slots;
 pub mod tape;
 pub mod tensors;
 pub mod train;

@@ -14,8 +14,8 @@
 
 use crate::error::{Error, Result};
 pub use crate::gradients::Gradients;
-use crate::kernels::inplace::{add_block, last_dim, pad_columns};
 use crate::kernels::precision::upcast;
+pub use crate::slots::Slots;
 use candle_core::{DType, Tensor, Var};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -102,98 +102,6 @@ impl Value {
     /// The gradient slot.
     pub fn slot(&self) -> Option<usize> {
         self.slot
-    }
-}
-
-/// A gradient under construction.
-enum Partial {
-    /// Uniquely owned, so it may be added to in place.
-    Unique(Tensor),
-    /// Seen by others as well.
-    Shared(Tensor),
-}
-
-/// Gradients by slot during the backward pass.
-pub struct Slots(Vec<Option<Partial>>);
-
-impl Slots {
-    /// Adds what `compute` makes to the slot, if there is one; else nothing is computed.
-    ///
-    /// # Errors
-    /// What `compute` returns; shapes that do not fit.
-    pub fn add_with(
-        &mut self,
-        slot: Option<usize>,
-        compute: impl FnOnce() -> Result<Tensor>,
-    ) -> Result<()> {
-        match slot {
-            Some(_) => self.add(slot, compute()?),
-            None => Ok(()),
-        }
-    }
-
-    /// Adds a freshly made `gradient` to the slot, if there is one. The tensor must not be used
-    /// elsewhere.
-    ///
-    /// # Errors
-    /// Shapes that do not fit.
-    pub fn add(&mut self, slot: Option<usize>, gradient: Tensor) -> Result<()> {
-        self.merge(slot, Partial::Unique(gradient))
-    }
-
-    /// Passes the gradient of a result on unchanged; the tensor may be passed to several slots.
-    ///
-    /// # Errors
-    /// Shapes that do not fit.
-    pub fn pass(&mut self, slot: Option<usize>, gradient: Tensor) -> Result<()> {
-        self.merge(slot, Partial::Shared(gradient))
-    }
-
-    /// Adds a freshly made block to the columns from `column` on of a gradient of width `total`.
-    ///
-    /// # Errors
-    /// Shapes that do not fit.
-    pub fn add_columns(
-        &mut self,
-        slot: Option<usize>,
-        block: &Tensor,
-        column: usize,
-        total: usize,
-    ) -> Result<()> {
-        let Some(index) = slot else { return Ok(()) };
-        match self.0[index].take() {
-            Some(Partial::Unique(old)) => {
-                let sum = add_block(old, block, column)?;
-                self.0[index] = Some(Partial::Unique(sum));
-                Ok(())
-            }
-            before => {
-                self.0[index] = before;
-                let gradient = pad_columns(block, column, total)?;
-                match last_dim(block) == total {
-                    true => self.pass(slot, gradient), // still the caller's block
-                    false => self.add(slot, gradient),
-                }
-            }
-        }
-    }
-
-    fn merge(&mut self, slot: Option<usize>, new: Partial) -> Result<()> {
-        let Some(slot) = slot else { return Ok(()) };
-        use Partial::{Shared, Unique};
-        let sum = match (self.0[slot].take(), new) {
-            (None, new) => new,
-            (Some(Unique(into)), Unique(other) | Shared(other))
-            | (Some(Shared(other)), Unique(into)) => Unique(add_block(into, &other, 0)?),
-            (Some(Shared(old)), Shared(new)) => Unique((old + new)?),
-        };
-        self.0[slot] = Some(sum);
-        Ok(())
-    }
-
-    fn take(&mut self, slot: usize) -> Option<Tensor> {
-        let (Partial::Unique(tensor) | Partial::Shared(tensor)) = self.0[slot].take()?;
-        Some(tensor)
     }
 }
 
@@ -408,19 +316,21 @@ impl Tape {
     ) -> Result<Gradients> {
         let inner = self.inner.into_inner();
         let start = loss.slot.ok_or(Error::NothingTrainable)?;
-        let mut slots = Slots((0..inner.slots).map(|_| None).collect());
+        let mut slots = Slots::empty(inner.slots);
         slots.add(Some(start), loss.tensor.ones_like()?)?;
         for node in inner.nodes.into_iter().rev() {
-            let mut grads: Vec<_> = node.outputs.iter().map(|o| slots.take(*o)).collect();
+            let grads = node.outputs.iter().map(|o| slots.take(*o));
+            let mut grads = grads.collect::<Result<Vec<_>>>()?;
             if grads.iter().any(Option::is_some) {
                 (node.backward)(&mut grads, &mut slots)?;
             }
         }
         let taken = parameters.into_iter().filter_map(|p| {
             let slot = inner.leaves.get(&p.id)?;
-            Some((p.name.clone(), slots.take(*slot)?))
+            let gradient = slots.take(*slot).transpose()?;
+            Some(gradient.map(|g| (p.name.clone(), g)))
         });
-        Ok(taken.collect())
+        taken.collect()
     }
 }
 

@@ -178,11 +178,20 @@ impl PrefixNetwork {
     pub fn apply(&self, tape: &Tape) -> Result<Vec<(Value, Value)>> {
         let embedding = tape.parameter(&self.embedding)?;
         let ([w1, b1], [w2, b2]) = (tape.parameters(&self.down)?, tape.parameters(&self.up)?);
-        let all = tape.composed_many(&[&embedding, &w1, &b1, &w2, &b2], |a| {
+        let (l, layers, heads) = (
+            self.embedding.tensor.dim(0)?,
+            self.spec.layers,
+            self.spec.heads,
+        );
+        let all = tape.composed(&[&embedding, &w1, &b1, &w2, &b2], |a| {
             let u = a[0].matmul(&a[1].t()?)?.broadcast_add(&a[2])?.tanh()?;
-            PrefixConfig::split(&u.matmul(&a[3].t()?)?.broadcast_add(&a[4])?, &self.spec)
+            let p = u.matmul(&a[3].t()?)?.broadcast_add(&a[4])?;
+            p.reshape((l, 2 * layers, heads.count, heads.width))?
+                .permute((1, 2, 0, 3))?
+                .contiguous()
         })?;
-        let pairs = all.chunks_exact(2);
+        let each = apart(tape, &all)?;
+        let pairs = each.chunks_exact(2);
         Ok(pairs
             .map(|pair| (pair[0].clone(), pair[1].clone()))
             .collect())
@@ -202,10 +211,43 @@ impl PrefixNetwork {
     }
 }
 
+/// The tensors that lie one behind the other in one; their gradients are put together once.
+fn apart(tape: &Tape, all: &Value) -> Result<Vec<Value>> {
+    let (slot, count) = (all.slot(), all.tensor.dim(0)?);
+    let parts = (0..count).map(|i| all.tensor.get(i));
+    let parts: Vec<Tensor> = parts.collect::<candle_core::Result<_>>()?;
+    let like = parts.clone();
+    Ok(tape.push_many(parts, &[all], move |gradients, slots| {
+        let of = |(g, like): (&mut Option<Tensor>, &Tensor)| match g.take() {
+            Some(g) => Ok(g),
+            None => like.zeros_like(),
+        };
+        let gradients = gradients.iter_mut().zip(&like).map(of);
+        let gradients = gradients.collect::<candle_core::Result<Vec<_>>>()?;
+        slots.add(slot, Tensor::stack(&gradients, 0)?)
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::testing::parameters;
     use candle_core::Device;
+
+    #[test]
+    fn tensors_taken_apart_have_their_gradients_put_together_and_zeros_where_there_is_none() {
+        let all = parameters(1, &[&[3, 2, 4]], DType::F64);
+        let tape = Tape::new();
+        let each = apart(&tape, &tape.parameter(&all[0]).unwrap()).unwrap();
+        let sum = tape.composed(&[&each[0], &each[2]], |a| {
+            ((&a[0] * 2.0)? + (&a[1] * 3.0)?)?.sum_all()
+        });
+        let gradients = tape.backward(&sum.unwrap(), &all).unwrap();
+        let found = gradients["x0"].to_vec3::<f64>().unwrap();
+        for (part, factor) in found.iter().zip([2.0, 0.0, 3.0]) {
+            assert!(part.iter().flatten().all(|x| *x == factor));
+        }
+    }
 
     #[test]
     fn a_part_after_the_prefix_sees_the_log_sum_exp_of_prefix_and_text() {

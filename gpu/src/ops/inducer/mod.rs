@@ -10,6 +10,9 @@
 //! (1 − λ) f               per head     scale_by_complement   (Gating)
 //! (1 − μ) f + μ f_prefix  per head     mixture               (prefix)
 //! ```
+//!
+//! A card has kernels for all of them. Those with a bottleneck are for heads of at most 128
+//! elements, with any number of hidden units; wider heads run the composed form there.
 
 mod card;
 mod gate;

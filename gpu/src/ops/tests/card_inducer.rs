@@ -2,7 +2,7 @@
 //! odd widths, hidden units that fill no group, and more of them than shared memory holds at once.
 
 use crate::error::Result;
-use crate::kernels::cuda;
+use crate::kernels::{cuda, without_cpu_kernels};
 use crate::ops::attention::Heads;
 use crate::ops::inducer;
 use crate::ops::testing::{distance, evaluate, parameters};
@@ -202,5 +202,45 @@ fn the_gates_slope_keeps_its_digits_on_a_card() {
             "{slope:e}"
         );
         assert_eq!(slope, -other);
+    }
+}
+
+/// What autocast gives: numbers of tokens and heads in f32, the rest in bf16.
+fn mixed(parameters: Vec<Parameter>, [tokens, count]: [usize; 2]) -> Vec<Parameter> {
+    let of = |p: Parameter| match p.tensor.dims() == [tokens, count] {
+        true => p,
+        false => Parameter::new(&p.name, p.tensor.to_dtype(DType::BF16).unwrap(), true),
+    };
+    parameters.into_iter().map(of).collect()
+}
+
+#[test]
+fn in_mixed_precision_types_are_those_of_the_composed_form_and_numbers_agree() {
+    let (tokens, heads, r) = (
+        70,
+        Heads {
+            count: 2,
+            width: 24,
+        },
+        10,
+    );
+    for op in operations(tokens, heads, r) {
+        let run = |params: &[Parameter]| evaluate(params, |t, v| Ok(vec![(op.form)(t, v, heads)?]));
+        let shapes: Vec<&[usize]> = op.shapes.iter().map(Vec::as_slice).collect();
+        let params = mixed(parameters(5, &shapes, DType::F32), [tokens, heads.count]);
+        let found = cuda::emulated(|| run(&params));
+        let composed = without_cpu_kernels(|| run(&params));
+        assert_eq!(found.0[0].dtype(), composed.0[0].dtype(), "{}", op.name);
+        for p in &params {
+            let (slope, other) = (&found.1[&p.name], &composed.1[&p.name]);
+            assert_eq!(
+                [slope.dtype(), other.dtype()],
+                [p.tensor.dtype(); 2],
+                "{}",
+                op.name
+            );
+        }
+        let error = worst(&found, &run(&doubled(&params)));
+        assert!(error <= 16.0 / 256.0, "{}: {error:e}", op.name);
     }
 }
