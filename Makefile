@@ -1,5 +1,5 @@
 # The two commands of the README, each with all the set-up it needs.
-.PHONY: report test setup bench-peers mutants proofs
+.PHONY: report test setup bench-peers check-cuda mutants proofs
 
 report: setup
 	cargo run --release -- report
@@ -25,6 +25,11 @@ PYTHON ?= python3
 bench-peers: setup
 	cargo build --release
 	$(PYTHON) reports/peers/compare.py
+
+# What a CUDA device computes and how fast, in at most eight minutes, from a built binary (ARGS:
+# --binary FILE and more, verify/checks/cuda.sh --help).
+check-cuda:
+	verify/checks/cuda.sh --python $(PYTHON) $(ARGS)
 
 # Mutation testing (needs cargo-mutants: cargo install cargo-mutants --locked): the reference with
 # its own tests, the engine's operations with theirs, the engine's methods with the claims that

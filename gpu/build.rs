@@ -1,9 +1,17 @@
 //! Builds the card's kernels: with nvcc for a card (feature `cuda`), and as C++ for the CPU, where
 //! tests run them, wherever there is a C++ compiler.
 
+/// When set, the emulated kernels are built with address and undefined-behaviour sanitizers
+/// (`verify/checks/sanitized_kernels.sh`).
+const SANITIZE: &str = "INDUCER_SANITIZE_KERNELS";
+
+/// The kernels and what they include.
+const KERNELS: &str = "src/kernels/cuda";
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/kernels/cuda");
+    println!("cargo::rerun-if-env-changed={SANITIZE}");
     println!("cargo::rustc-check-cfg=cfg(emulated_kernels)");
     emulated();
     #[cfg(feature = "cuda")]
@@ -12,16 +20,29 @@ fn main() {
 
 /// Compiles the kernels over `emulator.h`.
 fn emulated() {
-    let built = cc::Build::new()
+    let mut build = cc::Build::new();
+    if std::env::var_os(SANITIZE).is_some() {
+        build
+            .flag("-fsanitize=address,undefined")
+            // without it a vector of four bytes counts as one access of sixteen
+            .flag("-fno-sanitize=alignment")
+            .flag("-fno-sanitize-recover=undefined")
+            // fibres' stacks are memory like any other
+            .flag("--param")
+            .flag("asan-stack=0");
+        println!("cargo::rustc-link-arg=-lasan");
+        println!("cargo::rustc-link-arg=-lubsan");
+    }
+    let built = build
         .cpp(true)
         .std("c++17")
         .opt_level(2)
         .warnings(true)
         .extra_warnings(true)
         .flag_if_supported("-Wno-unknown-pragmas")
-        // as nvcc contracts products and sums, so may a CPU; neither may reorder
+        // each product and sum is rounded by itself, as in the bounds of the tests
         .flag_if_supported("-ffp-contract=off")
-        .file("src/kernels/cuda/emulator.cpp")
+        .file(format!("{KERNELS}/emulator.cpp"))
         .cargo_warnings(false)
         .try_compile("emulated_kernels");
     match built {
@@ -33,13 +54,23 @@ fn emulated() {
     }
 }
 
+/// What the kernels include: a change there is a change of all.
+#[cfg(feature = "cuda")]
+fn headers() -> Vec<std::path::PathBuf> {
+    let files = std::fs::read_dir(KERNELS).into_iter().flatten().flatten();
+    let all = files.map(|file| file.path());
+    all.filter(|path| path.extension().is_some_and(|e| e == "cuh"))
+        .collect()
+}
+
 /// Compiles the kernels to PTX for cards from compute capability 8.0 on; the driver makes a card's
 /// own code of it.
 #[cfg(feature = "cuda")]
 fn ptx() {
     let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
     let built = cudaforge::KernelBuilder::new()
-        .source_dir("src/kernels/cuda")
+        .source_dir(KERNELS)
+        .watch(headers())
         .compute_cap_arch("80")
         .arg("-std=c++17")
         .arg("-O3")

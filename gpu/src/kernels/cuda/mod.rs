@@ -398,3 +398,23 @@ impl InplaceOp1 for Address<'_> {
         Ok(())
     }
 }
+
+#[cfg(all(test, emulated_kernels))]
+mod tests {
+    use super::*;
+
+    /// What `verify/checks/sanitized_kernels.sh` must catch.
+    #[test]
+    #[ignore = "writes beyond the end of a tensor: the control of the sanitizers"]
+    fn one_element_beyond_the_end_is_written() {
+        let x = Tensor::zeros(7, DType::F32, &Device::Cpu).unwrap();
+        let args = [Arg::Out(&x), Arg::U32(7)];
+        emulated(|| launch_named(&Device::Cpu, "one_beyond", Grid::blocks(1, 1), &args)).unwrap();
+    }
+
+    #[test]
+    fn a_kernel_that_is_not_there_is_an_error_with_its_name() {
+        let found = launch_named(&Device::Cpu, "nothing", Grid::blocks(1, 1), &[]);
+        assert!(found.unwrap_err().to_string().contains("nothing"));
+    }
+}

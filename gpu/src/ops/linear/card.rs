@@ -55,7 +55,8 @@ impl Linear<'_> {
             Some(onto) => cuda::empty(shape, onto.dtype(), onto.device())?,
             None => product.clone(),
         };
-        let (grid, lanes) = Grid::lanes_a_row(sizes.rows, sizes.total, 16 / y.dtype().size_in_bytes());
+        let (grid, lanes) =
+            Grid::lanes_a_row(sizes.rows, sizes.total, 16 / y.dtype().size_in_bytes());
         let args = [
             Arg::In(&product),
             Arg::Maybe(bias.as_ref()),
