@@ -1,17 +1,69 @@
 //! The operations of a training step, each with its own backward pass.
 //!
-//! Up to three forms of each, under the same names everywhere:
+//! Up to four forms of each, under the same names everywhere:
 //!
 //! - **fused**: hand-written over slices, for f32 and f64 on the CPU;
+//! - **card**: by the kernels in [`kernels::cuda`](crate::kernels::cuda), for f32 and bf16 on a
+//!   CUDA device. Within [`emulated`](crate::kernels::cuda::emulated) the same kernels run on
+//!   tensors of the CPU;
 //! - **tensors**: in candle's tensor operations with a backward pass of its own, on any device and
-//!   in mixed precision. The three operations that cost most have it ([`linear`], [`attention`] and
-//!   [`cross_entropy`]): no frozen weight gets a gradient, no n × n matrix is kept, and logits
-//!   exist for a part of the labelled positions at a time;
-//! - **composed**: in plain differentiable candle, whose own backward pass it has. It is what the
-//!   other operations run where the CPU's kernels do not apply, and the witness of every form in
-//!   the tests (values and gradients); of those three operations it stands there.
+//!   in any type. No frozen weight gets a gradient, no n × n matrix is kept, and logits exist for
+//!   a part of the labelled positions at a time;
+//! - **composed**: in plain differentiable candle, whose own backward pass it has. It is the
+//!   witness of every other form in the tests, of values and gradients.
 //!
-//! Operations over slices with one result share what is around them (`driver`).
+//! Which form runs where. *Elsewhere* is f64 on a card, bf16 on the CPU, operands of a type that
+//! the kernels do not take, and every type within
+//! [`without_cpu_kernels`](crate::kernels::without_cpu_kernels); "candle" is one tensor operation,
+//! with a gradient of its own where there is one.
+//!
+//! | operation | CPU, f32 and f64 | card, f32 and bf16 | elsewhere | corners |
+//! |---|---|---|---|---|
+//! | [`linear`]: the map | fused | cuBLAS, `linear.cu` | tensors | `card_loss` |
+//! | [`linear`]: columns | candle | `pointwise.cu` | candle | `card_rows` |
+//! | [`attention`] in rows, to a prefix | fused | `attention.cu`¹ | tensors | `card_attention` |
+//! | [`attention`] over a cache | fused² | `attention.cu`¹ | tensors | `card_attention` |
+//! | [`cross_entropy`] of hidden states | fused | cuBLAS, `loss.cu` | tensors | `card_loss` |
+//! | [`cross_entropy`]: logits of the head | fused | candle | candle | |
+//! | [`cross_entropy`] of class scores | composed | composed | composed | |
+//! | [`layer_norm`] | fused | `rows.cu` | composed | `card_rows` |
+//! | [`activation`] | fused | `pointwise.cu` | composed | `card_rows` |
+//! | [`dropout`], residual connection | fused | `pointwise.cu` | tensors³ | `card_rows` |
+//! | [`embedding`] | fused | `embedding.cu` | composed | `card_rows` |
+//! | [`inducer`]: score, units, values | fused | `inducer.cu`¹ | composed | `card_inducer` |
+//! | [`inducer`]: gate, joint, mixtures | fused | `inducer.cu` | composed | `card_inducer` |
+//! | [`rescale`] | fused | `pointwise.cu` | composed | `card_rows` |
+//! | [`gather`]: rows | candle | candle, `embedding.cu`⁴ | candle | `card_rows` |
+//! | [`gather`]: concatenation | candle | candle, `pointwise.cu`⁴ | candle | |
+//! | [`argmax`] | a loop | `loss.cu` | a loop | `card_loss` |
+//!
+//! 1. For heads of at most 128 elements; wider ones are computed as elsewhere. The score without
+//!    an MLP_k has kernels for every width.
+//! 2. A cache is made for a type and a device, and on the CPU it is fused in f32 and f64 within
+//!    `without_cpu_kernels` too.
+//! 3. The factors are hashed on the host. The other forms hash them where they are used, to the
+//!    same bits.
+//! 4. The kernels are those of the gradient.
+//!
+//! What follows a backward pass is not here: sums of gradients (`kernels::inplace`; on a card
+//! `pointwise.cu`), and their norm, clipping and AdamW (`kernels::inplace`; on a card
+//! `optimiser.cu` over all tensors together, by way of `kernels::many`).
+//!
+//! What checks them:
+//!
+//! - `testing::agree` holds each form against the composed one, with the gradient of every input:
+//!   fused and elsewhere in f64 and f32, the card's form, emulated, in f32; elsewhere and the
+//!   card's form in bf16. (`tests::layers`, `tests::attention`);
+//! - the modules in the last column, of `tests`, hold the emulated kernels against the CPU's
+//!   kernels in f64 at the edges of tiles, vectors and types, with controls that differ;
+//! - the ledger of `inducer-verify` holds whole models against the reference: engines `cpu f64`,
+//!   `cpu f32` (fused), `cpu tensors` (elsewhere in f64), `cpu bf16` (elsewhere in bf16),
+//!   `emulated f32`, `emulated bf16`, and with a device `cuda f32` and `cuda bf16` (card);
+//! - `verify/checks/sanitized_kernels.sh` runs this module's tests with the kernels under
+//!   AddressSanitizer and UndefinedBehaviorSanitizer.
+//!
+//! Where no C++ compiler built the emulated kernels their tests are left out, and the ledger says
+//! "not run". Operations over slices with one result share what is around them (`driver`).
 
 pub mod activation;
 pub mod argmax;
