@@ -51,9 +51,10 @@
 //!
 //! What checks them:
 //!
-//! - `testing::agree` holds each form against the composed one, with the gradient of every input:
-//!   fused and elsewhere in f64 and f32, the card's form, emulated, in f32; elsewhere and the
-//!   card's form in bf16. (`tests::layers`, `tests::attention`);
+//! - `testing::agree` holds each form of what has a gradient against the composed one, with the
+//!   gradient of every input: fused and elsewhere in f64 and f32, the card's form, emulated, in
+//!   f32; elsewhere and the card's form in bf16 (`tests::layers`, `tests::attention`). Class scores
+//!   are held against the formula, and caches against whole rows (`decode::kv_cache`);
 //! - the modules in the last column, of `tests`, hold the emulated kernels against the CPU's
 //!   kernels in f64 at the edges of tiles, vectors and types, with controls that differ;
 //! - the ledger of `inducer-verify` holds whole models against the reference: engines `cpu f64`,
