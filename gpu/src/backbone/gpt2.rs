@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::ops::activation::Activation;
 use crate::ops::dropout::{Dropout, residual};
 use crate::ops::embedding::{Tables, embedding};
-use crate::ops::layer_norm::norm;
+use crate::ops::layer_norm::{norm, norm_for_products};
 use crate::ops::linear::Layout;
 use crate::parts::{Change, DropoutSite, FoldTarget, ForwardContext, Map, Part};
 use crate::tape::{Pair, Parameter, Value};
@@ -160,12 +160,12 @@ impl FoldTarget for Gpt2 {
 impl Block {
     fn forward(&self, layer: Layer<'_, '_>, x: &Value, eps: f64) -> Result<Value> {
         let tape = layer.ctx.tape;
-        let input = norm(tape, &self.ln_1, x, eps)?;
+        let input = norm_for_products(tape, &self.ln_1, x, eps)?;
         let qkv = layer.affine(&self.c_attn, &input, None)?;
         let y = layer.attention(&input, qkv, &self.c_proj)?;
         let x = residual(tape, x, &y, layer.dropout(DropoutSite::AttentionBranch))?;
 
-        let input = norm(tape, &self.ln_2, &x, eps)?;
+        let input = norm_for_products(tape, &self.ln_2, &x, eps)?;
         let maps = [&self.c_fc, &self.mlp_proj];
         let y = layer.feed_forward(&input, maps, Activation::GeluTanh, Dropout::OFF)?;
         residual(tape, &x, &y, layer.dropout(DropoutSite::FfnBranch))

@@ -7,7 +7,7 @@ use super::driver::{self, Gradient, Op};
 use crate::error::Result;
 use crate::kernels::cuda::{self, Arg, Grid, rows};
 use crate::kernels::elem::{Elem, dot, simd, sum, sum_of};
-use crate::kernels::precision::upcast;
+use crate::kernels::precision::{master_dtype, upcast};
 use crate::kernels::threads::for_rows;
 use crate::tape::{Pair, Tape, Value};
 use candle_core::{DType, Tensor};
@@ -15,13 +15,18 @@ use candle_core::{DType, Tensor};
 /// `(x − mean) / √(variance + eps) · weight + bias` for each row.
 ///
 /// # Shapes
-/// `x: [tokens, d]`, `weight: [d]`, `bias: [d]` → `[tokens, d]`.
+/// `x: [tokens, d]`, `weight: [d]`, `bias: [d]` → `[tokens, d]`, in mixed precision in f32.
 ///
 /// # Errors
 /// Shapes that do not fit.
 pub fn layer_norm(tape: &Tape, x: &Value, weight: &Value, bias: &Value, eps: f64) -> Result<Value> {
-    let (tokens, d) = x.tensor.dims2()?;
-    driver::run(tape, LayerNorm { d, eps }, [x, weight, bias], (tokens, d))
+    let output = master_dtype(x.tensor.dtype());
+    run(tape, [x, weight, bias], eps, output)
+}
+
+fn run(tape: &Tape, inputs: [&Value; 3], eps: f64, output: DType) -> Result<Value> {
+    let (tokens, d) = inputs[0].tensor.dims2()?;
+    driver::run(tape, LayerNorm { d, eps, output }, inputs, (tokens, d))
 }
 
 /// [`layer_norm`] with a model's own weight and bias.
@@ -33,9 +38,20 @@ pub fn norm(tape: &Tape, pair: &Pair, x: &Value, eps: f64) -> Result<Value> {
     layer_norm(tape, x, &weight, &bias, eps)
 }
 
+/// [`norm`] for linear maps alone, none of which reads more than the type that the model computes
+/// in: the result has that type.
+///
+/// # Errors
+/// As [`layer_norm`].
+pub fn norm_for_products(tape: &Tape, pair: &Pair, x: &Value, eps: f64) -> Result<Value> {
+    let [weight, bias] = tape.parameters(pair)?;
+    run(tape, [x, &weight, &bias], eps, weight.tensor.dtype())
+}
+
 struct LayerNorm {
     d: usize,
     eps: f64,
+    output: DType,
 }
 
 #[inline(always)]
@@ -86,7 +102,7 @@ impl Op<3> for LayerNorm {
     fn forward_on_card(&self, [x, w, b]: [&Tensor; 3]) -> Result<Tensor> {
         let (x, b) = (x.to_dtype(DType::F32)?, b.to_dtype(w.dtype())?);
         let tokens = x.dim(0)?;
-        let y = cuda::empty(x.shape(), DType::F32, x.device())?;
+        let y = cuda::empty(x.shape(), self.output, x.device())?;
         let args = [
             Arg::In(&x),
             Arg::In(w),
@@ -96,7 +112,7 @@ impl Op<3> for LayerNorm {
             Arg::U32(self.d),
             Arg::F32(self.eps),
         ];
-        cuda::launch(w, "layer_norm", Grid::rows(tokens), &args)?;
+        cuda::launch_pair([w, &y], "layer_norm", Grid::rows(tokens), &args)?;
         Ok(y)
     }
 
@@ -109,7 +125,7 @@ impl Op<3> for LayerNorm {
         let (Some(x), Some(w)) = (x, w) else {
             unreachable!("the driver saves both")
         };
-        let (x, g) = (x.to_dtype(DType::F32)?, g.to_dtype(DType::F32)?);
+        let x = x.to_dtype(DType::F32)?;
         let (tokens, device) = (x.dim(0)?, x.device());
         let empty = |width| cuda::empty((tokens, width), DType::F32, device);
         let dx = wanted[0].then(|| empty(self.d)).transpose()?;
@@ -118,19 +134,19 @@ impl Op<3> for LayerNorm {
         let args = [
             Arg::In(&x),
             Arg::In(w),
-            Arg::In(&g),
+            Arg::In(g),
             Arg::MaybeOut(dx.as_ref()),
             Arg::MaybeOut(statistics.as_ref()),
             Arg::U32(tokens),
             Arg::U32(self.d),
             Arg::F32(self.eps),
         ];
-        cuda::launch(w, "layer_norm_back", Grid::rows(tokens), &args)?;
+        cuda::launch_pair([w, g], "layer_norm_back", Grid::rows(tokens), &args)?;
         let dx = dx.map_or(Gradient::Unwanted, Gradient::Of);
         let Some(statistics) = statistics else {
             return Ok([dx, Gradient::Unwanted, Gradient::Unwanted]);
         };
-        let [dw, db] = self.parameter_gradients_on_card(&x, &g, &statistics)?;
+        let [dw, db] = self.parameter_gradients_on_card(&x, &g.to_dtype(DType::F32)?, &statistics)?;
         Ok([dx, Gradient::Of(dw), Gradient::Of(db)])
     }
 
@@ -139,7 +155,8 @@ impl Op<3> for LayerNorm {
         let centred = x.broadcast_sub(&x.mean_keepdim(1)?)?;
         let variance = centred.sqr()?.mean_keepdim(1)?;
         let scaled = centred.broadcast_div(&(variance + self.eps)?.sqrt()?)?;
-        scaled.broadcast_mul(&weight)?.broadcast_add(&bias)
+        let y = scaled.broadcast_mul(&weight)?.broadcast_add(&bias)?;
+        y.to_dtype(self.output)
     }
 }
 

@@ -27,28 +27,46 @@ struct Vectors {
 constexpr int TILE = 64;     // queries or keys of a block
 constexpr int THREADS = 128;
 
-// Rows of the other side in shared memory at a time.
+// Rows of the other side in shared memory at a time, for queries and, with more sums in registers,
+// for keys.
 template <class T, int P>
 constexpr int OTHER = sizeof(T) == 2 ? (P > 64 ? 32 : 64) : (P > 64 ? 16 : 32);
+template <class T, int P>
+constexpr int OTHER_OF_KEYS = sizeof(T) == 2 || P <= 64 ? 32 : 16;
 
-// Rows `from .. from + N` of a matrix to shared memory; zeros beyond its end and its width.
+// While a tile is worked at the next one is on its way, where there is room for both.
+template <class T>
+constexpr int BUFFERS = sizeof(T) == 2 ? 2 : 1;
+
+// Rows `from .. from + N` of a matrix on their way to shared memory; zeros beyond its end and its
+// width. `arrived` waits for them.
 template <class T, int N, int P>
 DEVICE void load_tile(T* tile, Vectors<const T> source, unsigned h, unsigned first, unsigned from,
                       unsigned end, unsigned width) {
     constexpr int D = PITCH<T, P>, V = 16 / int(sizeof(T));
     const T* base = source.at(h, first);
-    bool whole = width % V == 0 && source.row % V == 0 && reinterpret_cast<uintptr_t>(base) % 16 == 0;
+    bool whole =
+        width % V == 0 && source.row % V == 0 && reinterpret_cast<uintptr_t>(base) % 16 == 0;
     for (int at = int(threadIdx.x); at < N * P / V; at += THREADS) {
         unsigned i = at / (P / V), j = at % (P / V) * V;
         T* to = tile + i * D + j;
-        const T* of = base + size_t(from + i) * source.row + j;
-        if (whole && from + i < end && j < width) {
-            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(of);
+        bool there = from + i < end && j < width;
+        const T* of = there ? base + size_t(from + i) * source.row + j : base;
+        if (whole) {
+            copy_async(to, of, there);
         } else {
             for (int n = 0; n < V; n++)
-                to[n] = from + i < end && j + n < width ? of[n] : narrow<T>(0.0f);
+                to[n] = there && j + n < width ? of[n] : narrow<T>(0.0f);
         }
     }
+}
+
+// exp(x) is `power(x · FACTOR)`. In bf16 a power of two is exact enough, and one instruction.
+template <class T>
+constexpr float FACTOR = sizeof(T) == 2 ? 1.44269504f : 1.0f;
+template <class T>
+DEVICE float power(float x) {
+    return sizeof(T) == 2 ? power_of_two(x) : expf(x);
 }
 
 // Writes the warp's 16 rows of a result [16, P] times a factor for each of its two rows.
@@ -113,9 +131,9 @@ struct Part {
 template <class T, int P>
 DEVICE void forward(Job job, Vectors<const T> q, Vectors<const T> k, Vectors<const T> v,
                     Vectors<T> o, float* lse) {
-    constexpr int M = OTHER<T, P>, D = PITCH<T, P>;
+    constexpr int M = OTHER<T, P>, D = PITCH<T, P>, B = BUFFERS<T>;
     SHARED(T, tiles);
-    T *queries = tiles, *keys = queries + TILE * D, *values = keys + M * D;
+    T *queries = tiles, *keys = queries + TILE * D, *values = keys + B * M * D;
     Part row(job);
     unsigned h = row.h, n = row.queries, m = row.keys;
     // the last queries see most keys: they begin first
@@ -124,59 +142,77 @@ DEVICE void forward(Job job, Vectors<const T> q, Vectors<const T> k, Vectors<con
     unsigned g = lane() / 4, t = lane() % 4, mine = from + 16 * warp();
     load_tile<T, TILE, P>(queries, q, h, row.first, from, n, job.width);
 
+    // the greatest score times `scale`
     float sum[P / 8][4] = {}, top[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};
+    float scale = job.scale * FACTOR<T>;
     KeepRow keep[2];
     for (int half = 0; half < 2; half++) {
         uint64_t token = row.first + mine + g + 8 * half;
         keep[half] = keep_row(job.drop, token * job.heads + h);
     }
     unsigned last = row.sees(min(from + TILE, n) - 1);
+    auto fetch = [&](unsigned at) {
+        int to = at / M % B * M * D;
+        load_tile<T, M, P>(keys + to, k, h, row.first_key, at, m, job.width);
+        load_tile<T, M, P>(values + to, v, h, row.first_key, at, m, job.width);
+    };
+    fetch(0);
     for (unsigned at = 0; at < last; at += M) {
-        __syncthreads();
-        load_tile<T, M, P>(keys, k, h, row.first_key, at, m, job.width);
-        load_tile<T, M, P>(values, v, h, row.first_key, at, m, job.width);
-        __syncthreads();
+        arrived();
+        if (B > 1 && at + M < last) fetch(at + M);
+        const T *key = keys + at / M % B * M * D, *value = values + at / M % B * M * D;
         float s[M / 8][4] = {};
-        rows_by_rows<M, P>(s, queries + 16 * warp() * D, keys);
+        rows_by_rows<M, P>(s, queries + 16 * warp() * D, key);
+        if (at + M > row.sees(mine)) {  // not every query of the warp sees every key
+#pragma unroll
+            for (int j = 0; j < M / 8; j++)
+#pragma unroll
+                for (int c = 0; c < 4; c++)
+                    if (at + 8 * j + 2 * t + c % 2 >= row.sees(mine + g + 8 * (c / 2)))
+                        s[j][c] = -INFINITY;
+        }
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            unsigned seen = row.sees(mine + g + 8 * half);
-            float best = top[half];
+            float best = -INFINITY;
 #pragma unroll
             for (int j = 0; j < M / 8; j++)
-#pragma unroll
-                for (int c = 2 * half; c < 2 * half + 2; c++) {
-                    unsigned key = at + 8 * j + 2 * t + c % 2;
-                    s[j][c] = key < seen ? s[j][c] * job.scale : -INFINITY;
-                    best = fmaxf(best, s[j][c]);
-                }
-            best = row_max(best);
-            // a query that sees no key of this tile and of those before has nothing to scale
-            float shrink = best == -INFINITY ? 1.0f : expf(top[half] - best);
+                best = fmaxf(best, fmaxf(s[j][2 * half], s[j][2 * half + 1]));
+            // every query sees the first key, so that this is finite
+            best = fmaxf(top[half], row_max(best) * scale);
+            float shrink = power<T>(top[half] - best), part = 0;
             top[half] = best;
-            total[half] *= shrink;
 #pragma unroll
             for (int j = 0; j < P / 8; j++)
+#pragma unroll
                 for (int c = 2 * half; c < 2 * half + 2; c++) sum[j][c] *= shrink;
-            float part = 0;
 #pragma unroll
             for (int j = 0; j < M / 8; j++)
 #pragma unroll
                 for (int c = 2 * half; c < 2 * half + 2; c++) {
-                    float e = s[j][c] == -INFINITY ? 0.0f : expf(s[j][c] - best);
-                    part += e;
-                    unsigned key = at + 8 * j + 2 * t + c % 2;
-                    s[j][c] = job.drop.threshold ? e * keep_factor(job.drop, keep[half], key) : e;
+                    s[j][c] = power<T>(s[j][c] * scale - best);
+                    part += s[j][c];
                 }
-            total[half] += row_sum(part);
+            total[half] = total[half] * shrink + row_sum(part);
         }
-        weights_by_rows<M, P>(sum, s, values);
+        if (job.drop.threshold) {
+#pragma unroll
+            for (int j = 0; j < M / 8; j++)
+#pragma unroll
+                for (int c = 0; c < 4; c++)
+                    s[j][c] *= keep_factor(job.drop, keep[c / 2], at + 8 * j + 2 * t + c % 2);
+        }
+        weights_by_rows<M, P>(sum, s, value);
+        if (B == 1 && at + M < last) {
+            __syncthreads();
+            fetch(at + M);
+        }
     }
     store_rows<T, P>(sum, 1.0f / total[0], 1.0f / total[1], o, h, row.first, mine, n, job.width);
     for (int half = 0; half < 2; half++) {
         unsigned i = mine + g + 8 * half;
         if (t == 0 && i < n)
-            lse[size_t(row.first + i) * job.heads + h] = top[half] + logf(total[half]);
+            lse[size_t(row.first + i) * job.heads + h] =
+                top[half] / FACTOR<T> + logf(total[half]);
     }
 }
 
@@ -185,25 +221,13 @@ struct Known {
     const float *lse, *shift;
 };
 
-// P and dS of one score; w is P with dropout.
-struct Slope {
-    float w, ds;
-};
-DEVICE Slope slope(const Job& job, float s, float dp, bool seen, float lse, float shift,
-                   KeepRow keep, unsigned key) {
-    if (!seen) return {0.0f, 0.0f};
-    float p = expf(s * job.scale - lse);
-    float kept = job.drop.threshold ? keep_factor(job.drop, keep, key) : 1.0f;
-    return {p * kept, p * (kept * dp - shift)};
-}
-
 template <class T, int P>
 DEVICE void backward_queries(Job job, Vectors<const T> q, Vectors<const T> k, Vectors<const T> v,
                              Vectors<const T> go, Known known, Vectors<T> dq) {
-    constexpr int M = OTHER<T, P>, D = PITCH<T, P>;
+    constexpr int M = OTHER<T, P>, D = PITCH<T, P>, B = BUFFERS<T>;
     SHARED(T, tiles);
     T *queries = tiles, *slopes_of = queries + TILE * D, *keys = slopes_of + TILE * D,
-      *values = keys + M * D;
+      *values = keys + B * M * D;
     Part row(job);
     unsigned h = row.h, n = row.queries, m = row.keys;
     unsigned from = (gridDim.x - 1 - blockIdx.x) * TILE;
@@ -213,35 +237,57 @@ DEVICE void backward_queries(Job job, Vectors<const T> q, Vectors<const T> k, Ve
     load_tile<T, TILE, P>(slopes_of, go, h, row.first, from, n, job.width);
 
     float sum[P / 8][4] = {}, lse[2] = {0, 0}, shift[2] = {0, 0};
+    float scale = job.scale * FACTOR<T>;
     KeepRow keep[2];
     for (int half = 0; half < 2; half++) {
         unsigned i = mine + g + 8 * half;
         size_t at = size_t(row.first + i) * job.heads + h;
         keep[half] = keep_row(job.drop, at);
         if (i < n) {
-            lse[half] = known.lse[at];
+            lse[half] = known.lse[at] * FACTOR<T>;
             shift[half] = known.shift[at];
         }
     }
     unsigned last = row.sees(min(from + TILE, n) - 1);
+    auto fetch = [&](unsigned at) {
+        int to = at / M % B * M * D;
+        load_tile<T, M, P>(keys + to, k, h, row.first_key, at, m, job.width);
+        load_tile<T, M, P>(values + to, v, h, row.first_key, at, m, job.width);
+    };
+    fetch(0);
     for (unsigned at = 0; at < last; at += M) {
-        __syncthreads();
-        load_tile<T, M, P>(keys, k, h, row.first_key, at, m, job.width);
-        load_tile<T, M, P>(values, v, h, row.first_key, at, m, job.width);
-        __syncthreads();
+        arrived();
+        if (B > 1 && at + M < last) fetch(at + M);
+        const T *key = keys + at / M % B * M * D, *value = values + at / M % B * M * D;
         float s[M / 8][4] = {}, dp[M / 8][4] = {};
-        rows_by_rows<M, P>(s, queries + 16 * warp() * D, keys);
-        rows_by_rows<M, P>(dp, slopes_of + 16 * warp() * D, values);
+        rows_by_rows<M, P>(s, queries + 16 * warp() * D, key);
+        rows_by_rows<M, P>(dp, slopes_of + 16 * warp() * D, value);
+        if (job.drop.threshold) {
+#pragma unroll
+            for (int j = 0; j < M / 8; j++)
+#pragma unroll
+                for (int c = 0; c < 4; c++)
+                    dp[j][c] *= keep_factor(job.drop, keep[c / 2], at + 8 * j + 2 * t + c % 2);
+        }
 #pragma unroll
         for (int j = 0; j < M / 8; j++)
 #pragma unroll
-            for (int c = 0; c < 4; c++) {
-                unsigned i = mine + g + 8 * (c / 2), key = at + 8 * j + 2 * t + c % 2;
-                bool seen = i < n && key < m && key < row.sees(i);
-                s[j][c] = slope(job, s[j][c], dp[j][c], seen, lse[c / 2], shift[c / 2],
-                                keep[c / 2], key).ds;
-            }
-        weights_by_rows<M, P>(sum, s, keys);
+            for (int c = 0; c < 4; c++)
+                s[j][c] = power<T>(s[j][c] * scale - lse[c / 2]) * (dp[j][c] - shift[c / 2]);
+        if (at + M > row.sees(mine) || mine + 16 > n) {
+#pragma unroll
+            for (int j = 0; j < M / 8; j++)
+#pragma unroll
+                for (int c = 0; c < 4; c++) {
+                    unsigned i = mine + g + 8 * (c / 2), of = at + 8 * j + 2 * t + c % 2;
+                    if (i >= n || of >= row.sees(i)) s[j][c] = 0.0f;
+                }
+        }
+        weights_by_rows<M, P>(sum, s, key);
+        if (B == 1 && at + M < last) {
+            __syncthreads();
+            fetch(at + M);
+        }
     }
     store_rows<T, P>(sum, job.scale, job.scale, dq, h, row.first, mine, n, job.width);
 }
@@ -250,13 +296,13 @@ DEVICE void backward_queries(Job job, Vectors<const T> q, Vectors<const T> k, Ve
 template <class T, class O, int P>
 DEVICE void backward_keys(Job job, Vectors<const T> q, Vectors<const T> k, Vectors<const T> v,
                           Vectors<const T> go, Known known, Vectors<O> dk, Vectors<O> dv) {
-    constexpr int M = OTHER<T, P>, D = PITCH<T, P>;
+    constexpr int M = OTHER_OF_KEYS<T, P>, D = PITCH<T, P>, B = BUFFERS<T>;
     SHARED(T, tiles);
     T *keys = tiles, *values = keys + TILE * D, *queries = values + TILE * D,
-      *slopes_of = queries + M * D;
-    float* lse = reinterpret_cast<float*>(slopes_of + M * D);
-    float* shift = lse + M;
-    auto* keep = reinterpret_cast<KeepRow*>(shift + M);
+      *slopes_of = queries + B * M * D;
+    float* numbers = reinterpret_cast<float*>(slopes_of + B * M * D);  // of B tiles of queries
+    float *lse = numbers, *shift = lse + B * M;
+    auto* keep = reinterpret_cast<KeepRow*>(shift + B * M);
     Part row(job);
     unsigned h = row.h, n = row.queries, m = row.keys, from = blockIdx.x * TILE;
     if (from >= m) return;
@@ -265,34 +311,51 @@ DEVICE void backward_keys(Job job, Vectors<const T> q, Vectors<const T> k, Vecto
     load_tile<T, TILE, P>(values, v, h, row.first_key, from, m, job.width);
 
     float sum_k[P / 8][4] = {}, sum_v[P / 8][4] = {};
+    float scale = job.scale * FACTOR<T>;
+    auto fetch = [&](unsigned at) {
+        unsigned tile = at / M % B;
+        load_tile<T, M, P>(queries + tile * M * D, q, h, row.first, at, n, job.width);
+        load_tile<T, M, P>(slopes_of + tile * M * D, go, h, row.first, at, n, job.width);
+        for (unsigned i = threadIdx.x; i < M; i += THREADS) {
+            size_t of = size_t(row.first + min(at + i, n - 1)) * job.heads + h;
+            lse[tile * M + i] = known.lse[of] * FACTOR<T>;
+            shift[tile * M + i] = known.shift[of];
+            keep[tile * M + i] = keep_row(job.drop, of);
+        }
+    };
     // no query before the tile's first key sees it
     unsigned begin = job.causal && from + n > m ? (from + n - m) / M * M : 0;
+    if (begin < n) fetch(begin);
     for (unsigned at = begin; at < n; at += M) {
-        __syncthreads();
-        load_tile<T, M, P>(queries, q, h, row.first, at, n, job.width);
-        load_tile<T, M, P>(slopes_of, go, h, row.first, at, n, job.width);
-        for (unsigned i = threadIdx.x; i < M; i += THREADS) {
-            size_t known_at = size_t(row.first + min(at + i, n - 1)) * job.heads + h;
-            lse[i] = known.lse[known_at];
-            shift[i] = known.shift[known_at];
-            keep[i] = keep_row(job.drop, known_at);
-        }
-        __syncthreads();
+        arrived();
+        if (B > 1 && at + M < n) fetch(at + M);
+        unsigned tile = at / M % B * M;
+        const T *query = queries + tile * D, *slope = slopes_of + tile * D;
         float s[M / 8][4] = {}, dp[M / 8][4] = {};
-        rows_by_rows<M, P>(s, keys + 16 * warp() * D, queries);
-        rows_by_rows<M, P>(dp, values + 16 * warp() * D, slopes_of);
+        rows_by_rows<M, P>(s, keys + 16 * warp() * D, query);
+        rows_by_rows<M, P>(dp, values + 16 * warp() * D, slope);
+        // some key of the warp is not seen by some query, or there is none
+        bool edge = at + M > n || mine + 16 > row.sees(at);
 #pragma unroll
         for (int j = 0; j < M / 8; j++)
 #pragma unroll
             for (int c = 0; c < 4; c++) {
-                unsigned key = mine + g + 8 * (c / 2), of = 8 * j + 2 * t + c % 2, i = at + of;
-                bool seen = i < n && key < m && key < row.sees(i);
-                Slope both = slope(job, s[j][c], dp[j][c], seen, lse[of], shift[of], keep[of], key);
-                s[j][c] = both.w;
-                dp[j][c] = both.ds;
+                unsigned key = mine + g + 8 * (c / 2), of = tile + 8 * j + 2 * t + c % 2;
+                float p = power<T>(s[j][c] * scale - lse[of]), kept = 1.0f;
+                if (job.drop.threshold) kept = keep_factor(job.drop, keep[of], key);
+                if (edge) {
+                    unsigned i = at + of - tile;
+                    if (i >= n || key >= row.sees(i)) p = 0.0f;
+                }
+                s[j][c] = p * kept;
+                dp[j][c] = p * (kept * dp[j][c] - shift[of]);
             }
-        weights_by_rows<M, P>(sum_v, s, slopes_of);
-        weights_by_rows<M, P>(sum_k, dp, queries);
+        weights_by_rows<M, P>(sum_v, s, slope);
+        weights_by_rows<M, P>(sum_k, dp, query);
+        if (B == 1 && at + M < n) {
+            __syncthreads();
+            fetch(at + M);
+        }
     }
     store_rows<O, P>(sum_k, job.scale, job.scale, dk, h, row.first_key, mine, m, job.width);
     store_rows<O, P>(sum_v, 1.0f, 1.0f, dv, h, row.first_key, mine, m, job.width);

@@ -160,4 +160,4 @@ inline __nv_bfloat16 __float2bfloat16_rn(float f) {
 
 struct alignas(16) uint4 {
     uint32_t x, y, z, w;
-};
+} __attribute__((may_alias));

@@ -40,7 +40,41 @@ DEVICE void multiply(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1) 
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+// 16 bytes on their way from global to shared memory, or zeros.
+DEVICE void copy_async(void* to, const void* from, bool there) {
+    uint32_t at = uint32_t(__cvta_generic_to_shared(to));
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from),
+                 "r"(there ? 16 : 0));
+}
+// Everything that the block's threads sent is there, and they have left what was there before.
+DEVICE void arrived() {
+    asm volatile("cp.async.wait_all;");
+    __syncthreads();
+}
+DEVICE float power_of_two(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+// Two numbers in bf16, the first in the lower half.
+DEVICE uint32_t packed(float low, float high) {
+    __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+    return *reinterpret_cast<uint32_t*>(&pair);
+}
+
 #else
+
+inline void copy_async(void* to, const void* from, bool there) {
+    if (there)
+        std::memcpy(to, from, 16);
+    else
+        std::memset(to, 0, 16);
+}
+inline void arrived() { __syncthreads(); }
+inline float power_of_two(float x) { return std::exp2(x); }
+inline uint32_t packed(float low, float high) {
+    return uint32_t(narrow<bf16>(low).bits) | uint32_t(narrow<bf16>(high).bits) << 16;
+}
 
 inline uint32_t pair_of(const bf16* row, unsigned i, const bf16* next, unsigned j) {
     return uint32_t(row[i].bits) | uint32_t(next[j].bits) << 16;
@@ -84,21 +118,40 @@ inline void multiply(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1) 
 
 #endif
 
+// N neighbouring numbers in one access of 4 N bytes.
+template <int N>
+DEVICE void several(float (&to)[N], const float* from) {
+#ifdef __CUDACC__
+    if constexpr (N == 4)
+        *reinterpret_cast<float4*>(to) = *reinterpret_cast<const float4*>(from);
+    else
+        *reinterpret_cast<float2*>(to) = *reinterpret_cast<const float2*>(from);
+#else
+    std::memcpy(to, from, sizeof(to));
+#endif
+}
+
 // c [16, N] += a bᵀ, with a [16, P] and b [N, P] in shared memory; `a` is the warp's first row.
 template <int N, int P>
 DEVICE void rows_by_rows(float c[N / 8][4], const float* a, const float* b) {
     constexpr int D = PITCH<float, P>;
     unsigned g = lane() / 4, t = lane() % 4;
-#pragma unroll 4
-    for (int k = 0; k < P; k++) {
-        float low = a[g * D + k], high = a[(g + 8) * D + k];
+#pragma unroll 2
+    for (int k = 0; k < P; k += 4) {
+        float low[4], high[4];
+        several<4>(low, a + g * D + k);
+        several<4>(high, a + (g + 8) * D + k);
 #pragma unroll
         for (int j = 0; j < N / 8; j++)
 #pragma unroll
             for (int n = 0; n < 2; n++) {
-                float x = b[(8 * j + 2 * t + n) * D + k];
-                c[j][n] += low * x;
-                c[j][n + 2] += high * x;
+                float x[4];
+                several<4>(x, b + (8 * j + 2 * t + n) * D + k);
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    c[j][n] += low[i] * x[i];
+                    c[j][n + 2] += high[i] * x[i];
+                }
             }
     }
 }
@@ -133,20 +186,16 @@ DEVICE void weights_by_rows(float c[P / 8][4], const float w[N / 8][4], const fl
             float high = __shfl_sync(0xFFFFFFFFu, w[j][k % 2 + 2], quad + k / 2);
             const float* row = b + (8 * j + k) * D;
 #pragma unroll
-            for (int i = 0; i < P / 8; i++)
+            for (int i = 0; i < P / 8; i++) {
+                float x[2];
+                several<2>(x, row + 8 * i + 2 * t);
 #pragma unroll
                 for (int n = 0; n < 2; n++) {
-                    float x = row[8 * i + 2 * t + n];
-                    c[i][n] += low * x;
-                    c[i][n + 2] += high * x;
+                    c[i][n] += low * x[n];
+                    c[i][n + 2] += high * x[n];
                 }
+            }
         }
-}
-DEVICE uint32_t packed(float low, float high) {
-    bf16 pair[2] = {narrow<bf16>(low), narrow<bf16>(high)};
-    uint32_t word;
-    memcpy(&word, pair, 4);
-    return word;
 }
 template <int N, int P>
 DEVICE void weights_by_rows(float c[P / 8][4], const float w[N / 8][4], const bf16* b) {

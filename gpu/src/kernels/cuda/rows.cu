@@ -2,6 +2,7 @@
 //
 // Such a sum is of two passes: blocks add up chunks of rows, and a second kernel adds up their
 // results. Every order is fixed, so results do not depend on which block comes first.
+#include "pack.cuh"
 #include "vector.cuh"
 
 namespace rows {
@@ -80,9 +81,9 @@ struct Reader {
     }
 };
 // g ∘ w
-template <int N, class T>
+template <int N, class T, class G>
 struct Weighted {
-    const float* g;
+    const G* g;
     const T* w;
 
     __device__ __forceinline__ void operator()(float (&x)[N], unsigned at) const {
@@ -94,8 +95,8 @@ struct Weighted {
     }
 };
 
-template <int N, int HELD, class T>
-DEVICE void normalise_row(const float* row, const T* w, const T* b, float* y, unsigned width,
+template <int N, int HELD, class T, class Y>
+DEVICE void normalise_row(const float* row, const T* w, const T* b, Y* y, unsigned width,
                           float eps) {
     Held<N, HELD, Reader<N, float>> x(Reader<N, float>{row}, width);
     Statistics s = statistics<N, HELD>(x, width, eps);
@@ -112,8 +113,8 @@ DEVICE void normalise_row(const float* row, const T* w, const T* b, float* y, un
 
 // With x̂ = (x − mean) r and a = g ∘ w: dx = r (a − mean(a) − x̂ mean(a ∘ x̂)). The row's mean and
 // r are left for the gradients of weight and bias where these are wanted; dx may be unwanted.
-template <int N, int HELD, class T>
-DEVICE void normalise_row_back(const float* row, const T* w, const float* g, float* dx,
+template <int N, int HELD, class T, class G>
+DEVICE void normalise_row_back(const float* row, const T* w, const G* g, float* dx,
                                float* kept, unsigned width, float eps) {
     Held<N, HELD, Reader<N, float>> x(Reader<N, float>{row}, width);
     Statistics s = statistics<N, HELD>(x, width, eps);
@@ -122,7 +123,7 @@ DEVICE void normalise_row_back(const float* row, const T* w, const float* g, flo
         kept[1] = s.r;
     }
     if (!dx) return;
-    Held<N, HELD, Weighted<N, T>> a(Weighted<N, T>{g, w}, width);
+    Held<N, HELD, Weighted<N, T, G>> a(Weighted<N, T, G>{g, w}, width);
     float sum = sum_of<N, HELD>(a, width, [](float v) { return v; }), slope = 0;
     groups<N, HELD>(width, [&](int i, unsigned at) {
         float v[N], u[N];
@@ -145,8 +146,8 @@ DEVICE void normalise_row_back(const float* row, const T* w, const float* g, flo
 }
 
 // A warp has a row. Up to 1024 columns it is read once.
-template <class T>
-DEVICE void layer_norm(const float* x, const T* w, const T* b, float* y, unsigned rows,
+template <class T, class Y>
+DEVICE void layer_norm(const float* x, const T* w, const T* b, Y* y, unsigned rows,
                        unsigned width, float eps) {
     size_t row = thread_of_grid() / 32;
     if (row >= rows) return;
@@ -159,13 +160,13 @@ DEVICE void layer_norm(const float* x, const T* w, const T* b, float* y, unsigne
     else
         normalise_row<4, 8>(x, w, b, y, width, eps);
 }
-KERNELS(layer_norm,
-        (const float* x, const T* w, const T* b, float* y, unsigned rows, unsigned width,
-         float eps),
-        (x, w, b, y, rows, width, eps))
+KERNEL_PAIRS(layer_norm,
+             (const float* x, const From* w, const From* b, To* y, unsigned rows, unsigned width,
+              float eps),
+             (x, w, b, y, rows, width, eps))
 
-template <class T>
-DEVICE void layer_norm_back(const float* x, const T* w, const float* g, float* dx, float* kept,
+template <class T, class G>
+DEVICE void layer_norm_back(const float* x, const T* w, const G* g, float* dx, float* kept,
                             unsigned rows, unsigned width, float eps) {
     size_t row = thread_of_grid() / 32;
     if (row >= rows) return;
@@ -180,10 +181,10 @@ DEVICE void layer_norm_back(const float* x, const T* w, const float* g, float* d
     else
         normalise_row_back<4, 8>(x, w, g, dx, kept, width, eps);
 }
-KERNELS(layer_norm_back,
-        (const float* x, const T* w, const float* g, float* dx, float* kept, unsigned rows,
-         unsigned width, float eps),
-        (x, w, g, dx, kept, rows, width, eps))
+KERNEL_PAIRS(layer_norm_back,
+             (const float* x, const From* w, const To* g, float* dx, float* kept, unsigned rows,
+              unsigned width, float eps),
+             (x, w, g, dx, kept, rows, width, eps))
 
 constexpr unsigned ROWS_AT_ONCE = 8;  // a warp each
 

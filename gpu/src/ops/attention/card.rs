@@ -295,17 +295,17 @@ impl Job {
     /// Blocks for so many queries or keys of the longest row.
     fn grid(&self, longest: usize, side: Side, like: &Tensor) -> Grid {
         let (bytes, padded) = (like.dtype().size_in_bytes(), self.padded());
-        let other = match (bytes, padded > 64) {
-            (2, false) => 64,
-            (2, true) | (_, false) => 32,
-            _ => 16,
+        let half = bytes == 2;
+        let other = match (side, half, padded > 64) {
+            (Side::Keys, true, _) | (_, true, true) | (_, false, false) => 32,
+            (_, true, false) => 64,
+            (_, false, true) => 16,
         };
-        let rows = match side {
-            Side::Queries => TILE + 2 * other,
-            _ => 2 * TILE + 2 * other,
-        };
+        let buffers = if half { 2 } else { 1 };
+        let kept = if side == Side::Queries { TILE } else { 2 * TILE };
+        let rows = kept + 2 * buffers * other;
         // LSE, D − dLSE and the two halves of dropout's key of each query that goes by
-        let known = if side == Side::Keys { other * 16 } else { 0 };
+        let known = if side == Side::Keys { buffers * other * 16 } else { 0 };
         Grid {
             blocks: [longest.div_ceil(TILE), self.heads.count, self.rows],
             threads: THREADS,
