@@ -227,8 +227,8 @@ pub fn residual(tape: &Tape, x: &Value, branch: &Value, drop: Dropout) -> Result
         if bs.is_some() {
             match (drop.is_off(), kind == g.dtype()) {
                 (true, true) => slots.pass(bs, g.clone())?,
+                _ if cuda::runs(&g) => slots.add(bs, masked_on_card(&g, drop, kind)?)?,
                 (true, false) => slots.add(bs, g.to_dtype(kind)?)?,
-                (false, _) if cuda::runs(&g) => slots.add(bs, masked_on_card(&g, drop, kind)?)?,
                 (false, _) => slots.add(bs, masked(&g, drop)?.to_dtype(kind)?)?,
             }
         }

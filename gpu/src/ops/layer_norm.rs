@@ -146,7 +146,8 @@ impl Op<3> for LayerNorm {
         let Some(statistics) = statistics else {
             return Ok([dx, Gradient::Unwanted, Gradient::Unwanted]);
         };
-        let [dw, db] = self.parameter_gradients_on_card(&x, &g.to_dtype(DType::F32)?, &statistics)?;
+        let [dw, db] =
+            self.parameter_gradients_on_card(&x, &g.to_dtype(DType::F32)?, &statistics)?;
         Ok([dx, Gradient::Of(dw), Gradient::Of(db)])
     }
 

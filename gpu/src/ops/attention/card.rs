@@ -302,10 +302,18 @@ impl Job {
             (_, false, true) => 16,
         };
         let buffers = if half { 2 } else { 1 };
-        let kept = if side == Side::Queries { TILE } else { 2 * TILE };
+        let kept = if side == Side::Queries {
+            TILE
+        } else {
+            2 * TILE
+        };
         let rows = kept + 2 * buffers * other;
         // LSE, D − dLSE and the two halves of dropout's key of each query that goes by
-        let known = if side == Side::Keys { buffers * other * 16 } else { 0 };
+        let known = if side == Side::Keys {
+            buffers * other * 16
+        } else {
+            0
+        };
         Grid {
             blocks: [longest.div_ceil(TILE), self.heads.count, self.rows],
             threads: THREADS,
