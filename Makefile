@@ -1,5 +1,5 @@
 # The two commands of the README, each with all the set-up it needs.
-.PHONY: report test setup bench-peers check-cuda mutants proofs
+.PHONY: report test setup bench-peers check-cuda sanitize-kernels mutants proofs
 
 report: setup
 	cargo run --release -- report
@@ -30,6 +30,11 @@ bench-peers: setup
 # --binary FILE and more, verify/checks/cuda.sh --help).
 check-cuda:
 	verify/checks/cuda.sh --python $(PYTHON) $(ARGS)
+
+# The engine's tests with a card's kernels, emulated, under AddressSanitizer and
+# UndefinedBehaviorSanitizer (ARGS: names of tests; GCC).
+sanitize-kernels: setup
+	verify/checks/sanitized_kernels.sh $(ARGS)
 
 # Mutation testing (needs cargo-mutants: cargo install cargo-mutants --locked): the reference with
 # its own tests, the engine's operations with theirs, the engine's methods with the claims that

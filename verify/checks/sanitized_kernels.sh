@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Runs the tests of the card's kernels, emulated on the CPU, under AddressSanitizer and
-# UndefinedBehaviorSanitizer. The control, a kernel that writes one element beyond a tensor's end,
-# must be caught. It needs a GCC with its sanitizers, and builds in a target folder of its own.
+# Runs the tests of the engine with the card's kernels, emulated on the CPU, under AddressSanitizer
+# and UndefinedBehaviorSanitizer. Two controls, a kernel that writes one element beyond a tensor's
+# end and one that shifts a number by all its bits, must be caught. It needs a GCC with its
+# sanitizers, and builds in a target folder of its own.
 #
-#   verify/checks/sanitized_kernels.sh [FILTER]        # tests whose name contains FILTER: [ops::]
+#   verify/checks/sanitized_kernels.sh [FILTER ...]    # tests whose name has a FILTER in it: [all]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export INDUCER_SANITIZE_KERNELS=1
@@ -13,15 +14,24 @@ export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0
 ran=$(cargo test -p inducer-gpu --lib --no-run --message-format=json |
     grep -o '"executable":"[^"]*"' | tail -n 1 | cut -d'"' -f4)
 asan=$(gcc -print-file-name=libasan.so)
-LD_PRELOAD=$asan "$ran" "${1:-ops::}"
-if found=$(LD_PRELOAD=$asan "$ran" --ignored --exact \
-    kernels::cuda::tests::one_element_beyond_the_end_is_written 2>&1); then
-    echo "the control, a kernel that writes beyond the end of a tensor, was not caught" >&2
-    exit 1
-fi
-if ! grep -q 'heap-buffer-overflow' <<<"$found"; then
-    echo "the control failed, but not by the sanitizer:" >&2
-    echo "$found" >&2
-    exit 1
-fi
-echo "sanitizers: the tests pass, and the control was caught (heap-buffer-overflow)"
+
+# control TEST WORDS WHAT: the test must fail, and with the sanitizer's words.
+control() {
+    local found
+    if found=$(LD_PRELOAD=$asan "$ran" --ignored --exact "kernels::cuda::tests::$1" 2>&1); then
+        echo "the control, $3, was not caught" >&2
+        exit 1
+    fi
+    if ! grep -q "$2" <<<"$found"; then
+        echo "the control, $3, failed, but not by the sanitizer:" >&2
+        echo "$found" >&2
+        exit 1
+    fi
+}
+
+LD_PRELOAD=$asan "$ran" "$@"
+control one_element_beyond_the_end_is_written heap-buffer-overflow \
+    "a kernel that writes beyond the end of a tensor"
+control a_number_is_shifted_by_all_its_bits 'runtime error: shift exponent' \
+    "a kernel that shifts a number by all its bits"
+echo "sanitizers: the tests pass, and the controls were caught (heap-buffer-overflow, shift)"

@@ -1,4 +1,6 @@
-//! Writes into tensors that nobody else can see: sums of gradients and the optimiser's state.
+//! Writes into tensors that nobody else can see: sums of gradients and the optimiser's state. A
+//! block of a matrix's columns is added here, and by a card's kernels also padded with zeros and
+//! taken out of the matrix.
 
 use super::cuda::{self, Arg, Grid};
 use super::elem::Elem;

@@ -135,8 +135,6 @@ impl Op<1> for Activation {
         [Gradient::Of(dx)]
     }
 
-    const ON_CARD: bool = true;
-
     fn forward_on_card(&self, [x]: [&Tensor; 1]) -> Result<Tensor> {
         let y = cuda::empty(x.shape(), x.dtype(), x.device())?;
         let n = x.elem_count();

@@ -48,29 +48,22 @@ pub(super) trait Op<const N: usize>: 'static {
     /// The gradient of each input `x` from that of the result.
     fn backward<T: Elem>(&self, x: [&[T]; N], g: &[T], wanted: [bool; N]) -> [Gradient<Vec<T>>; N];
 
-    /// Whether a card has kernels for it. (Until all have.)
-    const ON_CARD: bool = false;
-
-    /// Whether they serve its sizes.
+    /// Whether a card's kernels serve its sizes.
     fn suits_card(&self) -> bool {
         true
     }
 
     /// The result by the kernels of a card. Inputs are contiguous, each in f32 or bf16; the result
     /// has the type that [`Op::composed`] gives it.
-    fn forward_on_card(&self, _: [&Tensor; N]) -> Result<Tensor> {
-        unreachable!("no kernel")
-    }
+    fn forward_on_card(&self, inputs: [&Tensor; N]) -> Result<Tensor>;
 
     /// The gradient of each input by the kernels of a card, in any type.
     fn backward_on_card(
         &self,
-        _: [Option<&Tensor>; N],
-        _: &Tensor,
-        _: [bool; N],
-    ) -> Result<[Gradient<Tensor>; N]> {
-        unreachable!("no kernel")
-    }
+        x: [Option<&Tensor>; N],
+        g: &Tensor,
+        wanted: [bool; N],
+    ) -> Result<[Gradient<Tensor>; N]>;
 
     /// The same function in plain differentiable candle.
     fn composed(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor>;
@@ -85,7 +78,7 @@ pub(super) fn run<O: Op<N>, const N: usize>(
     shape: impl Into<Shape>,
 ) -> Result<Value> {
     let tensors = inputs.map(|v| &v.tensor);
-    if O::ON_CARD && op.suits_card() && tensors.iter().all(|t| cuda::runs(t)) {
+    if op.suits_card() && tensors.iter().all(|t| cuda::runs(t)) {
         return run_on_card(tape, op, inputs, shape.into());
     }
     if !tensors.iter().all(|t| fused_pair(tensors[0], t)) {

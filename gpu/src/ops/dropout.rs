@@ -189,7 +189,7 @@ fn masked_on_card(x: &Tensor, drop: Dropout, dtype: DType) -> Result<Tensor> {
     if x.dtype() == dtype {
         cuda::launch(&x, "dropout", Grid::rows(rows), &args)?;
     } else {
-        cuda::launch_named(x.device(), "dropout_to_bf16", Grid::rows(rows), &args)?;
+        cuda::launch_named(x.device(), "dropout_f32_bf16", Grid::rows(rows), &args)?;
     }
     Ok(y)
 }

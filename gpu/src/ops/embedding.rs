@@ -118,8 +118,6 @@ impl<const N: usize> Op<N> for Embedding {
         })
     }
 
-    const ON_CARD: bool = true;
-
     fn forward_on_card(&self, inputs: [&Tensor; N]) -> Result<Tensor> {
         // tables of one type; mixed ones in f32
         let dtype = match inputs.iter().all(|t| t.dtype() == self.dtype) {

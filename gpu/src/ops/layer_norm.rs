@@ -97,8 +97,6 @@ impl Op<3> for LayerNorm {
         [dx, Gradient::Of(dw), Gradient::Of(db)]
     }
 
-    const ON_CARD: bool = true;
-
     fn forward_on_card(&self, [x, w, b]: [&Tensor; 3]) -> Result<Tensor> {
         let (x, b) = (x.to_dtype(DType::F32)?, b.to_dtype(w.dtype())?);
         let tokens = x.dim(0)?;

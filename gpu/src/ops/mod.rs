@@ -60,7 +60,7 @@
 //! - the ledger of `inducer-verify` holds whole models against the reference: engines `cpu f64`,
 //!   `cpu f32` (fused), `cpu tensors` (elsewhere in f64), `cpu bf16` (elsewhere in bf16),
 //!   `emulated f32`, `emulated bf16`, and with a device `cuda f32` and `cuda bf16` (card);
-//! - `verify/checks/sanitized_kernels.sh` runs this module's tests with the kernels under
+//! - `verify/checks/sanitized_kernels.sh` runs this crate's tests with the kernels under
 //!   AddressSanitizer and UndefinedBehaviorSanitizer.
 //!
 //! Where no C++ compiler built the emulated kernels their tests are left out, and the ledger says

@@ -98,8 +98,6 @@ impl Op<2> for Rescale {
         ]
     }
 
-    const ON_CARD: bool = true;
-
     fn forward_on_card(&self, [x, l]: [&Tensor; 2]) -> Result<Tensor> {
         self.times_on_card(x, l)
     }

@@ -1,7 +1,7 @@
 //! Timing: one training step, or greedy decoding, on a backbone with random weights.
 //!
 //! The work is that of a PyTorch script which users can run beside it
-//! (`reports/checks/bench_peers.py`): the same presets, the same rule for lengths and labels, the
+//! (`reports/peers/compare.py`): the same presets, the same rule for lengths and labels, the
 //! same keys in the JSON line.
 
 pub mod decode;

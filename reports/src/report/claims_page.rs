@@ -45,8 +45,8 @@ const GROUPS: [(Kind, &str, &str, &str); 6] = [
         "engines",
         "Reference and engine",
         "Whole models with a method attached, by two implementations that share no code. “cpu \
-         tensors” is the engine in double precision without its CPU kernels: on the operations \
-         that a GPU runs.",
+         tensors” is the engine in double precision without its CPU kernels: on candle's tensor \
+         operations.",
     ),
     (
         Kind::Gradients,

@@ -20,9 +20,9 @@
 //! | `custom-packing` | a text gives the same alone as in its batch | the text before joins it |
 //! | `custom-padding` | masked keys change nothing (in the formula) | the padding is not masked |
 //!
-//! Each claim runs on the engines that can show it: the engine in f64, in f32 and on the operations
-//! that a GPU runs, and the formula in f32. `examples/my_variant.rs` is a complete variant to copy:
-//! two inducers for each query.
+//! Each claim runs on the engines that can show it: the engine in f64, in f32 and on candle's tensor
+//! operations, and the formula in f32. `examples/my_variant.rs` is a complete variant to copy: two
+//! inducers for each query.
 
 mod checks;
 mod model;

@@ -184,8 +184,8 @@ extern "C" bool emulator_launch(const char* name, const unsigned* grid, const un
     for (b.index.z = 0; b.index.z < grid[2]; b.index.z++)
         for (b.index.y = 0; b.index.y < grid[1]; b.index.y++)
             for (b.index.x = 0; b.index.x < grid[0]; b.index.x++) {
-                b.shared = static_cast<unsigned char*>(std::aligned_alloc(
-                    16, ((shared + 15) / 16) * 16 + 16));
+                // at a boundary of 16 bytes, as any memory of `malloc` in 64 bits
+                b.shared = static_cast<unsigned char*>(std::malloc(shared));
                 std::memset(b.shared, 0xFF, shared);  // NaN: what nobody wrote shows
                 run_block(b);
                 std::free(b.shared);
@@ -194,11 +194,16 @@ extern "C" bool emulator_launch(const char* name, const unsigned* grid, const un
     return true;
 }
 
-// The control of the sanitizers: it writes one element beyond the end.
+// The controls of the sanitizers: one writes an element beyond the end, and one shifts a number of
+// 32 bits by n of them.
 KERNEL(one_beyond)(float* x, unsigned n) {
     x[n] = 1.0f;
 }
 REGISTER(one_beyond)
+KERNEL(shifted)(float* x, unsigned n) {
+    x[0] = float(1u << n);
+}
+REGISTER(shifted)
 
 #include "attention.cu"
 #include "embedding.cu"

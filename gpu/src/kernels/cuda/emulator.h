@@ -2,7 +2,8 @@
 //
 // The threads of a block are fibres of one operating-system thread. A fibre runs until it waits at
 // a barrier, then the next one does; so a barrier that not all threads reach is found, and said,
-// rather than waited at. Shared memory is from `malloc`, so that AddressSanitizer sees its ends.
+// rather than waited at. Shared memory is from `malloc`, as long as the launch asks for and no
+// longer, so that AddressSanitizer sees its ends.
 // Blocks run one after the other: no kernel may wait for another block.
 #pragma once
 

@@ -82,7 +82,8 @@ inline uint32_t pair_of(const bf16* row, unsigned i, const bf16* next, unsigned 
 inline void load_matrices(uint32_t out[4], const bf16* row) {
     unsigned g = lane() / 4, t = lane() % 4;
     emulator::exchange(row, [&](auto of) {
-        for (unsigned i = 0; i < 4; i++) out[i] = pair_of(of(8 * i + g), 2 * t, of(8 * i + g), 2 * t + 1);
+        for (unsigned i = 0; i < 4; i++)
+            out[i] = pair_of(of(8 * i + g), 2 * t, of(8 * i + g), 2 * t + 1);
         return 0;
     });
 }
@@ -117,6 +118,12 @@ inline void multiply(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1) 
 }
 
 #endif
+
+// The sum over the four lanes that share a row of a result.
+DEVICE float over_quad(float x) {
+    x += __shfl_xor_sync(0xFFFFFFFFu, x, 1);
+    return x + __shfl_xor_sync(0xFFFFFFFFu, x, 2);
+}
 
 // N neighbouring numbers in one access of 4 N bytes.
 template <int N>

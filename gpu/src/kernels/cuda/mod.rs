@@ -252,14 +252,17 @@ pub(crate) fn launch_named(
     }
 }
 
-/// A tensor for a kernel to write. Emulated, it is full of NaN: what nobody writes shows.
+/// A tensor for a kernel to write. Emulated, it is full of NaN, or of the largest u32: what nobody
+/// writes shows.
 ///
 /// # Errors
 /// No memory.
 pub(crate) fn empty(shape: impl Into<Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
     let shape = shape.into();
-    if device.is_cpu() {
-        return Ok(Tensor::full(f32::NAN, shape, device)?.to_dtype(dtype)?);
+    match dtype {
+        DType::U32 if device.is_cpu() => return Ok(Tensor::full(u32::MAX, shape, device)?),
+        _ if device.is_cpu() => return Ok(Tensor::full(f32::NAN, shape, device)?.to_dtype(dtype)?),
+        _ => {}
     }
     // SAFETY: kernels write every element before anything reads it, which the emulated ones show
     Ok(unsafe { Tensor::empty(shape, dtype, device)? })
@@ -403,13 +406,31 @@ impl InplaceOp1 for Address<'_> {
 mod tests {
     use super::*;
 
-    /// What `verify/checks/sanitized_kernels.sh` must catch.
+    /// This and the next are what `verify/checks/sanitized_kernels.sh` must catch.
     #[test]
     #[ignore = "writes beyond the end of a tensor: the control of the sanitizers"]
     fn one_element_beyond_the_end_is_written() {
         let x = Tensor::zeros(7, DType::F32, &Device::Cpu).unwrap();
         let args = [Arg::Out(&x), Arg::U32(7)];
         emulated(|| launch_named(&Device::Cpu, "one_beyond", Grid::blocks(1, 1), &args)).unwrap();
+    }
+
+    #[test]
+    #[ignore = "shifts 32 bits by 32: the control of the sanitizers"]
+    fn a_number_is_shifted_by_all_its_bits() {
+        let x = Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap();
+        let args = [Arg::Out(&x), Arg::U32(32)];
+        emulated(|| launch_named(&Device::Cpu, "shifted", Grid::blocks(1, 1), &args)).unwrap();
+    }
+
+    #[test]
+    fn memory_that_no_kernel_wrote_shows() {
+        let new = |dtype| empty(3, dtype, &Device::Cpu).unwrap();
+        assert_eq!(new(DType::U32).to_vec1::<u32>().unwrap(), [u32::MAX; 3]);
+        for dtype in [DType::F32, DType::BF16] {
+            let found = new(dtype).to_dtype(DType::F32).unwrap();
+            assert!(found.to_vec1::<f32>().unwrap().iter().all(|x| x.is_nan()));
+        }
     }
 
     #[test]

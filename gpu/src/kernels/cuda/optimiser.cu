@@ -3,7 +3,8 @@
 // The tensors are in a table of 64-bit cells, `columns` of them an entry: the gradient's address,
 // its number of elements and the number of the first of its chunks; for a step also the factor on
 // the weight (1 − lr · decay), the decay that is part of the gradient, and the addresses of weight
-// and moments. A block has a chunk of one tensor. Everything is f32.
+// and moments. A block has a chunk of one tensor. Everything is f32, but for
+// the norm's sum over the chunks, which is f64.
 #include "pack.cuh"
 
 namespace optimiser {

@@ -153,10 +153,10 @@ DEVICE void dropout(const T* x, T* y, unsigned rows, unsigned width, Dropout dro
 }
 KERNELS(dropout, (const T* x, T* y, unsigned rows, unsigned width, Dropout drop),
         (x, y, rows, width, drop))
-KERNEL(dropout_to_bf16)(const float* x, bf16* y, unsigned rows, unsigned width, Dropout drop) {
+KERNEL(dropout_f32_bf16)(const float* x, bf16* y, unsigned rows, unsigned width, Dropout drop) {
     dropout_of(x, y, rows, width, drop);
 }
-REGISTER(dropout_to_bf16)
+REGISTER(dropout_f32_bf16)
 
 // y = x + branch ∘ mask
 template <class T>

@@ -39,8 +39,6 @@ impl Op<2> for Gate {
         [Gradient::Of(ds), Gradient::Of(dl)]
     }
 
-    const ON_CARD: bool = true;
-
     fn forward_on_card(&self, x: [&Tensor; 2]) -> Result<Tensor> {
         of_two("gate", x)
     }
@@ -125,8 +123,6 @@ impl Op<2> for Joint {
         [Gradient::Of(da), Gradient::Of(db)]
     }
 
-    const ON_CARD: bool = true;
-
     fn forward_on_card(&self, x: [&Tensor; 2]) -> Result<Tensor> {
         of_two("joint", x)
     }
@@ -177,8 +173,6 @@ impl Op<2> for Complement {
             Gradient::when(wanted[1], dl),
         ]
     }
-
-    const ON_CARD: bool = true;
 
     fn forward_on_card(&self, [f, lambda]: [&Tensor; 2]) -> Result<Tensor> {
         let (lambda, y, n) = (
@@ -291,8 +285,6 @@ impl Op<3> for Mixture {
             Gradient::when(wanted[2], dm),
         ]
     }
-
-    const ON_CARD: bool = true;
 
     fn forward_on_card(&self, [f, g, mu]: [&Tensor; 3]) -> Result<Tensor> {
         let ([g], mu, n) = (alike(f, [g])?, numbers(mu)?, mu.elem_count());

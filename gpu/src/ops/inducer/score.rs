@@ -79,8 +79,6 @@ impl<const N: usize> Op<N> for Score {
         grads.map(Gradient::Of)
     }
 
-    const ON_CARD: bool = true;
-
     fn suits_card(&self) -> bool {
         N == 1 || self.0.suits_card()
     }

@@ -95,8 +95,6 @@ impl Op<4> for Hidden {
         grads.map(Gradient::Of)
     }
 
-    const ON_CARD: bool = true;
-
     fn suits_card(&self) -> bool {
         self.0.suits_card()
     }
@@ -235,8 +233,6 @@ impl Op<5> for GatedValues {
         let [dh, dl, du, db] = grads.map(Gradient::Of);
         [Gradient::Passed, dh, dl, du, db]
     }
-
-    const ON_CARD: bool = true;
 
     fn suits_card(&self) -> bool {
         self.0.suits_card()
