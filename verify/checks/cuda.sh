@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that is worth knowing about a CUDA device, in eight minutes, from a binary that was
-# built elsewhere: neither cargo nor a network is used. PyTorch is the peer where it is installed;
-# without it its rows say "not run".
+# built elsewhere: neither cargo nor a network is used. PyTorch with transformers and peft is the
+# peer (reports/peers) where they are installed; without them its rows say "not run".
 #
 #   verify/checks/cuda.sh --binary inducer.xz --out out/cuda
 #   verify/checks/cuda.sh --device cpu --preset tiny --quick        # the same without a card
@@ -16,13 +16,14 @@
 #   --preset P       gpt2, mini or tiny               [gpt2]
 #   --out DIR        where the results go             [out-cuda]
 #   --only STEP,...  device, verify, bench, methods, resume, rate, decode, more  [all, so ordered]
-#   --python PYTHON  with torch where there is one    [python3]
+#   --python PYTHON  with torch, transformers and peft where there is one  [python3]
 #   --budget S       seconds; later steps are "not run (time)"  [480]
 #   --cases N        random cases of a claim          [16, with --quick 4]
 #   --quick          fewer cases, steps and sizes
 #   --all            torch.compile for every method and size, and more forms of the peer
 set -uo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
+PEERS=$(cd "$HERE/../../reports/peers" 2>/dev/null && pwd || echo "$HERE")
 COMMAND="cuda.sh $*"
 
 BINARY='' DEVICE=cuda PRESET=gpt2 OUT=out-cuda ONLY='' PYTHON=python3 BUDGET=480
@@ -112,7 +113,8 @@ if [ -n "$QUICK" ]; then
 fi
 CASES=${CASES:-$([ -n "$QUICK" ] && echo 4 || echo 16)}
 report begin "$OUT" --command "$COMMAND" --device "$DEVICE" --preset "$PRESET" \
-    --torch "${TORCH:-0}" --steps "$STEPS" --binary "$WORK/inducer" || die "no report"
+    --torch "${TORCH:-0}" --transformers "${TRANSFORMERS:-0}" --steps "$STEPS" \
+    --binary "$WORK/inducer" || die "no report"
 
 # --- Steps and jobs ------------------------------------------------------------------------------
 
@@ -126,6 +128,7 @@ job() {
     local name=$1 limit=$2 status=time start
     shift 2
     local line="$*"
+    line=${line//"$HERE/"/}
     case $1 in
     inducer) shift && set -- "${INDUCER[@]}" "$@" ;;
     python) shift && set -- "$PYTHON" -B "$@" ;;
@@ -136,7 +139,7 @@ job() {
         timeout -k 5 "$limit" "$@" >"$RAW/$name.out" 2>"$RAW/$name.err"
         status=$?
     fi
-    printf '%s\t%s\t%s\t%s\n' "$name" "$status" "$(since "$start")" "${line//"$HERE/"/}" \
+    printf '%s\t%s\t%s\t%s\n' "$name" "$status" "$(since "$start")" "${line//"$PEERS/"/}" \
         >>"$RAW/jobs.tsv"
     [ "$status" = 0 ]
 }
@@ -316,11 +319,11 @@ ours() {
 
 # peer METHODS DTYPE ROWS LENGTH [--compile]: all methods in one process.
 peer() {
-    [ -n "$TORCH" ] || return
+    [ -n "$TRANSFORMERS" ] || return
     local compile=("${@:5}") limit=75 methods=${1//,/+}
     [ ${#compile[@]} -gt 0 ] && limit=240
     job "bench-peer-$methods-$2-$3x$4${compile[0]:+-compile}" "$limit" \
-        python "$HERE/peer_train_step.py" --method "$1" --dtype "$2" --batch "$3" --length "$4" \
+        python "$PEERS/train_step.py" --method "$1" --dtype "$2" --batch "$3" --length "$4" \
         --preset "$PRESET" --device "$DEVICE" "${TIMED[@]}" "${compile[@]}"
 }
 
@@ -344,8 +347,8 @@ step_more() {
     pair f32 "${LONG[@]}"
     [ -n "$ALL" ] || return
     peer inducer-authors bf16 "${WIDE[@]}"
-    peer inducer-flex,prefix bf16 "${WIDE[@]}" --compile
-    peer inducer,lora,full,prefix,inducer-flex bf16 "${LONG[@]}" --compile
+    peer prefix bf16 "${WIDE[@]}" --compile
+    peer inducer,lora,full,prefix bf16 "${LONG[@]}" --compile
     peer inducer,lora,full f32 "${WIDE[@]}" --compile
 }
 
@@ -353,7 +356,7 @@ step_more() {
 
 step_rate() {
     [ -n "$TORCH" ] &&
-        job rate 60 python "$HERE/peer_product_rate.py" --device "$DEVICE" --size "$SIDE"
+        job rate 60 python "$PEERS/product_rate.py" --device "$DEVICE" --size "$SIDE"
 }
 
 # --- 7: decoding ---------------------------------------------------------------------------------
@@ -364,7 +367,7 @@ step_decode() {
     watched decode-ours-none 60 inducer bench --decode --method none "${sizes[@]}" --json
     watched decode-ours-inducer 60 inducer bench --decode --method inducer "${sizes[@]}" --json
     [ -n "$TRANSFORMERS" ] &&
-        job decode-peer 60 python "$HERE/peer_decode.py" "${sizes[@]}"
+        job decode-peer 60 python "$PEERS/decode.py" "${sizes[@]}"
 }
 
 step device 30

@@ -88,6 +88,7 @@ def begin(a):
         "preset": a.preset,
         "steps_of_a_training": a.steps,
         "torch": bool(a.torch),
+        "transformers": bool(a.transformers),
         "binary_sha256": digest,
         "python": platform.python_version(),
         "system": platform.platform(),
@@ -313,8 +314,8 @@ def compare(found, rate):
 
 def peers(raw, cases):
     """What is missing of the peer."""
-    if not raw.facts["torch"]:
-        return "no torch"
+    if not raw.facts["transformers"]:
+        return "no torch" if not raw.facts["torch"] else "no transformers"
     lines = [c[form] for c in cases for form in ("eager", "compile")]
     missing = sum("error" in line for line in lines if line)
     return f"{missing} of the peer's rows not measured" if missing else ""
@@ -417,7 +418,7 @@ def main():
     starts.add_argument("out")
     for name in ("command", "device", "preset", "binary"):
         starts.add_argument("--" + name)
-    for name in ("torch", "steps"):
+    for name in ("torch", "transformers", "steps"):
         starts.add_argument("--" + name, type=int)
     writes = commands.add_parser("write")
     writes.add_argument("out")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The device's own rate of square matrix products in PyTorch, bf16 and f32 (TF32 off).
 
-    python3 peer_product_rate.py --device cuda --size 8192
+    python3 product_rate.py --device cuda --size 8192
 
 One line of JSON: size and TFLOP/s of each scalar type, the median over `--repeats` products.
 """
