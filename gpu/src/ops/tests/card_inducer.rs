@@ -177,7 +177,7 @@ fn a_frozen_input_gets_no_gradient_and_the_others_have_theirs() {
                 p.trainable = i == trainable;
             }
             let one = cuda::emulated(|| run(&params));
-            let names: Vec<_> = one.1.iter().map(|(name, _)| name.clone()).collect();
+            let names: Vec<_> = one.1.keys().cloned().collect();
             assert_eq!(names, [format!("x{trainable}")], "{}", op.name);
             assert_eq!(worst(&one, &one), 0.0);
             assert_eq!(distance(&one.1[&names[0]], &all.1[&names[0]]), 0.0);
