@@ -194,7 +194,9 @@ step_device() {
 # --- 2: the ledger -------------------------------------------------------------------------------
 
 step_verify() {
-    job verify 150 inducer verify --device "$DEVICE" --cases "$CASES" --json
+    local engine=cuda
+    [ "$DEVICE" = cpu ] && engine=emulated
+    job verify 150 inducer verify --device "$DEVICE" --engine "$engine" --cases "$CASES" --json
 }
 
 # --- 3: twelve methods beside the CPU ------------------------------------------------------------

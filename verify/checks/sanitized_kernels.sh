@@ -2,13 +2,12 @@
 # Runs the tests of the engine with the card's kernels, emulated on the CPU, under AddressSanitizer
 # and UndefinedBehaviorSanitizer. Two controls, a kernel that writes one element beyond a tensor's
 # end and one that shifts a number by all its bits, must be caught. It needs a GCC with its
-# sanitizers, and builds in a target folder of its own.
+# sanitizers. Cargo builds the engine anew for it, and anew without it afterwards.
 #
 #   verify/checks/sanitized_kernels.sh [FILTER ...]    # tests whose name has a FILTER in it: [all]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export INDUCER_SANITIZE_KERNELS=1
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/sanitized
 # threads that end while memory is still theirs are not what is looked for
 export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0
 ran=$(cargo test -p inducer-gpu --lib --no-run --message-format=json |
