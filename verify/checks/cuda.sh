@@ -15,7 +15,7 @@
 #   --device D       cuda or cpu                      [cuda]
 #   --preset P       gpt2, mini or tiny               [gpt2]
 #   --out DIR        where the results go             [out-cuda]
-#   --only STEP,...  device, verify, bench, methods, resume, rate, decode, more  [all, so ordered]
+#   --only STEP,...  device, verify, methods, resume, rate, bench, decode, more  [all, so ordered]
 #   --python PYTHON  with torch, transformers and peft where there is one  [python3]
 #   --budget S       seconds; later steps are "not run (time)"  [480]
 #   --cases N        random cases of a claim          [16, with --quick 4]
@@ -374,10 +374,10 @@ step_decode() {
 
 step device 30
 step verify 150
-step bench 240
 step methods 120
 step resume 90
 step rate 60
+step bench 240
 step decode 90
 step more 400
 report write "$OUT" --print

@@ -67,6 +67,12 @@ def differences(raw, one, other):
     }
 
 
+def beyond(found, allowed):
+    """What of the first step is not within its bound."""
+    return [k for k, key in (("loss", "first"), ("gradient_norm", "gradient_norm"))
+            if found[key] is not None and not found[key] <= allowed[k]]
+
+
 def methods(raw):
     failures, rows, allowed = [], [], bound()
     steps = raw.facts["steps_of_a_training"]
@@ -86,10 +92,8 @@ def methods(raw):
         found = row["device"]
         if row["problem"] or not found:
             continue
-        beyond = [k for k, key in (("loss", "first"), ("gradient_norm", "gradient_norm"))
-                  if found[key] is not None and not found[key] <= allowed[k]]
-        if beyond:
-            row["problem"] = "first step beyond its bound: " + ", ".join(beyond)
+        if past := beyond(found, allowed):
+            row["problem"] = "first step beyond its bound: " + ", ".join(past)
         elif found["steps"] < steps:
             row["problem"] = f"{found['steps']} steps of {steps} in the metrics"
         elif found["all"] == math.inf:
@@ -97,7 +101,7 @@ def methods(raw):
         if row["problem"]:
             failures.append(f"{method}: {row['problem']}")
     control = differences(raw, "control", "inducer-f32")
-    caught = control and control["first"] > allowed["loss"]
+    caught = control and bool(beyond(control, allowed))
     if control and not caught:
         failures.append("the control (dropout 0.101) lies within the bound")
     found = {"bound": allowed, "dropout": 0.1, "control": control, "control_caught": caught}

@@ -64,7 +64,8 @@ def methods_lines(found, steps):
         f"Device against CPU. Bounds of the first step: loss {allowed['loss']:.1e}, gradient norm "
         f"{allowed['gradient_norm']:.1e}. Later steps are reported, not bounded (AdamW's first "
         "update has the sign of gradients that are rounding errors). Control, dropout 0.101: "
-        + (f"{number(control['first'])}, {'caught' if found['control_caught'] else 'NOT caught'}."
+        + (f"loss {number(control['first'])}, gradient norm {number(control['gradient_norm'])}, "
+           f"{'caught' if found['control_caught'] else 'NOT caught'}."
            if control else "not run.")
     )
     return lines + [""]

@@ -38,7 +38,7 @@ emulator_switch:
 constexpr size_t SAVED = 6;  // registers below the return address
 
 void prepare(Fibre& fibre, void (*entry)()) {
-    auto end = reinterpret_cast<uintptr_t>(fibre.stack.data() + STACK) & ~uintptr_t(15);
+    auto end = reinterpret_cast<uintptr_t>(fibre.stack.get() + STACK) & ~uintptr_t(15);
     auto* top = reinterpret_cast<void**>(end);
     *--top = nullptr;  // where `entry` would return to; it aligns the stack as a call does
     *--top = reinterpret_cast<void*>(entry);
@@ -80,7 +80,7 @@ emulator_switch:
 )");
 
 void prepare(Fibre& fibre, void (*entry)()) {
-    auto end = reinterpret_cast<uintptr_t>(fibre.stack.data() + STACK) & ~uintptr_t(15);
+    auto end = reinterpret_cast<uintptr_t>(fibre.stack.get() + STACK) & ~uintptr_t(15);
     auto* top = reinterpret_cast<void**>(end - 160);
     for (size_t i = 0; i < 20; i++) top[i] = nullptr;
     top[11] = reinterpret_cast<void*>(entry);  // x30
@@ -100,8 +100,8 @@ void next() {
     Block& b = *block;
     unsigned before = b.current;
     // every fibre was asked twice and none came past its barrier
-    if (++b.idle > 2 * b.fibres.size() + 2) fail("a barrier that not every thread reaches");
-    do b.current = (b.current + 1) % b.fibres.size();
+    if (++b.idle > 2 * b.threads + 2) fail("a barrier that not every thread reaches");
+    do b.current = (b.current + 1) % b.threads;
     while (b.fibres[b.current].done);
     if (b.current != before) emulator_switch(&b.fibres[before].top, b.fibres[b.current].top);
 }
@@ -140,13 +140,13 @@ __attribute__((no_sanitize("address"))) static void entry() {
     b.idle = 0;
     void* unused;
     if (b.alive == 0) emulator_switch(&unused, b.host);
-    do b.current = (b.current + 1) % b.fibres.size();
+    do b.current = (b.current + 1) % b.threads;
     while (b.fibres[b.current].done);
     emulator_switch(&unused, b.fibres[b.current].top);
 }
 
 static void run_block(Block& b) {
-    unsigned n = b.fibres.size();
+    unsigned n = b.threads;
     b.alive = n;
     b.current = b.arrived = b.generation = b.idle = 0;
     for (auto& w : b.warps) w = Warp{};
@@ -176,10 +176,9 @@ extern "C" bool emulator_launch(const char* name, const unsigned* grid, const un
     b.name = found->first.c_str();
     b.size = {size[0], size[1], size[2]};
     b.grid = {grid[0], grid[1], grid[2]};
-    unsigned threads = size[0] * size[1] * size[2];
-    b.fibres.resize(threads);
-    for (auto& f : b.fibres) f.stack.resize(STACK);
-    b.warps.resize((threads + WARP - 1) / WARP);
+    b.threads = size[0] * size[1] * size[2];
+    if (b.fibres.size() < b.threads) b.fibres.resize(b.threads);
+    b.warps.resize((b.threads + WARP - 1) / WARP);
     block = &b;
     for (b.index.z = 0; b.index.z < grid[2]; b.index.z++)
         for (b.index.y = 0; b.index.y < grid[1]; b.index.y++)

@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,7 +25,7 @@ struct Dim {
 };
 
 constexpr unsigned WARP = 32;
-constexpr size_t STACK = 256 * 1024;
+constexpr size_t STACK = 128 * 1024;
 
 // What the lanes of a warp show to each other. Two exchanges in turn use two places, so that one
 // barrier an exchange is enough.
@@ -35,14 +36,15 @@ struct Warp {
 
 struct Fibre {
     void* top = nullptr;  // the saved stack pointer
-    std::vector<unsigned char> stack;
+    std::unique_ptr<unsigned char[]> stack{new unsigned char[STACK]};  // untouched until used
     Dim thread{0, 0, 0};
     unsigned turn = 0;  // which of the warp's two places is next
     bool done = false;
 };
 
 struct Block {
-    std::vector<Fibre> fibres;
+    std::vector<Fibre> fibres;  // those of the largest block so far; the first `threads` are used
+    unsigned threads = 0;
     std::vector<Warp> warps;
     Dim index{0, 0, 0}, size{1, 1, 1}, grid{1, 1, 1};
     unsigned current = 0, alive = 0, arrived = 0, generation = 0, idle = 0;
