@@ -8,6 +8,8 @@ mod card_inducer;
 #[cfg(emulated_kernels)]
 mod card_loss;
 #[cfg(emulated_kernels)]
+mod card_methods;
+#[cfg(emulated_kernels)]
 mod card_rows;
 mod composed;
 mod layers;
