@@ -1,7 +1,8 @@
 //! Gradients under construction during a backward pass.
 
 use crate::error::Result;
-use crate::kernels::inplace::{add_block, last_dim, pad_columns};
+use crate::kernels::inplace::{add_block, pad_columns};
+use crate::kernels::last_dim;
 use candle_core::Tensor;
 
 /// A gradient under construction.

@@ -5,7 +5,7 @@
 use super::cuda::{self, Arg, Grid};
 use super::elem::Elem;
 use super::threads::for_rows;
-use super::{dispatch, fused};
+use super::{dispatch, fused, last_dim};
 use crate::error::Result;
 use candle_core::backend::BackendStorage as _;
 use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Tensor};
@@ -205,10 +205,6 @@ fn run_on_columns(
     let sizes = [rows, column, width, total].map(Arg::U32);
     let args = [&tensors[..], &sizes].concat();
     cuda::launch_named(block.device(), name, Grid::rows(rows), &args)
-}
-
-pub(crate) fn last_dim(t: &Tensor) -> usize {
-    t.dims().last().copied().unwrap_or(1)
 }
 
 /// One AdamW moment: `m ← β m + (1 − β) gᵏ`, k = 1 or 2, with the gradient scaled by `scale`

@@ -10,6 +10,7 @@ pub mod few_rows;
 pub mod gemm;
 pub mod inplace;
 pub(crate) mod many;
+pub mod mask;
 pub mod precision;
 mod prefetch;
 pub mod threads;
@@ -90,6 +91,11 @@ pub(crate) fn with_some_slices<T: Elem, R, const N: usize>(
 /// A CPU tensor from its elements, without a copy.
 pub(crate) fn tensor<T: Elem>(data: Vec<T>, shape: impl Into<Shape>) -> Result<Tensor> {
     Ok(Tensor::from_vec(data, shape.into(), &Device::Cpu)?)
+}
+
+/// Length of the last axis; 1 of a scalar.
+pub(crate) fn last_dim(t: &Tensor) -> usize {
+    t.dims().last().copied().unwrap_or(1)
 }
 
 /// Whether the fused CPU kernels apply.

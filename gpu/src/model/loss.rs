@@ -189,8 +189,8 @@ impl Model {
     /// The row at which a batch is divided into two halves of nearly the same number of tokens,
     /// where that is faster: on the CPU, where each half goes through the whole model on one thread
     /// without waiting for the other at every operation. That pays as long as a layer's weights
-    /// stay in a core's own cache. The halves have dropout masks of their own. The division depends on the batch alone, not on the number of
-    /// threads, so results do not either.
+    /// stay in a core's own cache. The halves have dropout masks of their own. The division depends
+    /// on the batch alone, not on the number of threads, so results do not either.
     fn middle(&self, batch: &Batch) -> Option<usize> {
         let (rows, d) = (batch.rows(), self.backbone.spec().hidden);
         let on_cpu = self.device().is_cpu() && !cuda::runs_in(self.dtype(), self.device());

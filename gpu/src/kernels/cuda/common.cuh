@@ -87,7 +87,7 @@ DEVICE float block_max(float x, float* words) {
     return warp_max(lane() < warps ? words[lane()] : -INFINITY);
 }
 
-// Dropout by a hash of (key, index): the CPU's masks bit for bit (ops/dropout.rs).
+// Dropout by a hash of (key, index): the CPU's masks bit for bit (kernels/mask.rs).
 struct Dropout {
     uint64_t key;
     uint32_t threshold;  // rate · 2³²; 0: nothing is dropped

@@ -10,9 +10,9 @@
 // Kernels are given addresses.
 #![allow(unsafe_code)]
 
+use super::mask::Dropout;
 use super::{Form, form, switched_to};
 use crate::error::Result;
-use crate::ops::dropout::Dropout;
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Shape, Storage, Tensor};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -8,7 +8,8 @@
 use crate::error::Result;
 use crate::kernels::elem::{Elem, simd};
 use crate::kernels::gemm::{Mat, MatMut, Shared};
-use crate::kernels::inplace::{last_dim, pad_columns, take_columns};
+use crate::kernels::inplace::{pad_columns, take_columns};
+use crate::kernels::last_dim;
 use crate::kernels::precision::{cast_like, upcast};
 use crate::kernels::threads::for_rows;
 use crate::kernels::{cpu, cuda, dispatch, few_rows, fused_pair, tensor, with_slices};
