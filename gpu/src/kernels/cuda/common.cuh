@@ -17,7 +17,8 @@
 #define SHARED(T, name) T* name = reinterpret_cast<T*>(emulator::block->shared)
 #define KERNEL(name) static void name
 #define REGISTER(name) \
-    static emulator::Registration registered_##name(#name, &emulator::Caller<&name>::call);
+    static emulator::Registration registered_##name( \
+        #name, {&emulator::Caller<&name>::call, emulator::Caller<&name>::parameters});
 #endif
 
 #define DEVICE static __device__ __forceinline__

@@ -5,8 +5,8 @@ namespace emulator {
 
 thread_local Block* block = nullptr;
 
-std::map<std::string, Call>& kernels() {
-    static std::map<std::string, Call> all;
+std::map<std::string, Kernel>& kernels() {
+    static std::map<std::string, Kernel> all;
     return all;
 }
 
@@ -163,15 +163,17 @@ static void run_block(Block& b) {
 
 }  // namespace emulator
 
-// Runs a kernel over a grid. Returns whether there is one of this name.
-extern "C" bool emulator_launch(const char* name, const unsigned* grid, const unsigned* size,
-                                unsigned shared, void** arguments) {
+// Runs a kernel over a grid. Returns how many parameters it has, and -1 where there is none of this
+// name; it is not run unless there are as many arguments.
+extern "C" int emulator_launch(const char* name, const unsigned* grid, const unsigned* size,
+                               unsigned shared, void** arguments, size_t count) {
     using namespace emulator;
     auto found = kernels().find(name);
-    if (found == kernels().end()) return false;
+    if (found == kernels().end()) return -1;
+    if (found->second.parameters != count) return int(found->second.parameters);
     static thread_local Block kept;  // its stacks serve the next launch
     Block& b = kept;
-    std::pair<void (*)(void**), void**> kernel{found->second, arguments};
+    std::pair<void (*)(void**), void**> kernel{found->second.call, arguments};
     b.kernel = &kernel;
     b.name = found->first.c_str();
     b.size = {size[0], size[1], size[2]};
@@ -190,7 +192,7 @@ extern "C" bool emulator_launch(const char* name, const unsigned* grid, const un
                 std::free(b.shared);
             }
     block = nullptr;
-    return true;
+    return int(count);
 }
 
 // The controls of the sanitizers: one writes an element beyond the end, and one shifts a number of

@@ -84,7 +84,12 @@ auto exchange(const T& mine, F read) {
 
 using Call = void (*)(void**);
 
-std::map<std::string, Call>& kernels();
+struct Kernel {
+    Call call;
+    size_t parameters;
+};
+
+std::map<std::string, Kernel>& kernels();
 
 template <class... P, size_t... I>
 void unpack(void (*f)(P...), void** arguments, std::index_sequence<I...>) {
@@ -95,13 +100,14 @@ template <auto F>
 struct Caller;
 template <class... P, void (*F)(P...)>
 struct Caller<F> {
+    static constexpr size_t parameters = sizeof...(P);
     static void call(void** arguments) {
         unpack(F, arguments, std::index_sequence_for<P...>{});
     }
 };
 
 struct Registration {
-    Registration(const char* name, Call call) { kernels()[name] = call; }
+    Registration(const char* name, Kernel kernel) { kernels()[name] = kernel; }
 };
 
 }  // namespace emulator

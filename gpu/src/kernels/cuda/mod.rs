@@ -433,6 +433,22 @@ mod tests {
     }
 
     #[test]
+    fn a_kernel_with_too_few_arguments_is_not_run() {
+        let x = Tensor::zeros(7, DType::F32, &Device::Cpu).unwrap();
+        let found = launch_named(
+            &Device::Cpu,
+            "one_beyond",
+            Grid::blocks(1, 1),
+            &[Arg::Out(&x)],
+        );
+        let message = found.unwrap_err().to_string();
+        assert!(
+            message.contains("1 arguments for 2 parameters"),
+            "{message}"
+        );
+    }
+
+    #[test]
     fn a_kernel_that_is_not_there_is_an_error_with_its_name() {
         let found = launch_named(&Device::Cpu, "nothing", Grid::blocks(1, 1), &[]);
         assert!(found.unwrap_err().to_string().contains("nothing"));

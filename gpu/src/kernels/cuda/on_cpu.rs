@@ -11,7 +11,8 @@ unsafe extern "C" {
         size: *const u32,
         shared: u32,
         arguments: *mut *mut c_void,
-    ) -> bool;
+        count: usize,
+    ) -> i32;
 }
 
 pub(super) fn launch(name: &str, grid: Grid, words: &[Word]) -> Result<()> {
@@ -24,8 +25,8 @@ pub(super) fn launch(name: &str, grid: Grid, words: &[Word]) -> Result<()> {
     let c_name = CString::new(name).map_err(|_| message("not a name"))?;
     let blocks = grid.blocks.map(|n| n as u32);
     let size = [grid.threads as u32, 1, 1];
-    // SAFETY: the name ends with a zero, there are three numbers of each size, and as many
-    // arguments as the kernel has parameters, each in memory of its own
+    // SAFETY: the name ends with a zero, there are three numbers of each size, and each of so many
+    // arguments is in memory of its own
     let found = unsafe {
         emulator_launch(
             c_name.as_ptr(),
@@ -33,10 +34,15 @@ pub(super) fn launch(name: &str, grid: Grid, words: &[Word]) -> Result<()> {
             size.as_ptr(),
             grid.shared as u32,
             arguments.as_mut_ptr(),
+            arguments.len(),
         )
     };
-    match found {
-        true => Ok(()),
-        false => Err(message("there is none of this name").into()),
+    match usize::try_from(found) {
+        Ok(parameters) if parameters == arguments.len() => Ok(()),
+        Ok(parameters) => {
+            let given = arguments.len();
+            Err(message(&format!("{given} arguments for {parameters} parameters")).into())
+        }
+        Err(_) => Err(message("there is none of this name").into()),
     }
 }

@@ -415,3 +415,17 @@ fn boundaries(starts: &[usize], like: &Tensor) -> Result<Tensor> {
 fn longest(starts: &[usize]) -> usize {
     starts.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{THREADS, TILE};
+
+    #[test]
+    fn blocks_are_those_that_the_kernels_are_written_for() {
+        let kernels = include_str!("../../kernels/cuda/attention.cu");
+        for (name, size) in [("TILE", TILE), ("THREADS", THREADS)] {
+            let line = format!("constexpr int {name} = {size};");
+            assert!(kernels.contains(&line), "{line}");
+        }
+    }
+}
