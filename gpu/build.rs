@@ -10,7 +10,7 @@ const KERNELS: &str = "src/kernels/cuda";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=src/kernels/cuda");
+    println!("cargo::rerun-if-changed={KERNELS}");
     println!("cargo::rerun-if-env-changed={SANITIZE}");
     println!("cargo::rustc-check-cfg=cfg(emulated_kernels)");
     emulated();

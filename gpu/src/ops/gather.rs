@@ -1,8 +1,8 @@
 //! Moving rows and columns: lookup of rows, matrices side by side.
 
-use super::linear::columns_of;
 use crate::error::Result;
 use crate::kernels::cuda::{self, rows};
+use crate::kernels::inplace::take_columns;
 use crate::tape::{Tape, Value};
 use candle_core::{Device, Tensor};
 
@@ -50,7 +50,7 @@ pub fn concatenate(tape: &Tape, parts: &[Value]) -> Result<Value> {
     }
     Ok(tape.push(y, &inputs, move |g, slots| {
         for (slot, from, width) in slots_of {
-            slots.add_with(slot, || columns_of(&g, from, width))?;
+            slots.add_with(slot, || take_columns(&g, from, width))?;
         }
         Ok(())
     }))

@@ -1,6 +1,6 @@
 //! Launches on a card, through candle's device.
 
-use super::{Grid, Word};
+use super::{Grid, Word, pointers};
 use crate::error::Result;
 use candle_core::CudaDevice;
 use candle_core::backend::BackendStorage as _;
@@ -9,7 +9,6 @@ use candle_core::cuda_backend::cudarc::driver::{CudaFunction, DevicePtr as _, sy
 use half::bf16;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::c_void;
 
 mod ptx {
     include!(concat!(env!("OUT_DIR"), "/ptx.rs"));
@@ -41,10 +40,7 @@ pub(super) fn launch(device: &CudaDevice, name: &str, grid: Grid, words: &[Word]
             .map_err(candle_core::Error::wrap)?;
     }
     let mut words = words.to_vec();
-    let mut arguments: Vec<*mut c_void> = words
-        .iter_mut()
-        .map(|w| std::ptr::from_mut(w).cast())
-        .collect();
+    let mut arguments = pointers(&mut words);
     let [x, y, z] = grid.blocks.map(|n| n as u32);
     let stream = device.cuda_stream();
     stream
@@ -95,7 +91,6 @@ pub(super) fn address(storage: &CudaStorage) -> candle_core::Result<u64> {
         candle_core::DType::F32 => storage.as_cuda_slice::<f32>()?.device_ptr(&stream).0,
         candle_core::DType::BF16 => storage.as_cuda_slice::<bf16>()?.device_ptr(&stream).0,
         candle_core::DType::U32 => storage.as_cuda_slice::<u32>()?.device_ptr(&stream).0,
-        candle_core::DType::I64 => storage.as_cuda_slice::<i64>()?.device_ptr(&stream).0,
         _ => return Err(super::elsewhere()),
     })
 }

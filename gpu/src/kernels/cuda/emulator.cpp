@@ -133,7 +133,7 @@ void warp_barrier() {
 
 __attribute__((no_sanitize("address"))) static void entry() {
     Block& b = *block;
-    b.kernel->first(b.kernel->second);
+    b.kernel(b.arguments);
     b.fibre().done = true;
     b.alive--;
     b.warp().alive--;
@@ -173,8 +173,8 @@ extern "C" int emulator_launch(const char* name, const unsigned* grid, const uns
     if (found->second.parameters != count) return int(found->second.parameters);
     static thread_local Block kept;  // its stacks serve the next launch
     Block& b = kept;
-    std::pair<void (*)(void**), void**> kernel{found->second.call, arguments};
-    b.kernel = &kernel;
+    b.kernel = found->second.call;
+    b.arguments = arguments;
     b.name = found->first.c_str();
     b.size = {size[0], size[1], size[2]};
     b.grid = {grid[0], grid[1], grid[2]};

@@ -27,6 +27,9 @@ struct Dim {
 constexpr unsigned WARP = 32;
 constexpr size_t STACK = 128 * 1024;
 
+// A kernel that takes its parameters from memory.
+using Call = void (*)(void**);
+
 // What the lanes of a warp show to each other. Two exchanges in turn use two places, so that one
 // barrier an exchange is enough.
 struct Warp {
@@ -48,10 +51,10 @@ struct Block {
     std::vector<Warp> warps;
     Dim index{0, 0, 0}, size{1, 1, 1}, grid{1, 1, 1};
     unsigned current = 0, alive = 0, arrived = 0, generation = 0, idle = 0;
-    int any[2] = {0, 0};
     unsigned char* shared = nullptr;
     void* host = nullptr;  // the stack pointer of whoever launched
-    const std::pair<void (*)(void**), void**>* kernel = nullptr;
+    Call kernel = nullptr;
+    void** arguments = nullptr;
     const char* name = "";
 
     Fibre& fibre() { return fibres[current]; }
@@ -81,8 +84,6 @@ auto exchange(const T& mine, F read) {
         return of;
     });
 }
-
-using Call = void (*)(void**);
 
 struct Kernel {
     Call call;
@@ -114,8 +115,6 @@ struct Registration {
 
 #define __device__
 #define __forceinline__ inline
-#define __restrict__ __restrict
-#define __launch_bounds__(...)
 #define threadIdx (emulator::block->fibre().thread)
 #define blockIdx (emulator::block->index)
 #define blockDim (emulator::block->size)
@@ -135,14 +134,7 @@ T __shfl_sync(unsigned, T x, int from) {
     return emulator::exchange(x, [&](auto of) { return of(unsigned(from)); });
 }
 
-template <class T>
-T __shfl_down_sync(unsigned, T x, unsigned by) {
-    unsigned lane = emulator::block->current % emulator::WARP;
-    return emulator::exchange(x, [&](auto of) { return of(lane + by < 32 ? lane + by : lane); });
-}
-
 inline unsigned min(unsigned a, unsigned b) { return a < b ? a : b; }
-inline unsigned max(unsigned a, unsigned b) { return a > b ? a : b; }
 
 inline float __expf(float x) { return std::exp(x); }
 inline float __fdividef(float x, float y) { return x / y; }

@@ -1,5 +1,5 @@
-// What is around the product of a linear map: y = onto + scale · (product + bias) in one pass, the
-// columns of a gradient that the product was written to, and the gradient of the bias.
+// What is around the product of a linear map: y = onto + scale · (product + bias) in one pass, and
+// the columns of a gradient that the product was written to.
 //
 // `lanes` threads have a row of a matrix.
 #include "pack.cuh"
@@ -62,43 +62,3 @@ KERNEL_PAIRS(linear_block,
              (const From* g, To* out, unsigned rows, unsigned width, unsigned column,
               unsigned total, float scale, unsigned lanes),
              (g, out, rows, width, column, total, scale, lanes))
-
-// Sums over `part` rows each of a matrix [rows, width], to [parts, width]. A block has 128 columns
-// and one part, whose rows its eight warps take in turn.
-template <class T>
-DEVICE void linear_bias_parts(const T* g, float* parts, unsigned rows, unsigned width,
-                              unsigned part) {
-    SHARED(float, sums);  // [8, 128]
-    unsigned j = blockIdx.x * 128 + lane() * 4;
-    unsigned from = blockIdx.y * part, end = min(from + part, rows);
-    unsigned left = j < width ? width - j : 0;
-    float sum[4] = {}, x[4];
-#pragma unroll 4
-    for (unsigned i = from + warp(); i < end; i += 8) {
-        pack::load(x, g + size_t(i) * width + j, left);
-#pragma unroll
-        for (int n = 0; n < 4; n++) sum[n] += x[n];
-    }
-#pragma unroll
-    for (int n = 0; n < 4; n++) sums[warp() * 128 + lane() * 4 + n] = sum[n];
-    __syncthreads();
-    unsigned column = blockIdx.x * 128 + threadIdx.x;
-    if (threadIdx.x >= 128 || column >= width) return;
-    float all = 0.0f;
-    for (unsigned w = 0; w < 8; w++) all += sums[w * 128 + threadIdx.x];
-    parts[size_t(blockIdx.y) * width + column] = all;
-}
-KERNELS(linear_bias_parts,
-        (const T* g, float* parts, unsigned rows, unsigned width, unsigned part),
-        (g, parts, rows, width, part))
-
-template <class T>
-DEVICE void linear_bias(const float* parts, T* out, unsigned count, unsigned width) {
-    for (size_t j = thread_of_grid(); j < width; j += threads_of_grid()) {
-        float sum = 0.0f;
-        for (unsigned i = 0; i < count; i++) sum += parts[size_t(i) * width + j];
-        out[j] = narrow<T>(sum);
-    }
-}
-KERNELS(linear_bias, (const float* parts, T* out, unsigned count, unsigned width),
-        (parts, out, count, width))

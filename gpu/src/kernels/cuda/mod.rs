@@ -13,6 +13,7 @@
 use super::mask::Dropout;
 use super::{Form, form, switched_to};
 use crate::error::Result;
+use candle_core::backend::BackendStorage as _;
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Shape, Storage, Tensor};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -197,6 +198,13 @@ impl Arg<'_> {
     }
 }
 
+/// Where each argument is, as launches take them.
+#[cfg(any(feature = "cuda", emulated_kernels))]
+fn pointers(words: &mut [Word]) -> Vec<*mut std::ffi::c_void> {
+    let each = words.iter_mut().map(std::ptr::from_mut);
+    each.map(<*mut Word>::cast).collect()
+}
+
 /// How the names of kernels call a scalar type.
 pub(crate) fn suffix(dtype: DType) -> &'static str {
     match dtype {
@@ -360,7 +368,6 @@ fn cpu_address(storage: &CpuStorage) -> candle_core::Result<u64> {
         CpuStorage::F32(v) => v.as_ptr() as u64,
         CpuStorage::BF16(v) => v.as_ptr() as u64,
         CpuStorage::U32(v) => v.as_ptr() as u64,
-        CpuStorage::I64(v) => v.as_ptr() as u64,
         _ => return Err(elsewhere()),
     })
 }
@@ -380,11 +387,8 @@ impl InplaceOp1 for Address<'_> {
             CpuStorage::U32(v) => v.as_mut_ptr() as u64,
             _ => return Err(elsewhere()),
         };
-        let width = match storage {
-            CpuStorage::BF16(_) => 2,
-            _ => 4,
-        };
-        self.0.set(at + (first(layout)? * width) as u64);
+        let bytes = first(layout)? * storage.dtype().size_in_bytes();
+        self.0.set(at + bytes as u64);
         Ok(())
     }
 
@@ -394,7 +398,6 @@ impl InplaceOp1 for Address<'_> {
         storage: &mut candle_core::CudaStorage,
         layout: &Layout,
     ) -> candle_core::Result<()> {
-        use candle_core::backend::BackendStorage as _;
         let bytes = first(layout)? * storage.dtype().size_in_bytes();
         self.0.set(card::address(storage)? + bytes as u64);
         Ok(())

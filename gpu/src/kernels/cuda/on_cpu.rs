@@ -1,6 +1,6 @@
 //! Launches of the emulated kernels (`emulator.cpp`).
 
-use super::{Grid, Word};
+use super::{Grid, Word, pointers};
 use crate::error::Result;
 use std::ffi::{CString, c_char, c_void};
 
@@ -17,10 +17,7 @@ unsafe extern "C" {
 
 pub(super) fn launch(name: &str, grid: Grid, words: &[Word]) -> Result<()> {
     let mut words = words.to_vec();
-    let mut arguments: Vec<*mut c_void> = words
-        .iter_mut()
-        .map(|w| std::ptr::from_mut(w).cast())
-        .collect();
+    let mut arguments = pointers(&mut words);
     let message = |what: &str| candle_core::Error::Msg(format!("kernel {name}: {what}"));
     let c_name = CString::new(name).map_err(|_| message("not a name"))?;
     let blocks = grid.blocks.map(|n| n as u32);

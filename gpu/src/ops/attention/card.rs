@@ -375,12 +375,7 @@ impl Job {
             Arg::U32(n),
             Arg::U32(self.heads.width),
         ];
-        launch(
-            &o,
-            "attention_shift",
-            Grid::blocks(n.div_ceil(8), 256),
-            &args,
-        )?;
+        launch(&o, "attention_shift", Grid::rows(n), &args)?;
         Ok(Known {
             of_output,
             lse,

@@ -2,13 +2,10 @@
 
 use super::{Linear, Sizes};
 use crate::error::Result;
-use crate::kernels::cuda::{self, Arg, Grid};
+use crate::kernels::cuda::{self, Arg, Grid, rows};
 use crate::kernels::precision::cast_like;
 use crate::tape::{Tape, Value};
 use candle_core::{DType, Tensor};
-
-/// Columns and rows at a time of the sums that a bias's gradient is made of.
-const TILE: [usize; 2] = [128, 8];
 
 impl Linear<'_> {
     pub(super) fn on_card(&self, tape: &Tape, x: &Value, sizes: Sizes) -> Result<Value> {
@@ -32,7 +29,9 @@ impl Linear<'_> {
                     slots.add(w_slot, sizes.weight_gradient_tensors(&block, &x)?)?;
                 }
                 let dtype = of_bias.unwrap_or(block.dtype());
-                slots.add_with(b_slot, || bias_gradient(&block, dtype))?;
+                slots.add_with(b_slot, || {
+                    Ok(rows::sum_rows(&block, None, 0..sizes.output)?.to_dtype(dtype)?)
+                })?;
             }
             slots.pass(onto_slot, g)
         }))
@@ -95,35 +94,4 @@ impl Sizes {
         cuda::launch_pair([g, &block], "linear_block", grid, &args)?;
         Ok(block)
     }
-}
-
-/// The sum over the rows of a matrix: over parts of them, then over the parts.
-fn bias_gradient(g: &Tensor, dtype: DType) -> Result<Tensor> {
-    let (device, (rows, width)) = (g.device(), g.dims2()?);
-    let tiles = width.div_ceil(TILE[0]);
-    // a few blocks a processor, each with at least four rows a warp
-    let part = rows.div_ceil((1024 / tiles).max(1)).max(4 * TILE[1]);
-    let count = rows.div_ceil(part);
-    let parts = cuda::empty((count, width), DType::F32, device)?;
-    let grid = Grid {
-        blocks: [tiles, count, 1],
-        ..Grid::blocks(1, 32 * TILE[1]).sharing(4 * TILE[0] * TILE[1])
-    };
-    let args = [
-        Arg::In(g),
-        Arg::Out(&parts),
-        Arg::U32(rows),
-        Arg::U32(width),
-        Arg::U32(part),
-    ];
-    cuda::launch(g, "linear_bias_parts", grid, &args)?;
-    let sum = cuda::empty(width, dtype, device)?;
-    let args = [
-        Arg::In(&parts),
-        Arg::Out(&sum),
-        Arg::U32(count),
-        Arg::U32(width),
-    ];
-    cuda::launch(&sum, "linear_bias", Grid::over(width), &args)?;
-    Ok(sum)
 }

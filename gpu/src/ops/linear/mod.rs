@@ -338,14 +338,9 @@ impl Sizes {
 /// Shapes that do not fit.
 pub fn columns(tape: &Tape, x: &Value, from: usize, width: usize) -> Result<Value> {
     let total = last_dim(&x.tensor);
-    let y = columns_of(&x.tensor, from, width)?;
+    let y = take_columns(&x.tensor, from, width)?;
     let slot = x.slot();
     Ok(tape.push(y, &[x], move |g, slots| {
         slots.add(slot, pad_columns(&g, from, total)?)
     }))
-}
-
-/// The columns `from .. from + width` of a matrix as a contiguous one of their own.
-pub(crate) fn columns_of(x: &Tensor, from: usize, width: usize) -> Result<Tensor> {
-    take_columns(x, from, width)
 }
