@@ -1,6 +1,6 @@
 //! A batch: sequences packed one behind the other, without padding.
 //!
-//! Sequence `r` occupies positions `starts[r] .. starts[r + 1]` of every per-token vector.
+//! Sequence `r` occupies positions `offsets[r] .. offsets[r + 1]` of every per-token vector.
 //! Attention acts within a sequence; everything else acts on tokens, so padding costs nothing
 //! because there is none.
 
@@ -21,21 +21,21 @@ pub enum Labels {
 /// Packed sequences of token ids with their segment ids and labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// Token ids of all sequences, length `starts.last()`.
+    /// Token ids of all sequences, length `offsets.last()`.
     pub ids: Vec<u32>,
     /// Segment (task-embedding) ids, the same length as `ids`.
     pub segments: Option<Vec<u32>>,
     /// Labels.
     pub labels: Labels,
-    /// Boundaries of the sequences, as `cu_seqlens` elsewhere: `rows + 1` offsets into `ids`, the
+    /// Boundaries of the sequences, as `cu_seqlens` elsewhere: `sequences + 1` offsets into `ids`, the
     /// first 0, rising.
-    pub starts: Vec<usize>,
+    pub offsets: Vec<usize>,
 }
 
 impl Batch {
     /// Number of sequences.
-    pub fn rows(&self) -> usize {
-        self.starts.len() - 1
+    pub fn sequences(&self) -> usize {
+        self.offsets.len() - 1
     }
 
     /// Number of tokens in all sequences.
@@ -45,7 +45,7 @@ impl Batch {
 
     /// Length of the longest sequence.
     pub fn longest(&self) -> usize {
-        self.starts
+        self.offsets
             .windows(2)
             .map(|w| w[1] - w[0])
             .max()
@@ -54,7 +54,7 @@ impl Batch {
 
     /// The sequences of a range as a batch of their own.
     pub fn slice(&self, rows: std::ops::Range<usize>) -> Self {
-        let (from, to) = (self.starts[rows.start], self.starts[rows.end]);
+        let (from, to) = (self.offsets[rows.start], self.offsets[rows.end]);
         Self {
             ids: self.ids[from..to].to_vec(),
             segments: self.segments.as_ref().map(|s| s[from..to].to_vec()),
@@ -63,7 +63,7 @@ impl Batch {
                 Labels::Tokens(labels) => Labels::Tokens(labels[from..to].to_vec()),
                 Labels::Classes(classes) => Labels::Classes(classes[rows.clone()].to_vec()),
             },
-            starts: self.starts[rows.start..=rows.end]
+            offsets: self.offsets[rows.start..=rows.end]
                 .iter()
                 .map(|s| s - from)
                 .collect(),
@@ -71,8 +71,8 @@ impl Batch {
     }
 
     /// The positions in `ids` of sequence `r`.
-    pub fn row(&self, r: usize) -> std::ops::Range<usize> {
-        self.starts[r]..self.starts[r + 1]
+    pub fn sequence(&self, r: usize) -> std::ops::Range<usize> {
+        self.offsets[r]..self.offsets[r + 1]
     }
 
     /// Packs sequences of `(ids, segments, labels)`. Every sequence has segments or none has;
@@ -81,22 +81,22 @@ impl Batch {
     /// ```
     /// use inducer_datasets::batch::Batch;
     /// let b = Batch::pack(&[vec![5, 6], vec![7]], None, None);
-    /// assert_eq!((b.rows(), b.tokens(), b.row(1)), (2, 3, 2..3));
+    /// assert_eq!((b.sequences(), b.tokens(), b.sequence(1)), (2, 3, 2..3));
     /// ```
     pub fn pack(
         ids: &[Vec<u32>],
         segments: Option<&[Vec<u32>]>,
         labels: Option<&[Vec<i64>]>,
     ) -> Self {
-        let mut starts = vec![0];
+        let mut offsets = vec![0];
         for row in ids {
-            starts.push(starts[starts.len() - 1] + row.len());
+            offsets.push(offsets[offsets.len() - 1] + row.len());
         }
         Self {
             ids: ids.concat(),
             segments: segments.map(|s| s.concat()),
             labels: labels.map_or(Labels::None, |l| Labels::Tokens(l.concat())),
-            starts,
+            offsets,
         }
     }
 }

@@ -237,9 +237,9 @@ fn packing_keeps_rows_apart() {
     let rows = layout.training_rows(&webnlg()).unwrap();
     let rows: Vec<&Encoded> = rows.iter().collect();
     let batch = pack(&rows);
-    assert_eq!(batch.ids[batch.row(1)], rows[1].ids);
+    assert_eq!(batch.ids[batch.sequence(1)], rows[1].ids);
     assert_eq!(
-        batch.segments.as_ref().unwrap()[batch.row(1)],
+        batch.segments.as_ref().unwrap()[batch.sequence(1)],
         rows[1].segments.as_ref().unwrap()[..]
     );
     assert_eq!(
@@ -248,7 +248,7 @@ fn packing_keeps_rows_apart() {
     );
     let prompt = layout.prompt(&webnlg()).unwrap();
     assert_eq!(pack(&[&prompt]).labels, Labels::None);
-    assert_eq!(pack(&[]).rows(), 0);
+    assert_eq!(pack(&[]).sequences(), 0);
 }
 
 #[test]

@@ -22,7 +22,7 @@ const HEADS: Heads = Heads {
 };
 const ROWS: Rows<'_> = Rows {
     heads: HEADS,
-    starts: &[0, TOKENS / 4, TOKENS / 2, TOKENS],
+    offsets: &[0, TOKENS / 4, TOKENS / 2, TOKENS],
     visible: Visible::Causal,
 };
 

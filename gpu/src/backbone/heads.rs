@@ -108,8 +108,8 @@ impl Classifier {
     /// Class scores [rows, classes] from the first token of each row.
     fn scores(&self, ctx: &ForwardContext<'_>, hidden: &Value) -> Result<Value> {
         let tape = ctx.tape;
-        let starts = &ctx.starts[..ctx.starts.len() - 1];
-        let first: Vec<u32> = starts.iter().map(|s| *s as u32).collect();
+        let offsets = &ctx.offsets[..ctx.offsets.len() - 1];
+        let first: Vec<u32> = offsets.iter().map(|s| *s as u32).collect();
         let x = gather_rows(tape, hidden, &first)?;
         let x = Activation::Tanh.apply(tape, &torch(tape, &self.dense, &x)?)?;
         torch(tape, &self.out_proj, &x)
@@ -120,10 +120,10 @@ impl Classifier {
         let Labels::Classes(classes) = &batch.labels else {
             return Err(Error::Batch("labels: expected one class a row".into()));
         };
-        if classes.len() != batch.rows() {
+        if classes.len() != batch.sequences() {
             return Err(Error::Batch(format!(
                 "labels: expected {} classes, one a row, found {}",
-                batch.rows(),
+                batch.sequences(),
                 classes.len()
             )));
         }
@@ -188,7 +188,7 @@ impl Head {
             Self::MaskedLm(_) => 0,
         };
         let (labels, mut out) = (token_labels(batch)?, Vec::new());
-        for w in batch.starts.windows(2) {
+        for w in batch.offsets.windows(2) {
             for t in w[0] + ahead..w[1] {
                 out.extend(token(labels[t], t, ids)?.map(|y| (t - ahead, y)));
             }

@@ -96,7 +96,7 @@ impl Layer<'_, '_> {
         let ctx = self.ctx;
         let rows = Rows {
             heads: ctx.heads,
-            starts: ctx.starts,
+            offsets: ctx.offsets,
             visible: ctx.visible,
         };
         let (f, lse) = match &ctx.cache {

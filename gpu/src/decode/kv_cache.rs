@@ -95,7 +95,7 @@ impl<T: Elem> Layer for Vec<[Vec<T>; 2]> {
     fn attend(&mut self, qkv: &Tensor, rows: Rows<'_>) -> Result<(Tensor, Tensor)> {
         let d = rows.heads.hidden();
         with_slices([qkv], |[x]: [&[T]; 1]| {
-            for ([keys, values], w) in self.iter_mut().zip(rows.starts.windows(2)) {
+            for ([keys, values], w) in self.iter_mut().zip(rows.offsets.windows(2)) {
                 for token in x[w[0] * 3 * d..w[1] * 3 * d].chunks_exact(3 * d) {
                     keys.extend_from_slice(&token[d..2 * d]);
                     values.extend_from_slice(&token[2 * d..]);

@@ -20,7 +20,7 @@ impl Model {
                 self.longest()
             )));
         }
-        if batch.starts.windows(2).any(|w| w[0] >= w[1]) {
+        if batch.offsets.windows(2).any(|w| w[0] >= w[1]) {
             return Err(Error::Batch("input_ids: an empty row".into()));
         }
         Ok(())

@@ -181,7 +181,7 @@ impl Model {
         options: LossOptions,
     ) -> Result<Value> {
         let ctx = self.context(tape, batch, options.dropout)?;
-        let hidden = self.hidden(&ctx, batch, &vec![0; batch.rows()])?;
+        let hidden = self.hidden(&ctx, batch, &vec![0; batch.sequences()])?;
         let head = self.backbone.head();
         head.loss(&ctx, &hidden, self.tied(), targets, options.smoothing)
     }
@@ -192,14 +192,14 @@ impl Model {
     /// stay in a core's own cache. The halves have dropout masks of their own. The division depends
     /// on the batch alone, not on the number of threads, so results do not either.
     fn middle(&self, batch: &Batch) -> Option<usize> {
-        let (rows, d) = (batch.rows(), self.backbone.spec().hidden);
+        let (rows, d) = (batch.sequences(), self.backbone.spec().hidden);
         let on_cpu = self.device().is_cpu() && !cuda::runs_in(self.dtype(), self.device());
         let small = on_cpu && d <= SHARDED_WIDTH && !self.config.full;
         if !small || rows < 4 {
             return None;
         }
         let half = batch.tokens() / 2;
-        (1..rows).min_by_key(|r| batch.starts[*r].abs_diff(half))
+        (1..rows).min_by_key(|r| batch.offsets[*r].abs_diff(half))
     }
 
     /// The halves of a batch that have targets, with them.
@@ -211,7 +211,7 @@ impl Model {
     ) -> Vec<(Batch, Targets)> {
         let first = match self.backbone.head().labels_rows() {
             true => middle,
-            false => batch.starts[middle],
+            false => batch.offsets[middle],
         };
         let (left, right) = targets.split_at(targets.partition_point(|(at, _)| *at < first));
         let right = right
@@ -220,7 +220,7 @@ impl Model {
             .collect();
         let halves = [
             (batch.slice(0..middle), left.to_vec()),
-            (batch.slice(middle..batch.rows()), right),
+            (batch.slice(middle..batch.sequences()), right),
         ];
         halves
             .into_iter()

@@ -244,7 +244,7 @@ impl Model {
             dropout: dropout.unwrap_or(Dropout::OFF),
             tape,
             heads: spec.heads,
-            starts: &batch.starts,
+            offsets: &batch.offsets,
             visible: spec.visible,
             cache: None,
             prefix: network.map_or(Ok(Vec::new()), |n| n.apply(tape))?,
@@ -256,7 +256,7 @@ impl Model {
     fn hidden(&self, ctx: &ForwardContext<'_>, batch: &Batch, before: &[usize]) -> Result<Value> {
         let offset = self.backbone.spec().first_position + self.config.position_offset();
         let mut positions = Vec::with_capacity(batch.tokens());
-        for (w, before) in batch.starts.windows(2).zip(before) {
+        for (w, before) in batch.offsets.windows(2).zip(before) {
             positions.extend((0..w[1] - w[0]).map(|i| (offset + before + i) as u32));
         }
         let special = self.attached.special_tokens.as_ref();
@@ -340,7 +340,7 @@ impl Model {
             observed: Some(RefCell::default()),
             ..self.context(&tape, batch, None)?
         };
-        let hidden = self.hidden(&ctx, batch, &vec![0; batch.rows()])?;
+        let hidden = self.hidden(&ctx, batch, &vec![0; batch.sequences()])?;
         let result = of(&ctx, &hidden)?;
         let observed = ctx.observed.map(RefCell::into_inner);
         Ok((result, observed.unwrap_or_default()))
@@ -373,10 +373,10 @@ impl Model {
         }
         self.check(batch)?;
         let before = cache.lengths.clone();
-        let new = || batch.starts.windows(2).map(|w| w[1] - w[0]);
+        let new = || batch.offsets.windows(2).map(|w| w[1] - w[0]);
         let longest = before.iter().zip(new()).map(|(b, n)| b + n).max();
         self.check_decoded(longest.unwrap_or(0))?;
-        let last: Vec<u32> = batch.starts[1..].iter().map(|s| *s as u32 - 1).collect();
+        let last: Vec<u32> = batch.offsets[1..].iter().map(|s| *s as u32 - 1).collect();
         let tape = self.tape_off();
         let logits = {
             let ctx = ForwardContext {

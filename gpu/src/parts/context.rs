@@ -16,7 +16,7 @@ pub struct ForwardContext<'a> {
     /// Heads of the backbone.
     pub heads: Heads,
     /// Boundaries of the packed batch's sequences.
-    pub starts: &'a [usize],
+    pub offsets: &'a [usize],
     /// What a query sees of its own sequence.
     pub visible: Visible,
     /// Whether dropout is active at all.

@@ -165,7 +165,7 @@ mod tests {
         ForwardContext {
             tape,
             heads: Heads { count: 1, width: 2 },
-            starts: &[0, 3],
+            offsets: &[0, 3],
             visible: Visible::Causal,
             training: true,
             dropout: Dropout { rate, key: 7 },

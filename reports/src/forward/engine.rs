@@ -39,7 +39,7 @@ pub(super) fn compute(request: &Request, rows: &[Row]) -> Result<Computed> {
     let logits = match classes {
         Some(_) => all,
         None => (0..rows.len())
-            .map(|r| all[batch.row(r)].concat())
+            .map(|r| all[batch.sequence(r)].concat())
             .collect(),
     };
     let (mut loss, mut gradients) = (None, Vec::new());

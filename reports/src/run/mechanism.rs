@@ -103,7 +103,7 @@ impl Collected {
             }
             let (layer, heads) = &mut self.layers[seen.layer];
             heads.resize(gates.first().map_or(0, Vec::len), Queries::default());
-            for w in batch.starts.windows(2) {
+            for w in batch.offsets.windows(2) {
                 for t in w[0]..w[1] {
                     let at = span(t - w[0]);
                     if self.positions.len() <= at {

@@ -170,11 +170,11 @@ pub fn array(x: &Tensor) -> Result<ArrayD<f64>> {
 /// The rows of a matrix that belong to each text of the batch.
 fn by_text(batch: &Batch, packed: &Tensor) -> Result<Vec<Array2<f64>>> {
     let all = array(packed)?.into_dimensionality::<ndarray::Ix2>()?;
-    let a_row_each = matches!(batch.labels, Labels::Classes(_)) && all.nrows() == batch.rows();
-    Ok((0..batch.rows())
+    let a_row_each = matches!(batch.labels, Labels::Classes(_)) && all.nrows() == batch.sequences();
+    Ok((0..batch.sequences())
         .map(|text| match a_row_each {
             true => all.slice(s![text..=text, ..]).to_owned(),
-            false => all.slice(s![batch.row(text), ..]).to_owned(),
+            false => all.slice(s![batch.sequence(text), ..]).to_owned(),
         })
         .collect())
 }
@@ -195,7 +195,7 @@ pub fn options(case: &ModelCase) -> LossOptions {
 pub fn results(model: &Model, case: &ModelCase) -> Result<Computed<f64>> {
     let batch = batch(case);
     let (logits, packed) = model.logits_and_gates(&batch)?;
-    let mut gates = vec![Vec::new(); batch.rows()];
+    let mut gates = vec![Vec::new(); batch.sequences()];
     for layer in &packed {
         for (text, gate) in by_text(&batch, layer)?.into_iter().enumerate() {
             gates[text].push(gate);

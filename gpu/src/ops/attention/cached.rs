@@ -25,7 +25,7 @@ pub fn attention_cached<T: Elem>(
     cache: &[[Vec<T>; 2]],
     rows: Rows<'_>,
 ) -> Result<(Tensor, Tensor)> {
-    let (starts, heads) = (rows.starts, rows.heads);
+    let (offsets, heads) = (rows.offsets, rows.heads);
     let (tokens, total) = qkv.dims2()?;
     let (d, count, p) = (heads.hidden(), heads.count, heads.width);
     let x = cpu(qkv)?;
@@ -38,9 +38,9 @@ pub fn attention_cached<T: Elem>(
             #[inline(always)]
             || {
                 let [k, v] = &cache[r];
-                let (n, m) = (starts[r + 1] - starts[r], k.len() / d);
+                let (n, m) = (offsets[r + 1] - offsets[r], k.len() / d);
                 for i in 0..n {
-                    let token = starts[r] + i;
+                    let token = offsets[r] + i;
                     let sees = if rows.visible == Visible::Causal {
                         m - n + i + 1
                     } else {
@@ -86,7 +86,7 @@ pub fn attention_cached_tensors(
     let heads = rows.heads;
     let d = heads.hidden();
     let (mut outputs, mut sums) = (Vec::new(), Vec::new());
-    for (row, w) in cache.iter_mut().zip(rows.starts.windows(2)) {
+    for (row, w) in cache.iter_mut().zip(rows.offsets.windows(2)) {
         let n = w[1] - w[0];
         let part = |c: usize| {
             let x = qkv.narrow(0, w[0], n)?.narrow(1, c * d, d)?;

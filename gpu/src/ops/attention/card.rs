@@ -33,9 +33,9 @@ pub(super) fn within_rows(
         heads: rows.heads,
         causal: rows.visible == Visible::Causal,
         drop,
-        starts: boundaries(rows.starts, &x)?,
-        rows: rows.starts.len() - 1,
-        queries: longest(rows.starts),
+        offsets: boundaries(rows.offsets, &x)?,
+        rows: rows.offsets.len() - 1,
+        queries: longest(rows.offsets),
         row: 3 * d,
         keys: None,
         key_head: p,
@@ -52,7 +52,11 @@ pub(super) fn within_rows(
         let mut args = tensors.to_vec();
         args.extend(known.args());
         args.extend([Arg::OutAt(&grad, d), Arg::OutAt(&grad, 2 * d)]);
-        args.extend([Arg::In(&job.starts), Arg::U32(job.heads.count), Arg::U32(p)]);
+        args.extend([
+            Arg::In(&job.offsets),
+            Arg::U32(job.heads.count),
+            Arg::U32(p),
+        ]);
         args.extend([Arg::U32(3 * d), Arg::U32(usize::from(job.causal))]);
         args.extend([Arg::F32(job.heads.scale()), Arg::Dropout(drop)]);
         launch(
@@ -76,15 +80,15 @@ pub(super) fn to_prefix(
     let [k, v] = [inputs[1], inputs[2]].map(|t| t.tensor.to_dtype(x.dtype())?.contiguous());
     let (k, v) = (k?, v?);
     let ((tokens, total), (l, p)) = (x.dims2()?, (k.dim(1)?, heads.width));
-    let starts: Vec<usize> = (0..tokens).step_by(CHUNK).chain([tokens]).collect();
-    let rows = starts.len() - 1;
+    let offsets: Vec<usize> = (0..tokens).step_by(CHUNK).chain([tokens]).collect();
+    let rows = offsets.len() - 1;
     let job = Job {
         heads,
         causal: false,
         drop,
-        starts: boundaries(&starts, &x)?,
+        offsets: boundaries(&offsets, &x)?,
         rows,
-        queries: longest(&starts),
+        queries: longest(&offsets),
         row: total,
         keys: Some(upload(&[0, l as u32].repeat(rows), x.device())?),
         key_head: l * p,
@@ -109,7 +113,7 @@ pub(super) fn to_prefix(
         }
         let parts = || empty((rows, heads.count, l, p), DType::F32, x.device());
         let [dk, dv] = [parts()?, parts()?];
-        args.extend([Arg::Out(&dk), Arg::Out(&dv), Arg::In(&job.starts)]);
+        args.extend([Arg::Out(&dk), Arg::Out(&dv), Arg::In(&job.offsets)]);
         args.extend([
             Arg::Maybe(job.keys.as_ref()),
             Arg::U32(heads.count),
@@ -175,7 +179,7 @@ impl Cache {
             return Err(crate::Error::Batch("no rows to decode".into()));
         }
         let (x, d, p) = (qkv.contiguous()?, rows.heads.hidden(), rows.heads.width);
-        let new: Vec<usize> = rows.starts.windows(2).map(|w| w[1] - w[0]).collect();
+        let new: Vec<usize> = rows.offsets.windows(2).map(|w| w[1] - w[0]).collect();
         let most = self
             .rows
             .iter()
@@ -205,9 +209,9 @@ impl Cache {
             heads: rows.heads,
             causal: rows.visible == Visible::Causal,
             drop: Dropout::OFF,
-            starts: boundaries(rows.starts, &x)?,
+            offsets: boundaries(rows.offsets, &x)?,
             rows: self.rows.len(),
-            queries: longest(rows.starts),
+            queries: longest(rows.offsets),
             row: 3 * d,
             keys: Some(upload(&ranges, x.device())?),
             key_head: p,
@@ -242,7 +246,7 @@ struct Job {
     causal: bool,
     drop: Dropout,
     /// The rows' boundaries among the queries, how many rows, and the queries of the longest.
-    starts: Tensor,
+    offsets: Tensor,
     rows: usize,
     queries: usize,
     /// Elements from a query to the next token's.
@@ -324,7 +328,7 @@ impl Job {
     /// What follows the tensors in a kernel's parameters.
     fn sizes(&self) -> Vec<Arg<'_>> {
         vec![
-            Arg::In(&self.starts),
+            Arg::In(&self.offsets),
             Arg::Maybe(self.keys.as_ref()),
             Arg::U32(self.heads.count),
             Arg::U32(self.heads.width),
@@ -402,13 +406,13 @@ impl Job {
     }
 }
 
-fn boundaries(starts: &[usize], like: &Tensor) -> Result<Tensor> {
-    let starts: Vec<u32> = starts.iter().map(|s| *s as u32).collect();
-    upload(&starts, like.device())
+fn boundaries(offsets: &[usize], like: &Tensor) -> Result<Tensor> {
+    let offsets: Vec<u32> = offsets.iter().map(|s| *s as u32).collect();
+    upload(&offsets, like.device())
 }
 
-fn longest(starts: &[usize]) -> usize {
-    starts.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0)
+fn longest(offsets: &[usize]) -> usize {
+    offsets.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0)
 }
 
 #[cfg(test)]

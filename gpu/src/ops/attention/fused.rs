@@ -34,7 +34,7 @@ pub(super) fn within_rows(
         drop,
         layouts: [0, 1, 2].map(columns),
         query_gradient: columns(0),
-        ranges: rows.starts.windows(2).map(|w| [(w[0], w[1]); 2]).collect(),
+        ranges: rows.offsets.windows(2).map(|w| [(w[0], w[1]); 2]).collect(),
     };
     job.run(tape, [qkv])
 }

@@ -75,7 +75,7 @@ pub struct Rows<'a> {
     /// H and p.
     pub heads: Heads,
     /// The rows' boundaries among the tokens.
-    pub starts: &'a [usize],
+    pub offsets: &'a [usize],
     /// Which keys a query sees.
     pub visible: Visible,
 }
@@ -154,7 +154,7 @@ pub(super) fn both(mut results: Vec<Value>) -> (Value, Value) {
 /// begin at these tokens; none where nothing is dropped.
 pub(super) fn keep_mask(
     drop: Dropout,
-    starts: &[usize],
+    offsets: &[usize],
     [n, m]: [usize; 2],
     heads: usize,
     like: &Tensor,
@@ -162,13 +162,13 @@ pub(super) fn keep_mask(
     if drop.is_off() {
         return Ok(None);
     }
-    let shape = (starts.len(), heads, n, m);
+    let shape = (offsets.len(), heads, n, m);
     let row = |at: usize| {
         let (b, h, i) = (at / (heads * n), at / n % heads, at % n);
-        ((starts[b] + i) * heads + h) as u64
+        ((offsets[b] + i) * heads + h) as u64
     };
     let mask = dispatch!(like, T => {
-        let mask = drop.mask::<T>(starts.len() * heads * n, m, row);
+        let mask = drop.mask::<T>(offsets.len() * heads * n, m, row);
         Tensor::from_vec(mask, shape, like.device())?
     });
     Ok(Some(mask))

@@ -15,9 +15,9 @@ pub(super) fn within_rows(
     drop: Dropout,
 ) -> Result<(Value, Value)> {
     let heads = rows.heads;
-    let groups: Vec<Group> = grouped(rows.starts, heads.count, MOST_SCORES)
+    let groups: Vec<Group> = grouped(rows.offsets, heads.count, MOST_SCORES)
         .into_iter()
-        .map(|starts| Group::new(starts, rows.visible, qkv.tensor.device()))
+        .map(|offsets| Group::new(offsets, rows.visible, qkv.tensor.device()))
         .collect::<candle_core::Result<_>>()?;
     let mut parts = (Vec::new(), Vec::new());
     for group in &groups {
@@ -82,10 +82,10 @@ const MOST_SCORES: usize = if cfg!(test) { 16_384 } else { 67_108_864 };
 
 /// The boundaries of consecutive rows that are computed at once: padded to the longest, they have
 /// at most `most` scores.
-fn grouped(starts: &[usize], heads: usize, most: usize) -> Vec<Vec<usize>> {
+fn grouped(offsets: &[usize], heads: usize, most: usize) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     let mut longest = 0;
-    for w in starts.windows(2) {
+    for w in offsets.windows(2) {
         let with_this = longest.max(w[1] - w[0]);
         match groups.last_mut() {
             Some(group) if group.len() * heads * with_this * with_this <= most => {
@@ -105,7 +105,7 @@ fn grouped(starts: &[usize], heads: usize, most: usize) -> Vec<Vec<usize>> {
 /// token. No query sees a padded key, and a padded query sees none.
 struct Group {
     /// Boundaries of the rows among the packed tokens.
-    starts: Vec<usize>,
+    offsets: Vec<usize>,
     longest: usize,
     /// The packed token, counted from the group's first, at each padded index, and the padded index
     /// of each token; none where all rows are equally long.
@@ -116,15 +116,15 @@ struct Group {
 }
 
 impl Group {
-    fn new(starts: Vec<usize>, visible: Visible, device: &Device) -> candle_core::Result<Self> {
-        let lengths: Vec<usize> = starts.windows(2).map(|w| w[1] - w[0]).collect();
+    fn new(offsets: Vec<usize>, visible: Visible, device: &Device) -> candle_core::Result<Self> {
+        let lengths: Vec<usize> = offsets.windows(2).map(|w| w[1] - w[0]).collect();
         let (rows, longest) = (lengths.len(), lengths.iter().copied().max().unwrap_or(0));
         let equal = lengths.iter().all(|&n| n == longest);
         let [mut token_at, mut index_of, mut keys_seen] = [const { Vec::<u32>::new() }; 3];
         for (b, &n) in lengths.iter().enumerate() {
             for i in 0..longest {
                 let real = i < n;
-                let token = starts[b] - starts[0] + if real { i } else { 0 };
+                let token = offsets[b] - offsets[0] + if real { i } else { 0 };
                 token_at.push(token as u32);
                 if real {
                     index_of.push((b * longest + i) as u32);
@@ -146,7 +146,7 @@ impl Group {
             false => Some([index(token_at)?, index(index_of)?]),
         };
         Ok(Self {
-            starts,
+            offsets,
             longest,
             moves,
             hidden,
@@ -154,7 +154,7 @@ impl Group {
     }
 
     fn rows(&self) -> usize {
-        self.starts.len() - 1
+        self.offsets.len() - 1
     }
 
     /// What the group's rows attend with, of packed [q | k | v].
@@ -162,19 +162,23 @@ impl Group {
         let (d, rows) = (heads.hidden(), self.rows());
         let x = self.padded(qkv)?;
         let part = |c: usize| by_head(&x.narrow(1, c * d, d)?, rows, heads.count);
-        let (starts, size) = (&self.starts[..rows], [self.longest; 2]);
+        let (offsets, size) = (&self.offsets[..rows], [self.longest; 2]);
         Ok(Operands {
             q: part(0)?,
             k: part(1)?,
             v: part(2)?,
             hidden: self.hidden.clone(),
-            keep: keep_mask(drop, starts, size, heads.count, &x)?,
+            keep: keep_mask(drop, offsets, size, heads.count, &x)?,
         })
     }
 
     /// The group's rows [rows · longest, c] of packed ones [tokens, c].
     fn padded(&self, packed: &Tensor) -> candle_core::Result<Tensor> {
-        let rows = packed.narrow(0, self.starts[0], self.starts[self.rows()] - self.starts[0])?;
+        let rows = packed.narrow(
+            0,
+            self.offsets[0],
+            self.offsets[self.rows()] - self.offsets[0],
+        )?;
         match &self.moves {
             Some([token_at, _]) => rows.contiguous()?.index_select(token_at, 0),
             None => Ok(rows),

@@ -45,22 +45,22 @@ fn gate_agrees_with_candle_and_keeps_the_digits_of_its_slope() {
 #[test]
 fn attention_agrees_with_candle_with_and_without_dropout() {
     // On tensors: a group of two unequal rows and one of one; two groups of equal rows.
-    for starts in [vec![0, 1, 8, 80], vec![0, 40, 80]] {
-        attention_within(&starts);
+    for offsets in [vec![0, 1, 8, 80], vec![0, 40, 80]] {
+        attention_within(&offsets);
     }
 }
 
-fn rows(starts: &[usize], visible: Visible) -> Rows<'_> {
+fn rows(offsets: &[usize], visible: Visible) -> Rows<'_> {
     Rows {
         heads: HEADS,
-        starts,
+        offsets,
         visible,
     }
 }
 
-fn attention_within(starts: &[usize]) {
+fn attention_within(offsets: &[usize]) {
     for visible in [Visible::Causal, Visible::All] {
-        let rows = rows(starts, visible);
+        let rows = rows(offsets, visible);
         for drop in [Dropout::OFF, DROP] {
             agree(
                 &[&[80, 45]],
@@ -92,10 +92,10 @@ fn new_tokens_attend_to_cached_keys_as_whole_rows_do() {
     let cache = [(0, 5), (5, 7)].map(|(from, n)| [kept(from, n, 15), kept(from, n, 30)]);
     for visible in [Visible::Causal, Visible::All] {
         let tape = Tape::new();
-        let starts = [0, 5, 12];
+        let offsets = [0, 5, 12];
         let whole = Value::constant(x.clone());
         let (o, lse) =
-            attention::attention(&tape, &whole, rows(&starts, visible), Dropout::OFF).unwrap();
+            attention::attention(&tape, &whole, rows(&offsets, visible), Dropout::OFF).unwrap();
         let queries = x.index_select(&new, 0).unwrap();
         let found =
             attention::attention_cached(&queries, &cache, rows(&[0, 2, 5], visible)).unwrap();

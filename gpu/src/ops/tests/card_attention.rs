@@ -16,15 +16,15 @@ const BOUND: f64 = 3.0 * 728.0 / 16_777_216.0;
 /// Results and gradients of attention within rows of these lengths: emulated in f32, and by the
 /// CPU's kernels in f64.
 fn both(lengths: &[usize], heads: Heads, visible: Visible, drop: Dropout) -> [f64; 2] {
-    let mut starts = vec![0];
-    starts.extend(lengths.iter().scan(0, |sum, n| {
+    let mut offsets = vec![0];
+    offsets.extend(lengths.iter().scan(0, |sum, n| {
         *sum += n;
         Some(*sum)
     }));
-    let tokens = starts[lengths.len()];
+    let tokens = offsets[lengths.len()];
     let rows = Rows {
         heads,
-        starts: &starts,
+        offsets: &offsets,
         visible,
     };
     let run = |t: &Tape, v: &[Value]| attention(t, &v[0], rows, drop).map(|(o, l)| vec![o, l]);
@@ -79,13 +79,13 @@ fn a_row_of_513_tokens_agrees_with_the_cpu() {
 fn another_mask_or_another_row_boundary_is_seen() {
     let heads = heads(2, 5);
     let x = parameters(3, &[&[70, 30]], DType::F32);
-    let run = |starts: &'static [usize], drop: Dropout| {
+    let run = |offsets: &'static [usize], drop: Dropout| {
         emulated(|| {
             evaluate(&x, move |t, v| {
                 let visible = Visible::Causal;
                 let rows = Rows {
                     heads,
-                    starts,
+                    offsets,
                     visible,
                 };
                 attention(t, &v[0], rows, drop).map(|(o, l)| vec![o, l])
@@ -125,7 +125,7 @@ fn a_cache_that_grows_and_loses_rows_is_recomputation() {
         let row = Value::constant(x.narrow(0, from, n).unwrap().contiguous().unwrap());
         let rows = Rows {
             heads,
-            starts: &[0, n],
+            offsets: &[0, n],
             visible,
         };
         attention(&Tape::off(), &row, rows, Dropout::OFF)
@@ -138,9 +138,9 @@ fn a_cache_that_grows_and_loses_rows_is_recomputation() {
     let part = |(from, n): &(usize, usize)| x.narrow(0, *from, *n).unwrap();
     let packed = Tensor::cat(&first.each_ref().map(part), 0).unwrap();
     let mut cache = CardCache::new(3);
-    let rows = |starts| Rows {
+    let rows = |offsets| Rows {
         heads,
-        starts,
+        offsets,
         visible,
     };
     let [o, _] = emulated(|| cache.attend(&packed, rows(&[0, 3, 63, 65]))).unwrap();

@@ -50,7 +50,7 @@ pub fn attention(
     let heads = rows.heads;
     let results = tape.composed_many(&[qkv], |a| {
         let (mut outputs, mut sums) = (Vec::new(), Vec::new());
-        for w in rows.starts.windows(2) {
+        for w in rows.offsets.windows(2) {
             let n = w[1] - w[0];
             let row = a[0].narrow(0, w[0], n)?;
             let part = |c: usize| heads.split(&row, c * heads.hidden());

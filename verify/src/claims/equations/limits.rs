@@ -95,7 +95,7 @@ fn hull_of(engine: &Candle, case: &mut Case) -> Result<()> {
     let given = engine.tensor(&qkv.into_dyn())?;
     let rows = Rows {
         heads: Heads { count: 1, width: p },
-        starts: &[0, n],
+        offsets: &[0, n],
         visible: Visible::Causal,
     };
     let value = Value::constant(given.clone());
