@@ -213,11 +213,10 @@ prepare() {
             --batch-size 4 --steps 20 --threads 2
 }
 
-# train NAME METHOD STEPS DEVICE ...: the arguments of a training. Three rows a step: from four rows
-# on the CPU computes a batch of a small backbone in two halves with dropout masks of their own.
+# train NAME METHOD STEPS DEVICE ...: the arguments of a training.
 train() {
     echo train --data "$WORK/webnlg" --backbone "$WORK/backbone" --method "$2" --steps "$3" \
-        --device "$4" --out "$WORK/runs/$1" --batch-size 3 --warmup 5 --learning-rate 1e-3 \
+        --device "$4" --out "$WORK/runs/$1" --batch-size 8 --warmup 5 --learning-rate 1e-3 \
         --test-limit 1 --max-new-tokens 2 --seed 1 "${@:5}"
 }
 

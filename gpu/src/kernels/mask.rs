@@ -19,6 +19,9 @@ pub struct Dropout {
     pub rate: f64,
     /// Key of the mask.
     pub key: u64,
+    /// The row of the whole batch's mask with which this one begins: rows that are computed apart
+    /// from others have the masks that they have among them.
+    pub first: u64,
 }
 
 /// Mixes 64 bits (the finaliser of SplitMix64).
@@ -31,7 +34,32 @@ pub fn mix(mut x: u64) -> u64 {
 
 impl Dropout {
     /// No dropout.
-    pub const OFF: Self = Self { rate: 0.0, key: 0 };
+    pub const OFF: Self = Self::new(0.0, 0);
+
+    /// Dropout of a whole batch.
+    pub const fn new(rate: f64, key: u64) -> Self {
+        Self {
+            rate,
+            key,
+            first: 0,
+        }
+    }
+
+    /// The masks of the rows from this one of the batch on.
+    pub fn from_row(self, row: usize) -> Self {
+        Self {
+            first: self.first + row as u64,
+            ..self
+        }
+    }
+
+    /// The same for masks that have `count` rows for each of the batch's.
+    pub(crate) fn rows_each(self, count: usize) -> Self {
+        Self {
+            first: self.first * count as u64,
+            ..self
+        }
+    }
 
     /// The same rate at another site.
     pub fn at(self, site: u64) -> Self {
@@ -54,7 +82,7 @@ impl Dropout {
     /// A generator of keep factors along one row: 0 or 1 / (1 − rate) for each index.
     #[inline(always)]
     pub fn row<T: Elem>(&self, row: u64) -> KeepRow<T> {
-        let key = mix(self.key ^ mix(row));
+        let key = mix(self.key ^ mix(self.first + row));
         KeepRow {
             first: key as u32,
             second: (key >> 32) as u32,
@@ -147,7 +175,7 @@ mod tests {
 
     #[test]
     fn mask_keeps_its_share_and_its_mean_and_depends_on_key_row_and_place() {
-        let d = Dropout { rate: 0.1, key: 7 };
+        let d = Dropout::new(0.1, 7);
         let mask = d.mask::<f64>(300, 200, |i| i as u64);
         let kept = mask.iter().filter(|m| **m > 0.0).count() as f64 / 60_000.0;
         // standard deviation of the share: √(0.1 · 0.9 / 60 000) = 0.00122; five of them
@@ -175,7 +203,7 @@ mod tests {
         assert_eq!(mix(0), 0xE220_A839_7B1D_CDAF);
         assert_eq!(mix(1), 0x910A_2DEC_8902_5CC1);
         // computed in Python from the formulas above
-        let place = Dropout { rate: 0.5, key: 7 }.at(3);
+        let place = Dropout::new(0.5, 7).at(3);
         assert_eq!(place.key, 0xE880_A903_BCFF_6547);
         let rows = [
             "0101101010110001011111010010110111111010011101001001110100100011",
@@ -205,6 +233,6 @@ mod tests {
     #[test]
     fn nothing_is_dropped_at_rate_zero() {
         assert!(Dropout::OFF.is_off());
-        assert!(!Dropout { rate: 0.1, key: 0 }.is_off());
+        assert!(!Dropout::new(0.1, 0).is_off());
     }
 }

@@ -145,16 +145,16 @@ impl Model {
         let total = targets.len() as f64;
         let parts = map_tasks(halves.len(), |i| {
             let options = LossOptions {
-                dropout: options.dropout.map(|d| d.at(i as u64)),
+                dropout: options.dropout.map(|d| d.from_row(halves[i].first)),
                 ..options
             };
-            let (batch, targets) = &halves[i];
+            let Half { batch, targets, .. } = &halves[i];
             single_threaded(|| self.gradients_of(batch, targets, options))
         });
         let (mut loss, mut sum) = (Loss::default(), Gradients::default());
-        for ((_, targets), part) in halves.iter().zip(parts) {
+        for (half, part) in halves.iter().zip(parts) {
             let (value, gradients) = part?;
-            let share = targets.len() as f64 / total;
+            let share = half.targets.len() as f64 / total;
             loss.add(share, value);
             sum.add_scaled(gradients, share)?;
         }
@@ -189,8 +189,9 @@ impl Model {
     /// The row at which a batch is divided into two halves of nearly the same number of tokens,
     /// where that is faster: on the CPU, where each half goes through the whole model on one thread
     /// without waiting for the other at every operation. That pays as long as a layer's weights
-    /// stay in a core's own cache. The halves have dropout masks of their own. The division depends
-    /// on the batch alone, not on the number of threads, so results do not either.
+    /// stay in a core's own cache. A sequence has the dropout masks that it has in the whole batch.
+    /// The division depends on the batch alone, not on the number of threads, so results do not
+    /// either.
     fn middle(&self, batch: &Batch) -> Option<usize> {
         let (rows, d) = (batch.sequences(), self.backbone.spec().hidden);
         let on_cpu = self.device().is_cpu() && !cuda::runs_in(self.dtype(), self.device());
@@ -203,30 +204,37 @@ impl Model {
     }
 
     /// The halves of a batch that have targets, with them.
-    fn halves(
-        &self,
-        batch: &Batch,
-        targets: &[(usize, u32)],
-        middle: usize,
-    ) -> Vec<(Batch, Targets)> {
-        let first = match self.backbone.head().labels_rows() {
+    fn halves(&self, batch: &Batch, targets: &[(usize, u32)], middle: usize) -> Vec<Half> {
+        let first = batch.offsets[middle];
+        let before = match self.backbone.head().labels_rows() {
             true => middle,
-            false => batch.offsets[middle],
+            false => first,
         };
-        let (left, right) = targets.split_at(targets.partition_point(|(at, _)| *at < first));
-        let right = right
-            .iter()
-            .map(|(at, label)| (at - first, *label))
-            .collect();
-        let halves = [
-            (batch.slice(0..middle), left.to_vec()),
-            (batch.slice(middle..batch.sequences()), right),
+        let (left, right) = targets.split_at(targets.partition_point(|(at, _)| *at < before));
+        let right = right.iter().map(|(at, label)| (at - before, *label));
+        let mut halves = vec![
+            Half {
+                batch: batch.slice(0..middle),
+                targets: left.to_vec(),
+                first: 0,
+            },
+            Half {
+                batch: batch.slice(middle..batch.sequences()),
+                targets: right.collect(),
+                first,
+            },
         ];
+        halves.retain(|half| !half.targets.is_empty());
         halves
-            .into_iter()
-            .filter(|(_, targets): &(Batch, Targets)| !targets.is_empty())
-            .collect()
     }
+}
+
+/// One half of a batch.
+struct Half {
+    batch: Batch,
+    targets: Targets,
+    /// Its first token in the whole batch.
+    first: usize,
 }
 
 fn scalar(t: &Tensor) -> Result<f64> {

@@ -168,7 +168,7 @@ mod tests {
             offsets: &[0, 3],
             visible: Visible::Causal,
             training: true,
-            dropout: Dropout { rate, key: 7 },
+            dropout: Dropout::new(rate, 7),
             cache: None,
             prefix: Vec::new(),
             observed: None,

@@ -265,10 +265,7 @@ fn accumulate(
         let batch = stream.at(index);
         let options = LossOptions {
             smoothing: config.label_smoothing,
-            dropout: Some(Dropout {
-                rate: config.dropout,
-                key,
-            }),
+            dropout: Some(Dropout::new(config.dropout, key)),
         };
         let (loss, gradients) = model.loss_and_gradients(batch, options)?;
         total.add(1.0, loss.divided_by(k as f64));

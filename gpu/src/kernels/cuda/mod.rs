@@ -187,6 +187,10 @@ impl Arg<'_> {
                 number: number(*n)?,
             },
             Self::F32(x) => Word { float: *x as f32 },
+            Self::Dropout(d) if d.first > 0 => {
+                let message = "a kernel takes the masks of whole batches";
+                return Err(candle_core::Error::Msg(message.into()).into());
+            }
             Self::Dropout(d) => Word {
                 dropout: DropoutArg {
                     key: d.key,

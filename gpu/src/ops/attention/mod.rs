@@ -93,6 +93,7 @@ pub fn attention(
     rows: Rows<'_>,
     drop: Dropout,
 ) -> Result<(Value, Value)> {
+    let drop = drop.rows_each(rows.heads.count);
     match form(&qkv.tensor, rows.heads) {
         Form::Fused => fused::within_rows(tape, qkv, rows, drop),
         Form::Card => card::within_rows(tape, qkv, rows, drop),
@@ -116,7 +117,7 @@ pub fn attention_to(
     heads: Heads,
     drop: Dropout,
 ) -> Result<(Value, Value)> {
-    let inputs = [qkv, keys, values];
+    let (inputs, drop) = ([qkv, keys, values], drop.rows_each(heads.count));
     match form(&qkv.tensor, heads) {
         Form::Fused => fused::to_prefix(tape, inputs, heads, drop),
         Form::Card => card::to_prefix(tape, inputs, heads, drop),

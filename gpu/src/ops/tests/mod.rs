@@ -18,4 +18,4 @@ use super::attention::Heads;
 use super::dropout::Dropout;
 
 const HEADS: Heads = Heads { count: 3, width: 5 };
-const DROP: Dropout = Dropout { rate: 0.3, key: 99 };
+const DROP: Dropout = Dropout::new(0.3, 99);
