@@ -15,7 +15,7 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(emulated_kernels)");
     emulated();
     #[cfg(feature = "cuda")]
-    ptx();
+    device_code();
 }
 
 /// Compiles the kernels over `emulator.h`.
@@ -58,29 +58,58 @@ fn emulated() {
     }
 }
 
-/// What the kernels include: a change there is a change of all.
+/// The compute capabilities of cards that code is made for, as CMake writes them.
 #[cfg(feature = "cuda")]
-fn headers() -> Vec<std::path::PathBuf> {
+const ARCHITECTURES: &str = "INDUCER_CUDA_ARCHITECTURES";
+
+/// Ampere (A100; the RTX 30s), Ada (the RTX 40s, L4, L40), Hopper (H100, H200).
+#[cfg(feature = "cuda")]
+const ALL_ARCHITECTURES: &str = "80;86;89;90";
+
+/// Compiles the kernels to the code of each card, and to PTX, of which the driver makes that of
+/// later ones.
+#[cfg(feature = "cuda")]
+fn device_code() {
+    println!("cargo::rerun-if-env-changed={ARCHITECTURES}");
+    let of_cards = std::env::var(ARCHITECTURES).unwrap_or(ALL_ARCHITECTURES.into());
+    let of_cards: Vec<&str> = of_cards.split(';').map(str::trim).collect();
+    let mut code = Vec::new();
+    for card in &of_cards {
+        code.push("-gencode".into());
+        code.push(format!("arch=compute_{card},code=sm_{card}"));
+    }
+    if let Some(last) = of_cards.last() {
+        code.push("-gencode".into());
+        code.push(format!("arch=compute_{last},code=compute_{last}"));
+    }
+    let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
     let files = std::fs::read_dir(KERNELS).into_iter().flatten().flatten();
-    let all = files.map(|file| file.path());
-    all.filter(|path| path.extension().is_some_and(|e| e == "cuh"))
-        .collect()
+    for file in files.map(|file| file.path()) {
+        if file.extension().is_some_and(|e| e == "cu")
+            && let Some(name) = file.file_stem()
+            && let Err(error) = compiled(&file, &out.join(name).with_extension("fatbin"), &code)
+        {
+            println!("cargo::error=nvcc cannot build {}: {error}", file.display());
+        }
+    }
 }
 
-/// Compiles the kernels to PTX for cards from compute capability 8.0 on; the driver makes a card's
-/// own code of it.
+/// Compiles one file of kernels for all cards.
 #[cfg(feature = "cuda")]
-fn ptx() {
-    let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
-    let built = cudaforge::KernelBuilder::new()
-        .source_dir(KERNELS)
-        .watch(headers())
-        .compute_cap_arch("80")
-        .arg("-std=c++17")
-        .arg("-O3")
-        .build_ptx()
-        .and_then(|kernels| kernels.write(out.join("ptx.rs")));
-    if let Err(error) = built {
-        println!("cargo::error=nvcc cannot build the kernels: {error}");
+fn compiled(
+    from: &std::path::Path,
+    to: &std::path::Path,
+    code: &[String],
+) -> Result<(), Box<dyn std::error::Error>> {
+    let nvcc = cudaforge::CudaToolkit::detect()?.nvcc_path;
+    let output = std::process::Command::new(nvcc)
+        .args(["-fatbin", "-std=c++17", "-O3", "--threads", "0"])
+        .args(code)
+        .arg("-o")
+        .args([to, from])
+        .output()?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into()),
     }
 }

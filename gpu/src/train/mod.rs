@@ -11,6 +11,6 @@ mod trainer;
 
 pub use config::TrainConfig;
 pub use data::{Data, evaluate};
-pub use optimiser::{AdamW, AdamWConfig, Measured, clip_factor};
+pub use optimiser::{AdamW, AdamWConfig, Measured, Pending, clip_factor};
 pub use schedule::Schedule;
 pub use trainer::{Event, Summary, train};

@@ -57,6 +57,36 @@ impl Measured {
     }
 }
 
+/// What was measured in a step, which a device may still be computing.
+pub struct Pending(State);
+
+enum State {
+    Read(Measured),
+    OnDevice(Found, Loss),
+}
+
+impl Pending {
+    /// Its values; waits for the device.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn read(self) -> Result<Measured> {
+        match self.0 {
+            State::Read(measured) => Ok(measured),
+            State::OnDevice(found, loss) => {
+                let (norm, losses) = found.read()?;
+                let loss = loss.of(&losses);
+                Ok(Measured { loss, norm })
+            }
+        }
+    }
+
+    /// Whether a device may still be computing it.
+    pub fn on_device(&self) -> bool {
+        matches!(self.0, State::OnDevice(..))
+    }
+}
+
 /// The optimiser's state.
 pub struct AdamW {
     /// Constants.
@@ -132,8 +162,8 @@ impl AdamW {
     }
 
     /// One step with learning rate `lr` of gradients that are clipped to a global norm of `limit`.
-    /// Where the loss or the norm is not finite, nothing is changed. On a card the host waits once,
-    /// at the end.
+    /// Where the loss or the norm is not finite, no tensor is changed. On a card the host does not
+    /// wait: whoever reads what was measured does.
     ///
     /// # Errors
     /// A trainable parameter has no gradient.
@@ -141,28 +171,23 @@ impl AdamW {
         &mut self,
         parameters: Vec<&mut Parameter>,
         gradients: &Gradients,
-        loss: &Loss,
+        loss: Loss,
         lr: f64,
         limit: Option<f64>,
-    ) -> Result<Measured> {
+    ) -> Result<Pending> {
         if !many::runs(parameters.iter().map(|p| &p.tensor)) {
             let (loss, norm) = (loss.read()?, gradients.norm()?);
             let measured = Measured { loss, norm };
             if measured.is_finite() {
                 self.step(parameters, gradients, lr, clip_factor(norm, limit))?;
             }
-            return Ok(measured);
+            return Ok(Pending(State::Read(measured)));
         }
         let losses: Vec<_> = loss.on_device().collect();
         let (found, moments) =
             self.step_on_card(&parameters, gradients, lr, |t| t.measure(&losses, limit))?;
-        let (norm, losses) = found.read()?;
-        let loss = loss.of(&losses);
-        let measured = Measured { loss, norm };
-        if measured.is_finite() {
-            self.take(moments);
-        }
-        Ok(measured)
+        self.take(moments);
+        Ok(Pending(State::OnDevice(found, loss)))
     }
 
     /// Launches the next step; `find` launches what it depends on. Returns the moments, which are

@@ -5,7 +5,7 @@ use super::checkpoint::{self, Progress};
 use super::config::TrainConfig;
 use super::data::{Data, Stream, evaluate};
 use super::log::{Line, Log};
-use super::optimiser::{AdamW, Measured};
+use super::optimiser::{AdamW, Measured, Pending};
 use crate::error::{Error, Result};
 use crate::files::create_dir;
 use crate::gradients::Gradients;
@@ -40,6 +40,10 @@ pub enum Event {
         loss: f64,
     },
 }
+
+/// Steps whose losses a device may still be computing while the host goes on: so many are read at
+/// a time, and a loss that is not finite ends the run within as many steps.
+const LOG_EVERY: usize = 10;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,6 +82,7 @@ pub fn train(
         run.step()?;
         let last = run.progress.step == config.steps;
         if last || run.progress.step.is_multiple_of(config.validate_every) {
+            run.read_losses()?;
             run.validate()?;
         }
         run.progress.finished |= last;
@@ -100,7 +105,19 @@ struct Run<'a> {
     clock: Instant,
     /// Where the run stood when this process took it up.
     taken_up: Progress,
+    /// Steps taken whose losses were not read.
+    unread: Vec<Step>,
     validation_loss: Option<f64>,
+}
+
+/// A step that was taken.
+struct Step {
+    /// Its number, from 1.
+    step: usize,
+    learning_rate: f64,
+    /// Tokens seen so far.
+    tokens: u64,
+    pending: Pending,
 }
 
 impl<'a> Run<'a> {
@@ -127,6 +144,7 @@ impl<'a> Run<'a> {
             clock: Instant::now(),
             taken_up: progress.clone(),
             validation_loss: None,
+            unread: Vec::new(),
             model,
             data,
             config,
@@ -145,39 +163,77 @@ impl<'a> Run<'a> {
         let factor = config.schedule.factor(step, config.warmup, config.steps);
         let lr = config.learning_rate * factor;
         let parameters = self.model.trainable_mut();
-        let measured =
-            self.optimiser
-                .clipped_step(parameters, &gradients, &loss, lr, config.clip)?;
-        let Measured { loss, norm } = measured;
-        if !measured.is_finite() {
-            let checkpoint = self.dir.map(|d| d.join(checkpoint::FILE));
-            return Err(Error::Diverged {
-                step: step + 1,
-                loss,
-                checkpoint: checkpoint.unwrap_or_default(),
+        let pending = self
+            .optimiser
+            .clipped_step(parameters, &gradients, loss, lr, config.clip)?;
+        self.progress.step += 1;
+        self.progress.tokens += tokens;
+        let wait = !pending.on_device();
+        self.unread.push(Step {
+            step: self.progress.step,
+            learning_rate: lr,
+            tokens: self.progress.tokens,
+            pending,
+        });
+        if wait || self.unread.len() >= LOG_EVERY {
+            self.read_losses()?;
+        }
+        Ok(())
+    }
+
+    /// Reads and logs the losses of the steps since the last time; a device that computes them is
+    /// waited for.
+    fn read_losses(&mut self) -> Result<()> {
+        let unread = std::mem::take(&mut self.unread);
+        let measured = unread
+            .into_iter()
+            .map(
+                |Step {
+                     pending,
+                     step,
+                     learning_rate,
+                     tokens,
+                 }| { Ok((step, learning_rate, tokens, pending.read()?)) },
+            )
+            .collect::<Result<Vec<_>>>()?;
+        let elapsed = self.clock.elapsed().as_secs_f64();
+        let before = self.progress.seconds;
+        self.progress.seconds = self.taken_up.seconds + elapsed;
+        let count = measured.len();
+        for (i, (step, learning_rate, tokens, measured)) in measured.into_iter().enumerate() {
+            self.check(step, measured)?;
+            let share = (i + 1) as f64 / count as f64;
+            self.log.line(&Line {
+                step,
+                loss: Some(measured.loss),
+                learning_rate: Some(learning_rate),
+                gradient_norm: Some(measured.norm),
+                tokens: Some(tokens),
+                // steps that were waited for together took as long each
+                seconds: before + share * (self.progress.seconds - before),
+                ..Line::default()
+            })?;
+            let seen = (tokens - self.taken_up.tokens) as f64;
+            (self.on_event)(&Event::Step {
+                step,
+                loss: measured.loss,
+                tokens_per_second: seen / elapsed.max(1e-9),
             });
         }
-        let elapsed = self.clock.elapsed().as_secs_f64();
-        let progress = &mut self.progress;
-        progress.step += 1;
-        progress.tokens += tokens;
-        progress.seconds = self.taken_up.seconds + elapsed;
-        self.log.line(&Line {
-            step: progress.step,
-            loss: Some(loss),
-            learning_rate: Some(lr),
-            gradient_norm: Some(norm),
-            tokens: Some(progress.tokens),
-            seconds: progress.seconds,
-            ..Line::default()
-        })?;
-        let seen = (progress.tokens - self.taken_up.tokens) as f64;
-        (self.on_event)(&Event::Step {
-            step: progress.step,
-            loss,
-            tokens_per_second: seen / self.clock.elapsed().as_secs_f64().max(1e-9),
-        });
         Ok(())
+    }
+
+    /// Ends a run that has diverged.
+    fn check(&self, step: usize, measured: Measured) -> Result<()> {
+        if measured.is_finite() {
+            return Ok(());
+        }
+        let checkpoint = self.dir.map(|d| d.join(checkpoint::FILE));
+        Err(Error::Diverged {
+            step,
+            loss: measured.loss,
+            checkpoint: checkpoint.unwrap_or_default(),
+        })
     }
 
     /// Validates, and keeps the adapter if it is the best so far.
@@ -222,12 +278,14 @@ impl<'a> Run<'a> {
     }
 
     /// Writes a checkpoint when one is due, and the adapter when the run has ended.
-    fn save_checkpoint(&self) -> Result<()> {
+    fn save_checkpoint(&mut self) -> Result<()> {
         let progress = &self.progress;
         let due = progress.finished || progress.step.is_multiple_of(self.config.checkpoint_every);
         let Some(dir) = self.dir.filter(|_| due) else {
             return Ok(());
         };
+        self.read_losses()?;
+        let progress = &self.progress;
         if progress.finished {
             self.model.save_adapter(&dir.join("adapter"))?;
         }

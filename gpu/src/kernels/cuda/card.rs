@@ -5,26 +5,34 @@ use crate::error::Result;
 use candle_core::CudaDevice;
 use candle_core::backend::BackendStorage as _;
 use candle_core::cuda_backend::CudaStorage;
-use candle_core::cuda_backend::cudarc::driver::{CudaFunction, DevicePtr as _, sys};
+use candle_core::cuda_backend::cudarc::driver::{CudaFunction, CudaModule, DevicePtr as _, sys};
+use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 use half::bf16;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
-mod ptx {
-    include!(concat!(env!("OUT_DIR"), "/ptx.rs"));
+/// The kernels of one file, for several cards.
+macro_rules! of_file {
+    ($name:literal) => {
+        include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".fatbin"))
+    };
 }
 
-/// The PTX that holds a kernel: by its file.
-const FILES: [(&str, &str); 8] = [
-    ("attention", ptx::ATTENTION),
-    ("embedding", ptx::EMBEDDING),
-    ("inducer", ptx::INDUCER),
-    ("linear", ptx::LINEAR),
-    ("loss", ptx::LOSS),
-    ("optimiser", ptx::OPTIMISER),
-    ("pointwise", ptx::POINTWISE),
-    ("rows", ptx::ROWS),
+/// What nvcc made of the kernels' files.
+const FILES: [&[u8]; 8] = [
+    of_file!("attention"),
+    of_file!("embedding"),
+    of_file!("inducer"),
+    of_file!("linear"),
+    of_file!("loss"),
+    of_file!("optimiser"),
+    of_file!("pointwise"),
+    of_file!("rows"),
 ];
+
+/// The files as they were loaded on each device.
+static MODULES: Mutex<BTreeMap<usize, Vec<Arc<CudaModule>>>> = Mutex::new(BTreeMap::new());
 
 thread_local! {
     /// Functions by device and name: looking one up costs more than launching it.
@@ -69,19 +77,30 @@ fn function(device: &CudaDevice, name: &str) -> Result<CudaFunction> {
     if let Some(function) = known {
         return Ok(function);
     }
-    let mut last = None;
-    for (file, ptx) in FILES {
-        match device.get_or_load_custom_func(name, &format!("inducer-{file}"), ptx) {
-            Ok(function) => {
-                let function = function.into_cuda_function();
-                FUNCTIONS.with_borrow_mut(|all| all.insert(key, function.clone()));
-                return Ok(function);
-            }
-            Err(error) => last = Some(error),
-        }
+    let modules = modules(device)?;
+    let found = modules.iter().find_map(|m| m.load_function(name).ok());
+    let Some(function) = found else {
+        return Err(candle_core::Error::Msg(format!("there is no kernel {name}")).into());
+    };
+    FUNCTIONS.with_borrow_mut(|all| all.insert(key, function.clone()));
+    Ok(function)
+}
+
+/// The kernels of all files on a device.
+fn modules(device: &CudaDevice) -> Result<Vec<Arc<CudaModule>>> {
+    let context = device.cuda_stream().context().clone();
+    let mut loaded = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(modules) = loaded.get(&context.ordinal()) {
+        return Ok(modules.clone());
     }
-    let why = last.map(|e| e.to_string()).unwrap_or_default();
-    Err(candle_core::Error::Msg(format!("kernel {name} cannot be loaded: {why}")).into())
+    let load = |file: &[u8]| context.load_module(Ptx::from_binary(file.to_vec()));
+    let modules = FILES.into_iter().map(load).collect::<Result<Vec<_>, _>>();
+    let modules = modules.map_err(|error| {
+        let message = format!("the kernels cannot be loaded on this card: {error}");
+        candle_core::Error::Msg(message)
+    })?;
+    loaded.insert(context.ordinal(), modules.clone());
+    Ok(modules)
 }
 
 /// The address of a storage's first element.

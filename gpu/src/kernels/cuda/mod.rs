@@ -1,6 +1,6 @@
 //! Kernels of our own for a card, and how they are launched.
 //!
-//! They are in CUDA C++ beside this file. With the feature `cuda` nvcc makes PTX of them, which
+//! They are in CUDA C++ beside this file. With the feature `cuda` nvcc makes code of them, which
 //! candle's device loads; tensors stay candle's. The same text also compiles as C++ over
 //! `emulator.h`, and [`emulated`] runs it on tensors of the CPU: so every kernel, forward and
 //! backward, is tested where there is no card.
