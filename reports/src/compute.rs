@@ -48,6 +48,8 @@ pub enum Precision {
     /// Single.
     #[default]
     F32,
+    /// Single, but products on a card in TF32: 10 bits of mantissa, several times as fast.
+    Tf32,
     /// Double.
     F64,
     /// Brain float: mixed precision, what is trained stays single (slow on a CPU).
@@ -55,10 +57,22 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// The engine's scalar type.
-    pub fn dtype(self) -> DType {
+    /// Its name on the command line and in files.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::F32 => DType::F32,
+            Self::F32 => "f32",
+            Self::Tf32 => "tf32",
+            Self::F64 => "f64",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// The engine's scalar type. From here on the process computes as it says: products in f32 on a
+    /// card are in TF32 or in full.
+    pub fn begin(self) -> DType {
+        inducer_gpu::kernels::cuda::allow_tf32(self == Self::Tf32);
+        match self {
+            Self::F32 | Self::Tf32 => DType::F32,
             Self::F64 => DType::F64,
             Self::Bf16 => DType::BF16,
         }

@@ -27,7 +27,7 @@ def bound():
     2 more; the head is one. The longest sum is that of a hidden layer of 4 × 64 terms, of a row's
     keys, which are at most 256, or of a prefix's own network of width 512. The gradient's norm has
     three times as many products (forward, back to activations, back to weights), and its sums run
-    over the rows' tokens, at most 3 × 256.
+    over the rows' tokens, at most 8 × 256.
 
     The mean over tokens makes the true difference smaller still; what the CPU's f32 differs from
     its f64 stands beside it, and the control (a dropout rate of 0.101 for 0.1) must lie beyond.
@@ -36,7 +36,7 @@ def bound():
     gradient's size: an element whose gradient is below its rounding error takes either sign, and
     from there on the loss's curvature decides. CPU f32 − CPU f64 is the measure to read them by.
     """
-    layers, longest, tokens = 2, 512, 3 * 256
+    layers, longest, tokens = 2, 512, 8 * 256
     products = 8 * layers + 1
     return {
         "loss": 12 * math.sqrt(2 * products * longest / 3) * ROUNDOFF,

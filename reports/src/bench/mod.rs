@@ -8,7 +8,8 @@ pub mod decode;
 pub mod train;
 pub mod work;
 
-use candle_core::{DType, Device};
+use crate::compute::Precision;
+use candle_core::Device;
 use inducer_gpu::{AdapterConfig, Gpt2Config, Method};
 use rand::{Rng, SeedableRng};
 use serde::Deserialize;
@@ -74,7 +75,7 @@ pub struct Options {
     /// Threads, for the record.
     pub threads: usize,
     /// Scalar type.
-    pub dtype: DType,
+    pub precision: Precision,
     /// Device.
     pub device: Device,
 }

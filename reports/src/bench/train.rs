@@ -119,9 +119,10 @@ pub fn batch(options: &Options) -> Batch {
 pub fn run(options: &Options) -> Result<Report> {
     let config = options.preset.config();
     let adapter = method(options.method);
-    let (master, cpu) = (master_dtype(options.dtype), options.device.is_cpu());
+    let (dtype, cpu) = (options.precision.begin(), options.device.is_cpu());
+    let master = master_dtype(dtype);
     let backbone = Gpt2::random(config.clone(), options.seed, master, &options.device)?;
-    let mut model = Model::new(backbone, options.dtype, &options.device);
+    let mut model = Model::new(backbone, dtype, &options.device);
     model.attach(&adapter, 0, options.seed)?;
     model.cast_frozen_weights()?;
     let batch = batch(options);
@@ -168,7 +169,7 @@ pub fn run(options: &Options) -> Result<Report> {
         method: options.method.name(),
         preset: options.preset.name(),
         device: if cpu { "cpu" } else { "cuda" },
-        dtype: options.dtype.as_str().into(),
+        dtype: options.precision.name().into(),
         batch: options.batch,
         length: options.length,
         threads: options.threads,

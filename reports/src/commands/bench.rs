@@ -79,7 +79,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         warmup: args.warmup,
         seed: args.seed,
         threads: args.compute.threads(),
-        dtype: args.dtype.dtype(),
+        precision: args.dtype,
         device: args.compute.device.open()?,
     };
     let pool = args.compute.pool()?;

@@ -37,6 +37,7 @@ pub fn precision() -> impl TypedValueParser<Value = Precision> {
     named(&[
         ("f32", "Single"),
         ("f64", "Double"),
+        ("tf32", "Single, with products in TF32 on a card"),
         (
             "bf16",
             "Brain float: mixed precision, what is trained stays single (slow on a CPU)",

@@ -11,7 +11,7 @@ use inducer_gpu::{BackboneConfig, LossOptions, Model};
 /// Logits, loss and gradients of the training engine.
 pub(super) fn compute(request: &Request, rows: &[Row]) -> Result<Computed> {
     let device = request.device.open()?;
-    let (classes, dtype) = (head_classes(request)?, request.dtype.dtype());
+    let (classes, dtype) = (head_classes(request)?, request.dtype.begin());
     let mut model = Model::load_for(&request.backbone, classes, 0, dtype, &device)?;
     if let Some(dir) = &request.adapter {
         model.attach_saved(dir)?;

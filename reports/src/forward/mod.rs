@@ -68,7 +68,9 @@ pub fn tensors(request: &Request) -> Result<(NamedTensors, Option<f64>)> {
         (Engine::Gpu, _) => engine::compute(request, &rows)?,
         (_, Precision::F32) => reference::compute::<f32>(request, &rows)?,
         (_, Precision::F64) => reference::compute::<f64>(request, &rows)?,
-        (_, Precision::Bf16) => bail!("--dtype bf16: the reference computes in f32 and f64"),
+        (_, Precision::Bf16 | Precision::Tf32) => {
+            bail!("--dtype: the reference computes in f32 and f64")
+        }
     };
     let (all, shape) = (found.logits.concat(), (rows.len(), found.width));
     let logits = match classifier {
@@ -83,7 +85,7 @@ pub fn tensors(request: &Request) -> Result<(NamedTensors, Option<f64>)> {
     out.extend(gradients.map(|(name, gradient)| (format!("grad.{name}"), gradient)));
     let dtype = match request.dtype {
         Precision::F64 => DType::F64,
-        Precision::F32 | Precision::Bf16 => DType::F32,
+        Precision::F32 | Precision::Tf32 | Precision::Bf16 => DType::F32,
     };
     for (_, tensor) in &mut out {
         *tensor = tensor.to_dtype(dtype)?;

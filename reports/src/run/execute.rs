@@ -30,7 +30,7 @@ const DRIFT_ROWS: usize = 16;
 pub fn load(task: Task, dir: &Path, seed: u64, dtype: Precision, device: &Device) -> Result<Model> {
     let count = task.classes().len();
     let classes = (!task.generates()).then_some(count);
-    let model = Model::load_for(dir, classes, seed, dtype.dtype(), device)?;
+    let model = Model::load_for(dir, classes, seed, dtype.begin(), device)?;
     if let BackboneConfig::Roberta(c) = model.backbone.config() {
         ensure!(
             c.classes() == count,

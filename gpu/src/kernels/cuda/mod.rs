@@ -53,6 +53,12 @@ pub fn open(ordinal: usize) -> candle_core::Result<Device> {
     Device::new_cuda(ordinal)
 }
 
+/// Whether products of f32 on a card may be in TF32, which rounds their factors to 10 bits of
+/// mantissa; at first they may not. It holds for the whole process.
+pub fn allow_tf32(allow: bool) {
+    candle_core::cuda::set_gemm_reduced_precision_f32(allow);
+}
+
 /// The most bytes of tensors that were on a device at one time; nothing for the CPU.
 ///
 /// # Errors
