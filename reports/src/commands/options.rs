@@ -242,6 +242,7 @@ impl Hyper {
             batch_size: self.batch_size,
             learning_rate: self.learning_rate,
             warmup: self.warmup.map(Steps::Count).or(ratio),
+            validate_every: None,
             schedule,
             coupled: self.optimiser == "adam",
             weight_decay: self.weight_decay,

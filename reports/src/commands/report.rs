@@ -3,14 +3,17 @@
 //! A study is a list of independent runs, each a directory under `OUT/runs`. Runs that are done are
 //! read, runs that were stopped go on.
 
-use super::options::{Compute, Decode, Hyper, model_directory, task};
+use super::options::{Compute, Decode, Hyper, model_directory, named, task};
 use crate::report::{self, compare};
 use crate::study::assemble::{self, LEDGER_CASES};
+use crate::study::estimate::estimate;
 use crate::study::plan::{Plan, Request, plan};
+use crate::study::preset::Preset;
 use crate::study::{Study, schedule};
 use crate::{files, run};
 use anyhow::{Result, anyhow, ensure};
 use clap::Args;
+use clap::builder::TypedValueParser;
 use inducer_datasets::Task;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -50,8 +53,11 @@ pub struct ReportArgs {
                          gating,inducer,inducer-lora,mam-inducer"
     )]
     pub methods: Vec<String>,
-    /// A small budget: one seed, fewer steps, fewer test entries, no ledger
-    #[arg(long)]
+    /// How much it does where nothing else is asked for
+    #[arg(long, default_value = "default", value_parser = preset())]
+    pub preset: Preset,
+    /// The same as --preset quick
+    #[arg(long, conflicts_with = "preset")]
     pub quick: bool,
     /// Random cases of each claim of the ledger that the report shows; 0 leaves it out [default: 4,
     /// with --quick 0]
@@ -201,7 +207,50 @@ fn write(args: &ReportArgs, data: &impl Serialize, name: &str, pages: [String; 2
     Ok(())
 }
 
+/// `--preset`.
+fn preset() -> impl TypedValueParser<Value = Preset> {
+    named(&[
+        ("quick", "One seed, fewer steps, fewer test entries, no ledger"),
+        ("default", "Minutes on generated data"),
+        ("paper", "The paper's own epochs, dropout and validations (needs --data and --backbone)"),
+    ])
+}
+
+/// Says how long the runs of the plan will take here.
+fn say_how_long(
+    plan: &Plan,
+    device: &candle_core::Device,
+    threads: usize,
+    jobs: usize,
+) -> Result<()> {
+    let (methods, total) = estimate(plan, device, threads, jobs)?;
+    for (name, one) in &methods {
+        let steps = format!(
+            "{:.3} s a step, {:.1} h in all",
+            one.step,
+            one.training / 3600.0
+        );
+        eprintln!(
+            "{name:<14} {steps}, decoding {:.1} min",
+            one.decoding / 60.0
+        );
+    }
+    let (runs, hours) = (plan.runs().len(), total / 3600.0);
+    eprintln!(
+        "{runs} runs: about {hours:.1} h here. Runs that are stopped go on where they stood."
+    );
+    Ok(())
+}
+
 impl ReportArgs {
+    fn preset(&self) -> Preset {
+        if self.quick {
+            Preset::Quick
+        } else {
+            self.preset
+        }
+    }
+
     fn request(&self) -> Request {
         Request {
             task: self.task,
@@ -212,7 +261,7 @@ impl ReportArgs {
             out: self.out.clone(),
             seeds: self.seeds.clone(),
             methods: self.methods.clone(),
-            quick: self.quick,
+            preset: self.preset(),
             hyper: self.hyper.with(&self.decode, &self.compute),
         }
     }
@@ -231,7 +280,15 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     let jobs = args.jobs.unwrap_or(threads).clamp(1, threads);
     let device = args.compute.device.open()?;
     files::create_dir(&args.out)?;
+    let given = args.data.is_some() && args.backbone.is_some();
+    ensure!(
+        given || args.preset() != Preset::Paper,
+        "--preset paper: expected --data and --backbone, the paper's data and a pretrained model"
+    );
     let plan = plan(&args.request(), threads)?;
+    if args.preset() == Preset::Paper && !args.merge {
+        say_how_long(&plan, &device, threads, jobs)?;
+    }
     if args.plan {
         return list(&plan, args.json);
     }
@@ -243,7 +300,11 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     if part_only {
         return Ok(());
     }
-    let usual = if args.quick { 0 } else { LEDGER_CASES };
+    let usual = if args.preset() == Preset::Quick {
+        0
+    } else {
+        LEDGER_CASES
+    };
     let cases = args.ledger_cases.unwrap_or(usual);
     let study = assemble::study(&plan, args.data.is_none(), cases, threads, started)?;
     let pages = [report::markdown(&study), report::html(&study)];

@@ -82,6 +82,8 @@ pub struct Hyperparameters {
     pub learning_rate: Option<f64>,
     /// Warm-up.
     pub warmup: Option<Steps>,
+    /// Steps between two validations.
+    pub validate_every: Option<Steps>,
     /// The learning rate after the warm-up.
     pub schedule: Schedule,
     /// Adam: the decay is in the gradient. AdamW: it is not.
@@ -262,6 +264,7 @@ impl Hyperparameters {
         optimiser.coupled = self.coupled;
         optimiser.weight_decay = self.weight_decay.unwrap_or(optimiser.weight_decay);
         let warmup = self.warmup.map(|w| w.count(steps, epoch));
+        let validate_every = self.validate_every.map(|v| v.count(steps, epoch));
         // nothing of an untuned backbone is trained
         let steps = match method.adapter == AdapterConfig::none() {
             true => 0,
@@ -278,7 +281,7 @@ impl Hyperparameters {
             clip_micro_batches: self.clip_micro_batches,
             checkpoint_every: self.checkpoint_every,
             label_smoothing: self.label_smoothing.unwrap_or(usual.label_smoothing),
-            validate_every: (steps / 4).max(1),
+            validate_every: validate_every.unwrap_or(steps / 4).max(1),
             ..usual
         }
     }

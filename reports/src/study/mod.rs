@@ -16,10 +16,12 @@ use serde_json::Value;
 use std::path::Path;
 
 pub mod assemble;
+pub mod estimate;
 pub mod generated;
 pub mod measure;
 pub mod paper;
 pub mod plan;
+pub mod preset;
 pub mod schedule;
 
 pub use crate::run::record::{

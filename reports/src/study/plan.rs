@@ -4,6 +4,7 @@
 //! divide it by number (`--only`, `--shard`) without talking to each other.
 
 use super::generated;
+use super::preset::Preset;
 use crate::files::At;
 use crate::run::{BackboneFacts, Budget, Hyperparameters, MethodSpec, Prepared, RunConfig, Source};
 use anyhow::{Result, ensure};
@@ -97,15 +98,15 @@ pub struct Request {
     pub seeds: Vec<u64>,
     /// Methods, in the order of the report.
     pub methods: Vec<String>,
-    /// A small budget: one seed, fewer steps, fewer test entries.
-    pub quick: bool,
+    /// How much it does where nothing else is asked for.
+    pub preset: Preset,
     /// What its runs are asked for.
     pub hyper: Hyperparameters,
 }
 
 impl Request {
     fn budget(&self) -> Budget {
-        let (steps, batch_size, test_limit) = match (self.data.is_none(), self.quick) {
+        let (steps, batch_size, test_limit) = match (self.data.is_none(), self.quick()) {
             (true, false) => (160, 16, None),
             (true, true) => (80, 16, Some(120)),
             (false, false) => (300, 8, None),
@@ -118,10 +119,14 @@ impl Request {
         }
     }
 
+    fn quick(&self) -> bool {
+        self.preset == Preset::Quick
+    }
+
     /// Long inputs need a smaller batch for the same work, and many questions share a passage: a
     /// choice of them is enough.
     fn long_budget(&self) -> Budget {
-        let (steps, test_limit) = if self.quick { (60, 80) } else { (240, 240) };
+        let (steps, test_limit) = if self.quick() { (60, 80) } else { (240, 240) };
         Budget {
             steps,
             batch_size: 8,
@@ -182,7 +187,7 @@ impl Request {
 /// Files that are missing or do not fit; an unknown method.
 pub fn plan(request: &Request, threads: usize) -> Result<Plan> {
     let mut seeds = request.seeds.clone();
-    if request.quick {
+    if request.quick() {
         seeds.truncate(1);
     }
     ensure!(
@@ -194,9 +199,10 @@ pub fn plan(request: &Request, threads: usize) -> Result<Plan> {
         None => generated::backbone(request.task, threads)?,
     };
     let facts = BackboneFacts::read(&dir)?;
+    let hyper = request.preset.hyper(request.task, request.hyper.clone());
     let runs = |source, methods: &[&str], prefix: &str, budget| {
         let config = |prepared: &Prepared, method: &MethodSpec, seed| {
-            RunConfig::resolve(prepared, &facts, method, &request.hyper, budget, seed)
+            RunConfig::resolve(prepared, &facts, method, &hyper, budget, seed)
         };
         part(
             source,

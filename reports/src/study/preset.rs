@@ -1,0 +1,43 @@
+//! How much a study does, by name.
+
+use crate::run::{Hyperparameters, Steps};
+use inducer_datasets::Task;
+use serde::Deserialize;
+
+/// How much a study does where nothing else is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// One seed, fewer steps, fewer test entries.
+    Quick,
+    /// Minutes on generated data, an hour on real ones.
+    #[default]
+    Default,
+    /// The paper's own: its epochs, all test entries.
+    Paper,
+}
+
+/// Section 6: epochs of WebNLG, of CoQA, of the classification tasks.
+fn epochs(task: Task) -> usize {
+    match task {
+        Task::Coqa => 5,
+        Task::WebNlg | Task::Mnli | Task::Sst2 => 10,
+    }
+}
+
+impl Preset {
+    /// What a study of this size asks for where the command line leaves it open. The paper's
+    /// learning rates, warm-up, clipping and smoothing are every run's; its epochs and dropout are
+    /// asked for here, and the early stop looks once an epoch.
+    pub fn hyper(self, task: Task, given: Hyperparameters) -> Hyperparameters {
+        if self != Self::Paper {
+            return given;
+        }
+        Hyperparameters {
+            steps: given.steps.or(Some(Steps::Epochs(epochs(task)))),
+            dropout: given.dropout.or(Some(0.1)),
+            validate_every: given.validate_every.or(Some(Steps::Epochs(1))),
+            ..given
+        }
+    }
+}
