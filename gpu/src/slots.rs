@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::kernels::inplace::{add_block, pad_columns};
 use crate::kernels::last_dim;
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 /// A gradient under construction.
 enum Partial {
@@ -127,6 +127,19 @@ impl Slots {
         };
         self.0[slot] = Some(sum);
         Ok(())
+    }
+
+    /// Takes a whole gradient of this type out of the slot, if one waits there: for an operation
+    /// that adds to it what it computes, and puts the sum back.
+    pub(crate) fn take_whole(&mut self, slot: Option<usize>, dtype: DType) -> Option<Tensor> {
+        let waiting = self.0[slot?].take_if(|waiting| match waiting {
+            Partial::Unique(t) | Partial::Shared(t) => t.dtype() == dtype && t.is_contiguous(),
+            Partial::Columns(_) => false,
+        });
+        match waiting {
+            Some(Partial::Unique(t) | Partial::Shared(t)) => Some(t),
+            _ => None,
+        }
     }
 
     /// Takes a gradient out of its slot, if there is one.

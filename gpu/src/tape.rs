@@ -200,6 +200,11 @@ impl Tape {
         }
     }
 
+    /// Whether an operation on these inputs is recorded.
+    pub(crate) fn records(&self, inputs: &[&Value]) -> bool {
+        self.recording && inputs.iter().any(|v| v.tracked())
+    }
+
     /// Records an operation with one result. `backward` gets the result's gradient.
     pub fn push(
         &self,
@@ -224,7 +229,7 @@ impl Tape {
         inputs: &[&Value],
         backward: impl FnOnce(&mut [Option<Tensor>], &mut Slots) -> Result<()> + 'static,
     ) -> Vec<Value> {
-        if !self.recording || !inputs.iter().any(|v| v.tracked()) {
+        if !self.records(inputs) {
             return tensors.into_iter().map(Value::constant).collect();
         }
         let mut inner = self.inner.borrow_mut();

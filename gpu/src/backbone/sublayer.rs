@@ -129,11 +129,15 @@ impl Layer<'_, '_> {
         drop: Dropout,
     ) -> Result<Value> {
         let (ctx, tape) = (self.ctx, self.ctx.tape);
-        let mut hidden = activation.apply(tape, &self.affine(up, x, None)?)?;
+        let [w1, b1] = tape.parameters(up)?;
+        let map = Linear::new(self.layout, &w1, Some(&b1));
+        let mut hidden = map.activated(tape, x, activation)?;
         for part in self.parts {
-            hidden = part.on_ffn_hidden(ctx, hidden)?;
+            hidden = hidden.changed(|hidden| part.on_ffn_hidden(ctx, hidden))?;
         }
-        let mut y = dropout(tape, &self.affine(down, &hidden, None)?, drop)?;
+        let [w2, b2] = tape.parameters(down)?;
+        let map = Linear::new(self.layout, &w2, Some(&b2));
+        let mut y = dropout(tape, &map.of_activated(tape, &hidden)?, drop)?;
         for part in self.parts {
             y = part.beside_ffn(ctx, x, y)?;
         }

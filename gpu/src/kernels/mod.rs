@@ -13,6 +13,7 @@ pub(crate) mod many;
 pub mod mask;
 pub mod precision;
 mod prefetch;
+pub(crate) mod product;
 pub mod threads;
 
 use crate::error::Result;

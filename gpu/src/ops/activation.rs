@@ -2,9 +2,9 @@
 
 use super::driver::{self, Gradient, Op};
 use crate::error::Result;
-use crate::kernels::cuda::{self, Arg, Grid};
 use crate::kernels::elem::Elem;
 use crate::kernels::precision::{cast_like, upcast};
+use crate::kernels::product::{GELU_TANH, activate, times_slope};
 use crate::kernels::threads::for_rows;
 use crate::tape::{Tape, Value};
 use candle_core::Tensor;
@@ -78,9 +78,9 @@ impl Activation {
     }
 
     /// The name of its kernel for a card.
-    fn kernel(self) -> &'static str {
+    pub(super) fn kernel(self) -> &'static str {
         match self {
-            Self::GeluTanh => "gelu_tanh",
+            Self::GeluTanh => GELU_TANH,
             Self::GeluErf => "gelu_erf",
             Self::Tanh => "tanh_of",
             Self::Relu => "relu",
@@ -136,11 +136,7 @@ impl Op<1> for Activation {
     }
 
     fn forward_on_card(&self, [x]: [&Tensor; 1]) -> Result<Tensor> {
-        let y = cuda::empty(x.shape(), x.dtype(), x.device())?;
-        let n = x.elem_count();
-        let args = [Arg::In(x), Arg::Out(&y), Arg::U32(n)];
-        cuda::launch(x, self.kernel(), Grid::over(n.div_ceil(VECTOR)), &args)?;
-        Ok(y)
+        activate(self.kernel(), x)
     }
 
     fn backward_on_card(
@@ -152,13 +148,7 @@ impl Op<1> for Activation {
         let Some(x) = x else {
             unreachable!("the driver saves it")
         };
-        let g = g.to_dtype(x.dtype())?;
-        let dx = cuda::empty(x.shape(), x.dtype(), x.device())?;
-        let n = x.elem_count();
-        let args = [Arg::In(x), Arg::In(&g), Arg::Out(&dx), Arg::U32(n)];
-        let name = format!("{}_back", self.kernel());
-        cuda::launch(x, &name, Grid::over(n.div_ceil(VECTOR)), &args)?;
-        Ok([Gradient::Of(dx)])
+        Ok([Gradient::Of(times_slope(self.kernel(), x, g)?)])
     }
 
     fn composed(&self, a: &[Tensor]) -> candle_core::Result<Tensor> {
@@ -182,9 +172,6 @@ impl Op<1> for Activation {
 
 /// Elements a thread takes at a time; only a partition, the function is pointwise.
 const WIDTH: usize = 1024;
-
-/// The fewest elements that a thread of a card takes.
-const VECTOR: usize = 4;
 
 #[inline(always)]
 fn each<T: Elem>(y: &mut [T], x: &[T], f: impl Fn(T) -> T) {

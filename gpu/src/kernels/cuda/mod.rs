@@ -20,8 +20,11 @@ use std::collections::VecDeque;
 
 #[cfg(feature = "cuda")]
 mod card;
+#[cfg(feature = "cuda")]
+mod cublaslt;
 #[cfg(emulated_kernels)]
 mod on_cpu;
+pub(crate) mod product;
 pub(crate) mod rows;
 
 /// Whether the emulated kernels are part of this program: they are where a C++ compiler built it.

@@ -1,84 +1,192 @@
-//! The linear map on a card: products by candle, what is around them in one pass (`linear.cu`).
+//! The linear map on a card: products with what is around them (`kernels::product`).
 
-use super::{Linear, Sizes};
+use super::activated::Before;
+use super::{Layout, Linear, Sizes};
 use crate::error::Result;
+use crate::kernels::cuda::product::Matrix;
 use crate::kernels::cuda::{self, Arg, Grid, rows};
 use crate::kernels::precision::cast_like;
-use crate::tape::{Tape, Value};
+use crate::kernels::product::{Product, times_slope};
+use crate::ops::activation::Activation;
+use crate::tape::{Slots, Tape, Value};
 use candle_core::{DType, Tensor};
 
 impl Linear<'_> {
-    pub(super) fn on_card(&self, tape: &Tape, x: &Value, sizes: Sizes) -> Result<Value> {
-        let weight = self.weight.tensor.clone();
-        let input = cast_like(&x.tensor, &weight)?.contiguous()?;
-        let y = self.product_on_card(&input, sizes)?;
-        let (x_slot, w_slot) = (x.slot(), self.weight.slot());
-        let b_slot = self.bias.and_then(Value::slot);
+    /// The map of `x`, which may be an activation of what was `before` it: then the gradient goes
+    /// there at once.
+    pub(super) fn on_card(
+        &self,
+        tape: &Tape,
+        x: &Value,
+        before: Option<&Before>,
+        sizes: Sizes,
+    ) -> Result<Value> {
+        let input = cast_like(&x.tensor, &self.weight.tensor)?.contiguous()?;
+        let y = self.with_product(&input, sizes, |product| product.run())?;
+        let back = Backward::new(self, x, input, before, sizes);
         let onto_slot = self.onto.and_then(|(v, _)| v.slot());
-        let (kind, of_bias) = (x.tensor.dtype(), self.bias.map(|b| b.tensor.dtype()));
-        let saved = w_slot.map(|_| input);
         Ok(tape.push(y, &self.inputs(x), move |g, slots| {
-            if x_slot.or(w_slot).or(b_slot).is_some() {
-                let block = sizes.block_on_card(&g.contiguous()?, weight.dtype())?;
-                slots.add_with(x_slot, || {
-                    Ok(sizes
-                        .input_gradient_tensors(&block, &weight)?
-                        .to_dtype(kind)?)
-                })?;
-                if let Some(x) = saved {
-                    slots.add(w_slot, sizes.weight_gradient_tensors(&block, &x)?)?;
-                }
-                let dtype = of_bias.unwrap_or(block.dtype());
-                slots.add_with(b_slot, || {
-                    Ok(rows::sum_rows(&block, None, 0..sizes.output)?.to_dtype(dtype)?)
-                })?;
-            }
+            back.run(&g, slots)?;
             slots.pass(onto_slot, g)
         }))
     }
 
-    /// `onto + scale · (x W + b)` of an input in the weight's type.
-    fn product_on_card(&self, x: &Tensor, sizes: Sizes) -> Result<Tensor> {
-        let weight = &self.weight.tensor;
-        let product = sizes.product_tensors(x, weight)?;
-        if self.bias.is_none() && self.onto.is_none() && sizes.scale == 1.0 {
-            return Ok(product);
-        }
+    /// An activation of the map of `x`, and what it was applied to if that has a gradient.
+    pub(super) fn activated_on_card(
+        &self,
+        tape: &Tape,
+        x: &Value,
+        activation: Activation,
+        sizes: Sizes,
+    ) -> Result<(Value, Option<Before>)> {
+        let input = cast_like(&x.tensor, &self.weight.tensor)?.contiguous()?;
+        let inputs = self.inputs(x);
+        let kernel = activation.kernel();
+        let keep = tape.records(&inputs);
+        let (y, before) =
+            self.with_product(&input, sizes, |product| product.activated(kernel, keep))?;
+        let Some(before) = before else {
+            return Ok((Value::constant(y), None));
+        };
+        let back = Backward::new(self, x, input, None, sizes);
+        let before = tape.push(before, &inputs, move |g, slots| back.run(&g, slots));
+        let (slot, saved) = (before.slot(), before.tensor.clone());
+        let y = tape.push(y, &[&before], move |g, slots| {
+            slots.add_with(slot, || times_slope(kernel, &saved, &g.contiguous()?))
+        });
+        Ok((
+            y,
+            Some(Before {
+                value: before,
+                activation,
+            }),
+        ))
+    }
+
+    /// `of` the product with an input in the weight's type.
+    fn with_product<R>(
+        &self,
+        x: &Tensor,
+        sizes: Sizes,
+        of: impl FnOnce(Product<'_>) -> Result<R>,
+    ) -> Result<R> {
+        let weight = self.weight.tensor.contiguous()?;
         let bias = self
             .bias
-            .map(|b| cast_like(&b.tensor, weight)?.contiguous());
+            .map(|b| cast_like(&b.tensor, &weight)?.contiguous());
         let bias = bias.transpose()?;
         let onto = self.onto.map(|(v, _)| v.tensor.contiguous()).transpose()?;
-        let shape = (sizes.rows, sizes.total);
-        let y = match &onto {
-            Some(onto) => cuda::empty(shape, onto.dtype(), onto.device())?,
-            None => product.clone(),
+        of(Product {
+            scale: sizes.scale,
+            bias: bias.as_ref(),
+            onto: onto.as_ref().map(|t| (t, sizes.column)),
+            ..Product::new(Matrix::new(x), sizes.weight_matrix(&weight))
+        })
+    }
+}
+
+/// What the backward pass of a map needs.
+struct Backward {
+    sizes: Sizes,
+    weight: Tensor,
+    /// The input, if the weight's gradient is wanted.
+    saved: Option<Tensor>,
+    before: Option<Before>,
+    /// Slots of input, weight and bias, and the types of the first and the last.
+    slots: [Option<usize>; 3],
+    types: [DType; 2],
+}
+
+impl Backward {
+    fn new(
+        map: &Linear<'_>,
+        x: &Value,
+        input: Tensor,
+        before: Option<&Before>,
+        sizes: Sizes,
+    ) -> Self {
+        let weight = map.weight.tensor.clone();
+        let of_bias = map.bias.map_or(weight.dtype(), |b| b.tensor.dtype());
+        Self {
+            sizes,
+            saved: map.weight.slot().map(|_| input),
+            before: before.cloned(),
+            slots: [x.slot(), map.weight.slot(), map.bias.and_then(Value::slot)],
+            types: [x.tensor.dtype(), of_bias],
+            weight,
+        }
+    }
+
+    fn run(self, g: &Tensor, slots: &mut Slots) -> Result<()> {
+        if self.slots.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let g = g.contiguous()?;
+        // the columns that the product was written to, and the factor that they still lack
+        let (block, scale) = match g.dtype() == self.weight.dtype() {
+            true => (None, self.sizes.scale),
+            false => (
+                Some(self.sizes.block_on_card(&g, self.weight.dtype())?),
+                1.0,
+            ),
         };
-        let (grid, lanes) =
-            Grid::lanes_a_row(sizes.rows, sizes.total, 16 / y.dtype().size_in_bytes());
-        let args = [
-            Arg::In(&product),
-            Arg::Maybe(bias.as_ref()),
-            Arg::Maybe(onto.as_ref()),
-            Arg::Out(&y),
-            Arg::U32(sizes.rows),
-            Arg::U32(sizes.output),
-            Arg::U32(sizes.column),
-            Arg::U32(sizes.total),
-            Arg::F32(sizes.scale),
-            Arg::U32(lanes),
-        ];
-        cuda::launch_pair([&product, &y], "linear_finish", grid, &args)?;
-        Ok(y)
+        let block = match &block {
+            Some(block) => Matrix::new(block),
+            None => Matrix::columns(&g, self.sizes.column, self.sizes.output),
+        };
+        self.input_gradient(block, scale, slots)?;
+        let [_, of_weight, of_bias] = self.slots;
+        if let Some(x) = &self.saved {
+            let x = Matrix::new(x);
+            let product = match self.sizes.layout {
+                Layout::InOut => Product::new(x.t(), block),
+                Layout::OutIn => Product::new(block.t(), x),
+            };
+            slots.add(of_weight, product.scaled(scale).run()?)?;
+        }
+        slots.add_with(of_bias, || {
+            let columns = block.column..block.column + block.width;
+            let sums = rows::sum_rows(block.tensor, None, columns)?;
+            let sums = if scale == 1.0 { sums } else { (sums * scale)? };
+            Ok(sums.to_dtype(self.types[1])?)
+        })
+    }
+
+    fn input_gradient(&self, block: Matrix<'_>, scale: f64, slots: &mut Slots) -> Result<()> {
+        let slot = self.slots[0];
+        if slot.is_none() {
+            return Ok(());
+        }
+        let weight = self.weight.contiguous()?;
+        let weight = self.sizes.weight_matrix(&weight);
+        let product = Product::new(block, weight.t()).scaled(scale);
+        let kind = self.types[0];
+        match &self.before {
+            Some(Before { value, activation }) => slots.add(
+                value.slot(),
+                product.times_slope(activation.kernel(), &value.tensor)?,
+            ),
+            // a gradient that waits is added in the same pass
+            None if kind == self.weight.dtype() => {
+                let waiting = slots.take_whole(slot, kind);
+                slots.add(slot, product.onto(waiting.as_ref()).run()?)
+            }
+            None => slots.add(slot, product.run()?.to_dtype(kind)?),
+        }
     }
 }
 
 impl Sizes {
+    /// The weight as [in, out].
+    fn weight_matrix<'a>(&self, weight: &'a Tensor) -> Matrix<'a> {
+        match self.layout {
+            Layout::InOut => Matrix::new(weight),
+            Layout::OutIn => Matrix::new(weight).t(),
+        }
+    }
+
     /// The columns of a gradient that the product was written to, scaled, in the type of products.
     fn block_on_card(&self, g: &Tensor, dtype: DType) -> Result<Tensor> {
-        if self.output == self.total && self.scale == 1.0 && g.dtype() == dtype {
-            return Ok(g.clone());
-        }
         let block = cuda::empty((self.rows, self.output), dtype, g.device())?;
         let (grid, lanes) = Grid::lanes_a_row(self.rows, self.output, 16 / dtype.size_in_bytes());
         let args = [

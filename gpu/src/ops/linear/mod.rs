@@ -16,7 +16,10 @@ use crate::kernels::{cpu, cuda, dispatch, few_rows, fused_pair, tensor, with_sli
 use crate::tape::{Pair, Tape, Value};
 use candle_core::Tensor;
 
+mod activated;
 mod card;
+
+pub use activated::Activated;
 
 /// How a weight lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,8 +123,8 @@ impl<'a> Linear<'a> {
     /// Shapes that do not fit.
     pub fn apply(&self, tape: &Tape, x: &Value) -> Result<Value> {
         let sizes = self.sizes(&x.tensor)?;
-        if self.inputs(x).iter().all(|v| cuda::runs(&v.tensor)) {
-            return self.on_card(tape, x, sizes);
+        if self.runs_on_card(x) {
+            return self.on_card(tape, x, None, sizes);
         }
         let fused = fused_pair(&x.tensor, &self.weight.tensor);
         let y = match fused {
@@ -161,6 +164,10 @@ impl<'a> Linear<'a> {
             }
             slots.pass(onto_slot, g)
         }))
+    }
+
+    fn runs_on_card(&self, x: &Value) -> bool {
+        self.inputs(x).iter().all(|v| cuda::runs(&v.tensor))
     }
 
     fn tensors(&self, x: &Tensor) -> Result<Tensor> {
@@ -308,13 +315,6 @@ impl Sizes {
             );
         })?;
         tensor(sums, output)
-    }
-
-    fn product_tensors(&self, x: &Tensor, w: &Tensor) -> candle_core::Result<Tensor> {
-        match self.layout {
-            Layout::InOut => x.matmul(w),
-            Layout::OutIn => x.matmul(&w.t()?),
-        }
     }
 
     fn input_gradient_tensors(&self, block: &Tensor, w: &Tensor) -> candle_core::Result<Tensor> {

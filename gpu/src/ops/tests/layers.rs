@@ -1,7 +1,8 @@
 //! Everything but attention: linear maps, norms, activations, embeddings, losses.
 
 use super::{DROP, composed};
-use crate::kernels::without_cpu_kernels;
+use crate::error::Result;
+use crate::kernels::{cuda, without_cpu_kernels};
 use crate::ops::activation::Activation;
 use crate::ops::cross_entropy::{self, Head};
 use crate::ops::dropout::{self, Dropout};
@@ -9,6 +10,7 @@ use crate::ops::embedding::{self, Tables};
 use crate::ops::gather;
 use crate::ops::layer_norm;
 use crate::ops::linear::{Layout, Linear};
+use crate::ops::rescale::rescale;
 use crate::ops::testing::{agree, distance, evaluate, parameters};
 use crate::tape::{Parameter, Tape, Value};
 use candle_core::{DType, Device, Tensor};
@@ -34,6 +36,94 @@ fn linear_agrees_with_candle() {
         |t, v| Ok(vec![torch(v).apply(t, &v[0])?]),
         |t, v| Ok(vec![composed::linear(torch(v), t, &v[0])?]),
     );
+}
+
+/// What happens to hidden units between two maps.
+#[derive(Clone, Copy)]
+enum Between {
+    Nothing,
+    /// Another operation makes new ones of them.
+    Rescaled,
+    /// Another operation reads them as well.
+    ReadTwice,
+}
+
+/// Two maps with an activation between them, and whatever else was made of the hidden units.
+fn hidden_layer(
+    tape: &Tape,
+    v: &[Value],
+    activation: Activation,
+    between: Between,
+) -> Result<Vec<Value>> {
+    let [x, w1, b1, w2, b2, l] = [0, 1, 2, 3, 4, 5].map(|i| &v[i]);
+    let mut seen = Vec::new();
+    let hidden = Linear::conv1d(w1, b1)
+        .activated(tape, x, activation)?
+        .changed(|hidden| match between {
+            Between::Nothing => Ok(hidden),
+            Between::Rescaled => rescale(tape, &hidden, l, 0),
+            Between::ReadTwice => {
+                seen.push(rescale(tape, &hidden, l, 0)?);
+                Ok(hidden)
+            }
+        })?;
+    let map = Linear::torch(w2, Some(b2));
+    let mut results = vec![map.of_activated(tape, &hidden)?];
+    results.extend(seen);
+    if matches!(between, Between::Nothing) {
+        results.push(tape.composed(&[l], |a| Ok(a[0].clone()))?); // no gradient is nothing
+    }
+    Ok(results)
+}
+
+#[test]
+fn a_hidden_layer_agrees_with_maps_and_activation_apart() {
+    let shapes: [&[usize]; 6] = [&[7, 4], &[4, 8], &[8], &[5, 8], &[5], &[8]];
+    for activation in [Activation::GeluTanh, Activation::GeluErf, Activation::Relu] {
+        for between in [Between::Nothing, Between::Rescaled, Between::ReadTwice] {
+            agree(
+                &shapes,
+                |t, v| hidden_layer(t, v, activation, between),
+                |t, v| without_cpu_kernels(|| hidden_layer(t, v, activation, between)),
+            );
+        }
+    }
+}
+
+#[test]
+fn hidden_units_of_frozen_maps_have_no_gradient_but_that_of_their_input() {
+    let shapes: [&[usize]; 6] = [&[7, 4], &[4, 8], &[8], &[5, 8], &[5], &[8]];
+    let mut params = parameters(2, &shapes, DType::F32);
+    for frozen in &mut params[1..] {
+        frozen.trainable = false;
+    }
+    let form = |t: &Tape, v: &[Value]| {
+        let mut all = hidden_layer(t, v, Activation::GeluTanh, Between::Nothing)?;
+        all.truncate(1);
+        Ok(all)
+    };
+    let (expected, of_all) = evaluate(&params, form);
+    if cuda::EMULATED {
+        let (found, gradients) = cuda::emulated(|| evaluate(&params, form));
+        assert!(distance(&found[0], &expected[0]) < 1e-6);
+        assert_eq!(gradients.keys().collect::<Vec<_>>(), ["x0"]);
+        assert!(distance(&gradients["x0"], &of_all["x0"]) < 1e-6);
+    }
+    // without any gradient nothing is kept, and the values are the same
+    params[0].trainable = false;
+    let tape = Tape::off();
+    let values = |t: &Tape| {
+        let all = params
+            .iter()
+            .map(|p| t.parameter(p))
+            .collect::<Result<Vec<_>>>()?;
+        form(t, &all)
+    };
+    if cuda::EMULATED {
+        let found = cuda::emulated(|| values(&tape)).unwrap();
+        assert!(distance(&found[0].tensor, &expected[0]) < 1e-6);
+        assert!(!found[0].tracked());
+    }
 }
 
 #[test]
