@@ -211,4 +211,22 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_whole_gradient_of_the_type_is_taken_out_and_nothing_else() {
+        let whole = || Tensor::ones((2, 3), DType::F32, &Device::Cpu).unwrap();
+        let mut slots = Slots::empty(4);
+        slots.add(Some(0), whole()).unwrap();
+        slots.pass(Some(1), whole()).unwrap();
+        let block = whole().narrow(1, 0, 1).unwrap();
+        slots.add_columns(Some(2), &block, 1, 3).unwrap();
+        assert!(slots.take_whole(None, DType::F32).is_none());
+        assert!(slots.take_whole(Some(0), DType::BF16).is_none());
+        assert!(slots.take_whole(Some(2), DType::F32).is_none());
+        assert!(slots.take_whole(Some(3), DType::F32).is_none());
+        assert!(slots.take_whole(Some(0), DType::F32).is_some());
+        assert!(slots.take_whole(Some(1), DType::F32).is_some());
+        let left = [0, 1, 2, 3].map(|slot| slots.take(slot).unwrap().is_some());
+        assert_eq!(left, [false, false, true, false]);
+    }
 }

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::kernels::elem::Elem;
 use crate::kernels::{cuda, dispatch, fused_pair, tensor, with_slices, with_some_slices};
 use crate::tape::{Slots, Tape, Value};
-use candle_core::{Shape, Tensor};
+use candle_core::{DType, Shape, Tensor};
 
 /// The gradient of one input, as data of this kind.
 pub(super) enum Gradient<D> {
@@ -48,6 +48,10 @@ pub(super) trait Op<const N: usize>: 'static {
     /// The gradient of each input `x` from that of the result.
     fn backward<T: Elem>(&self, x: [&[T]; N], g: &[T], wanted: [bool; N]) -> [Gradient<Vec<T>>; N];
 
+    /// Whether the kernels of a card add the first input's gradient to what already waits there:
+    /// [`Op::backward_onto`].
+    const ADDS_TO_WAITING: bool = false;
+
     /// Whether a card's kernels serve its sizes.
     fn suits_card(&self) -> bool {
         true
@@ -64,6 +68,21 @@ pub(super) trait Op<const N: usize>: 'static {
         g: &Tensor,
         wanted: [bool; N],
     ) -> Result<[Gradient<Tensor>; N]>;
+
+    /// The same, with the first input's gradient added to one that waits for it: of its shape, in
+    /// f32.
+    fn backward_onto(
+        &self,
+        x: [Option<&Tensor>; N],
+        g: &Tensor,
+        wanted: [bool; N],
+        waiting: Option<&Tensor>,
+    ) -> Result<[Gradient<Tensor>; N]> {
+        match waiting {
+            None => self.backward_on_card(x, g, wanted),
+            Some(_) => unreachable!("only operations that add to it are given one"),
+        }
+    }
 
     /// The same function in plain differentiable candle.
     fn composed(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor>;
@@ -129,7 +148,12 @@ fn run_on_card<O: Op<N>, const N: usize>(
     Ok(tape.push(y, &inputs, move |g, slots| {
         let wanted = places.each_ref().map(|(slot, _)| slot.is_some());
         let g = g.contiguous()?;
-        let gradients = op.backward_on_card(saved.each_ref().map(Option::as_ref), &g, wanted)?;
+        let waiting = match O::ADDS_TO_WAITING && types[0] == DType::F32 {
+            true => slots.take_whole(places[0].0, DType::F32),
+            false => None,
+        };
+        let saved = saved.each_ref().map(Option::as_ref);
+        let gradients = op.backward_onto(saved, &g, wanted, waiting.as_ref())?;
         for ((gradient, (slot, shape)), dtype) in gradients.into_iter().zip(places).zip(types) {
             match gradient {
                 Gradient::Unwanted => {}

@@ -68,6 +68,7 @@ fn statistics<T: Elem>(x: &[T], eps: T) -> (T, T) {
 
 impl Op<3> for LayerNorm {
     const READS: [bool; 3] = [true, true, false];
+    const ADDS_TO_WAITING: bool = true;
 
     fn forward<T: Elem>(&self, [x, w, b]: [&[T]; 3]) -> Vec<T> {
         let d = self.d;
@@ -116,9 +117,19 @@ impl Op<3> for LayerNorm {
 
     fn backward_on_card(
         &self,
+        x: [Option<&Tensor>; 3],
+        g: &Tensor,
+        wanted: [bool; 3],
+    ) -> Result<[Gradient<Tensor>; 3]> {
+        self.backward_onto(x, g, wanted, None)
+    }
+
+    fn backward_onto(
+        &self,
         [x, w, _]: [Option<&Tensor>; 3],
         g: &Tensor,
         wanted: [bool; 3],
+        waiting: Option<&Tensor>,
     ) -> Result<[Gradient<Tensor>; 3]> {
         let (Some(x), Some(w)) = (x, w) else {
             unreachable!("the driver saves both")
@@ -133,6 +144,7 @@ impl Op<3> for LayerNorm {
             Arg::In(&x),
             Arg::In(w),
             Arg::In(g),
+            Arg::Maybe(waiting),
             Arg::MaybeOut(dx.as_ref()),
             Arg::MaybeOut(statistics.as_ref()),
             Arg::U32(tokens),

@@ -112,10 +112,11 @@ DEVICE void normalise_row(const float* row, const T* w, const T* b, Y* y, unsign
 }
 
 // With x̂ = (x − mean) r and a = g ∘ w: dx = r (a − mean(a) − x̂ mean(a ∘ x̂)). The row's mean and
-// r are left for the gradients of weight and bias where these are wanted; dx may be unwanted.
+// r are left for the gradients of weight and bias where these are wanted; dx may be unwanted. What
+// else the row's gradient is made of is added where there is some.
 template <int N, int HELD, class T, class G>
-DEVICE void normalise_row_back(const float* row, const T* w, const G* g, float* dx,
-                               float* kept, unsigned width, float eps) {
+DEVICE void normalise_row_back(const float* row, const T* w, const G* g, const float* onto,
+                               float* dx, float* kept, unsigned width, float eps) {
     Held<N, HELD, Reader<N, float>> x(Reader<N, float>{row}, width);
     Statistics s = statistics<N, HELD>(x, width, eps);
     if (kept && lane() == 0) {
@@ -141,6 +142,12 @@ DEVICE void normalise_row_back(const float* row, const T* w, const G* g, float* 
 #pragma unroll
         for (int k = 0; k < N; k++)
             v[k] = s.r * (u[k] - sum - (v[k] - s.mean) * s.r * slope);
+        if (onto) {
+            float other[N];
+            load(other, onto + at);
+#pragma unroll
+            for (int k = 0; k < N; k++) v[k] += other[k];
+        }
         store(dx + at, v);
     });
 }
@@ -166,25 +173,26 @@ KERNEL_PAIRS(layer_norm,
              (x, w, b, y, rows, width, eps))
 
 template <class T, class G>
-DEVICE void layer_norm_back(const float* x, const T* w, const G* g, float* dx, float* kept,
-                            unsigned rows, unsigned width, float eps) {
+DEVICE void layer_norm_back(const float* x, const T* w, const G* g, const float* onto, float* dx,
+                            float* kept, unsigned rows, unsigned width, float eps) {
     size_t row = thread_of_grid() / 32;
     if (row >= rows) return;
     x += row * width;
     g += row * width;
+    if (onto) onto += row * width;
     if (dx) dx += row * width;
     if (kept) kept += row * 2;
-    if (width % 4 != 0 || !aligned(x, w, g, dx))
-        normalise_row_back<1, 0>(x, w, g, dx, kept, width, eps);
+    if (width % 4 != 0 || !aligned(x, w, g, onto, dx))
+        normalise_row_back<1, 0>(x, w, g, onto, dx, kept, width, eps);
     else if (width > 1024)
-        normalise_row_back<4, 0>(x, w, g, dx, kept, width, eps);
+        normalise_row_back<4, 0>(x, w, g, onto, dx, kept, width, eps);
     else
-        normalise_row_back<4, 8>(x, w, g, dx, kept, width, eps);
+        normalise_row_back<4, 8>(x, w, g, onto, dx, kept, width, eps);
 }
 KERNEL_PAIRS(layer_norm_back,
-             (const float* x, const From* w, const To* g, float* dx, float* kept, unsigned rows,
-              unsigned width, float eps),
-             (x, w, g, dx, kept, rows, width, eps))
+             (const float* x, const From* w, const To* g, const float* onto, float* dx,
+              float* kept, unsigned rows, unsigned width, float eps),
+             (x, w, g, onto, dx, kept, rows, width, eps))
 
 constexpr unsigned ROWS_AT_ONCE = 8;  // a warp each
 

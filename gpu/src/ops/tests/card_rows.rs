@@ -104,6 +104,32 @@ fn layer_norm_of_every_width_and_number_of_rows() {
     }
 }
 
+/// A gradient that waits is passed on by a residual connection, or made by dropout.
+#[test]
+fn layer_norm_adds_its_gradient_to_one_that_waits() {
+    let form = |passed: bool, eps: f64| {
+        move |t: &Tape, v: &[Value]| {
+            let y = layer_norm(t, &v[0], &v[1], &v[2], eps)?;
+            let other = match passed {
+                true => dropout::residual(t, &v[0], &v[3], Dropout::OFF)?,
+                false => dropout::dropout(t, &v[0], DROP)?,
+            };
+            let unused = t.composed(&[&v[3]], |a| Ok(a[0].clone()))?;
+            Ok(vec![y, other, unused])
+        }
+    };
+    for (n, d) in [(1, 36), (33, 7), (65, 127), (9, 1024), (2, 1028), (2, 1030)] {
+        for weights in TYPES {
+            let types = [DType::F32, weights, weights, weights];
+            let shapes: [&[usize]; 4] = [&[n, d], &[d], &[d], &[n, d]];
+            for passed in [true, false] {
+                let forms = [&form(passed, 1e-5), &form(passed, 0.3)];
+                check(&shapes, &types, bound(n.max(d), &types), forms);
+            }
+        }
+    }
+}
+
 #[test]
 fn layer_norm_of_one_column_is_its_bias() {
     let params = parameters(1, &[&[4, 1], &[1], &[1]], DType::F32);
