@@ -57,6 +57,11 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// Whether it is single precision, what files mean that do not say.
+    pub fn is_single(&self) -> bool {
+        *self == Self::F32
+    }
+
     /// Its name on the command line and in files.
     pub fn name(self) -> &'static str {
         match self {

@@ -4,13 +4,15 @@
 //! epoch, 15 % of the tokens are asked for; 80 % of those are replaced by `<mask>`, 10 % by a
 //! random token, 10 % stay.
 
+use crate::compute::Precision;
 use crate::files::{self, At};
 use anyhow::{Result, ensure};
-use candle_core::{DType, Device};
+use candle_core::Device;
 use inducer_datasets::batches::epoch_batches;
 use inducer_datasets::{Batch, IGNORE, Tokenizer};
 use inducer_gpu::backbone::Gpt2;
 use inducer_gpu::backbone::Roberta;
+use inducer_gpu::kernels::precision::master_dtype;
 use inducer_gpu::tensors::generator;
 use inducer_gpu::train::{AdamWConfig, Data, Event, Schedule, Summary, TrainConfig, train};
 use inducer_gpu::{Gpt2Config, Model, RobertaConfig};
@@ -56,6 +58,9 @@ pub struct PretrainConfig {
     pub learning_rate: f64,
     /// Seed.
     pub seed: u64,
+    /// Scalar type of the computation; what is trained stays single in mixed precision.
+    #[serde(default, skip_serializing_if = "Precision::is_single")]
+    pub dtype: Precision,
 }
 
 /// Rows of equal length cut from the tokens of the text.
@@ -296,8 +301,9 @@ fn gpt2(config: &PretrainConfig, device: &Device) -> Result<Model> {
         eos_token_id: Some(0),
         ..Gpt2Config::small()
     };
-    let backbone = Gpt2::random(shape, config.seed, DType::F32, device)?;
-    Ok(Model::new(backbone, DType::F32, device))
+    let dtype = config.dtype.begin();
+    let backbone = Gpt2::random(shape, config.seed, master_dtype(dtype), device)?;
+    Ok(Model::new(backbone, dtype, device))
 }
 
 fn roberta(config: &PretrainConfig, device: &Device) -> Result<Model> {
@@ -311,6 +317,7 @@ fn roberta(config: &PretrainConfig, device: &Device) -> Result<Model> {
         intermediate_size: 4 * config.hidden,
         ..RobertaConfig::base()
     };
-    let backbone = Roberta::random_masked(shape, config.seed, DType::F32, device)?;
-    Ok(Model::new(backbone, DType::F32, device))
+    let dtype = config.dtype.begin();
+    let backbone = Roberta::random_masked(shape, config.seed, master_dtype(dtype), device)?;
+    Ok(Model::new(backbone, dtype, device))
 }

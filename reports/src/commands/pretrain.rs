@@ -1,6 +1,7 @@
 //! `inducer pretrain`: a small backbone from plain text.
 
-use super::options::{Compute, named};
+use super::options::{Compute, named, precision};
+use crate::compute::Precision;
 use crate::pretraining::{Kind, PretrainConfig, pretrain};
 use crate::{files, progress};
 use anyhow::Result;
@@ -57,6 +58,9 @@ pub struct PretrainArgs {
     /// Seed
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Scalar type of the computation
+    #[arg(long, default_value = "f32", value_parser = precision())]
+    pub dtype: Precision,
     /// Compute
     #[command(flatten)]
     pub compute: Compute,
@@ -76,6 +80,7 @@ impl PretrainArgs {
             steps: self.steps,
             learning_rate: self.learning_rate,
             seed: self.seed,
+            dtype: self.dtype,
         }
     }
 }

@@ -210,9 +210,15 @@ fn write(args: &ReportArgs, data: &impl Serialize, name: &str, pages: [String; 2
 /// `--preset`.
 fn preset() -> impl TypedValueParser<Value = Preset> {
     named(&[
-        ("quick", "One seed, fewer steps, fewer test entries, no ledger"),
+        (
+            "quick",
+            "One seed, fewer steps, fewer test entries, no ledger",
+        ),
         ("default", "Minutes on generated data"),
-        ("paper", "The paper's own epochs, dropout and validations (needs --data and --backbone)"),
+        (
+            "paper",
+            "The paper's own epochs, dropout and validations (needs --data and --backbone)",
+        ),
     ])
 }
 

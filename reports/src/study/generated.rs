@@ -4,6 +4,7 @@
 //! The backbone is cached under `$INDUCER_CACHE`, else `$XDG_CACHE_HOME/inducer`, else
 //! `~/.cache/inducer`, in a directory named by the fingerprint of everything that decides it.
 
+use crate::compute::Precision;
 use crate::files::{self, At, create_dir};
 use crate::pretraining::{Kind, PretrainConfig, pretrain};
 use crate::{compute, progress};
@@ -40,6 +41,7 @@ pub fn backbone_config(task: Task) -> PretrainConfig {
         steps: 3000,
         learning_rate: 2e-3,
         seed: 1,
+        dtype: Precision::F32,
     }
 }
 
