@@ -3,7 +3,9 @@
 use crate::error::Result;
 use crate::kernels::inplace::{add_block, pad_columns};
 use crate::kernels::last_dim;
+use crate::kernels::precision::cast_like;
 use candle_core::{DType, Tensor};
+use std::collections::HashSet;
 
 /// A gradient under construction.
 enum Partial {
@@ -44,12 +46,44 @@ impl Columns {
 }
 
 /// Gradients by slot during the backward pass.
-pub struct Slots(Vec<Option<Partial>>);
+pub struct Slots {
+    gradients: Vec<Option<Partial>>,
+    /// Slots that take a gradient in any type.
+    any_type: HashSet<usize>,
+}
 
 impl Slots {
     /// So many slots without a gradient.
     pub(crate) fn empty(count: usize) -> Self {
-        Self((0..count).map(|_| None).collect())
+        Self {
+            gradients: (0..count).map(|_| None).collect(),
+            any_type: HashSet::new(),
+        }
+    }
+
+    /// The same, some of which take a gradient in any type: those of parameters that were handed
+    /// out in another type than their own.
+    pub(crate) fn of_any_type(self, slots: impl IntoIterator<Item = usize>) -> Self {
+        Self {
+            any_type: slots.into_iter().collect(),
+            ..self
+        }
+    }
+
+    /// A gradient in the type of its value, unless its slot takes any.
+    ///
+    /// # Errors
+    /// The device cannot convert.
+    pub(crate) fn typed(
+        &self,
+        slot: Option<usize>,
+        gradient: Tensor,
+        dtype: DType,
+    ) -> Result<Tensor> {
+        match slot.is_some_and(|slot| self.any_type.contains(&slot)) {
+            true => Ok(gradient),
+            false => Ok(gradient.to_dtype(dtype)?),
+        }
     }
 
     /// Adds what `compute` makes to the slot, if there is one; else nothing is computed.
@@ -112,11 +146,11 @@ impl Slots {
     fn merge(&mut self, slot: Option<usize>, new: Partial) -> Result<()> {
         let Some(slot) = slot else { return Ok(()) };
         use Partial::{Columns, Shared, Unique};
-        let sum = match (self.0[slot].take(), new) {
+        let sum = match (self.gradients[slot].take(), new) {
             (None, new) => new,
             (Some(Unique(into)), Unique(other) | Shared(other))
             | (Some(Shared(other)), Unique(into)) => Unique(add_block(into, &other, 0)?),
-            (Some(Shared(old)), Shared(new)) => Unique((old + new)?),
+            (Some(Shared(old)), Shared(new)) => Unique((&old + cast_like(&new, &old)?)?),
             (Some(Unique(into)), Columns(c)) | (Some(Columns(c)), Unique(into)) => {
                 Unique(add_block(into, &c.block, c.column)?)
             }
@@ -125,14 +159,14 @@ impl Slots {
             }
             (Some(Columns(old)), Columns(new)) => old.and(new)?,
         };
-        self.0[slot] = Some(sum);
+        self.gradients[slot] = Some(sum);
         Ok(())
     }
 
     /// Takes a whole gradient of this type out of the slot, if one waits there: for an operation
     /// that adds to it what it computes, and puts the sum back.
     pub(crate) fn take_whole(&mut self, slot: Option<usize>, dtype: DType) -> Option<Tensor> {
-        let waiting = self.0[slot?].take_if(|waiting| match waiting {
+        let waiting = self.gradients[slot?].take_if(|waiting| match waiting {
             Partial::Unique(t) | Partial::Shared(t) => t.dtype() == dtype && t.is_contiguous(),
             Partial::Columns(_) => false,
         });
@@ -145,7 +179,7 @@ impl Slots {
     /// Takes a gradient out of its slot, if there is one.
     pub(crate) fn take(&mut self, slot: usize) -> Result<Option<Tensor>> {
         use Partial::{Columns, Shared, Unique};
-        Ok(match self.0[slot].take() {
+        Ok(match self.gradients[slot].take() {
             None => None,
             Some(Unique(tensor) | Shared(tensor)) => Some(tensor),
             Some(Columns(c)) => Some(c.padded()?),

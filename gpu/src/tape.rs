@@ -15,6 +15,7 @@
 use crate::error::{Error, Result};
 pub use crate::gradients::Gradients;
 use crate::kernels::precision::upcast;
+use crate::kernels::{cuda, many};
 pub use crate::slots::Slots;
 use candle_core::{DType, Tensor, Var};
 use std::cell::RefCell;
@@ -117,6 +118,14 @@ struct Inner {
     nodes: Vec<Node>,
     slots: usize,
     leaves: HashMap<usize, usize>,
+    copies: Vec<Copy>,
+}
+
+/// A trained parameter that a card was handed out in another type: the slots of the copy and of
+/// the parameter. Gradients of all copies are converted together, when all are known.
+struct Copy {
+    slot: usize,
+    leaf: usize,
 }
 
 /// The record of one forward pass.
@@ -124,6 +133,8 @@ pub struct Tape {
     inner: RefCell<Inner>,
     recording: bool,
     compute: Option<DType>,
+    /// Copies of parameters in the type that is computed in, by the parameter's identity.
+    converted: RefCell<HashMap<usize, Tensor>>,
 }
 
 impl Tape {
@@ -141,6 +152,7 @@ impl Tape {
             inner: RefCell::default(),
             recording: false,
             compute: None,
+            converted: RefCell::default(),
         }
     }
 
@@ -153,6 +165,23 @@ impl Tape {
         }
     }
 
+    /// Converts parameters on a card into the type that is computed in, all at once.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn convert<'a>(&self, parameters: impl IntoIterator<Item = &'a Parameter>) -> Result<()> {
+        if self.compute != Some(DType::BF16) {
+            return Ok(());
+        }
+        let served = |p: &&Parameter| many::runs([&p.tensor]) && p.tensor.is_contiguous();
+        let all: Vec<&Parameter> = parameters.into_iter().filter(served).collect();
+        let tensors: Vec<Tensor> = all.iter().map(|p| p.tensor.clone()).collect();
+        let copies = many::converted(&tensors, DType::BF16)?;
+        let ids = all.iter().map(|p| p.id);
+        self.converted.borrow_mut().extend(ids.zip(copies));
+        Ok(())
+    }
+
     /// The parameter as a value; one slot a parameter, however often it is used.
     ///
     /// # Errors
@@ -162,11 +191,26 @@ impl Tape {
         let (from, slot) = (saved.tensor.dtype(), saved.slot);
         match self.compute {
             Some(to) if to != from => {
-                let cast = saved.tensor.to_dtype(to)?;
+                let known = self.converted.borrow().get(&parameter.id).cloned();
+                let cast = known.map_or_else(|| saved.tensor.to_dtype(to), Ok)?;
+                if let Some(leaf) = slot.filter(|_| cuda::runs(&cast) && from == DType::F32) {
+                    return Ok(self.copy_of(leaf, cast));
+                }
                 let back = move |g: Tensor, slots: &mut Slots| slots.add(slot, g.to_dtype(from)?);
                 Ok(self.push(cast, &[&saved], back))
             }
             _ => Ok(saved),
+        }
+    }
+
+    fn copy_of(&self, leaf: usize, tensor: Tensor) -> Value {
+        let mut inner = self.inner.borrow_mut();
+        let slot = inner.slots;
+        inner.slots += 1;
+        inner.copies.push(Copy { slot, leaf });
+        Value {
+            tensor,
+            slot: Some(slot),
         }
     }
 
@@ -321,7 +365,8 @@ impl Tape {
     ) -> Result<Gradients> {
         let inner = self.inner.into_inner();
         let start = loss.slot.ok_or(Error::NothingTrainable)?;
-        let mut slots = Slots::empty(inner.slots);
+        let copies = inner.copies.iter().map(|c| c.slot);
+        let mut slots = Slots::empty(inner.slots).of_any_type(copies);
         slots.add(Some(start), loss.tensor.ones_like()?)?;
         for node in inner.nodes.into_iter().rev() {
             let grads = node.outputs.iter().map(|o| slots.take(*o));
@@ -330,6 +375,7 @@ impl Tape {
                 (node.backward)(&mut grads, &mut slots)?;
             }
         }
+        gather(inner.copies, &mut slots)?;
         let taken = parameters.into_iter().filter_map(|p| {
             let slot = inner.leaves.get(&p.id)?;
             let gradient = slots.take(*slot).transpose()?;
@@ -337,6 +383,28 @@ impl Tape {
         });
         taken.collect()
     }
+}
+
+/// Hands the gradients of copies to their parameters, in f32.
+fn gather(copies: Vec<Copy>, slots: &mut Slots) -> Result<()> {
+    let (mut halves, mut leaves) = (Vec::new(), Vec::new());
+    for Copy { slot, leaf } in copies.into_iter().rev() {
+        match slots.take(slot)? {
+            Some(g) if g.dtype() == DType::F32 => slots.pass(Some(leaf), g)?,
+            Some(g) => {
+                halves.push(g.contiguous()?);
+                leaves.push(leaf);
+            }
+            None => {}
+        }
+    }
+    for (leaf, g) in leaves
+        .into_iter()
+        .zip(many::converted(&halves, DType::F32)?)
+    {
+        slots.add(Some(leaf), g)?;
+    }
+    Ok(())
 }
 
 impl Default for Tape {
@@ -366,5 +434,47 @@ mod tests {
         let gradients = tape.backward(&loss, [&p]).unwrap();
         assert_eq!(gradients["p"].dtype(), DType::F32);
         assert_eq!(gradients["p"].to_vec1::<f32>().unwrap(), [3.0]);
+    }
+
+    /// A parameter that is used twice, handed out in bf16 by a card: 1/3 and 1/256 of it in f32.
+    #[cfg(emulated_kernels)]
+    #[test]
+    fn a_card_converts_all_parameters_at_once_and_their_gradients_in_the_end() {
+        let numbers: Vec<f32> = (0..9001).map(|i| (i as f32 * 0.37).sin()).collect();
+        let first = Tensor::from_vec(numbers, 9001, &Device::Cpu).unwrap();
+        let second = Tensor::new(&[[0.3_f32, -2.0], [7.0, 0.0]], &Device::Cpu).unwrap();
+        let parameters = [
+            ("a", first, true),
+            ("b", second.clone(), true),
+            ("c", second, false),
+        ]
+        .map(|(name, tensor, trained)| Parameter::new(name, tensor, trained));
+        let run = |at_once: bool| {
+            let tape = Tape::new().computing_in(DType::BF16);
+            if at_once {
+                tape.convert(&parameters[..2]).unwrap();
+            }
+            let [a, again, b, c] = [0, 0, 1, 2].map(|i| tape.parameter(&parameters[i]).unwrap());
+            let found = [&a, &b, &c].map(|v| v.tensor.clone());
+            let loss = tape.composed(&[&a, &again, &b, &c], |x| {
+                let of = |t: &Tensor, factor: f64| (upcast(t)? * factor)?.sum_all();
+                ((of(&x[0], 3.0)? + of(&x[1], 1.0 / 256.0)?)? + of(&x[2], 1.5)?)? + of(&x[3], 1.0)
+            });
+            (found, tape.backward(&loss.unwrap(), &parameters).unwrap())
+        };
+        for at_once in [true, false] {
+            let (found, gradients) = cuda::emulated(|| run(at_once));
+            for (p, t) in parameters.iter().zip(&found) {
+                assert_eq!(t.dtype(), DType::BF16);
+                let expected = p.tensor.to_dtype(DType::BF16).unwrap();
+                let of = |t: &Tensor| upcast(&t.flatten_all().unwrap()).unwrap().to_vec1::<f32>();
+                assert_eq!(of(t).unwrap(), of(&expected).unwrap(), "{}", p.name);
+            }
+            assert_eq!(gradients.keys().collect::<Vec<_>>(), ["a", "b"]);
+            // 3 + 1/256 is no number of bf16: the two are added up in f32
+            let of_a = gradients["a"].to_vec1::<f32>().unwrap();
+            assert_eq!(of_a, vec![3.0 + 1.0 / 256.0; 9001]);
+            assert_eq!(gradients["b"].to_vec2::<f32>().unwrap(), [[1.5; 2]; 2]);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What a card does with all trained tensors at once (`optimiser.cu`): the norm of their gradients
-//! in two launches, a step of AdamW in one. Nothing is read back in between.
+//! in two launches, a step of AdamW in one, and in one their copies in another type. Nothing is
+//! read back in between.
 
 use super::cuda::{self, Arg, Grid};
 use crate::error::Result;
@@ -42,6 +43,31 @@ pub(crate) struct Table {
 /// What a pass over the gradients found, on the device: their norm, the factor that clips them, and
 /// whether a step may be taken; then the losses.
 pub(crate) struct Found(Tensor);
+
+/// Copies of contiguous tensors of one type, f32 or bf16, in the other one.
+///
+/// # Errors
+/// A tensor of another device; no memory.
+pub(crate) fn converted(tensors: &[Tensor], to: DType) -> Result<Vec<Tensor>> {
+    let Some(first) = tensors.first() else {
+        return Ok(Vec::new());
+    };
+    let (mut cells, mut chunks, mut copies) = (Vec::new(), 0, Vec::new());
+    for t in tensors {
+        copies.push(cuda::empty(t.shape(), to, t.device())?);
+    }
+    for (t, copy) in tensors.iter().zip(&copies) {
+        let n = t.elem_count();
+        cells.extend([Arg::In(t), Arg::U32(n), Arg::U32(chunks), Arg::Out(copy)]);
+        chunks += n.div_ceil(CHUNK);
+    }
+    let cells = cuda::table(&cells, first.device())?;
+    let args = [Arg::In(&cells), Arg::U32(tensors.len()), Arg::U32(4)];
+    let grid = Grid::blocks(chunks, 256);
+    let kinds = [first, &copies[0]];
+    cuda::launch_pair(kinds, "convert", grid, &args)?;
+    Ok(copies)
+}
 
 /// Whether the kernels apply to these tensors, of which there is at least one.
 pub(crate) fn runs<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> bool {

@@ -238,6 +238,7 @@ impl Model {
         batch: &'a Batch,
         dropout: Option<Dropout>,
     ) -> Result<ForwardContext<'a>> {
+        tape.convert(self.trainable())?;
         let (network, spec) = (self.attached.network.as_ref(), self.backbone.spec());
         Ok(ForwardContext {
             training: dropout.is_some(),

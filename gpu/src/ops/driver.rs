@@ -160,7 +160,8 @@ fn run_on_card<O: Op<N>, const N: usize>(
                 Gradient::Passed if dtype == g.dtype() => slots.pass(slot, g.clone())?,
                 Gradient::Passed => slots.add(slot, g.to_dtype(dtype)?)?,
                 Gradient::Of(data) => {
-                    hand_back_tensor(&data.to_dtype(dtype)?, slot, &shape, slots)?
+                    let data = slots.typed(slot, data, dtype)?;
+                    hand_back_tensor(&data, slot, &shape, slots)?;
                 }
             }
         }

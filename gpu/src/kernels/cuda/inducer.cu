@@ -2,15 +2,11 @@
 // gate, Gating, and the prefix's mixture (§4.2).
 #include "bottleneck_weights.cuh"
 
-template <class T>
-DEVICE void inducer_sum(const float* parts, unsigned blocks, T* a, unsigned na, T* b, unsigned nb,
-                        T* c, unsigned nc, T* d, unsigned nd) {
-    bottleneck::sum_shares<T>(parts, blocks, a, na, b, nb, c, nc, d, nd);
+KERNEL(inducer_sum)(const float* parts, unsigned blocks, float* a, unsigned na, float* b,
+                    unsigned nb, float* c, unsigned nc, float* d, unsigned nd) {
+    bottleneck::sum_shares<float>(parts, blocks, a, na, b, nb, c, nc, d, nd);
 }
-KERNELS(inducer_sum,
-        (const float* parts, unsigned blocks, T* a, unsigned na, T* b, unsigned nb, T* c,
-         unsigned nc, T* d, unsigned nd),
-        (parts, blocks, a, na, b, nb, c, nc, d, nd))
+REGISTER(inducer_sum)
 
 #define SIZES unsigned tokens, unsigned heads, unsigned width, unsigned r, unsigned row
 #define SIZES_GIVEN {tokens, heads, width, r, row}

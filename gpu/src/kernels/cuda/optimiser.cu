@@ -1,4 +1,5 @@
-// The norm of all gradients together, and AdamW's step of all tensors together.
+// The norm of all gradients together, AdamW's step of all tensors together, and the conversion of
+// many tensors.
 //
 // The tensors are in a table of 64-bit cells, `columns` of them an entry: the gradient's address,
 // its number of elements and the number of the first of its chunks; for a step also the factor on
@@ -24,9 +25,10 @@ struct Table {
     __device__ __forceinline__ float real(unsigned entry, unsigned column) const {
         return *reinterpret_cast<const float*>(at(entry, column));
     }
-    __device__ __forceinline__ float* address(unsigned entry, unsigned column) const {
+    template <class T = float>
+    __device__ __forceinline__ T* address(unsigned entry, unsigned column) const {
         const uint32_t* cell = at(entry, column);
-        return reinterpret_cast<float*>(uintptr_t(uint64_t(cell[0]) | uint64_t(cell[1]) << 32));
+        return reinterpret_cast<T*>(uintptr_t(uint64_t(cell[0]) | uint64_t(cell[1]) << 32));
     }
 };
 
@@ -135,3 +137,21 @@ KERNEL(adamw)(const uint32_t* cells, const float* state, unsigned entries, unsig
     }
 }
 REGISTER(adamw)
+
+// Copies of tensors in another type: of a table's tensors, to the addresses in its fourth column.
+template <class From, class To>
+DEVICE void convert(const uint32_t* cells, unsigned entries, unsigned columns) {
+    optimiser::Table table{cells, entries, columns};
+    optimiser::Chunk mine = optimiser::chunk(table);
+    const From* from = table.address<From>(mine.entry, 0);
+    To* to = table.address<To>(mine.entry, 3);
+    for (unsigned i = mine.from + threadIdx.x * 4; i < mine.end; i += blockDim.x * 4) {
+        float x[4];
+        pack::load(x, from + i, mine.end - i);
+        pack::store(to + i, x, mine.end - i);
+    }
+}
+KERNEL_PAIR(convert, float, bf16, f32, bf16,
+            (const uint32_t* cells, unsigned entries, unsigned columns), (cells, entries, columns))
+KERNEL_PAIR(convert, bf16, float, bf16, f32,
+            (const uint32_t* cells, unsigned entries, unsigned columns), (cells, entries, columns))

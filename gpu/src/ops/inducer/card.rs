@@ -90,7 +90,7 @@ impl Bottleneck {
     }
 
     /// Gradients of weights, summed over all tokens: those of W₁ and b₁, of W₂ and b₂, as far as
-    /// the operation has them, in the type of `like`. The kernel is given the blocks' sums and the
+    /// the operation has them, in f32. The kernel is given the blocks' sums and the
     /// sizes after `args`; then `last`.
     pub(super) fn weights(
         &self,
@@ -122,7 +122,7 @@ impl Bottleneck {
         let given = [args, &[Arg::Out(&parts)], &self.args(), last];
         self.launch(like, name, grid, &given)?;
 
-        let new = |n: &usize| cuda::empty(*n, like.dtype(), device);
+        let new = |n: &usize| cuda::empty(*n, DType::F32, device);
         let sums = sizes.iter().map(new).collect::<Result<Vec<_>>>()?;
         let mut args = vec![Arg::In(&parts), Arg::U32(ranges)];
         for i in 0..4 {
@@ -130,7 +130,7 @@ impl Bottleneck {
             args.push(Arg::U32(sizes.get(i).copied().unwrap_or(0)));
         }
         let grid = Grid::over(sizes.iter().sum());
-        cuda::launch(like, "inducer_sum", grid, &args)?;
+        cuda::launch_named(device, "inducer_sum", grid, &args)?;
         Ok(sums)
     }
 }

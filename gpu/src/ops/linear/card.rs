@@ -144,12 +144,13 @@ impl Backward {
             };
             slots.add(of_weight, product.scaled(scale).run()?)?;
         }
-        slots.add_with(of_bias, || {
+        if of_bias.is_some() {
             let columns = block.column..block.column + block.width;
             let sums = rows::sum_rows(block.tensor, None, columns)?;
             let sums = if scale == 1.0 { sums } else { (sums * scale)? };
-            Ok(sums.to_dtype(self.types[1])?)
-        })
+            slots.add(of_bias, slots.typed(of_bias, sums, self.types[1])?)?;
+        }
+        Ok(())
     }
 
     fn input_gradient(&self, block: Matrix<'_>, scale: f64, slots: &mut Slots) -> Result<()> {
