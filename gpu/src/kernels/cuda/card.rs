@@ -94,7 +94,7 @@ fn modules(device: &CudaDevice) -> Result<Vec<Arc<CudaModule>>> {
         return Ok(modules.clone());
     }
     let load = |file: &[u8]| context.load_module(Ptx::from_binary(file.to_vec()));
-    let modules = FILES.into_iter().map(load).collect::<Result<Vec<_>, _>>();
+    let modules: std::result::Result<Vec<_>, _> = FILES.into_iter().map(load).collect();
     let modules = modules.map_err(|error| {
         let message = format!("the kernels cannot be loaded on this card: {error}");
         candle_core::Error::Msg(message)

@@ -8,6 +8,7 @@ use super::product::{Matrix, Then};
 use super::{address, address_mut};
 use crate::error::Result;
 use crate::kernels::last_dim;
+use candle_core::cuda_backend::cudarc::cublas::sys::cublasOperation_t as Operation;
 use candle_core::cuda_backend::cudarc::cublaslt::result::CublasError;
 use candle_core::cuda_backend::cudarc::cublaslt::{result, sys};
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr as _};
@@ -270,8 +271,8 @@ impl Plan {
             algorithm: sys::cublasLtMatmulAlgo_t { data: [0; 8] },
         };
         let operation = |transposed| match transposed {
-            true => sys::cublasOperation_t::CUBLAS_OP_T,
-            false => sys::cublasOperation_t::CUBLAS_OP_N,
+            true => Operation::CUBLAS_OP_T,
+            false => Operation::CUBLAS_OP_N,
         };
         let description = plan.description;
         set(
