@@ -19,7 +19,7 @@
 //!
 //! | operation | CPU, f32 and f64 | card, f32 and bf16 | elsewhere | corners |
 //! |---|---|---|---|---|
-//! | [`linear`]: the map | fused | cuBLAS, `linear.cu` | tensors | `card_loss` |
+//! | [`linear`]: the map | fused | cuBLAS⁵, `linear.cu` | tensors | `card_loss` |
 //! | [`linear`]: columns | candle | `pointwise.cu` | candle | `card_rows` |
 //! | [`attention`] in rows, to a prefix | fused | `attention.cu`¹ | tensors | `card_attention` |
 //! | [`attention`] over a cache | fused² | `attention.cu`¹ | tensors | `card_attention` |
@@ -44,6 +44,9 @@
 //! 3. The factors are hashed on the host. The other forms hash them where they are used, to the
 //!    same bits.
 //! 4. The kernels are those of the gradient.
+//! 5. In bf16 with bias, sum, tanh-GELU and its slope in the same pass, by cuBLASLt, where the
+//!    addresses allow it (`kernels::product`). Emulated, candle's product and `linear.cu` stand in
+//!    its place; the call itself is run on a card alone (`inducer verify --engine cuda`).
 //!
 //! What follows a backward pass is not here: sums of gradients (`kernels::inplace`; on a card
 //! `pointwise.cu`), and their norm, clipping and AdamW (`kernels::inplace`; on a card
