@@ -254,3 +254,66 @@ fn an_old_report_is_still_read() {
             .any(|l| l["method"] == "inducer")
     );
 }
+
+/// The paper's epochs on data of one's own, and how long they will take, before anything starts.
+#[test]
+fn the_papers_preset_says_how_long_it_takes() {
+    let f = fixture();
+    let args = |preset: &'static str| {
+        vec![
+            "report",
+            "--data",
+            "data",
+            "--backbone",
+            "backbone",
+            "--methods",
+            "none,lora,inducer",
+            "--seeds",
+            "1,2",
+            "--batch-size",
+            "4",
+            "--max-new-tokens",
+            "2",
+            "--out",
+            "out",
+            "--threads",
+            "2",
+            "--plan",
+            "--json",
+            "--preset",
+            preset,
+        ]
+    };
+    let steps = |preset| -> Vec<u64> {
+        let rows: Vec<Value> = serde_json::from_str(&succeeds(&f, &args(preset))).unwrap();
+        rows.iter().map(|r| r["steps"].as_u64().unwrap()).collect()
+    };
+    let entries: Value = json(&f.path("data/train.json"));
+    let texts = entries["entries"].as_array().unwrap().iter().flat_map(|e| {
+        let entry = e.as_object().unwrap().values().next().unwrap();
+        entry["lexicalisations"].as_array().unwrap().clone()
+    });
+    let epoch = texts.count().div_ceil(4) as u64;
+    assert_eq!(
+        steps("paper"),
+        [0, 10 * epoch, 10 * epoch, 0, 10 * epoch, 10 * epoch]
+    );
+    assert_eq!(steps("default")[1], 300);
+    let out = f.inducer(&args("paper"));
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    for words in [
+        "lora ",
+        "inducer ",
+        " s a step",
+        "6 runs: about ",
+        " h here",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let out = f.inducer(&["report", "--preset", "paper"]);
+    let message = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(
+        !out.status.success() && message.contains("--data and --backbone"),
+        "{message}"
+    );
+}
