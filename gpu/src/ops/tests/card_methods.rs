@@ -3,6 +3,8 @@
 //! computed with it.
 
 use crate::kernels::cuda::emulated;
+use crate::kernels::precision::master_dtype;
+use crate::kernels::without_cpu_kernels;
 use crate::ops::dropout::Dropout;
 use crate::ops::testing::distance;
 use crate::tape::Gradients;
@@ -17,7 +19,7 @@ fn step(method: Method, dtype: DType, key: u64) -> (f64, Gradients) {
         "resid_pdrop": 0.2, "embd_pdrop": 0.2, "attn_pdrop": 0.2, "initializer_range": 0.2
     }))
     .unwrap();
-    let backbone = Gpt2::random(config, 1, dtype, &Device::Cpu).unwrap();
+    let backbone = Gpt2::random(config, 1, master_dtype(dtype), &Device::Cpu).unwrap();
     let mut model = Model::new(backbone, dtype, &Device::Cpu);
     let method = method.on(&model.backbone.config());
     model.attach(&method, 0, 7).unwrap();
@@ -58,5 +60,26 @@ fn a_step_of_every_method_with_dropout_is_the_cpus() {
         let other = emulated(|| step(method, DType::F32, 6));
         let e = apart(&other, &expected);
         assert!(e > 100.0 * BOUND, "{}: another mask: {e:e}", method.name());
+    }
+}
+
+/// In mixed precision the results of products are rounded to bf16 in every form, and two forms add
+/// up in another order: a card's error beside f64 is of the size of that of candle's operations.
+#[test]
+fn a_step_of_every_method_in_mixed_precision_errs_no_more_than_candles_operations() {
+    for method in Method::ALL.into_iter().filter(|m| *m != Method::None) {
+        let expected = step(method, DType::F64, 5);
+        let there = without_cpu_kernels(|| step(method, DType::BF16, 5));
+        let found = emulated(|| step(method, DType::BF16, 5));
+        assert!(found.1.values().all(|g| g.dtype() == DType::F32));
+        let [e, usual] = [&found, &there].map(|form| apart(form, &expected));
+        assert!(e <= 2.0 * usual, "{}: {e:e}, {usual:e}", method.name());
+        let other = emulated(|| step(method, DType::BF16, 6));
+        let wrong = apart(&other, &expected);
+        assert!(
+            wrong > 2.0 * usual,
+            "{}: another mask: {wrong:e}",
+            method.name()
+        );
     }
 }
