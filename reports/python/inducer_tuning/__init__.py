@@ -33,18 +33,22 @@ if TYPE_CHECKING:
     from .model import get_inducer_model as get_inducer_model
     from .model import load as load
     from .model import observe_gates as observe_gates
+    from .prompts import Coqa as Coqa
+    from .prompts import WebNlg as WebNlg
 
 __all__ = [
     "AdapterConfig",
     "AdapterError",
     "AttentionAdapter",
     "ConfigError",
+    "Coqa",
     "FfnAdapter",
     "Ia3",
     "Inducer",
     "InducerModel",
     "Lora",
     "Prefix",
+    "WebNlg",
     "get_inducer_model",
     "load",
     "observe_gates",
@@ -52,7 +56,9 @@ __all__ = [
 
 _WITH_TORCH = {
     "AdapterError": "files",
+    "Coqa": "prompts",
     "InducerModel": "model",
+    "WebNlg": "prompts",
     "get_inducer_model": "model",
     "load": "model",
     "observe_gates": "model",

@@ -1,4 +1,4 @@
-"""`adapter_model.safetensors`: an adapter's tensors by name, float32, checked when they are read."""
+"""`adapter_model.safetensors`: an adapter's tensors by name, float32, checked when read."""
 
 from __future__ import annotations
 

@@ -20,10 +20,7 @@ from . import places
 from .parts import Heads
 from .places import Sizes
 
-PREFIX = "transformer"
-ADDED = "transformer.wte.added"
 CACHES = ("cache", "past_key_values", "past_key_value", "layer_past")
-ATTENTION, FFN = "attn", "mlp"
 
 
 class Attention(gpt2.GPT2Attention):
@@ -88,16 +85,6 @@ class Scores(nn.Linear):
         return torch.cat([own, F.linear(input, self.added.to(input.dtype))], dim=-1)
 
 
-class PositionEmbedding(nn.Embedding):
-    """The position embedding of a text that starts behind a prefix."""
-
-    offset: int
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Rows [..., d]."""
-        return super().forward(input + self.offset)
-
-
 def refuse(config: Any) -> None:
     """Raises ValueError for a switch of the configuration that methods are not defined for."""
     for name, wanted in (
@@ -130,9 +117,7 @@ def attach(model: Any, backbone: Any, config: c.AdapterConfig, special: int) -> 
     for block in backbone.h:
         places.attach(config, sizes(model.config), block.attn, block.mlp)
         block.attn.__class__, block.mlp.__class__ = Attention, FeedForward
-    if config.position_offset:
-        backbone.wpe.__class__ = PositionEmbedding
-        backbone.wpe.offset = config.position_offset
+    places.offset_positions(backbone.wpe, config)
     if special:
         added = torch.empty(special, model.config.n_embd).normal_(std=sizes(model.config).deviation)
         backbone.wte.added = nn.Parameter(added)
@@ -149,9 +134,7 @@ def detach(model: Any, backbone: Any) -> None:
     for block in backbone.h:
         block.attn.__class__, block.mlp.__class__ = gpt2.GPT2Attention, gpt2.GPT2MLP
         places.detach(block.attn, block.mlp)
-    if hasattr(backbone.wpe, "offset"):
-        backbone.wpe.__class__ = nn.Embedding
-        del backbone.wpe.offset
+    places.plain_positions(backbone.wpe)
     if isinstance(backbone.wte, TokenEmbedding):
         model.config.vocab_size -= backbone.wte.added.shape[0]
         head = model.get_output_embeddings()
@@ -167,16 +150,9 @@ def place(module: Any, given: dict[str, Any]) -> dict[str, Any]:
     That is what `generate` does; transformers' bare forward counts padding as well.
     """
     mask = given.get("attention_mask")
-    ids = given.get("input_ids")
-    width = (ids if ids is not None else given["inputs_embeds"]).shape[1]
-    backbone = getattr(module, PREFIX, module)
-    offset = getattr(backbone.wpe, "offset", 0)
-    if width > backbone.wpe.num_embeddings - offset:
-        raise ValueError(
-            f"input_ids: {width} tokens; the backbone has {backbone.wpe.num_embeddings} positions, "
-            f"the prefix takes {offset} of them"
-        )
     if given.get("position_ids") is None and mask is not None and mask.ndim == 2:
+        ids = given.get("input_ids")
+        width = (given["inputs_embeds"] if ids is None else ids).shape[1]
         positions = (mask.long().cumsum(-1) - 1).clamp(min=0)
         return {**given, "position_ids": positions[:, -width:]}
     return given
@@ -189,6 +165,8 @@ def maps(backbone: Any) -> list[tuple[list[tuple[str, Tensor, Tensor]], Tensor]]
     for block in backbone.h:
         fused, d = block.attn.c_attn, block.attn.split_size
         columns = [slice(i * d, (i + 1) * d) for i in range(3)]
-        each = [(t, fused.weight[:, s].T, fused.bias[s]) for t, s in zip("qkv", columns)]
+        each = [
+            (t, fused.weight[:, s].T, fused.bias[s]) for t, s in zip("qkv", columns, strict=True)
+        ]
         out.append((each, block.mlp.c_proj.weight.T))
     return out

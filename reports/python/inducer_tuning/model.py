@@ -291,7 +291,8 @@ def freeze(model: Any, trainable: bool) -> None:
 
 def fold(kind: ModuleType, backbone: Any) -> None:
     """Folds LoRA and (IA)3 into the backbone's weights."""
-    for (attention, ffn), (projections, down) in zip(kind.layers(backbone), kind.maps(backbone)):
+    layers = zip(kind.layers(backbone), kind.maps(backbone), strict=True)
+    for (attention, ffn), (projections, down) in layers:
         for target, weight, bias in projections:
             if hasattr(attention, "lora") and hasattr(attention.lora, target):
                 getattr(attention.lora, target).fold(weight, bias)
@@ -304,7 +305,7 @@ def fold(kind: ModuleType, backbone: Any) -> None:
 def before_forward(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Puts positions and padding in order before a forward pass."""
     signature = inspect.signature(module.forward)
-    given = dict(zip(signature.parameters, args))
+    given = dict(zip(signature.parameters, args, strict=False))
     return (), backbone_kind(module).place(module, {**given, **kwargs})
 
 

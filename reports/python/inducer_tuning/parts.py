@@ -12,8 +12,9 @@ scores, their log-sum-exp, lambda and mu are at least float32.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -256,7 +257,7 @@ class Lora(nn.Module):
     def forward(self, x: Tensor, qkv: list[Tensor]) -> list[Tensor]:
         """Projections q, k, v [b, n, d] of `x` with their updates."""
         parts = [getattr(self, target, None) for target in "qkv"]
-        return [y if part is None else y + part(x) for part, y in zip(parts, qkv)]
+        return [y if part is None else y + part(x) for part, y in zip(parts, qkv, strict=True)]
 
 
 class Ia3(nn.Module):
@@ -271,7 +272,8 @@ class Ia3(nn.Module):
     def forward(self, qkv: list[Tensor]) -> list[Tensor]:
         """Projections q, k, v [b, n, d], rescaled."""
         factors = [getattr(self, target, None) for target in "qkv"]
-        return [y if l is None else y * l.to(y.dtype) for l, y in zip(factors, qkv)]
+        pairs = zip(factors, qkv, strict=True)
+        return [y if factor is None else y * factor.to(y.dtype) for factor, y in pairs]
 
     def fold(self, target: str, weight: Tensor, bias: Tensor) -> None:
         """W <- diag(l) W and b <- l * b of one projection, in place and as LoRA's."""

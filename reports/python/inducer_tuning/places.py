@@ -79,6 +79,36 @@ def detach(attention: nn.Module, ffn: nn.Module) -> None:
                 delattr(module, name)
 
 
+class PositionEmbedding(nn.Embedding):
+    """The position embedding of a text that starts behind a prefix."""
+
+    offset: int
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Rows [..., d]."""
+        try:
+            return super().forward(input + self.offset)
+        except IndexError:
+            raise IndexError(
+                f"position {int(input.max())} behind a prefix of {self.offset}: the backbone has "
+                f"{self.num_embeddings} positions"
+            ) from None
+
+
+def offset_positions(embedding: Any, config: c.AdapterConfig) -> None:
+    """Lets positions start behind the prefix, where the method has one that counts."""
+    if config.position_offset:
+        embedding.__class__ = PositionEmbedding
+        embedding.offset = config.position_offset
+
+
+def plain_positions(embedding: Any) -> None:
+    """Lets positions start where the backbone's do."""
+    if hasattr(embedding, "offset"):
+        embedding.__class__ = nn.Embedding
+        del embedding.offset
+
+
 def project(at: Any, x: Tensor, qkv: list[Tensor]) -> list[Tensor]:
     """Projections q, k, v [b, n, d] of `x` after the parts that act on them."""
     if hasattr(at, "lora"):

@@ -18,8 +18,6 @@ from . import places
 from .parts import Heads
 from .places import Sizes
 
-PREFIX = "roberta"
-
 
 class SelfAttention(roberta.RobertaSelfAttention):
     """Attention before W^o."""
@@ -98,6 +96,7 @@ def attach(model: Any, backbone: Any, config: c.AdapterConfig, special: int) -> 
     """Puts a method's parts into the model."""
     if special:
         raise ValueError("special tokens: expected none with a RoBERTa")
+    places.offset_positions(backbone.embeddings.position_embeddings, config)
     for layer in backbone.encoder.layer:
         attention = layer.attention
         layer.ffn = nn.Module()
@@ -108,6 +107,7 @@ def attach(model: Any, backbone: Any, config: c.AdapterConfig, special: int) -> 
 
 def detach(model: Any, backbone: Any) -> None:
     """Takes the parts out again."""
+    places.plain_positions(backbone.embeddings.position_embeddings)
     for layer in backbone.encoder.layer:
         attention = layer.attention
         layer.__class__ = roberta.RobertaLayer

@@ -12,11 +12,13 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional as F
 
 INDUCER = os.environ.get("INDUCER", "inducer")
 CLASSES = 3
 
 transformers.utils.logging.disable_progress_bar()
+transformers.utils.logging.set_verbosity_error()
 
 
 def inducer(*args: Any) -> str:
@@ -99,6 +101,13 @@ def forward(
     return load_file(out)
 
 
+def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
+    """The mean loss in the logits' own type (transformers computes it in float32)."""
+    if logits.ndim == 2:
+        return F.cross_entropy(logits, labels[:, 0])
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+
+
 def apart(a: Tensor, b: Tensor) -> float:
     """The largest difference."""
     assert a.shape == b.shape, (a.shape, b.shape)
@@ -118,7 +127,7 @@ def methods(task: str) -> dict[str, dict[str, Any]]:
 
     lora = {"targets": ["q", "v"], "rank": 3, "alpha": 5.0, "dropout": 0.1, "bias": True}
     on_q = {**lora, "targets": ["q"]}
-    prefix = {"kind": "prefix", "length": 4, "offset_positions": task == "CAUSAL_LM"}
+    prefix = {"kind": "prefix", "length": 4, "offset_positions": True}
     ffn = {"kind": "adapter", "placement": "parallel", "bottleneck": 5, "scale": 1.5}
     all_of = {
         **{name: {"attention": variant(name)} for name in INDUCERS},
@@ -129,6 +138,7 @@ def methods(task: str) -> dict[str, dict[str, Any]]:
         "rslora": {"lora": {**lora, "targets": ["q", "k", "v"], "use_rslora": True}},
         "ia3": {"ia3": {"targets": ["k", "v", "ffn"]}},
         "prefix": {"attention": prefix},
+        "prefix-in-place": {"attention": {**prefix, "offset_positions": False}},
         "mam-adapter": {"attention": prefix, "ffn": {**ffn, "layer_norm": True}},
         "inducer-lora": {"attention": variant("inducer"), "lora": on_q},
         "mam-inducer": {"attention": variant("inducer"), "lora": on_q, "ffn": ffn},

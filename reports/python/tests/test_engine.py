@@ -9,19 +9,11 @@ from typing import Any
 
 import inducer_tuning
 import torch
-from torch.nn import functional as F
 
 from . import support
 
 BOUNDS = {"f32": 1e-4, "f64": 1e-10}
 DTYPES = {"f32": torch.float32, "f64": torch.float64}
-
-
-def loss_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The mean loss in the logits' own type (transformers computes it in float32)."""
-    if logits.ndim == 2:
-        return F.cross_entropy(logits, labels[:, 0])
-    return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
 
 
 class Engine(unittest.TestCase):
@@ -63,7 +55,7 @@ class Engine(unittest.TestCase):
         if "segment_ids" in inputs:
             inputs["token_type_ids"] = inputs.pop("segment_ids")
         logits = model(**inputs).logits
-        loss = loss_of(logits, batch["labels"])
+        loss = support.loss_of(logits, batch["labels"])
         loss.backward()
         real = batch["attention_mask"].bool() if logits.ndim == 3 else slice(None)
         self.assertLessEqual(support.apart(logits[real].detach(), found["logits"][real]), bound)

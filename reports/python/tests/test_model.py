@@ -214,6 +214,23 @@ class Model(unittest.TestCase):
             self.assertIn(str(trained), text, name)
 
 
+class Registry(unittest.TestCase):
+    """What DESIGN.md says of PEFT's registry of methods."""
+
+    def test_peft_takes_no_method_from_outside(self) -> None:
+        """Its list of types is closed; when this fails, the package can be registered."""
+        try:
+            import peft
+        except ModuleNotFoundError:
+            raise unittest.SkipTest("not run: no peft") from None
+        from peft.utils import register_peft_method
+
+        with self.assertRaisesRegex(ValueError, "Unknown PEFT type INDUCER"):
+            register_peft_method(
+                name="inducer", config_cls=peft.PeftConfig, model_cls=peft.PeftModel
+            )
+
+
 class Refused(unittest.TestCase):
     """Bad input is an error that names file and field, and leaves the model as it was."""
 
@@ -306,7 +323,7 @@ class Refused(unittest.TestCase):
         path = support.adapter(self.folder / "prefix", self.backbone, config)
         model = inducer_tuning.load(support.model(self.backbone), path)
         model(torch.zeros(1, 44, dtype=torch.long))
-        with self.assertRaisesRegex(ValueError, "45 tokens; the backbone has 48 positions"):
+        with self.assertRaisesRegex(IndexError, "position 44 behind a prefix of 4: the backbone"):
             model(torch.zeros(1, 45, dtype=torch.long))
 
     def test_classes(self) -> None:
