@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 TENSORS_FILE = "adapter_model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
 ADDED = "transformer.wte.added"
 CLASSES = "classifier.out_proj.bias"
 
@@ -57,3 +59,12 @@ def write(directory: str | Path, tensors: dict[str, Tensor]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     wide = {n: t.detach().to("cpu", torch.float32).contiguous() for n, t in tensors.items()}
     save_file(wide, path, metadata={"format": "pt"})
+
+
+def write_index(directory: str | Path, tensors: dict[str, Tensor]) -> None:
+    """Writes what transformers finds tensors by that are not in `model.safetensors`.
+
+    `Trainer` knows adapters of PEFT's classes alone; from its checkpoints it resumes by this.
+    """
+    index = {"metadata": {}, "weight_map": dict.fromkeys(sorted(tensors), TENSORS_FILE)}
+    Path(directory, INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")

@@ -66,7 +66,10 @@ class InducerModel:
         state_dict: dict[str, Tensor] | None = None,
         **_: Any,
     ) -> None:
-        """Writes the adapter alone, as the command reads it: its configuration and its tensors."""
+        """Writes the adapter alone, as the command reads it: its configuration and its tensors.
+
+        In a checkpoint of `Trainer` also an index, by which it finds the tensors when it resumes.
+        """
         if not is_main_process:
             return
         tensors: dict[str, Tensor] = dict(self.adapter_parameters())
@@ -75,6 +78,8 @@ class InducerModel:
             tensors = {name: given.get(name, t) for name, t in tensors.items()}
         self.inducer_config.save_pretrained(save_directory)
         files.write(save_directory, tensors)
+        if Path(save_directory).name.startswith("checkpoint-") and to_file(self, "") == "":
+            files.write_index(save_directory, tensors)
 
     def load_adapter(self, adapter: str | Path, *_: Any, **__: Any) -> None:
         """Replaces the tensors by those of a directory of the same method."""

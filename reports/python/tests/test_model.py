@@ -123,25 +123,37 @@ class Model(unittest.TestCase):
             for _, backbone, path in self.each(*names):
                 if not path.name.startswith(task):
                     continue
-                model = inducer_tuning.load(support.model(backbone), path)
                 labels = ROW if task == "CAUSAL_LM" else torch.tensor([0, 2])
                 rows = [
                     {"input_ids": r, "attention_mask": torch.ones_like(r), "labels": y, "extra": 1}
                     for r, y in zip(ROW, labels, strict=True)
                 ] * 4
-                options = transformers.TrainingArguments(
-                    output_dir=str(self.folder / "trainer"), max_steps=4, save_steps=2,
-                    per_device_train_batch_size=2, learning_rate=1e-2, report_to=[],
-                    logging_steps=1, use_cpu=True, disable_tqdm=True,
-                )  # fmt: skip
-                trainer = transformers.Trainer(model=model, args=options, train_dataset=rows)
-                trainer.train()
-                losses = [e["loss"] for e in trainer.state.log_history if "loss" in e]
+
+                def trainer(
+                    out: Path, backbone: Path = backbone, path: Path = path, rows: Any = rows
+                ) -> transformers.Trainer:
+                    model = inducer_tuning.load(support.model(backbone), path)
+                    options = transformers.TrainingArguments(
+                        output_dir=str(out), max_steps=4, save_steps=2, logging_steps=1,
+                        per_device_train_batch_size=2, learning_rate=1e-2, report_to=[],
+                        use_cpu=True, disable_tqdm=True,
+                    )  # fmt: skip
+                    return transformers.Trainer(model=model, args=options, train_dataset=rows)
+
+                whole = trainer(self.folder / "whole")
+                whole.train()
+                losses = [e["loss"] for e in whole.state.log_history if "loss" in e]
                 self.assertLess(losses[-1], losses[0])
-                checkpoint = self.folder / "trainer" / "checkpoint-4"
-                batch = {"input_ids": ROW}
-                found = support.forward(self.folder, backbone, checkpoint, batch, "f32")
-                self.assertLessEqual(support.apart(self.logits(model), found["logits"]), 1e-4)
+                checkpoint = self.folder / "whole" / "checkpoint-4"
+                found = support.forward(
+                    self.folder, backbone, checkpoint, {"input_ids": ROW}, "f32"
+                )
+                self.assertLessEqual(support.apart(self.logits(whole.model), found["logits"]), 1e-4)
+                resumed = trainer(self.folder / "resumed")
+                resumed.train(resume_from_checkpoint=str(self.folder / "whole" / "checkpoint-2"))
+                ends = whole.model.adapter_parameters()
+                for tensor, parameter in resumed.model.adapter_parameters().items():
+                    self.assertLessEqual(support.apart(parameter, ends[tensor]), 1e-6, tensor)
 
     def test_gates_are_seen_layer_by_layer(self) -> None:
         """One [b, H, n] a layer and pass, between 0 and 1."""
