@@ -1,5 +1,5 @@
 # The two commands of the README, each with all the set-up it needs.
-.PHONY: report test setup bench-peers check-cuda sanitize-kernels mutants proofs
+.PHONY: report test setup wheel bench-peers check-cuda sanitize-kernels mutants proofs
 
 report: setup
 	cargo run --release -- report
@@ -25,6 +25,10 @@ PYTHON ?= python3
 bench-peers: setup
 	cargo build --release
 	$(PYTHON) reports/peers/compare.py
+
+# The Python wheel: the command and the package inducer_tuning, tested in a fresh environment.
+wheel: setup
+	PYTHON=$(PYTHON) reports/checks/wheel.sh
 
 # What a CUDA device computes and how fast, in at most eight minutes, from a built binary (ARGS:
 # --binary FILE and more, verify/checks/cuda.sh --help).

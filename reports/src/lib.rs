@@ -24,6 +24,8 @@
 //! - [`parameters`]: the parameter counts of the paper's tables.
 //! - [`pretraining`]: a small backbone and its tokenizer from plain text.
 //! - [`bench`](mod@bench): the time of a training step or of decoding.
+//! - [`doctor`]: what is found on this machine.
+//! - [`csv`]: tables and records for other programs.
 //! - [`teach`]: the interactive page on the paper's kernel view, which checks itself.
 //!
 //! # What belongs where
@@ -48,6 +50,8 @@
 pub mod bench;
 pub mod commands;
 pub mod compute;
+pub mod csv;
+pub mod doctor;
 pub mod document;
 pub mod files;
 pub mod forward;

@@ -2,10 +2,13 @@
 //! of this folder knows the command line.
 
 pub mod bench;
+pub mod completions;
+pub mod doctor;
 pub mod evaluate;
 pub mod export;
 pub mod forward;
 pub mod generate;
+pub mod man;
 pub mod merge;
 pub mod options;
 pub mod params;
@@ -19,6 +22,25 @@ pub mod verify;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+/// Exit statuses and environment variables, in the one place where they are documented.
+const ENVIRONMENT: &str = "\
+Exit status:
+  0  it did what it says
+  1  an error, which is on standard error; with verify, a claim that does not hold
+  2  arguments that are not understood
+
+Environment:
+  INDUCER_CACHE           the embedded backbone and encoded data [$XDG_CACHE_HOME/inducer,
+                          ~/.cache/inducer]
+  HF_HUB_CACHE, HF_HOME   models by name [$XDG_CACHE_HOME/huggingface/hub,
+                          ~/.cache/huggingface/hub]
+  METEOR_JAR              meteor-1.5.jar, for METEOR with synonyms
+  METEOR_PARAPHRASES      paraphrase-en.gz, for METEOR with paraphrases
+  RUST_LOG                how much is logged, as in info
+  CUDA_VISIBLE_DEVICES    which card --device cuda takes
+
+`inducer doctor` says what of this is here.";
+
 /// Inducer-tuning: train, generate, compare, report.
 #[derive(Debug, Parser)]
 #[command(
@@ -26,7 +48,8 @@ use clap::{Parser, Subcommand};
     version,
     about,
     propagate_version = true,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_help = ENVIRONMENT
 )]
 pub struct Cli {
     /// What to do.
@@ -116,6 +139,18 @@ pub enum Command {
     /// file
     #[command(after_help = "Example:\n  inducer teach --out teach.html")]
     Teach(teach::TeachArgs),
+    /// What the command finds here, and what each thing is for
+    #[command(after_help = "Example:\n  inducer doctor")]
+    Doctor(doctor::DoctorArgs),
+    /// Print a script by which a shell completes the command
+    #[command(
+        after_help = "Example:\n  inducer completions bash > \
+         ~/.local/share/bash-completion/completions/inducer"
+    )]
+    Completions(completions::CompletionsArgs),
+    /// Write manual pages
+    #[command(after_help = "Example:\n  inducer man --out ~/.local/share/man/man1")]
+    Man(man::ManArgs),
 }
 
 impl Command {
@@ -138,6 +173,9 @@ impl Command {
             Self::Params(args) => params::run(args),
             Self::Pretrain(args) => pretrain::run(args),
             Self::Teach(args) => teach::run(args),
+            Self::Doctor(args) => doctor::run(args),
+            Self::Completions(args) => completions::run(args),
+            Self::Man(args) => man::run(args),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `inducer params`: the parameter counts of the paper's tables.
 
 use super::options::model_directory;
+use crate::csv;
 use crate::parameters::{Row, row, table};
 use anyhow::Result;
 use clap::Args;
@@ -18,8 +19,11 @@ pub struct ParamsArgs {
     #[arg(long)]
     pub adapter: Option<PathBuf>,
     /// Print as JSON
-    #[arg(long)]
+    #[arg(long, conflicts_with = "csv")]
     pub json: bool,
+    /// Print as CSV
+    #[arg(long)]
+    pub csv: bool,
 }
 
 fn print(backbone: &BackboneConfig, rows: &[Row]) {
@@ -76,7 +80,7 @@ pub fn run(args: &ParamsArgs) -> Result<()> {
             }
             None => table(backbone),
         };
-        if !args.json {
+        if !args.json && !args.csv {
             if i > 0 {
                 println!();
             }
@@ -86,6 +90,10 @@ pub fn run(args: &ParamsArgs) -> Result<()> {
     }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&all)?);
+    }
+    if args.csv {
+        let records: Vec<_> = all.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+        print!("{}", csv::of_records(&records));
     }
     Ok(())
 }

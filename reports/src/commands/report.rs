@@ -92,6 +92,12 @@ pub struct ReportArgs {
     /// Runs at a time, each with threads / jobs threads [default: as many as threads]
     #[arg(long)]
     pub jobs: Option<usize>,
+    /// Write every table of the report into --out's folder tables/ as CSV as well
+    #[arg(long)]
+    pub csv: bool,
+    /// Write one line for each run, with its scores and settings, to this CSV file as well
+    #[arg(long, value_name = "FILE")]
+    pub export_runs: Option<PathBuf>,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
@@ -314,5 +320,23 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     let cases = args.ledger_cases.unwrap_or(usual);
     let study = assemble::study(&plan, args.data.is_none(), cases, threads, started)?;
     let pages = [report::markdown(&study), report::html(&study)];
-    write(args, &study, "report", pages)
+    write(args, &study, "report", pages)?;
+    keep(args, &study)
+}
+
+/// `--csv` and `--export-runs`.
+fn keep(args: &ReportArgs, study: &Study) -> Result<()> {
+    if args.csv {
+        let dir = args.out.join("tables");
+        files::create_dir(&dir)?;
+        for (name, text) in report::export::tables(study) {
+            files::write(&dir.join(name), &text)?;
+        }
+        eprintln!("{}: every table as CSV", dir.display());
+    }
+    if let Some(path) = &args.export_runs {
+        files::write(path, &report::export::runs(study)?)?;
+        eprintln!("{}: every run, one a line", path.display());
+    }
+    Ok(())
 }

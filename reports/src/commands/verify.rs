@@ -2,7 +2,7 @@
 
 use super::options::Compute;
 use crate::compute::Device;
-use crate::files;
+use crate::{csv, files};
 use crate::report::claims_page;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -25,8 +25,11 @@ pub struct VerifyArgs {
     #[arg(long)]
     pub engine: Option<String>,
     /// Print as JSON
-    #[arg(long)]
+    #[arg(long, conflicts_with = "csv")]
     pub json: bool,
+    /// Print as CSV
+    #[arg(long)]
+    pub csv: bool,
     /// Write a page with every claim, its bounds and its control
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
@@ -53,6 +56,10 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
         .context("verify")?;
     if args.json {
         println!("{}", render::json(&found)?);
+    } else if args.csv {
+        let records: Vec<_> =
+            found.rows.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+        print!("{}", csv::of_records(&records));
     } else {
         print!("{}", render::text(&found));
     }

@@ -3,6 +3,7 @@
 
 pub mod claims_page;
 pub mod compare;
+pub mod export;
 pub mod figures;
 pub mod sections;
 

@@ -1,0 +1,250 @@
+//! Results as people keep them, and what the command says of itself: CSV, the schema of
+//! `report.json`, completions, manual pages, `doctor`.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::Fixture;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+
+fn read(path: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn results(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("results").join(name)
+}
+
+fn says(f: &Fixture, line: &str) -> String {
+    let out = f.inducer(&line.split(' ').collect::<Vec<_>>());
+    let message = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{line}: {message}");
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// Checks a value against the part of JSON Schema (2020-12) that `report.schema.json` uses; another
+/// keyword is a failure. The error is the place and what is wrong there.
+struct Schema<'a>(&'a Value);
+
+impl Schema<'_> {
+    fn check(&self, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
+        for (keyword, says) in schema.as_object().unwrap() {
+            self.keyword(keyword, says, schema, value, at)
+                .map_err(|e| format!("{at}: {e}"))?;
+        }
+        Ok(())
+    }
+
+    fn keyword(
+        &self,
+        keyword: &str,
+        says: &Value,
+        schema: &Value,
+        value: &Value,
+        at: &str,
+    ) -> Result<(), String> {
+        let unless = |ok: bool| if ok { Ok(()) } else { Err(format!("{keyword} {says}")) };
+        match keyword {
+            "$schema" | "title" | "description" | "$defs" => Ok(()),
+            "$ref" => {
+                let name = says.as_str().unwrap().strip_prefix("#/$defs/").unwrap();
+                self.check(&self.0["$defs"][name], value, at)
+            }
+            "const" => unless(value == says),
+            "enum" => unless(says.as_array().unwrap().contains(value)),
+            "anyOf" => {
+                let any = says.as_array().unwrap().iter();
+                unless(any.into_iter().any(|s| self.check(s, value, at).is_ok()))
+            }
+            "type" => {
+                let names = says.as_array().cloned().unwrap_or_else(|| vec![says.clone()]);
+                unless(names.iter().any(|name| is(value, name.as_str().unwrap())))
+            }
+            "minimum" => unless(value.as_f64().is_none_or(|x| Some(x) >= says.as_f64())),
+            "minItems" => unless(length(value).is_none_or(|n| Some(n) >= says.as_u64())),
+            "maxItems" => unless(length(value).is_none_or(|n| Some(n) <= says.as_u64())),
+            "required" => {
+                let Some(object) = value.as_object() else { return Ok(()) };
+                let names = says.as_array().unwrap().iter();
+                unless(names.into_iter().all(|n| object.contains_key(n.as_str().unwrap())))
+            }
+            "properties" | "additionalProperties" => self.object(schema, value, at),
+            "items" | "prefixItems" => self.array(schema, value, at),
+            _ => Err("a keyword that this test does not know".into()),
+        }
+    }
+
+    fn object(&self, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
+        let known = schema["properties"].as_object().unwrap();
+        for (name, value) in value.as_object().unwrap_or(&Map::new()) {
+            match known.get(name) {
+                Some(schema) => self.check(schema, value, &format!("{at}.{name}"))?,
+                None => return Err(format!("{name}: not in the schema")),
+            }
+        }
+        Ok(())
+    }
+
+    fn array(&self, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
+        let first = schema["prefixItems"].as_array().cloned().unwrap_or_default();
+        for (i, item) in value.as_array().unwrap_or(&Vec::new()).iter().enumerate() {
+            match first.get(i).unwrap_or(&schema["items"]) {
+                Value::Bool(false) => return Err(format!("{i}: one too many")),
+                schema => self.check(schema, item, &format!("{at}[{i}]"))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn length(value: &Value) -> Option<u64> {
+    value.as_array().map(|items| items.len() as u64)
+}
+
+fn is(value: &Value, name: &str) -> bool {
+    match name {
+        "null" => value.is_null(),
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "number" => value.is_number(),
+        "integer" => value.is_u64() || value.is_i64(),
+        _ => false,
+    }
+}
+
+#[test]
+fn the_schema_describes_every_committed_report_and_refuses_what_is_changed() {
+    let schema = read(&results("report.schema.json"));
+    let check = |report: &Value| Schema(&schema).check(&schema, report, "report");
+    for name in ["embedded.json", "webnlg-wiki-192.json"] {
+        let report = read(&results(name));
+        assert_eq!(check(&report), Ok(()), "{name}");
+        for (pointer, wrong) in [
+            ("/schema", json!(1)),
+            ("/rows/0/title", json!(3)),
+            ("/rows/1/runs/0/bleu/all", json!("45.7")),
+            ("/rows/1/runs/0/train_curve/0", json!([1, 2.0, 3.0])),
+            ("/provenance/threads", json!(-1)),
+            ("/provenance/settings", json!({})),
+        ] {
+            let mut changed = report.clone();
+            *changed.pointer_mut(pointer).unwrap() = wrong;
+            assert!(check(&changed).is_err(), "{name}: {pointer}");
+        }
+        let mut more = report.clone();
+        more["rows"][0]["more"] = json!(1);
+        assert!(check(&more).is_err());
+    }
+}
+
+#[test]
+fn a_study_leaves_its_tables_and_runs_as_csv_and_a_report_that_the_schema_describes() {
+    let f = Fixture::new();
+    let line = "report --data data --backbone backbone --no-long --out out --seeds 1,2 --methods \
+                none,inducer --steps 2 --batch-size 2 --max-new-tokens 2 --test-limit 4 \
+                --ledger-cases 0 --csv --export-runs runs.csv";
+    says(&f, line);
+    let report = read(&f.path("out/report.json"));
+    let schema = read(&results("report.schema.json"));
+    assert_eq!(Schema(&schema).check(&schema, &report, "report"), Ok(()));
+    let runs = std::fs::read_to_string(f.path("runs.csv")).unwrap();
+    let (head, lines) = runs.split_once('\n').unwrap();
+    let at = |name: &str| head.split(',').position(|h| h == name).unwrap();
+    let (method, seed, loss) = (at("method"), at("seed"), at("best_validation_loss"));
+    let found: Vec<Vec<&str>> = lines.lines().map(|l| l.split(',').collect()).collect();
+    assert_eq!(found.len(), 4);
+    for (line, row, run) in [(0, 0, 0), (1, 0, 1), (2, 1, 0), (3, 1, 1)] {
+        let (row, line) = (&report["rows"][row], &found[line]);
+        let run = &row["runs"][run];
+        assert_eq!(line[method], row["method"].as_str().unwrap());
+        assert_eq!(line[seed], run["seed"].to_string());
+        assert_eq!(line[loss], run["best_validation_loss"].to_string());
+    }
+    let tables: Vec<String> = std::fs::read_dir(f.path("out/tables"))
+        .unwrap()
+        .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect();
+    assert!(tables.iter().any(|text| text.contains("Inducer-tuning") && text.contains("BLEU")));
+}
+
+#[test]
+fn tables_of_other_commands_are_csv_with_the_numbers_of_their_json() {
+    let f = Fixture::new();
+    let rows: Vec<Value> = serde_json::from_str(&says(&f, "params --json")).unwrap();
+    let text = says(&f, "params --csv");
+    let (head, lines) = text.split_once('\n').unwrap();
+    assert!(head.starts_with("backbone,method,trained,stored,"), "{head}");
+    assert_eq!(lines.lines().count(), rows.len());
+    for (line, row) in lines.lines().zip(&rows) {
+        assert!(line.contains(&row["trained"].to_string()), "{line}");
+    }
+    let text = says(&f, "verify --claim eq07-eq08 --engine reference --cases 1 --csv");
+    assert!(text.lines().next().unwrap().starts_with("claim,engine,verdict,"));
+    assert!(text.lines().skip(1).all(|l| l.starts_with("eq07-eq08,")));
+}
+
+#[test]
+fn every_subcommand_is_completed_and_has_a_manual_page() {
+    let f = Fixture::new();
+    let help = says(&f, "--help");
+    let listed = help.lines().skip_while(|l| *l != "Commands:").skip(1);
+    let listed = listed.take_while(|l| !l.is_empty());
+    let names: Vec<&str> = listed
+        .filter(|l| l.starts_with("  ") && !l.starts_with("   "))
+        .filter_map(|l| l.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(names.len() >= 16, "{names:?}");
+    says(&f, "man --out man1");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = says(&f, &format!("completions {shell}"));
+        for name in &names {
+            assert!(script.contains(name), "{shell}: {name}");
+            let page = f.path(&format!("man1/inducer-{name}.1"));
+            let page = std::fs::read_to_string(&page).unwrap();
+            assert!(page.contains(".SH OPTIONS"), "{name}");
+        }
+        assert!(script.contains("export-runs"), "{shell}");
+    }
+    let page = std::fs::read_to_string(f.path("man1/inducer.1")).unwrap();
+    assert!(page.contains("METEOR_JAR") && page.contains("Exit status"));
+}
+
+#[test]
+fn the_documented_exit_statuses_are_the_ones() {
+    let f = Fixture::new();
+    for (args, status) in [
+        (&["params"][..], 0),
+        (&["params", "--backbone", "nowhere"], 1),
+        (&["params", "--nonsense"], 2),
+        (&["report", "--shard", "0/2"], 2),
+        (&[], 2),
+    ] {
+        assert_eq!(f.inducer(args).status.code(), Some(status), "{args:?}");
+    }
+}
+
+#[test]
+fn doctor_says_what_is_here_and_what_is_not() {
+    let f = Fixture::new();
+    let found: Vec<Value> = serde_json::from_str(&says(&f, "doctor --json")).unwrap();
+    let named = |what: &str| found.iter().find(|f| f["what"] == what).unwrap().clone();
+    assert_eq!(named("threads")["present"], true);
+    assert_eq!(named("LAPACK")["present"], true);
+    let with = std::process::Command::new(env!("CARGO_BIN_EXE_inducer"))
+        .args(["doctor", "--json"])
+        .env("METEOR_JAR", f.path("data/train.json"))
+        .env("METEOR_PARAPHRASES", "/no/such/file")
+        .output()
+        .unwrap();
+    let found: Vec<Value> = serde_json::from_slice(&with.stdout).unwrap();
+    let named = |what: &str| found.iter().find(|f| f["what"] == what).unwrap().clone();
+    assert_eq!(named("METEOR")["present"], true);
+    assert_eq!(named("paraphrases")["present"], false);
+    assert!(named("paraphrases")["found"].as_str().unwrap().contains("/no/such/file"));
+    assert!(says(&f, "doctor").lines().count() >= 18);
+    assert!(says(&f, "doctor --csv").starts_with("what,present,found,purpose\n"));
+}
