@@ -1,5 +1,5 @@
 # The two commands of the README, each with all the set-up it needs.
-.PHONY: report test setup wheel bench-peers check-cuda sanitize-kernels mutants proofs
+.PHONY: report test setup wheel bench-peers check-cuda sanitize-kernels mutants proofs engines
 
 report: setup
 	cargo run --release -- report
@@ -14,6 +14,12 @@ test: setup
 # missing (verify/proofs/README.md).
 proofs:
 	@verify/proofs/check.sh
+
+# Other engines against the ledger, and the page about them (needs torch, transformers, peft 0.21.2,
+# safetensors).
+engines: setup
+	cargo build --release
+	$(PYTHON) verify/checks/engines.py --variant --out reports/results/engines.md
 
 # A LAPACK (libopenblas), installed with the system's package manager when it is missing.
 setup:

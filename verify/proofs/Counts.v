@@ -104,6 +104,11 @@ Theorem term_widths_count r_k r_v :
   H * (d - p) * (r_v - r_k).
 Proof. unfold mlp_k, mlp_v_extended. ring. Qed.
 
+(** Liu et al. 2022, §3.3.  (IA)³: a vector for keys, one for values, one for the FFN's hidden
+    units. *)
+Theorem counts_ia3 : L * (2 * d + 4 * d) = 55296.
+Proof. reflexivity. Qed.
+
 (** * What fails *)
 
 (** False: r_k and r_v may be exchanged. *)

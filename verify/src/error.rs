@@ -26,6 +26,15 @@ pub enum Error {
     /// The ledger is not the TOML that it should be.
     #[error("claims.toml: {0}")]
     Ledger(#[from] toml::de::Error),
+    /// A program that speaks the protocol of engines did not keep to it.
+    #[error("{0}")]
+    External(String),
+    /// A program that speaks the protocol does not say that it can do this.
+    #[error("the engine does not do `{0}`")]
+    Unsupported(String),
+    /// The index of theorems is not the TOML that it should be.
+    #[error("theorems.toml: {0}")]
+    Theorems(toml::de::Error),
     /// Something that the check needs is absent.
     #[error("{0}")]
     Missing(String),

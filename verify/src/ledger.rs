@@ -76,6 +76,7 @@ impl Row {
             let mut names = targets.iter().map(|target| target.name());
             names.any(|name| self.engines.iter().any(|engine| engine == name))
         };
+        let elsewhere = [Target::Proved, Target::External].map(Target::name);
         let about_gradients = self
             .functions
             .iter()
@@ -91,7 +92,7 @@ impl Row {
         } else if self
             .engines
             .iter()
-            .any(|engine| !engine.starts_with("reference"))
+            .any(|engine| !engine.starts_with("reference") && !elsewhere.contains(&engine.as_str()))
         {
             Kind::Engines
         } else {

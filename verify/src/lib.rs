@@ -49,6 +49,7 @@
 //! | [`oracle`] | the method once more, number by number, each term mutable by name |
 //! | [`claims`] | the checks, by subject |
 //! | [`ledger`], [`runner`], [`render`] | the claims in words, and what came out |
+//! | [`proofs`] | the engine "proved": theorems of a proof assistant |
 //! | [`custom`] | every check for a variant of your own, in one line |
 
 pub mod bounds;
@@ -61,12 +62,13 @@ pub mod error;
 pub mod identity;
 pub mod ledger;
 pub mod oracle;
+pub mod proofs;
 pub mod render;
 pub mod runner;
 
 pub use bounds::Tolerance;
 pub use claim::{Case, Check, Claim, Outcome};
-pub use engines::{Cuda, Engine, Target};
+pub use engines::{Cuda, Engine, Present, Target};
 pub use error::{Error, Result};
 pub use ledger::Ledger;
 pub use runner::{Options, Report, ReportRow, Verdict, run};

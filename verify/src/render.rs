@@ -51,6 +51,9 @@ pub fn line(row: &ReportRow) -> String {
             chance.degree
         );
     }
+    if !row.theorems.is_empty() {
+        let _ = write!(text, ", {}", row.theorems.join(", "));
+    }
     if let Some(note) = &row.note {
         let _ = write!(text, ": {note}");
     }

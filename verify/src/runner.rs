@@ -2,17 +2,22 @@
 
 use crate::bounds::tolerance::VACUOUS;
 use crate::claim::{Case, Check, Claim, Outcome, Run, Worst};
-use crate::engines::{Cuda, Target};
+use crate::engines::{Cuda, External, Present, Target};
 use crate::error::{Error, Result};
 use crate::ledger::{Ledger, Row as LedgerRow};
+use crate::proofs::{self, Checked, Index};
 use inducer_reference::scalar::prime::MODULUS;
 use rayon::prelude::*;
 use serde::Serialize;
+use std::thread;
 use std::time::Instant;
 
 /// Cases that a negative control gets: enough to leave the corners where a changed term happens not
 /// to matter. A check goes on to as many where its worst error lies too far below its bound.
 pub const CONTROL_CASES: usize = 26;
+
+/// How many cases are drawn for each one that a program can do, before the check goes without it.
+const DRAWS: usize = 2000;
 
 /// What became of a claim on an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -60,6 +65,9 @@ pub struct ReportRow {
     /// For an identity over the prime field: its degree, and log₁₀ of the chance that all cases
     /// missed that it is false.
     pub chance: Option<Chance>,
+    /// On the engine "proved": file and name of each theorem.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub theorems: Vec<String>,
     /// Why it failed or was not run.
     pub note: Option<String>,
     /// Seconds taken.
@@ -79,6 +87,7 @@ impl ReportRow {
             control: None,
             caught: (0, 0),
             chance: None,
+            theorems: Vec::new(),
             note: None,
             seconds: 0.0,
         }
@@ -139,6 +148,8 @@ pub struct Options {
     pub engine: Option<String>,
     /// The GPU.
     pub cuda: Cuda,
+    /// A program that speaks the protocol of engines: the run is about it alone then.
+    pub external: Option<External>,
 }
 
 impl Options {
@@ -151,6 +162,7 @@ impl Options {
             filter: None,
             engine: None,
             cuda: Cuda::not_asked(),
+            external: None,
         }
     }
 
@@ -167,7 +179,10 @@ impl Options {
         let within = |part: &Option<String>, whole: &str| {
             part.as_deref().is_none_or(|part| whole.contains(part))
         };
-        within(&self.filter, id) && within(&self.engine, engine)
+        let external = engine == Target::External.name();
+        within(&self.filter, id)
+            && within(&self.engine, engine)
+            && external == self.external.is_some()
     }
 }
 
@@ -180,7 +195,10 @@ impl Options {
 pub fn run(options: &Options, on_row: &(dyn Fn(&ReportRow) + Sync)) -> Result<Report> {
     let start = Instant::now();
     let ledger = Ledger::read()?;
-    let claims = crate::claims::on(&options.cuda);
+    let claims = crate::claims::on(&Present {
+        cuda: options.cuda.clone(),
+        external: options.external.clone(),
+    });
     let all = ledger.claim.iter().flat_map(engines);
     let wanted = |(entry, engine): &(&LedgerRow, &str)| options.wants(&entry.id, engine);
     let rows: Vec<(&LedgerRow, &str)> = all.filter(wanted).collect();
@@ -192,14 +210,33 @@ pub fn run(options: &Options, on_row: &(dyn Fn(&ReportRow) + Sync)) -> Result<Re
              `verify/claims.toml` lists them"
         )));
     }
-    let rows = rows
-        .into_par_iter()
-        .map(|(entry, engine)| {
-            let row = row_of(&claims, entry, engine, options);
-            on_row(&row);
-            row
-        })
-        .collect();
+    let index = Index::read()?;
+    let is_proved = |engine: &str| engine == Target::Proved.name();
+    let proofs = rows.iter().any(|(_, engine)| is_proved(engine));
+    let checked = |(entry, engine): &(&LedgerRow, &str)| {
+        let row = row_of(&claims, entry, engine, options);
+        on_row(&row);
+        row
+    };
+    let proved = |entry: &LedgerRow, found: &Checked| {
+        let row = proved_row(entry, &index, found);
+        on_row(&row);
+        row
+    };
+    // the proof assistant is a process of its own and runs beside the other rows
+    let rows = thread::scope(|scope| {
+        let found = scope.spawn(|| proofs.then(proofs::check));
+        let others = rows
+            .par_iter()
+            .map(|row| (!is_proved(row.1)).then(|| checked(row)));
+        let others: Vec<Option<ReportRow>> = others.collect();
+        let found = found.join().ok().flatten();
+        let nothing = Checked::NotRun("the proofs could not be checked".into());
+        let found = found.unwrap_or(&nothing);
+        let all = rows.iter().zip(others);
+        all.map(|((entry, _), row)| row.unwrap_or_else(|| proved(entry, found)))
+            .collect()
+    });
     Ok(Report {
         version: env!("CARGO_PKG_VERSION"),
         seed: options.seed,
@@ -229,8 +266,54 @@ fn row_of(claims: &[Claim], entry: &LedgerRow, engine: &str, options: &Options) 
         check.map(|check| (claim, check))
     });
     match check {
-        Some((claim, check)) => row(claim, check, options.cases, options.seed),
+        Some((claim, check)) => {
+            let found = row(claim, check, options.cases, options.seed);
+            let name = options.external.as_ref().map(External::name);
+            let engine = name.unwrap_or_else(|| found.engine.clone());
+            ReportRow { engine, ..found }
+        }
         None => not_run(entry, engine, &options.cuda),
+    }
+}
+
+/// What the proof assistant says of a claim's theorems and of their controls, which it refutes.
+fn proved_row(entry: &LedgerRow, index: &Index, found: &Checked) -> ReportRow {
+    let (theorems, controls) = (index.theorems(&entry.id), index.controls(&entry.id));
+    let row = ReportRow {
+        theorems: theorems
+            .iter()
+            .map(|t| format!("{}: {}", t.file, t.name))
+            .collect(),
+        ..ReportRow::new(&entry.id, Target::Proved.name())
+    };
+    let verdicts = match found {
+        Checked::NotRun(why) => {
+            let note = Some(why.clone());
+            return ReportRow { note, ..row };
+        }
+        Checked::Ran(verdicts) => verdicts,
+    };
+    let proved = theorems.iter().map(|t| verdicts.fault(&t.name, "proved"));
+    let refuted = controls.iter().map(|c| verdicts.fault(&c.name, "refuted"));
+    let faults: Vec<Option<String>> = proved.chain(refuted).collect();
+    let caught = faults[theorems.len()..]
+        .iter()
+        .filter(|fault| fault.is_none());
+    let nothing = theorems
+        .is_empty()
+        .then(|| "no theorem names this claim".to_owned());
+    let caught = (caught.count(), controls.len());
+    let note = nothing.or_else(|| faults.into_iter().flatten().next());
+    ReportRow {
+        verdict: match note {
+            None => Verdict::Passed,
+            Some(_) => Verdict::Failed,
+        },
+        cases: theorems.len(),
+        comparisons: theorems.len(),
+        caught,
+        note,
+        ..row
     }
 }
 
@@ -256,13 +339,19 @@ fn outcome(
     enough: impl Fn(&Outcome) -> bool,
 ) -> Result<Outcome> {
     let mut all = Outcome::default();
-    for index in 0..cases.max(CONTROL_CASES) {
-        if index >= cases && enough(&all) {
+    for index in 0.. {
+        let made = all.cases;
+        if made >= cases.max(CONTROL_CASES) || (made >= cases && enough(&all)) {
             break;
         }
         let mut case = Case::new(seed, claim, index, control);
-        run(&mut case)?;
-        all.merge(case.finish());
+        match run(&mut case) {
+            Ok(()) => all.merge(case.finish()),
+            // a program is given the cases that it can do
+            Err(Error::Unsupported(_)) if index < DRAWS * (made + 1) => {}
+            Err(Error::Unsupported(_)) if made > 0 => break,
+            Err(error) => return Err(error),
+        }
     }
     Ok(all)
 }
@@ -294,13 +383,21 @@ fn row_with(claim: &Claim, check: &Check, cases: usize, seed: u64, mutated: bool
     let made = outcome(&check.run, of, mutated, cases, |made| {
         vacuous(check, made).is_none()
     });
-    let of_control = cases.min(CONTROL_CASES);
-    let control = outcome(&check.run, of, true, of_control, |control| {
-        control.failed > 0
+    let both = made.and_then(|made| {
+        let of_control = cases.min(CONTROL_CASES);
+        let control = outcome(&check.run, of, true, of_control, |control| {
+            control.failed > 0
+        });
+        Ok((made, control?))
     });
-    let (made, control, mut note) = match (made, control) {
-        (Ok(made), Ok(control)) => (made, control, None),
-        (Err(error), _) | (_, Err(error)) => (
+    let row = ReportRow::new(claim.id, check.target.name());
+    let (made, control, mut note) = match both {
+        Ok((made, control)) => (made, control, None),
+        Err(error @ Error::Unsupported(_)) => {
+            let note = Some(error.to_string());
+            return ReportRow { note, ..row };
+        }
+        Err(error) => (
             Outcome::default(),
             Outcome::default(),
             Some(format!("the check could not be made: {error}")),
@@ -324,7 +421,7 @@ fn row_with(claim: &Claim, check: &Check, cases: usize, seed: u64, mutated: bool
         chance,
         note,
         seconds: start.elapsed().as_secs_f64(),
-        ..ReportRow::new(claim.id, check.target.name())
+        ..row
     }
 }
 

@@ -7,7 +7,7 @@ use inducer_verify::runner::{mutated, row};
 use inducer_verify::{Ledger, Target, Verdict};
 
 /// The breakages that the project promises to notice, each with the row that does.
-const BREAKAGES: [(&str, &str); 6] = [
+const BREAKAGES: [(&str, &str); 7] = [
     ("√p is dropped", "term-scale"),
     ("b_2 is weighted by Σ_h λ^(h)", "term-shared-bias"),
     ("b_lora is forgotten", "term-lora-bias"),
@@ -17,6 +17,7 @@ const BREAKAGES: [(&str, &str); 6] = [
     ),
     ("r_k and r_v are exchanged", "term-widths"),
     ("one future token leaks", "term-future"),
+    ("the prefix's offset is ignored", "term-prefix-offset"),
 ];
 
 /// Cases of one check: the corners, and some that are none.

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use inducer_verify::engines::{Target, engines};
-use inducer_verify::{Cuda, Ledger, Options, Verdict, claims, run};
+use inducer_verify::engines::{External, Target, engines};
+use inducer_verify::proofs::{self, Index};
+use inducer_verify::{Claim, Cuda, Ledger, Options, Present, Verdict, claims, run};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 fn rust_files(dir: &Path, into: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap() {
@@ -71,7 +73,7 @@ fn the_engines_of_a_row_are_those_of_its_check_and_perhaps_one_that_this_machine
             )
         })
         .collect();
-    let present: BTreeSet<&str> = engines(&Cuda::not_asked())
+    let present: BTreeSet<&str> = engines(&Present::cpu())
         .iter()
         .map(|engine| engine.target().name())
         .collect();
@@ -206,9 +208,85 @@ fn every_row_says_something_in_every_field() {
     }
 }
 
-/// Whether this machine may lack an engine: a card, or a C++ compiler that builds its kernels.
+/// Whether this machine may lack an engine: a card, a C++ compiler that builds its kernels, a
+/// program of one's own or a proof assistant, which two other tests hold against the ledger.
 fn absent_here(engine: &str) -> bool {
-    Target::is_gpu(engine) || (Target::is_emulated(engine) && !inducer_gpu::kernels::cuda::EMULATED)
+    let elsewhere = [Target::External, Target::Proved].map(Target::name);
+    elsewhere.contains(&engine)
+        || Target::is_gpu(engine)
+        || (Target::is_emulated(engine) && !inducer_gpu::kernels::cuda::EMULATED)
+}
+
+/// The rows of the ledger that list an engine.
+fn listing(engine: Target) -> BTreeSet<String> {
+    let rows = Ledger::read().unwrap().claim.into_iter();
+    let lists = |row: &inducer_verify::ledger::Row| row.engines.iter().any(|e| e == engine.name());
+    rows.filter(lists).map(|row| row.id).collect()
+}
+
+#[test]
+fn the_rows_that_are_proved_are_those_that_a_theorem_names() {
+    let index = Index::read().unwrap();
+    let named: BTreeSet<String> = index
+        .theorem
+        .iter()
+        .flat_map(|theorem| theorem.claims.clone())
+        .collect();
+    assert_eq!(listing(Target::Proved), named);
+    assert!(named.len() >= 35, "only {} rows are proved", named.len());
+}
+
+#[test]
+fn every_algebraic_row_is_proved_and_every_theorem_stands_in_its_file() {
+    let index = Index::read().unwrap();
+    for row in Ledger::read().unwrap().claim {
+        let on = |target: Target| row.engines.iter().any(|engine| engine == target.name());
+        if [Target::PrimeField, Target::DoubleDouble, Target::Integers]
+            .into_iter()
+            .any(on)
+        {
+            assert!(
+                on(Target::Proved),
+                "{} is algebra and names no theorem",
+                row.id
+            );
+        }
+    }
+    for theorem in &index.theorem {
+        let text = proofs::text(&theorem.file, &theorem.name);
+        assert!(
+            text.is_some(),
+            "{}: no theorem {}",
+            theorem.file,
+            theorem.name
+        );
+    }
+}
+
+#[test]
+fn the_rows_of_a_program_are_those_that_list_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("stub.sh");
+    let hello = r#"{"id":1,"name":"stub","dtype":"f64","features":[],"answers":[]}"#;
+    std::fs::write(&script, format!("read line\necho '{hello}'\nread line\n")).unwrap();
+    let command = format!("sh '{}'", script.display());
+    let external = External::start(&command, Duration::from_secs(60)).unwrap();
+    let with = claims::on(&Present {
+        external: Some(external),
+        ..Present::cpu()
+    });
+    let has = |claim: &&Claim| claim.checks.iter().any(|c| c.target == Target::External);
+    let checked: BTreeSet<String> = with
+        .iter()
+        .filter(has)
+        .map(|claim| claim.id.to_owned())
+        .collect();
+    assert_eq!(checked, listing(Target::External));
+    let alone = claims::all();
+    assert!(
+        !alone.iter().any(|claim| has(&claim)),
+        "no program, no check"
+    );
 }
 
 #[test]

@@ -6,8 +6,10 @@ use crate::{csv, files};
 use crate::report::claims_page;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use inducer_verify::{Cuda, Ledger, Options, render, runner};
+use inducer_verify::engines::External;
+use inducer_verify::{Cuda, Ledger, Options, Target, render, runner};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// `inducer verify`.
 #[derive(Args, Clone, Debug)]
@@ -21,9 +23,14 @@ pub struct VerifyArgs {
     /// Only the claims whose id contains this
     #[arg(long)]
     pub claim: Option<String>,
-    /// Only the engines whose name contains this, for example `cuda`, `emulated` or `cpu f32`
-    #[arg(long)]
+    /// Only the engines whose name contains this, for example `cuda`, `proved` or `cpu f32`; or a
+    /// program of your own, for example `python3 my_engine.py`, that speaks the protocol of
+    /// verify/engines/README.md: the claims about whole models, on it alone
+    #[arg(long, value_name = "NAME or COMMAND")]
     pub engine: Option<String>,
+    /// Seconds that such a program may take for one answer
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    pub time_limit: u64,
     /// Print as JSON
     #[arg(long, conflicts_with = "csv")]
     pub json: bool,
@@ -44,12 +51,14 @@ pub struct VerifyArgs {
 /// A claim failed, a control passed, no claim has the given name, or the page cannot be written.
 pub fn run(args: &VerifyArgs) -> Result<()> {
     let pool = args.compute.pool()?;
+    let (engine, external) = engine(args)?;
     let options = Options {
         cases: args.cases,
         seed: args.seed,
         filter: args.claim.clone(),
-        engine: args.engine.clone(),
+        engine,
         cuda: cuda(args),
+        external,
     };
     let found = pool
         .install(|| runner::run(&options, &|_| {}))
@@ -68,6 +77,26 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
     }
     ensure!(found.passed(), "not every claim holds; see the rows above");
     Ok(())
+}
+
+/// Part of the engines' names, or a program.
+fn engine(args: &VerifyArgs) -> Result<(Option<String>, Option<External>)> {
+    let Some(given) = &args.engine else {
+        return Ok((None, None));
+    };
+    if Target::ALL
+        .iter()
+        .any(|target| target.name().contains(given))
+    {
+        return Ok((Some(given.clone()), None));
+    }
+    let limit = Duration::from_secs(args.time_limit);
+    let program = External::start(given, limit).with_context(|| {
+        format!(
+            "--engine `{given}`: no engine's name contains it, and it is no program that answers"
+        )
+    })?;
+    Ok((None, Some(program)))
 }
 
 /// The GPU, or why its rows are not run.

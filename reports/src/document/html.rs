@@ -115,7 +115,7 @@ impl Writer {
             Block::List(style, items) => list(*style, items),
             Block::Definitions(_, entries) => definitions(entries),
             Block::Code(lines) => format!(
-                "<pre tabindex=\"0\" role=\"group\" aria-label=\"Command\"><code>{}</code></pre>\n",
+                "<pre tabindex=\"0\" role=\"group\" aria-label=\"Code\"><code>{}</code></pre>\n",
                 escape(lines)
             ),
             Block::Table(content) => table(content),

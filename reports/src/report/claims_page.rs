@@ -6,8 +6,9 @@ use crate::document::table::{Cell, Mark, Table};
 use crate::document::{self, Block, Document, Role, Section, Span, Text};
 use inducer_verify::claim::Worst;
 use inducer_verify::ledger::{Kind, Row};
+use inducer_verify::proofs::{Index, Theorem};
 use inducer_verify::render::number;
-use inducer_verify::{Ledger, Report, ReportRow, Verdict};
+use inducer_verify::{Ledger, Report, ReportRow, Target, Verdict};
 
 /// What a check is.
 const CHECK: &str = "A check compares two sides, number by number. Its bound is the unit round-off \
@@ -16,12 +17,18 @@ const CHECK: &str = "A check compares two sides, number by number. Its bound is 
  changed: where it passes, the check is worth nothing and the row fails. A row that was not run \
  never counts as passed.";
 
+/// What the proofs are.
+const PROOFS: &str = "Theorems over the real numbers, for every number of keys, every dimension and \
+ every weight, checked by the proof assistant Coq. The comment above a theorem is its sentence; \
+ what stands between Proof and Qed is for the machine. They say nothing about rounding: the other \
+ engines do.";
+
 /// What claims rest on, in the page's order: id, heading, what that means.
 const GROUPS: [(Kind, &str, &str, &str); 6] = [
     (
         Kind::Exact,
         "exact",
-        "Proved",
+        "Exact",
         "Both sides evaluated over the prime field of 2^61 − 1 at random points, or counted in \
          integers. A false identity of degree D passes k independent draws with probability at \
          most (D/p)^k. The same identities are then measured in floating point.",
@@ -123,7 +130,10 @@ pub fn render(report: &Report, ledger: &Ledger) -> String {
         kind: "Claims ledger",
         what: what(report, &entries),
         skip: "Skip to what came out",
-        sections: std::iter::once(outcome(report)).chain(groups).collect(),
+        sections: std::iter::once(outcome(report))
+            .chain(groups)
+            .chain(proofs(&entries))
+            .collect(),
         foot: foot(report.version),
     };
     document::html::render(&document)
@@ -242,6 +252,7 @@ fn details(entry: &Entry<'_>) -> Block {
     if entry.rows.iter().any(|row| row.comparisons > 0) {
         blocks.push(Block::Table(engines(entry)));
     }
+    blocks.extend(theorems(entry).map(Block::Table));
     Block::Details {
         id: claim.id.clone(),
         summary: format!("{}: {}", claim.id, entry.verdict()),
@@ -263,6 +274,50 @@ fn engines(entry: &Entry<'_>) -> Table {
         .text("Why the bound is that large", |row| why(row))
         .text("Where the worst error is", |row| error_at(row))
         .finish()
+}
+
+/// The engine that checks proofs.
+fn is_proved(row: &&&ReportRow) -> bool {
+    row.engine == Target::Proved.name()
+}
+
+/// The theorems of a claim, each with a link to its text, where they are part of the report.
+fn theorems(entry: &Entry<'_>) -> Option<Table> {
+    let row = entry.rows.iter().find(is_proved)?;
+    let index = Index::read().ok()?;
+    let theorems = index.theorems(&entry.claim.id);
+    let link = |t: &&Theorem| Cell::marked_if(true, Mark::Link, t.name.clone());
+    let caption = format!("{} for all inputs: {}", entry.claim.id, row.verdict.label());
+    let table = Table::of(caption, theorems)
+        .text("Theorem", link)
+        .text("File", |t| format!("verify/proofs/{}", t.file))
+        .text("In the paper", |t| t.equation.clone())
+        .finish();
+    Some(table)
+}
+
+/// The text of every theorem that a claim of the report names.
+fn proofs(entries: &[Entry<'_>]) -> Option<Section> {
+    let index = Index::read().ok()?;
+    let proved = entries
+        .iter()
+        .filter(|entry| entry.rows.iter().any(|row| is_proved(&row)));
+    let ids: Vec<&str> = proved.map(|entry| entry.claim.id.as_str()).collect();
+    let named = |t: &&Theorem| t.claims.iter().any(|id| ids.contains(&id.as_str()));
+    let texts: Vec<Block> = index.theorem.iter().filter(named).map(proof).collect();
+    let mut blocks = vec![Block::body(PROOFS)];
+    blocks.extend(texts);
+    (!ids.is_empty()).then(|| Section::new("proofs", "Proofs", "The proofs", blocks))
+}
+
+/// A theorem's text, folded away under its name.
+fn proof(theorem: &Theorem) -> Block {
+    let text = inducer_verify::proofs::text(&theorem.file, &theorem.name);
+    Block::Details {
+        id: theorem.name.clone(),
+        summary: format!("{} ({}, {})", theorem.name, theorem.equation, theorem.file),
+        blocks: vec![Block::Code(text.unwrap_or_default().into())],
+    }
 }
 
 fn why(row: &ReportRow) -> String {
@@ -306,6 +361,7 @@ mod tests {
             control: Some(worst(0.5)),
             caught: (4, 4),
             chance: None,
+            theorems: Vec::new(),
             note: None,
             seconds: 0.1,
         };
@@ -360,6 +416,25 @@ mod tests {
         ] {
             assert!(!page.contains(forbidden), "{forbidden}");
         }
+    }
+
+    #[test]
+    fn a_claim_links_to_the_text_of_each_theorem_that_proves_it() {
+        let page = page(&passed());
+        for theorem in Index::read().unwrap().theorem {
+            let stands = page
+                .matches(&format!("<div id=\"{}\"", theorem.name))
+                .count();
+            assert_eq!(
+                stands,
+                usize::from(!theorem.claims.is_empty()),
+                "{}",
+                theorem.name
+            );
+            let links = page.matches(&format!("href=\"#{}\"", theorem.name)).count();
+            assert_eq!(links, theorem.claims.len(), "{}", theorem.name);
+        }
+        assert!(page.contains("Theorem eq07_eq08"), "the text itself");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The chapters' text: formulas written as LaTeX between dollar signs become MathML, names of
-//! claims become their statements.
+//! claims become their statements, each with the text of its proofs.
 
 use crate::document::html::escape;
 use anyhow::{Context, Result, ensure};
 use inducer_verify::Ledger;
 use inducer_verify::ledger::{Kind, Row};
+use inducer_verify::proofs::{self, Index};
 use pulldown_latex::config::DisplayMode;
 use pulldown_latex::{Parser, RenderConfig, Storage, push_mathml};
 
@@ -88,12 +89,30 @@ fn item(row: &Row) -> String {
         ""
     };
     format!(
-        "<li data-claim=\"{}\"><code>{}</code> {} <span class=\"place\">{}{open}</span></li>",
+        "<li data-claim=\"{}\"><code>{}</code> {} <span class=\"place\">{}{open}</span>{}</li>",
         escape(&row.id),
         escape(&row.id),
         escape(&row.statement),
-        escape(&row.citation)
+        escape(&row.citation),
+        proof(&row.id)
     )
+}
+
+/// The text of every theorem that proves a claim, folded away; nothing where there is none.
+fn proof(claim: &str) -> String {
+    let index = Index::read().ok();
+    let theorems = index.iter().flat_map(|index| index.theorems(claim));
+    let texts = theorems.filter_map(|theorem| {
+        let text = proofs::text(&theorem.file, &theorem.name)?;
+        Some(format!(
+            "<details class=\"proof\"><summary>Proved for all inputs: <code>{name}</code>\
+             </summary><pre tabindex=\"0\" role=\"group\" aria-label=\"{name}\"><code>{}</code>\
+             </pre></details>",
+            escape(text),
+            name = escape(&theorem.name),
+        ))
+    });
+    texts.collect()
 }
 
 #[cfg(test)]
@@ -119,6 +138,7 @@ mod tests {
         assert!(
             text.contains("data-claim=\"nw-hull\"") && text.contains("Every output coordinate")
         );
+        assert!(text.contains("Theorem eq07_eq08") && text.contains("Proved for all inputs"));
         assert!(claims("[[claims no-such-claim]]", &ledger).is_err());
         let measured = claims("[[claims near-inducers]]", &ledger).unwrap();
         assert!(measured.contains("the report measures it") && !text.contains("measures it"));

@@ -143,6 +143,16 @@ impl ModelCase {
         (self.backbone.vocabulary() + self.special()) as u32
     }
 
+    /// Numbers in a row of logits: one for each id of a language model, for each class of a
+    /// classifier.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        match &self.backbone {
+            BackboneConfig::Gpt2(_) => self.ids() as usize,
+            BackboneConfig::Roberta(config) => config.classes(),
+        }
+    }
+
     /// More texts for this model.
     pub fn more_rows(&self, draw: &mut Draw) -> Vec<TextRow> {
         rows(draw, &self.backbone, self.special())

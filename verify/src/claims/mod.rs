@@ -3,41 +3,41 @@
 pub mod equations;
 pub mod models;
 
-use crate::{Claim, Cuda};
+use crate::{Claim, Present};
 use equations as eq;
 
 /// Every claim that this crate checks, on the CPU.
 #[must_use]
 pub fn all() -> Vec<Claim> {
-    on(&Cuda::not_asked())
+    on(&Present::cpu())
 }
 
-/// Every claim, on the GPU too where there is one.
+/// Every claim, on the GPU and on a program of one's own too where there is one.
 #[must_use]
-pub fn on(cuda: &Cuda) -> Vec<Claim> {
+pub fn on(present: &Present) -> Vec<Claim> {
     let groups = [
-        eq::attention::claims(cuda),
+        eq::attention::claims(present),
         eq::kernel::claims(),
-        eq::limits::claims(cuda),
-        eq::prefix::claims(cuda),
-        eq::inducer::claims(cuda),
-        eq::ladder::claims(cuda),
-        eq::lora::claims(cuda),
-        eq::adapter::claims(cuda),
+        eq::limits::claims(present),
+        eq::prefix::claims(present),
+        eq::inducer::claims(present),
+        eq::ladder::claims(present),
+        eq::lora::claims(present),
+        eq::adapter::claims(present),
         eq::counts::claims(),
         eq::inducing::claims(),
         eq::authors::claims(),
-        models::mutations::claims(cuda),
-        models::ladder::claims(cuda),
+        models::mutations::claims(present),
+        models::ladder::claims(present),
         models::initial::claims(),
-        models::agreement::claims(cuda),
-        models::gradients::claims(cuda),
-        models::invariance::claims(cuda),
-        models::decoding::claims(cuda),
-        models::training::claims(cuda),
-        models::departures::claims(cuda),
-        models::files::claims(cuda),
-        models::ia3::claims(cuda),
+        models::agreement::claims(present),
+        models::gradients::claims(present),
+        models::invariance::claims(present),
+        models::decoding::claims(present),
+        models::training::claims(present),
+        models::departures::claims(present),
+        models::files::claims(present),
+        models::ia3::claims(present),
     ];
     groups.into_iter().flatten().collect()
 }

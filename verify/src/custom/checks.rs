@@ -6,7 +6,7 @@ use crate::cases::{Corner, ModelCase};
 use crate::claims::models::agreement::same_as;
 use crate::claims::models::gradients::{reached, reverse};
 use crate::claims::models::invariance::{causal, packed, padded};
-use crate::engines::{Candle, Reference, Specification};
+use crate::engines::{Candle, External, Reference, Specification};
 use crate::{Case, Claim, Engine, Result, Target};
 
 /// Every check of a variant, as claims.
@@ -53,6 +53,26 @@ pub fn suite<F: Formula, P: TrainablePart>() -> Vec<Claim> {
         Claim::new("custom-padding").on_one_sided(Target::ReferenceF64, |case| {
             let model = random::<F>(&mut case.draw)?;
             padded::<Stated<F>, f64>(case, &model)
+        }),
+    ]
+}
+
+/// The checks of a program that has a variant, against its formula.
+#[must_use]
+pub fn program_suite<F: Formula>(program: &External) -> Vec<Claim> {
+    let program = || vec![Box::new(program.clone())];
+    vec![
+        Claim::new("custom-agree")
+            .on_each_one_sided(program(), |engine, case| agrees::<F>(engine, case)),
+        Claim::new("custom-gradients").on_each_one_sided(program(), |engine, case| {
+            let (model, other) = pair::<F>(case)?;
+            reverse::<Stated<F>>(engine, case, &model, &other)
+        }),
+        Claim::new("custom-causal")
+            .on_each_one_sided(program(), |engine, case| causality::<F>(engine, case)),
+        Claim::new("custom-packing").on_each_one_sided(program(), |engine, case| {
+            let model = random::<F>(&mut case.draw)?;
+            packed::<Stated<F>>(engine, case, &model)
         }),
     ]
 }

@@ -22,13 +22,16 @@
 //!
 //! Each claim runs on the engines that can show it: the engine in f64, in f32 and on candle's tensor
 //! operations, and the formula in f32. `examples/my_variant.rs` is a complete variant to copy: two
-//! inducers for each query.
+//! inducers for each query; `examples/my_variant_in_python.rs` holds the same one, written in
+//! fifteen lines of PyTorch, against the same formula.
 
 mod checks;
 mod model;
 
-pub use checks::suite;
+pub use checks::{program_suite, suite};
 
+use crate::Claim;
+use crate::engines::External;
 use crate::runner::{ReportRow, row};
 use inducer_gpu::Parameter;
 use inducer_gpu::ops::attention::Heads;
@@ -91,7 +94,22 @@ pub trait TrainablePart: Send + Sync + 'static {
 /// an engine.
 #[must_use]
 pub fn check<F: Formula, P: TrainablePart>(cases: usize, seed: u64) -> Vec<ReportRow> {
-    let claims = suite::<F, P>();
+    rows(&suite::<F, P>(), cases, seed)
+}
+
+/// The same of a variant in a program that speaks the protocol of engines
+/// (`verify/engines/README.md`): agreement, gradients, causality and packing, against the formula.
+#[must_use]
+pub fn check_program<F: Formula>(program: &External, cases: usize, seed: u64) -> Vec<ReportRow> {
+    let named = |row| ReportRow {
+        engine: program.name(),
+        ..row
+    };
+    let rows = rows(&program_suite::<F>(program), cases, seed);
+    rows.into_iter().map(named).collect()
+}
+
+fn rows(claims: &[Claim], cases: usize, seed: u64) -> Vec<ReportRow> {
     let checks = claims
         .iter()
         .flat_map(|claim| claim.checks.iter().map(move |check| (claim, check)));

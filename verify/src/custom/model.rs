@@ -5,6 +5,7 @@ use crate::cases::head::by_head;
 use crate::cases::model::{ADDED, ModelCase};
 use crate::cases::{Draw, gpt2, method};
 use crate::engines::candle::{backward, results};
+use crate::engines::external::CUSTOM as MODULE;
 use crate::engines::specification::{Forward, Specification, lift};
 use crate::engines::{Candle, Computed};
 use crate::oracle::frame;
@@ -17,9 +18,6 @@ use inducer_reference::visible::Visible;
 use inducer_reference::{Gpt2, Real, TensorMap};
 use ndarray::{Array2, ArrayD, Axis, Ix2, IxDyn};
 use std::marker::PhantomData;
-
-/// The module of your tensors in the attention of a layer.
-const MODULE: &str = "attn.custom.";
 
 /// The name of a layer's tensor in the whole model.
 fn full(layer: usize, name: &str) -> String {
@@ -80,7 +78,7 @@ impl<F: Formula> Specification for Stated<F> {
                 Some(mask) => causal.hiding(mask),
                 None => causal,
             };
-            let logits = frame::logits(&model, &added, row, mask, |layer, block, x| {
+            let logits = frame::logits(&model, &added, row, mask, 0, |layer, block, x| {
                 let of = |(name, _): &(&'static str, Vec<usize>)| {
                     (*name, tensors[&full(layer, name)].clone())
                 };

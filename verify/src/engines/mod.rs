@@ -2,10 +2,12 @@
 //! as `f64`.
 
 pub mod candle;
+pub mod external;
 pub mod reference;
 pub mod specification;
 
 pub use candle::Candle;
+pub use external::External;
 pub use reference::{Paper, Reference};
 pub use specification::Specification;
 
@@ -49,9 +51,32 @@ pub enum Target {
     CudaF32,
     /// The engine on a GPU in mixed precision.
     CudaBf16,
+    /// Any program that speaks the protocol of engines.
+    External,
+    /// A proof assistant, for all inputs: no check of this crate, see [`proofs`](crate::proofs).
+    Proved,
 }
 
 impl Target {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Integers,
+        Self::PrimeField,
+        Self::DoubleDouble,
+        Self::ReferenceF64,
+        Self::ReferenceF32,
+        Self::CpuF64,
+        Self::CpuF32,
+        Self::CpuTensors,
+        Self::CpuBf16,
+        Self::EmulatedF32,
+        Self::EmulatedBf16,
+        Self::CudaF32,
+        Self::CudaBf16,
+        Self::External,
+        Self::Proved,
+    ];
+
     /// The name in reports and in the ledger.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -69,6 +94,8 @@ impl Target {
             Self::EmulatedBf16 => "emulated bf16",
             Self::CudaF32 => "cuda f32",
             Self::CudaBf16 => "cuda bf16",
+            Self::External => "external",
+            Self::Proved => "proved",
         }
     }
 
@@ -230,31 +257,60 @@ impl Cuda {
     }
 }
 
+/// What a run has beside the CPU.
+#[derive(Clone, Debug)]
+pub struct Present {
+    /// The GPU.
+    pub cuda: Cuda,
+    /// A program that speaks the protocol of engines; the run is about it alone then.
+    pub external: Option<External>,
+}
+
+impl Present {
+    /// The CPU alone.
+    #[must_use]
+    pub fn cpu() -> Self {
+        Self {
+            cuda: Cuda::not_asked(),
+            external: None,
+        }
+    }
+}
+
 /// The reference's two scalars and the training engines.
 #[must_use]
-pub fn engines(cuda: &Cuda) -> Vec<Box<dyn Engine>> {
+pub fn engines(present: &Present) -> Vec<Box<dyn Engine>> {
     let mut all: Vec<Box<dyn Engine>> = vec![
         Box::new(Reference::<f64>::default()),
         Box::new(Reference::<f32>::default()),
     ];
-    for candle in candles(cuda) {
+    for candle in candles(present) {
         all.push(candle);
+    }
+    for external in external(present) {
+        all.push(external);
     }
     all
 }
 
+/// The program of this run.
+#[must_use]
+pub fn external(present: &Present) -> Vec<Box<External>> {
+    present.external.clone().map(Box::new).into_iter().collect()
+}
+
 /// The training engine as it can train: by scalar and device, and in mixed precision.
 #[must_use]
-pub fn training(cuda: &Cuda) -> Vec<Box<Candle>> {
-    candles(cuda).into_iter().chain(mixed(cuda)).collect()
+pub fn training(present: &Present) -> Vec<Box<Candle>> {
+    candles(present).into_iter().chain(mixed(present)).collect()
 }
 
 /// The training engine in mixed precision, by device.
 #[must_use]
-pub fn mixed(cuda: &Cuda) -> Vec<Box<Candle>> {
+pub fn mixed(present: &Present) -> Vec<Box<Candle>> {
     let mut all = vec![Box::new(Candle::bf16(&Device::Cpu))];
     all.extend(emulated(DType::BF16));
-    if let Cuda::Present(device) = cuda {
+    if let Cuda::Present(device) = &present.cuda {
         all.push(Box::new(Candle::bf16(device)));
     }
     all
@@ -262,11 +318,11 @@ pub fn mixed(cuda: &Cuda) -> Vec<Box<Candle>> {
 
 /// The training engine by scalar and device.
 #[must_use]
-pub fn candles(cuda: &Cuda) -> Vec<Box<Candle>> {
+pub fn candles(present: &Present) -> Vec<Box<Candle>> {
     let cpu = [Candle::cpu_f64(), Candle::cpu_f32(), Candle::tensors()];
     let mut all: Vec<Box<Candle>> = cpu.map(Box::new).into();
     all.extend(emulated(DType::F32));
-    if let Cuda::Present(device) = cuda {
+    if let Cuda::Present(device) = &present.cuda {
         all.push(Box::new(Candle::f32(device)));
     }
     all

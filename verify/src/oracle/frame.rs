@@ -8,8 +8,8 @@ use inducer_reference::gpt2::{Block, positions};
 use inducer_reference::{Gpt2, Real};
 use ndarray::{Array2, Axis, concatenate};
 
-/// The logits of one row, [n, ids], when `attention` makes each layer's attention sub-layer:
-/// (layer, block, LN_1(x)) to its output before the residual sum.
+/// The logits of one row, [n, ids], its positions from `offset`, when `attention` makes each
+/// layer's attention sub-layer: (layer, block, LN_1(x)) to its output before the residual sum.
 ///
 /// # Errors
 /// Lengths that differ, ids or positions that the model does not have, and the errors of
@@ -19,10 +19,11 @@ pub fn logits<T: Real>(
     added: &Array2<T>,
     row: &TextRow,
     mask: Option<&[bool]>,
+    offset: usize,
     mut attention: impl FnMut(usize, &Block<T>, &Array2<T>) -> Result<Array2<T>>,
 ) -> Result<Array2<T>> {
     let table = concatenate(Axis(0), &[model.wte.view(), added.view()])?;
-    let places = positions(row.ids.len(), mask, 0)?;
+    let places = positions(row.ids.len(), mask, offset)?;
     let greatest = places.iter().max().copied().unwrap_or(0);
     let ids = row.ids.iter().chain(row.segments.iter().flatten());
     if greatest >= model.wpe.nrows() || ids.clone().any(|id| *id as usize >= table.nrows()) {

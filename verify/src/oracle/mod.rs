@@ -81,6 +81,8 @@ pub enum Mutation {
     Residual,
     /// The prefix's keys and values in front of the text's: the values one place further on.
     Past,
+    /// The text's positions behind a prefix that offsets them: from 0 instead.
+    Offset,
 }
 
 /// The logits of one text, [n, ids], in the form of the formula that a mutation names, `mutated` or
@@ -97,19 +99,30 @@ pub fn logits(
     let model = Gpt2::from_tensors(case.backbone.gpt2()?.clone(), &case.weights)?;
     let tensors = stored(case, &case.adapter)?;
     let adapter = Adapter::from_tensors(case.method.clone(), &case.backbone, tensors)?;
-    frame::logits(&model, &adapter.added(), row, None, |i, block, x| {
-        let parts = adapter.layer(i)?;
-        let layer = Layer {
-            attention: &block.attention,
-            lora: parts.q.as_ref(),
-            mutation,
-            mutated,
-        };
-        match &parts.attention {
-            AttentionPart::Inducer(inducer) => Ok(layer.output(inducer, x)),
-            AttentionPart::Prefix(prefix) => Ok(layer.behind(Some(prefix), x)),
-            AttentionPart::Adapter(adapter) => Ok(layer.adapted(adapter, x)),
-            AttentionPart::None => Err(Error::Missing("a part in the attention".into())),
-        }
-    })
+    let offset = match (mutation, mutated) {
+        (Mutation::Offset, true) => 0,
+        _ => adapter.position_offset(),
+    };
+    frame::logits(
+        &model,
+        &adapter.added(),
+        row,
+        None,
+        offset,
+        |i, block, x| {
+            let parts = adapter.layer(i)?;
+            let layer = Layer {
+                attention: &block.attention,
+                lora: parts.q.as_ref(),
+                mutation,
+                mutated,
+            };
+            match &parts.attention {
+                AttentionPart::Inducer(inducer) => Ok(layer.output(inducer, x)),
+                AttentionPart::Prefix(prefix) => Ok(layer.behind(Some(prefix), x)),
+                AttentionPart::Adapter(adapter) => Ok(layer.adapted(adapter, x)),
+                AttentionPart::None => Err(Error::Missing("a part in the attention".into())),
+            }
+        },
+    )
 }

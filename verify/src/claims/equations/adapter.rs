@@ -4,7 +4,7 @@ use crate::cases::Draw;
 use crate::cases::head::lift;
 use crate::identity::{RealIdentity, Sides};
 use crate::oracle::Mutation;
-use crate::{Claim, Cuda};
+use crate::{Claim, Present};
 use inducer_reference::Real;
 use inducer_reference::adapter::BottleneckAdapter;
 use inducer_reference::attention::Linear;
@@ -13,11 +13,11 @@ use ndarray::Array2;
 
 /// The claims of this file.
 #[must_use]
-pub fn claims(cuda: &Cuda) -> Vec<Claim> {
+pub fn claims(present: &Present) -> Vec<Claim> {
     vec![
         Claim::new("eq01-adapter")
             .real::<Residual>()
-            .on_whole_models(cuda, Mutation::Residual),
+            .on_whole_models(present, Mutation::Residual),
     ]
 }
 

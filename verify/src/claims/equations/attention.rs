@@ -4,7 +4,7 @@ use crate::cases::head::visible;
 use crate::cases::{Draw, Head, Sample};
 use crate::identity::{FieldIdentity, RealIdentity, Sides};
 use crate::oracle::Mutation;
-use crate::{Claim, Cuda};
+use crate::{Claim, Present};
 use inducer_reference::attention::{
     Linear, attend, output_by_concatenation, output_by_row_blocks, shifted_kernel,
 };
@@ -16,28 +16,28 @@ use ndarray::{Array1, Array2, Array3, ArrayRef2, Axis, concatenate, s};
 
 /// The claims of this file.
 #[must_use]
-pub fn claims(cuda: &Cuda) -> Vec<Claim> {
+pub fn claims(present: &Present) -> Vec<Claim> {
     vec![
         Claim::new("eq03-row-normalised")
             .exact::<RowNormalised>()
-            .on_whole_models(cuda, Mutation::RowSums),
+            .on_whole_models(present, Mutation::RowSums),
         Claim::new("eq03-scale")
             .real::<Scale>()
-            .on_whole_models(cuda, Mutation::Scale),
+            .on_whole_models(present, Mutation::Scale),
         Claim::new("eq03-shift")
             .real::<Shift>()
-            .on_whole_models(cuda, Mutation::Shift),
+            .on_whole_models(present, Mutation::Shift),
         Claim::new("eq04-row-blocks")
             .exact::<RowBlocks>()
-            .on_whole_models(cuda, Mutation::Blocks),
+            .on_whole_models(present, Mutation::Blocks),
         Claim::new("nw-attention")
             .proved::<OfItsRow>()
             .real::<NadarayaWatson>()
-            .on_whole_models(cuda, Mutation::Normaliser),
+            .on_whole_models(present, Mutation::Normaliser),
         Claim::new("nw-constant").exact::<Constant>(),
         Claim::new("nw-permutation")
             .exact::<Permutation>()
-            .on_whole_models(cuda, Mutation::Order),
+            .on_whole_models(present, Mutation::Order),
         Claim::new("nw-repeat").exact::<Repeat>(),
         Claim::new("nw-affine").exact::<Affine>(),
     ]

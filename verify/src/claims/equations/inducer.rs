@@ -5,7 +5,7 @@ use crate::cases::{Draw, Head, Sample};
 use crate::claims::models::ladder::zero_value;
 use crate::identity::{FieldIdentity, RealIdentity, Sides};
 use crate::oracle::Mutation;
-use crate::{Claim, Cuda};
+use crate::{Claim, Present};
 use inducer_reference::attention::{attend, shifted_kernel};
 use inducer_reference::inducer::{
     augmented_estimate, key, lambda, lambda_by_definition, lambda_by_second_softmax, mixture_form,
@@ -19,26 +19,26 @@ use ndarray::{Array1, Array2, Axis};
 
 /// The claims of this file.
 #[must_use]
-pub fn claims(cuda: &Cuda) -> Vec<Claim> {
+pub fn claims(present: &Present) -> Vec<Claim> {
     vec![
         Claim::new("eq05-key")
             .exact::<Key>()
-            .on_whole_models(cuda, Mutation::KeyQuery),
+            .on_whole_models(present, Mutation::KeyQuery),
         Claim::new("eq06-value")
             .exact::<Value>()
-            .on_whole_models(cuda, Mutation::ValueEstimate),
+            .on_whole_models(present, Mutation::ValueEstimate),
         Claim::new("eq07-eq08")
             .exact::<TwoForms>()
-            .on_whole_models(cuda, Mutation::Denominator),
+            .on_whole_models(present, Mutation::Denominator),
         Claim::new("eq07-one-query-prefix")
             .exact::<OneQueryPrefix>()
-            .on_whole_models(cuda, Mutation::Once),
+            .on_whole_models(present, Mutation::Once),
         Claim::new("eq08-zero-value")
             .exact::<ZeroValue>()
-            .on_restricted_models(cuda, zero_value),
+            .on_restricted_models(present, zero_value),
         Claim::new("eq07-lambda-lse")
             .real::<LambdaFromLse>()
-            .on_whole_models(cuda, Mutation::LogSumExp),
+            .on_whole_models(present, Mutation::LogSumExp),
         Claim::new("eq07-real-kernel").real::<RealKernel>(),
         Claim::new("eq08-gradient").real::<Gradient>(),
     ]

@@ -4,7 +4,7 @@ use crate::cases::head::by_head;
 use crate::cases::{Draw, Sample};
 use crate::identity::{FieldIdentity, Sides};
 use crate::oracle::Mutation;
-use crate::{Claim, Cuda};
+use crate::{Claim, Present};
 use inducer_reference::Variant;
 use inducer_reference::attention::{Linear, output_by_concatenation, row_block};
 use inducer_reference::extended::{extended_estimate, update, update_as_one_product};
@@ -15,21 +15,21 @@ use ndarray::{Array1, Array2, Array3, Axis};
 
 /// The claims of this file.
 #[must_use]
-pub fn claims(cuda: &Cuda) -> Vec<Claim> {
+pub fn claims(present: &Present) -> Vec<Claim> {
     vec![
         Claim::new("eq09-extended")
             .exact::<Extended>()
-            .on_whole_models(cuda, Mutation::Extended),
+            .on_whole_models(present, Mutation::Extended),
         Claim::new("eq09-extension-contains-adaptive").exact::<ExtensionContainsAdaptive>(),
         Claim::new("eq11-single-product")
             .exact::<SingleProduct>()
-            .on_whole_models(cuda, Mutation::OneProduct),
+            .on_whole_models(present, Mutation::OneProduct),
         Claim::new("eq11-shared-bias")
             .exact::<SharedBias>()
-            .on_whole_models(cuda, Mutation::SharedBias),
+            .on_whole_models(present, Mutation::SharedBias),
         Claim::new("ladder-gating")
             .exact::<GatingMinusInducer>()
-            .on_whole_models(cuda, Mutation::Gating),
+            .on_whole_models(present, Mutation::Gating),
         Claim::new("ladder-gating-augmented").exact::<GatingAugmented>(),
     ]
 }

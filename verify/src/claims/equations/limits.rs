@@ -3,7 +3,7 @@
 use crate::bounds::{Traced, record};
 use crate::cases::{Corner, Head};
 use crate::engines::candle::array;
-use crate::engines::{Candle, Cuda, Engine as _, Target, candles};
+use crate::engines::{Candle, Engine as _, Present, Target, candles};
 use crate::{Case, Claim, Result, Tolerance};
 use inducer_gpu::ops::attention::{Heads, Rows, Visible, attention};
 use inducer_gpu::ops::dropout::Dropout;
@@ -17,12 +17,12 @@ use ndarray::{Array1, Array2};
 
 /// The claims of this file.
 #[must_use]
-pub fn claims(cuda: &Cuda) -> Vec<Claim> {
+pub fn claims(present: &Present) -> Vec<Claim> {
     vec![
         Claim::new("nw-hull")
             .on_one_sided(Target::ReferenceF64, hull::<f64>)
             .on_one_sided(Target::ReferenceF32, hull::<f32>)
-            .on_each_one_sided(candles(cuda), hull_of),
+            .on_each_one_sided(candles(present), hull_of),
         Claim::new("nw-limits")
             .on_one_sided(Target::DoubleDouble, limits::<DoubleDouble>)
             .on_one_sided(Target::ReferenceF64, limits::<f64>),

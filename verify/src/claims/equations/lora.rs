@@ -4,7 +4,7 @@ use crate::cases::{Draw, Sample};
 use crate::claims::models::ladder::zero_update;
 use crate::identity::{FieldIdentity, Sides};
 use crate::oracle::Mutation;
-use crate::{Case, Claim, Cuda, Result, Target, Tolerance};
+use crate::{Case, Claim, Present, Result, Target, Tolerance};
 use inducer_reference::attention::Linear;
 use inducer_reference::lora::Lora;
 use inducer_reference::spectrum::{eigenvalues, rounding_of_spectrum};
@@ -12,14 +12,14 @@ use ndarray::{Array1, Array2};
 
 /// The claims of this file.
 #[must_use]
-pub fn claims(cuda: &Cuda) -> Vec<Claim> {
+pub fn claims(present: &Present) -> Vec<Claim> {
     vec![
         Claim::new("eq10-merge")
             .exact::<Merge>()
-            .on_whole_models(cuda, Mutation::Merged),
+            .on_whole_models(present, Mutation::Merged),
         Claim::new("eq10-identity")
             .exact::<Identity>()
-            .on_restricted_models(cuda, zero_update),
+            .on_restricted_models(present, zero_update),
         Claim::new("eq10-rank").on_one_sided(Target::ReferenceF64, rank),
     ]
 }

@@ -5,7 +5,7 @@ use crate::cases::{Draw, Head, Sample};
 use crate::claims::models::ladder::no_prefix;
 use crate::identity::{FieldIdentity, RealIdentity, Sides};
 use crate::oracle::Mutation;
-use crate::{Claim, Cuda};
+use crate::{Claim, Present};
 use inducer_reference::Real;
 use inducer_reference::attention::{attend, logistic_gate, shifted_kernel};
 use inducer_reference::kernel::scores;
@@ -16,19 +16,19 @@ use ndarray::{Array1, Array2, Axis};
 
 /// The claims of this file.
 #[must_use]
-pub fn claims(cuda: &Cuda) -> Vec<Claim> {
+pub fn claims(present: &Present) -> Vec<Claim> {
     vec![
         Claim::new("prefix-mixture")
             .exact::<Mixture>()
-            .on_whole_models(cuda, Mutation::Mixture),
+            .on_whole_models(present, Mutation::Mixture),
         Claim::new("prefix-past")
             .real::<Past>()
-            .on_whole_models(cuda, Mutation::Past),
+            .on_whole_models(present, Mutation::Past),
         Claim::new("prefix-mu-lse").real::<MuFromLse>(),
         Claim::new("prefix-empty")
             .proved::<EmptyMixture>()
             .real::<Empty>()
-            .on_restricted_models(cuda, no_prefix),
+            .on_restricted_models(present, no_prefix),
     ]
 }
 

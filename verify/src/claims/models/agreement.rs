@@ -3,22 +3,23 @@
 use crate::bounds::{Conditioning, UNIT_ROUNDOFF_F64};
 use crate::cases::{Draw, ModelCase, gpt2, method, roberta};
 use crate::engines::candle::array;
-use crate::engines::{Candle, Computed, Paper, Reference, Specification, training};
-use crate::{Case, Claim, Cuda, Engine, Result, Target, Tolerance};
+use crate::engines::{Candle, Computed, Paper, Reference, Specification, external, training};
+use crate::{Case, Claim, Engine, Present, Result, Target, Tolerance};
 use inducer_reference::files::adapter_config::Reparametrisation;
 use inducer_reference::{AdapterConfig, AttentionConfig, FfnConfig};
 use ndarray::{Array2, Dimension};
 
 /// The claims of this file.
 #[must_use]
-pub fn claims(cuda: &Cuda) -> Vec<Claim> {
+pub fn claims(present: &Present) -> Vec<Claim> {
     let agree = |claim: Claim| {
         claim
-            .on_each(training(cuda), |engine, case| agrees(engine, case))
+            .on_each(training(present), |engine, case| agrees(engine, case))
             .on_each(
                 vec![Box::new(Reference::<f32>::default())],
                 |engine, case| agrees(engine, case),
             )
+            .on_each_one_sided(external(present), |engine, case| agrees(engine, case))
     };
     vec![
         agree(Claim::new("models-agree").one_case_in(2).at_least(26)),

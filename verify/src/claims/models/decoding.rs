@@ -1,18 +1,20 @@
 //! Decoding with a cache is recomputation, token by token.
 
+use crate::bounds::UNIT_ROUNDOFF_F64;
 use crate::cases::{ModelCase, TextRow, gpt2};
 use crate::engines::candle::{array, batch};
-use crate::engines::{Candle, Paper, Specification, candles};
-use crate::{Case, Claim, Cuda, Engine, Result, Tolerance};
+use crate::engines::{Candle, External, Paper, Specification, candles, external};
+use crate::{Case, Claim, Engine, Present, Result, Tolerance};
 
 /// The claims of this file.
 #[must_use]
-pub fn claims(cuda: &Cuda) -> Vec<Claim> {
+pub fn claims(present: &Present) -> Vec<Claim> {
     vec![
         Claim::new("cache-decoding")
             .one_case_in(4)
             .at_least(13)
-            .on_each_one_sided(candles(cuda), decodes),
+            .on_each_one_sided(candles(present), decodes)
+            .on_each_one_sided(external(present), generates),
     ]
 }
 
@@ -82,6 +84,48 @@ fn decodes(engine: &Candle, case: &mut Case) -> Result<()> {
         cache.keep(&kept);
         active = kept.into_iter().map(|place| active[place]).collect();
         first = false;
+    }
+    Ok(())
+}
+
+/// Each token that a program generates is the likeliest one by the formula, recomputed over all
+/// tokens before it, up to what rounding does to two logits. In the control the formula is given
+/// another prompt.
+fn generates(engine: &External, case: &mut Case) -> Result<()> {
+    let random = ModelCase::random(&mut case.draw, gpt2)?;
+    let without = |row: &TextRow| TextRow {
+        segments: None,
+        labels: vec![-100; row.ids.len()],
+        ids: row.ids.clone(),
+    };
+    let mut model = random.on(random.rows.iter().map(without).collect());
+    let tokens = case.draw.size(1, 4);
+    let generated = engine.generate(&model, tokens)?;
+    for (row, new) in model.rows.iter_mut().zip(&generated) {
+        if case.control {
+            let ids = random.ids();
+            row.ids.iter_mut().for_each(|id| *id = (*id + 1) % ids);
+        }
+        row.ids.extend(new);
+        row.labels = vec![-100; row.ids.len()];
+    }
+    let (logits, bounds) = (
+        Paper::computed_in::<f64>(&model)?.logits,
+        Paper::conditioning(&model)?.logits,
+    );
+    let (u, describe) = (engine.roundoff(), model.describe());
+    for (r, new) in generated.iter().enumerate() {
+        let prompt = model.rows[r].ids.len() - tokens;
+        for (k, id) in new.iter().enumerate() {
+            let (at, chosen) = (prompt + k - 1, *id as usize);
+            for (c, other) in logits[r].row(at).iter().enumerate() {
+                let bound = bounds[r][[at, chosen]].and(bounds[r][[at, c]]);
+                let tolerance = Tolerance::rounding(bound, u, UNIT_ROUNDOFF_F64);
+                case.at_least(logits[r][[at, chosen]], *other, &tolerance, || {
+                    format!("{describe}: row {r}, token {k} is {chosen}, against {c}")
+                });
+            }
+        }
     }
     Ok(())
 }

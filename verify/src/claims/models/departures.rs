@@ -13,7 +13,7 @@ use super::agreement::compare;
 use crate::cases::{Corner, ModelCase, gpt2};
 use crate::engines::candle::batch;
 use crate::engines::{Candle, Paper, Specification, candles, engines};
-use crate::{Case, Claim, Cuda, Engine, Result, Tolerance};
+use crate::{Case, Claim, Engine, Present, Result, Tolerance};
 use inducer_datasets::batch::Batch;
 use inducer_gpu::Method;
 use inducer_gpu::train::{AdamWConfig, Data, TrainConfig, train};
@@ -23,16 +23,16 @@ use std::path::Path;
 
 /// The claims of this file.
 #[must_use]
-pub fn claims(cuda: &Cuda) -> Vec<Claim> {
+pub fn claims(present: &Present) -> Vec<Claim> {
     vec![
         Claim::new("authors-clipping")
             .one_case_in(8)
             .at_least(12)
-            .on_each_one_sided(candles(cuda), clipped),
+            .on_each_one_sided(candles(present), clipped),
         Claim::new("authors-longest-row")
             .one_case_in(8)
             .at_least(13)
-            .on_each_one_sided(engines(cuda), padded),
+            .on_each_one_sided(engines(present), padded),
     ]
 }
 

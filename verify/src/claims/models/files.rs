@@ -7,7 +7,7 @@ use crate::cases::{ModelCase, method, roberta};
 use crate::engines::candle::{array, batch};
 use crate::engines::reference::Tuned;
 use crate::engines::{Candle, Computed, Paper, Specification, candles};
-use crate::{Case, Claim, Cuda, Engine, Result, Target};
+use crate::{Case, Claim, Engine, Present, Result, Target};
 use candle_core::{DType, Device, Tensor};
 use inducer_reference::Adapter;
 use std::collections::HashMap;
@@ -15,12 +15,12 @@ use std::path::Path;
 
 /// The claims of this file.
 #[must_use]
-pub fn claims(cuda: &Cuda) -> Vec<Claim> {
+pub fn claims(present: &Present) -> Vec<Claim> {
     let share = |id| Claim::new(id).one_case_in(4).at_least(13);
     let roberta = |id| share(id).about(roberta);
     vec![
-        share("adapter-files").on_each_one_sided(candles(cuda), written),
-        roberta("roberta-adapter-files").on_each_one_sided(candles(cuda), written),
+        share("adapter-files").on_each_one_sided(candles(present), written),
+        roberta("roberta-adapter-files").on_each_one_sided(candles(present), written),
         share("adapter-files-shape").on_one_sided(Target::CpuF32, refused),
         roberta("roberta-adapter-files-shape").on_one_sided(Target::CpuF32, refused),
     ]

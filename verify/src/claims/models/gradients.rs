@@ -7,27 +7,31 @@ use super::agreement::sabotage;
 use crate::bounds::{Traced, UNIT_ROUNDOFF_F64, gradient_floor, record};
 use crate::cases::{Corner, ModelCase, roberta};
 use crate::engines::specification::{Gradients, lift_each, no_label};
-use crate::engines::{Candle, Paper, Specification, candles, training};
-use crate::{Case, Claim, Cuda, Engine, Error, Result, Target, Tolerance};
-use candle_core::DType;
+use crate::engines::{Candle, Paper, Specification, candles, external, training};
+use crate::{Case, Claim, Engine, Error, Present, Result, Target, Tolerance};
 use inducer_reference::{Dual, Real};
 use ndarray::{ArrayD, Dimension};
 
 /// The claims of this file.
 #[must_use]
-pub fn claims(cuda: &Cuda) -> Vec<Claim> {
+pub fn claims(present: &Present) -> Vec<Claim> {
     let eighth = |id| Claim::new(id).one_case_in(8).at_least(13);
     let reverse = |claim: Claim| {
-        claim.on_each(candles(cuda), |engine, case| {
-            let (model, other) = pair(case)?;
-            reverse::<Paper>(engine, case, &model, &other)
-        })
+        claim
+            .on_each(candles(present), |engine, case| in_reverse(engine, case))
+            .on_each_one_sided(external(present), |engine, case| in_reverse(engine, case))
+    };
+    let dual = |claim: Claim| {
+        claim
+            .on_each(training(present), |engine, case| dual(engine, case))
+            .on_each_one_sided(external(present), |engine, case| dual(engine, case))
     };
     let reaches = |claim: Claim| {
         claim
             .one_case_in(4)
             .at_least(13)
-            .on_each_one_sided(candles(cuda), |engine, case| reaches(engine, case))
+            .on_each_one_sided(candles(present), |engine, case| reaches(engine, case))
+            .on_each_one_sided(external(present), |engine, case| reaches(engine, case))
     };
     vec![
         reverse(Claim::new("gradients-reverse").one_case_in(2).at_least(26)),
@@ -37,10 +41,8 @@ pub fn claims(cuda: &Cuda) -> Vec<Claim> {
                 .one_case_in(4)
                 .at_least(26),
         ),
-        eighth("gradients-dual").on_each(training(cuda), dual),
-        eighth("roberta-gradients-dual")
-            .about(roberta)
-            .on_each(training(cuda), dual),
+        dual(eighth("gradients-dual")),
+        dual(eighth("roberta-gradients-dual").about(roberta)),
         eighth("gradients-central").on(Target::CpuF64, central),
         eighth("roberta-gradients-central")
             .about(roberta)
@@ -48,6 +50,11 @@ pub fn claims(cuda: &Cuda) -> Vec<Claim> {
         reaches(Claim::new("gradient-reaches")),
         reaches(Claim::new("roberta-gradient-reaches").about(roberta)),
     ]
+}
+
+fn in_reverse(engine: &dyn Engine, case: &mut Case) -> Result<()> {
+    let (model, other) = pair(case)?;
+    reverse::<Paper>(engine, case, &model, &other)
 }
 
 /// A model with something to train, and what the reference is given (in the control with one term
@@ -129,17 +136,17 @@ fn loss<T: Real>(
 /// Directions in sampled tensors: the engine's gradient and the dual numbers' derivative, within
 /// the latter's rounding bound and 2 u G for each coordinate of the direction (see
 /// [`gradient_floor`]).
-fn dual(candle: &Candle, case: &mut Case) -> Result<()> {
+fn dual(engine: &dyn Engine, case: &mut Case) -> Result<()> {
     let (mut model, mut other) = pair(case)?;
-    if case.control && candle.dtype == DType::BF16 {
+    if case.control && engine.target().is_mixed() {
         other.change("", |x| -3.0 * x); // its bound is too wide for one term: every trained tensor
     }
     for one in [&mut model, &mut other] {
-        one.round(|x| candle.representable(x));
+        one.round(|x| engine.representable(x));
     }
-    let found = candle.gradients(&model)?;
+    let found = engine.gradients(&model)?;
     let down = Paper::gradients(&model)?.greatest;
-    let (u, v) = (candle.roundoff(), UNIT_ROUNDOFF_F64);
+    let (u, v) = (engine.roundoff(), UNIT_ROUNDOFF_F64);
     for _ in 0..4 {
         let (name, signs) = direction(case, &model)?;
         let expected = loss(&other, &name, &signs, Dual::new)?.eps;

@@ -5,9 +5,9 @@ use super::agreement::same_as;
 use super::gradients::reverse;
 use super::ladder::{Pair, Step, without};
 use crate::cases::{Draw, Family, ModelCase, Sample, method, roberta};
-use crate::engines::{Paper, candles, training, translate};
+use crate::engines::{Paper, candles, external, training, translate};
 use crate::identity::{FieldIdentity, Sides};
-use crate::{Case, Claim, Cuda, Engine, Result, Target};
+use crate::{Case, Claim, Engine, Present, Result, Target};
 use inducer_gpu::Gpt2Config as Gpt2;
 use inducer_gpu::{Method, counts};
 use inducer_reference::ia3::{merge_into_input, merge_into_output, rescale};
@@ -17,19 +17,20 @@ use ndarray::{Array1, Array2, Dimension};
 
 /// The claims of this file.
 #[must_use]
-pub fn claims(cuda: &Cuda) -> Vec<Claim> {
+pub fn claims(present: &Present) -> Vec<Claim> {
     let agree = |claim: Claim| {
         let claim = claim.one_case_in(4).at_least(26);
-        claim.on_each(training(cuda), |engine, case| agrees(engine, case))
+        claim
+            .on_each(training(present), |engine, case| agrees(engine, case))
+            .on_each_one_sided(external(present), |engine, case| agrees(engine, case))
     };
     let gradients = |claim: Claim| {
         let claim = claim.one_case_in(4).at_least(26);
-        claim.on_each(candles(cuda), |engine, case| {
-            let (model, other) = pair(case)?;
-            reverse::<Paper>(engine, case, &model, &other)
-        })
+        claim
+            .on_each(candles(present), |engine, case| in_reverse(engine, case))
+            .on_each_one_sided(external(present), |engine, case| in_reverse(engine, case))
     };
-    let restricted = |claim: Claim, step: Step| claim.on_restricted_models(cuda, step);
+    let restricted = |claim: Claim, step: Step| claim.on_restricted_models(present, step);
     vec![
         restricted(Claim::new("ia3-merge").exact::<Merge>(), merged),
         restricted(Claim::new("ia3-identity").exact::<Ones>(), ones),
@@ -136,6 +137,11 @@ fn agrees(engine: &dyn Engine, case: &mut Case) -> Result<()> {
         }
     }
     same_as::<Paper>(engine, case, &model, &other)
+}
+
+fn in_reverse(engine: &dyn Engine, case: &mut Case) -> Result<()> {
+    let (model, other) = pair(case)?;
+    reverse::<Paper>(engine, case, &model, &other)
 }
 
 fn pair(case: &mut Case) -> Result<(ModelCase, ModelCase)> {

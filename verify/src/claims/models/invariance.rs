@@ -3,11 +3,14 @@
 
 use super::agreement::compare;
 use crate::cases::{Draw, Head, ModelCase, TextRow, roberta};
+use crate::engines::external::Surrounded;
 use crate::engines::specification::lift;
-use crate::engines::{Computed, Paper, Specification, engines, mixed, training};
+use crate::engines::{
+    Computed, External, Paper, Specification, engines, external, mixed, training,
+};
 use crate::identity::{RealIdentity, Sides};
 use crate::oracle::Mutation;
-use crate::{Case, Claim, Cuda, Engine, Result, Target};
+use crate::{Case, Claim, Engine, Present, Result, Target};
 use inducer_reference::Real;
 use inducer_reference::attention::attend;
 use inducer_reference::inducer::{key, lambda, own_scores, residual_form};
@@ -16,36 +19,41 @@ use ndarray::{Array2, s};
 
 /// The claims of this file.
 #[must_use]
-pub fn claims(cuda: &Cuda) -> Vec<Claim> {
+pub fn claims(present: &Present) -> Vec<Claim> {
     let share = |id| Claim::new(id).one_case_in(4).at_least(13);
     let packing = |claim: Claim| {
-        claim.on_each_one_sided(training(cuda), |engine, case| {
-            let model = ModelCase::random(&mut case.draw, case.family)?;
-            packed::<Paper>(engine, case, &model)
-        })
+        claim
+            .on_each_one_sided(training(present), |engine, case| packing(engine, case))
+            .on_each_one_sided(external(present), |engine, case| packing(engine, case))
     };
     let padding = |claim: Claim| {
         claim
             .on_one_sided(Target::ReferenceF64, padding::<f64>)
             .on_one_sided(Target::ReferenceF32, padding::<f32>)
+            .on_each_one_sided(external(present), surrounded)
     };
     vec![
         share("causal-all-methods")
-            .on_each_one_sided(engines(cuda), causality)
-            .on_each_one_sided(mixed(cuda), causality),
+            .on_each_one_sided(engines(present), causality)
+            .on_each_one_sided(mixed(present), causality),
         packing(share("batch-packing")),
         packing(share("roberta-packing").about(roberta)),
         padding(share("padding-all-methods")),
         padding(share("roberta-padding").about(roberta)),
         Claim::new("inducer-local")
             .real::<Local>()
-            .on_whole_models(cuda, Mutation::OwnQuery),
+            .on_whole_models(present, Mutation::OwnQuery),
     ]
 }
 
 fn causality(engine: &(impl Engine + ?Sized), case: &mut Case) -> Result<()> {
     let model = ModelCase::random(&mut case.draw, case.family)?;
     causal::<Paper>(engine, case, &model)
+}
+
+fn packing(engine: &dyn Engine, case: &mut Case) -> Result<()> {
+    let model = ModelCase::random(&mut case.draw, case.family)?;
+    packed::<Paper>(engine, case, &model)
 }
 
 fn padding<T: Real>(case: &mut Case) -> Result<()> {
@@ -135,35 +143,22 @@ pub fn padded<S: Specification, T: Real>(case: &mut Case, model: &ModelCase) -> 
     let to_f64 = |x: &T| x.to_f64();
     let plain = S::computed_in::<T>(model)?.map(to_f64);
     let bounds = S::conditioning(model)?;
-    let (tensors, token) = (lift(&model.adapter), model.backbone.padding());
+    let tensors = lift(&model.adapter);
     let forward = S::model::<T>(model, &tensors)?;
     for (r, row) in model.rows.iter().enumerate() {
-        let left = match token {
-            Some(_) => 0,
-            None => case.draw.size(0, 3),
-        };
-        let (n, right) = (row.ids.len(), case.draw.size(1, 4));
-        let mut any =
-            || token.unwrap_or_else(|| case.draw.size(0, model.ids() as usize - 1) as u32);
-        let mut pad = |ids: &[u32]| -> Vec<u32> {
-            let [before, after] = [left, right].map(|count| (0..count).map(|_| any()).collect());
-            [before, ids.to_vec(), after].concat()
-        };
-        let text = TextRow {
-            ids: pad(&row.ids),
-            segments: row.segments.as_deref().map(pad),
-            labels: Vec::new(),
-        };
-        let mask: Vec<bool> = (0..text.ids.len())
+        let around = surround(&mut case.draw, model, row);
+        let (n, left, whole) = (around.length, around.from, around.row.ids.len());
+        let mask: Vec<bool> = (0..whole)
             .map(|t| case.control || (left..left + n).contains(&t))
             .collect();
-        let (logits, gates) = forward(&text, Some(&mask))?;
+        let (logits, gates) = forward(&around.row, Some(&mask))?;
         let found = Computed {
             logits: vec![logits],
             gates: vec![gates],
             loss: None,
         };
         let bound = bounds.part(r, 0..n);
+        let right = whole - left - n;
         compare(
             case,
             &format!("{}, row {r}, {left} + {right} padding", model.describe()),
@@ -171,6 +166,60 @@ pub fn padded<S: Specification, T: Real>(case: &mut Case, model: &ModelCase) -> 
             &plain.part(r, 0..n),
             &bound.and(&bound),
             [T::unit_roundoff(), 0.0],
+        );
+    }
+    Ok(())
+}
+
+/// A text with random tokens left and right of it, or padding tokens behind it where there are
+/// such.
+fn surround(draw: &mut Draw, model: &ModelCase, row: &TextRow) -> Surrounded {
+    let token = model.backbone.padding();
+    let left = match token {
+        Some(_) => 0,
+        None => draw.size(0, 3),
+    };
+    let right = draw.size(1, 4);
+    let mut any = || token.unwrap_or_else(|| draw.size(0, model.ids() as usize - 1) as u32);
+    let mut pad = |ids: &[u32]| -> Vec<u32> {
+        let [before, after] = [left, right].map(|count| (0..count).map(|_| any()).collect());
+        [before, ids.to_vec(), after].concat()
+    };
+    let labels = match model.backbone.classifies() {
+        true => row.labels.clone(),
+        false => vec![-100; left + row.ids.len() + right],
+    };
+    Surrounded {
+        row: TextRow {
+            ids: pad(&row.ids),
+            segments: row.segments.as_deref().map(pad),
+            labels,
+        },
+        from: left,
+        length: row.ids.len(),
+    }
+}
+
+/// The same of a program of one's own, all texts in one batch, against the texts by themselves.
+fn surrounded(engine: &External, case: &mut Case) -> Result<()> {
+    let model = ModelCase::random(&mut case.draw, case.family)?;
+    let rows = model.rows.iter();
+    let rows: Vec<Surrounded> = rows
+        .map(|row| surround(&mut case.draw, &model, row))
+        .collect();
+    let found = engine.surrounded(&model, &rows, !case.control)?;
+    let bounds = Paper::conditioning(&model)?;
+    for (r, row) in model.rows.iter().enumerate() {
+        let alone = engine.compute(&model.on(vec![row.clone()]))?;
+        let n = row.ids.len();
+        let bound = bounds.part(r, 0..n);
+        compare(
+            case,
+            &format!("{}, row {r} with padding around it", model.describe()),
+            &found.part(r, 0..n),
+            &alone.part(0, 0..n),
+            &bound.and(&bound),
+            [engine.roundoff(), 0.0],
         );
     }
     Ok(())

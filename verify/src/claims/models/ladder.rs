@@ -4,8 +4,8 @@
 use super::agreement::equal;
 use crate::cases::{Draw, Family, ModelCase, method, roberta};
 use crate::claims::equations::ladder_field;
-use crate::engines::{candles, engines};
-use crate::{Case, Claim, Cuda, Engine, Result};
+use crate::engines::{candles, engines, external};
+use crate::{Case, Claim, Engine, Present, Result};
 use inducer_gpu::Method;
 use inducer_reference::{AdapterConfig, AttentionConfig, Projection, Variant};
 use ndarray::{ArrayD, IxDyn};
@@ -16,12 +16,14 @@ pub(crate) type Pair = Result<(ModelCase, ModelCase)>;
 
 /// The claims of this file.
 #[must_use]
-pub fn claims(cuda: &Cuda) -> Vec<Claim> {
+pub fn claims(present: &Present) -> Vec<Claim> {
     let on_engines = |claim: Claim, step: Step| {
         claim
             .one_case_in(4)
             .at_least(10)
-            .on_each_one_sided(engines(cuda), move |engine, case| same(engine, case, step))
+            .on_each_one_sided(engines(present), move |engine, case| {
+                same(engine, case, step)
+            })
     };
     let gpt2 = Claim::new;
     let roberta = |id| Claim::new(id).about(roberta);
@@ -48,13 +50,19 @@ pub fn claims(cuda: &Cuda) -> Vec<Claim> {
 }
 
 impl Claim {
-    /// With a check on whole models on each device and scalar of the training engine: under the
+    /// With a check on whole models on each device and scalar of the training engine, and on a
+    /// program of one's own: under the
     /// restriction what is left is the backbone.
     #[must_use]
-    pub(crate) fn on_restricted_models(self, cuda: &Cuda, step: Step) -> Self {
+    pub(crate) fn on_restricted_models(self, present: &Present, step: Step) -> Self {
         self.one_case_in(4)
             .at_least(10)
-            .on_each_one_sided(candles(cuda), move |engine, case| same(engine, case, step))
+            .on_each_one_sided(candles(present), move |engine, case| {
+                same(engine, case, step)
+            })
+            .on_each_one_sided(external(present), move |engine, case| {
+                same(engine, case, step)
+            })
     }
 }
 

@@ -3,35 +3,36 @@
 //!
 //! The control is the breakage itself, put into the oracle: √p dropped, b_2 weighted by λ, LoRA's
 //! bias forgotten, λ from a second softmax over n columns, r_k and r_v exchanged, one future token
-//! leaked.
+//! leaked, a prefix's offset ignored.
 
 use super::agreement::compare;
 use crate::bounds::UNIT_ROUNDOFF_F64;
 use crate::cases::{Draw, ModelCase, gpt2, method};
-use crate::engines::{Computed, Paper, Specification, candles, engines, translate};
+use crate::engines::{Computed, Paper, Specification, candles, engines, external, translate};
 use crate::oracle::{Mutation, logits};
-use crate::{Case, Claim, Cuda, Engine, Result, Target};
+use crate::{Case, Claim, Engine, Present, Result, Target};
 use inducer_gpu::{Method, counts};
 use inducer_reference::{AdapterConfig, AttentionConfig, Backbone, Gpt2Config, Variant};
 
 /// The row of each term that a fault in an engine may break.
-pub const TERMS: [(&str, Mutation); 6] = [
+pub const TERMS: [(&str, Mutation); 7] = [
     ("term-scale", Mutation::Scale),
     ("term-shared-bias", Mutation::SharedBias),
     ("term-lora-bias", Mutation::LoraBias),
     ("term-denominator", Mutation::Denominator),
     ("term-widths", Mutation::Widths),
     ("term-future", Mutation::Future),
+    ("term-prefix-offset", Mutation::Offset),
 ];
 
 /// The claims of this file.
 #[must_use]
-pub fn claims(cuda: &Cuda) -> Vec<Claim> {
+pub fn claims(present: &Present) -> Vec<Claim> {
     let term = |(id, mutation)| {
         Claim::new(id)
             .one_case_in(8)
             .at_least(13)
-            .on_each_one_sided(engines(cuda), move |engine, case| {
+            .on_each_one_sided(engines(present), move |engine, case| {
                 holds(engine, case, mutation)
             })
     };
@@ -41,14 +42,18 @@ pub fn claims(cuda: &Cuda) -> Vec<Claim> {
 }
 
 impl Claim {
-    /// With a check on whole models on each device and scalar of the training engine: its logits
+    /// With a check on whole models on each device and scalar of the training engine, and on a
+    /// program of one's own: its logits
     /// are the oracle's, which takes the form of the formula that the mutation names, and in the
     /// control has it mutated.
     #[must_use]
-    pub fn on_whole_models(self, cuda: &Cuda, mutation: Mutation) -> Self {
+    pub fn on_whole_models(self, present: &Present, mutation: Mutation) -> Self {
         self.one_case_in(8)
             .at_least(13)
-            .on_each_one_sided(candles(cuda), move |engine, case| {
+            .on_each_one_sided(candles(present), move |engine, case| {
+                holds(engine, case, mutation)
+            })
+            .on_each_one_sided(external(present), move |engine, case| {
                 holds(engine, case, mutation)
             })
     }
@@ -57,11 +62,11 @@ impl Claim {
 /// The model that shows a mutation: inducers with LoRA, Gating, a prefix or an adapter.
 fn model(draw: &mut Draw, mutation: Mutation) -> Result<ModelCase> {
     match mutation {
-        Mutation::Mixture | Mutation::Past => {
+        Mutation::Mixture | Mutation::Past | Mutation::Offset => {
             let config = AdapterConfig {
                 attention: Some(AttentionConfig::Prefix {
                     length: draw.size(1, 4),
-                    offset_positions: false,
+                    offset_positions: mutation == Mutation::Offset,
                     reparametrisation: None,
                 }),
                 ..method::none()

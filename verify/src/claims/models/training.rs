@@ -1,9 +1,10 @@
 //! Training changes what it may and nothing else, and a stop changes nothing.
 
+use crate::bounds::UNIT_ROUNDOFF_F64;
 use crate::cases::{Corner, ModelCase, roberta};
 use crate::engines::candle::{array, batch, nearest_bf16};
-use crate::engines::{Candle, mixed, training};
-use crate::{Case, Claim, Cuda, Error, Result};
+use crate::engines::{Candle, External, Paper, Specification, external, mixed, training};
+use crate::{Case, Claim, Engine, Error, Present, Result, Tolerance};
 use inducer_datasets::batch::Batch;
 use inducer_gpu::train::{Data, Event, TrainConfig, train};
 use inducer_gpu::{Model, Tensors as _};
@@ -12,16 +13,21 @@ use std::path::Path;
 
 /// The claims of this file.
 #[must_use]
-pub fn claims(cuda: &Cuda) -> Vec<Claim> {
+pub fn claims(present: &Present) -> Vec<Claim> {
     let share = |id| Claim::new(id).one_case_in(4).at_least(12);
     let roberta = |id| share(id).about(roberta);
+    let stays = |claim: Claim| {
+        claim
+            .on_each_one_sided(training(present), frozen)
+            .on_each_one_sided(external(present), stepped)
+    };
     vec![
-        share("frozen-stays").on_each_one_sided(training(cuda), frozen),
-        roberta("roberta-frozen-stays").on_each_one_sided(training(cuda), frozen),
-        share("mixed-masters").on_each_one_sided(mixed(cuda), masters),
-        roberta("roberta-mixed-masters").on_each_one_sided(mixed(cuda), masters),
-        share("resume-identical").on_each_one_sided(training(cuda), resumed),
-        roberta("roberta-resume-identical").on_each_one_sided(training(cuda), resumed),
+        stays(share("frozen-stays")),
+        stays(roberta("roberta-frozen-stays")),
+        share("mixed-masters").on_each_one_sided(mixed(present), masters),
+        roberta("roberta-mixed-masters").on_each_one_sided(mixed(present), masters),
+        share("resume-identical").on_each_one_sided(training(present), resumed),
+        roberta("roberta-resume-identical").on_each_one_sided(training(present), resumed),
     ]
 }
 
@@ -121,6 +127,50 @@ fn frozen(engine: &Candle, case: &mut Case) -> Result<()> {
                 format!("{describe}: {} is frozen and changed", p.name)
             });
         }
+    }
+    Ok(())
+}
+
+/// One step of gradient descent by a program leaves every frozen tensor as it was, bit by bit, and
+/// takes η times the formula's gradient from every trainable one. In the control one number of
+/// every frozen tensor is taken to have been another one, in the last bit of `f32`.
+fn stepped(engine: &External, case: &mut Case) -> Result<()> {
+    case.draw.force(Corner::Plain);
+    let mut given = ModelCase::trainable(&mut case.draw, case.family)?;
+    given.label_all(&mut case.draw);
+    given.change("adapter.down.bias", |x| x.abs() + 3.0);
+    let rate = 0.125;
+    let after = engine.step(&given, rate)?;
+    let formula = Paper::gradients(&given)?;
+    let (u, describe) = (engine.roundoff(), given.describe());
+    for (name, gradient, spread) in formula.iter() {
+        for (i, (g, spread)) in gradient.iter().zip(spread).enumerate() {
+            let [before, found] = [&given.adapter[name], &after[name]]
+                .map(|x| x.iter().nth(i).copied().unwrap_or(f64::NAN));
+            let own = Tolerance::gradient(
+                *spread,
+                formula.greatest,
+                formula.tokens,
+                u,
+                UNIT_ROUNDOFF_F64,
+            );
+            let bound = rate * own.bound + 2.0 * u * (before.abs() + rate * g.abs());
+            let why = format!("η times ({}), and 2 u (|x| + η |g|)", own.why);
+            let tolerance = Tolerance::stated(bound, why);
+            case.close(found, before - rate * g, &tolerance, || {
+                format!("{describe}: {name}, element {i}, after a step")
+            });
+        }
+    }
+    let frozen = given.weights.iter();
+    for (name, before) in frozen.filter(|(name, _)| !given.adapter.contains_key(*name)) {
+        let mut before = before.clone();
+        if let (true, Some(x)) = (case.control, before.iter_mut().next()) {
+            *x = f64::from(f32::from_bits((*x as f32).to_bits() ^ 1));
+        }
+        case.same(after[name] == before, true, || {
+            format!("{describe}: {name} is frozen and changed")
+        });
     }
     Ok(())
 }
