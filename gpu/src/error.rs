@@ -132,19 +132,42 @@ pub enum Error {
     /// A trainable parameter that the loss does not depend on.
     #[error("parameter `{0}` is trainable but the loss does not depend on it")]
     NoGradient(String),
-    /// The loss left the finite numbers.
-    #[error("step {step}: the loss is {loss}; the last good checkpoint is kept in {checkpoint}")]
+    /// Training left the finite numbers.
+    #[error(
+        "step {step}: {what} is {value} at a learning rate of {learning_rate:e}; {}; try a tenth \
+         of the learning rate or a longer warm-up",
+        kept_words(kept)
+    )]
     Diverged {
-        /// The step, from 1.
+        /// The step, from 1; 0 is the validation before training.
         step: usize,
-        /// The loss.
-        loss: f64,
-        /// The checkpoint's directory.
-        checkpoint: PathBuf,
+        /// What is not finite.
+        what: String,
+        /// Its value.
+        value: f64,
+        /// The learning rate of the step.
+        learning_rate: f64,
+        /// What of the run is still good: its checkpoint and its best adapter, where there are any.
+        kept: Vec<String>,
+    },
+    /// The process was asked to stop, and the run did so behind a step.
+    #[error("stopped at step {step} of {steps}")]
+    Stopped {
+        /// Steps done, all of them in the checkpoint.
+        step: usize,
+        /// Steps of the whole run.
+        steps: usize,
     },
     /// candle refused an operation.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+fn kept_words(kept: &[String]) -> String {
+    match kept {
+        [] => "nothing was saved before it".into(),
+        kept => format!("what was good is kept: {}", kept.join(", ")),
+    }
 }
 
 /// The crate's result.

@@ -64,7 +64,8 @@ fn text(head: Vec<String>, rows: impl IntoIterator<Item = Vec<String>>) -> Strin
         false => text,
     };
     let lines = std::iter::once(head).chain(rows);
-    let line = |cells: Vec<String>| cells.into_iter().map(cell).collect::<Vec<_>>().join(",") + "\n";
+    let line =
+        |cells: Vec<String>| cells.into_iter().map(cell).collect::<Vec<_>>().join(",") + "\n";
     lines.map(line).collect()
 }
 
@@ -89,9 +90,6 @@ mod tests {
             .text("Method", |m| m.to_string())
             .under("BLEU", "all", |_| "45.7 ± 0.3")
             .finish();
-        assert_eq!(
-            of_table(&table),
-            "Method,BLEU all\nx,45.7 ± 0.3\n"
-        );
+        assert_eq!(of_table(&table), "Method,BLEU all\nx,45.7 ± 0.3\n");
     }
 }

@@ -24,12 +24,21 @@ pub struct Finding {
 pub fn examine(threads: usize, cuda: Result<()>) -> Vec<Finding> {
     let meteor = meteor_files(None, None);
     vec![
-        finding("threads", Ok(threads.to_string()), "runs, training steps and the ledger"),
+        finding(
+            "threads",
+            Ok(threads.to_string()),
+            "runs, training steps and the ledger",
+        ),
         finding("vectors", vectors(), "products and element-wise operations"),
-        finding("LAPACK", lapack(), "the reference's linear systems (verify, report, teach)"),
+        finding(
+            "LAPACK",
+            lapack(),
+            "the reference's linear systems (verify, report, teach)",
+        ),
         finding(
             "CUDA",
-            cuda.map(|()| "device 0".to_string()).map_err(|e| format!("{e:#}")),
+            cuda.map(|()| "device 0".to_string())
+                .map_err(|e| format!("{e:#}")),
             "--device cuda",
         ),
         finding(
@@ -42,8 +51,16 @@ pub fn examine(threads: usize, cuda: Result<()>) -> Vec<Finding> {
             file(meteor.paraphrases.as_deref(), "METEOR_PARAPHRASES"),
             "METEOR with paraphrases",
         ),
-        finding("hub cache", directory(&hub::cache()), "--backbone by a model's name"),
-        finding("own cache", directory(&files::cache()), "the embedded backbone, encoded data"),
+        finding(
+            "hub cache",
+            directory(&hub::cache()),
+            "--backbone by a model's name",
+        ),
+        finding(
+            "own cache",
+            directory(&files::cache()),
+            "the embedded backbone, encoded data",
+        ),
         finding("Chromium", chromium(), "this project's tests of its pages"),
     ]
 }
@@ -82,7 +99,9 @@ fn vectors() -> std::result::Result<String, String> {
 /// The library that this process has in memory.
 fn lapack() -> std::result::Result<String, String> {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let paths = maps.lines().filter_map(|line| line.split_whitespace().last());
+    let paths = maps
+        .lines()
+        .filter_map(|line| line.split_whitespace().last());
     let mut found = paths.filter(|path| path.contains("openblas") || path.contains("lapack"));
     // The program would not have started without it; only Linux says where it is.
     Ok(found.next().unwrap_or("linked").to_string())

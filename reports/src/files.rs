@@ -1,5 +1,6 @@
 //! Files with their names in the errors.
 
+use crate::progress::say;
 use anyhow::{Context, Result};
 use inducer_datasets::files::write_atomic;
 use serde::de::DeserializeOwned;
@@ -49,7 +50,7 @@ pub fn write(path: &Path, text: &str) -> Result<()> {
 pub fn write_page(path: &Path, page: &str) -> Result<()> {
     let unwritten = || format!("{}: cannot be written", path.display());
     write_atomic(path, page.as_bytes()).with_context(unwritten)?;
-    eprintln!("{}: open it in a browser", path.display());
+    say(format_args!("{}: open it in a browser", path.display()));
     Ok(())
 }
 

@@ -21,6 +21,9 @@
 //!
 //! - [`forward`]: logits, loss and gradients of a batch from the engine or from the reference.
 //! - [`scoring`]: the metrics on files of texts, with tests of the difference of two systems.
+//! - [`inference`]: the texts and scores of a saved adapter or of the backbone alone.
+//! - [`ledger`]: the claims ledger's progress, its rows for a CI, and what of it is kept.
+//! - [`merging`]: adapters folded into a backbone.
 //! - [`parameters`]: the parameter counts of the paper's tables.
 //! - [`pretraining`]: a small backbone and its tokenizer from plain text.
 //! - [`bench`](mod@bench): the time of a training step or of decoding.
@@ -33,7 +36,7 @@
 //! Only [`commands`] knows the command line: each subcommand reads its options, calls one function
 //! of the modules above and prints what it returns. [`compute`] names devices and scalar types,
 //! [`memory`] counts what a run allocates, [`files`] puts the path before every error,
-//! [`progress`] shows training on a terminal.
+//! [`progress`] shows how far work has come, [`signals`] ends it where it can go on.
 //!
 //! # Example
 //!
@@ -55,13 +58,17 @@ pub mod doctor;
 pub mod document;
 pub mod files;
 pub mod forward;
+pub mod inference;
+pub mod ledger;
 pub mod memory;
+pub mod merging;
 pub mod parameters;
 pub mod pretraining;
 pub mod progress;
 pub mod report;
 pub mod run;
 pub mod scoring;
+pub mod signals;
 pub mod stats;
 pub mod study;
 pub mod teach;

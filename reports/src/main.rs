@@ -1,7 +1,6 @@
 //! The command `inducer`.
 
-use clap::Parser;
-use inducer_reports::commands::Cli;
+use inducer_reports::commands;
 use inducer_reports::memory;
 use std::process::ExitCode;
 
@@ -12,11 +11,5 @@ static ALLOCATOR: memory::Counting<mimalloc::MiMalloc> = memory::Counting(mimall
 
 fn main() -> ExitCode {
     memory::installed();
-    match Cli::parse().command.run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("error: {e:#}");
-            ExitCode::FAILURE
-        }
-    }
+    commands::main()
 }

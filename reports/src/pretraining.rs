@@ -6,7 +6,8 @@
 
 use crate::compute::Precision;
 use crate::files::{self, At};
-use anyhow::{Result, ensure};
+use crate::run::lock::Lock;
+use anyhow::{Result, anyhow, ensure};
 use candle_core::Device;
 use inducer_datasets::batches::epoch_batches;
 use inducer_datasets::{Batch, IGNORE, Tokenizer};
@@ -15,7 +16,7 @@ use inducer_gpu::backbone::Roberta;
 use inducer_gpu::kernels::precision::master_dtype;
 use inducer_gpu::tensors::generator;
 use inducer_gpu::train::{AdamWConfig, Data, Event, Schedule, Summary, TrainConfig, train};
-use inducer_gpu::{Gpt2Config, Model, RobertaConfig};
+use inducer_gpu::{Gpt2Config, Model, RobertaConfig, ranges};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -200,6 +201,7 @@ pub fn pretrain(
     on_event: &mut dyn FnMut(&Event),
 ) -> Result<Summary> {
     config.check()?;
+    let _lock = Lock::take(out)?;
     let tokenizer = tokenizer(text, config)?;
     let (data, held_out) = rows(&tokenizer, text, config)?;
     let mut model = match config.kind {
@@ -228,6 +230,24 @@ pub fn pretrain(
 
 impl PretrainConfig {
     fn check(&self) -> Result<()> {
+        for (option, range, value) in [
+            ("vocabulary", ranges::SIZE, self.vocabulary),
+            ("layers", ranges::SIZE, self.layers),
+            ("hidden", ranges::SIZE, self.hidden),
+            ("heads", ranges::SIZE, self.heads),
+            ("positions", ranges::SIZE, self.positions),
+            ("length", ranges::SIZE, self.length),
+            ("batch-size", ranges::BATCH, self.batch_size),
+            ("steps", ranges::STEPS, self.steps),
+        ] {
+            let found = range.check(value as f64);
+            found.map_err(|message| anyhow!("--{option}: {message}"))?;
+        }
+        ensure!(
+            self.length >= 4,
+            "--length {}: expected at least 4",
+            self.length
+        );
         ensure!(
             self.hidden.is_multiple_of(self.heads),
             "--hidden {}: expected a multiple of --heads {}",
@@ -246,7 +266,7 @@ impl PretrainConfig {
     fn training(&self) -> TrainConfig {
         TrainConfig {
             seed: self.seed,
-            warmup: (self.steps / 20).max(1),
+            warmup: (self.steps / 20).clamp(1, self.steps),
             schedule: Schedule::Cosine,
             label_smoothing: 0.0,
             dropout: 0.0,

@@ -316,8 +316,15 @@ fn a_run_trains_is_scored_and_is_not_repeated() {
     assert!(f.inducer(&TRAIN).status.success());
     assert_eq!(std::fs::read(f.path("run/metrics.jsonl")).unwrap(), before);
     let mut other = TRAIN;
-    other[10] = "3";
-    f.fails(&other, &["run.json", "train.steps"]);
+    other[10] = "1";
+    f.fails(
+        &other,
+        &[
+            "run.json",
+            "`train.steps` is 2 there and 1 here",
+            "--overwrite",
+        ],
+    );
     let scored = f.inducer(&[
         "evaluate",
         "--data",

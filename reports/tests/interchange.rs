@@ -224,5 +224,8 @@ fn a_name_in_the_hubs_cache_is_a_backbone() {
         config.contains(r#""base_model_name_or_path": "org/tiny""#),
         "{config}"
     );
-    f.fails(&line.split(' ').collect::<Vec<_>>(), &["org/tiny"]);
+    let elsewhere = f.inducer(&line.split(' ').collect::<Vec<_>>());
+    let message = String::from_utf8_lossy(&elsewhere.stderr).into_owned();
+    assert_eq!(elsewhere.status.code(), Some(2), "{message}");
+    assert!(message.contains("hf download org/tiny"), "{message}");
 }

@@ -13,7 +13,9 @@ fn read(path: &Path) -> Value {
 }
 
 fn results(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("results").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("results")
+        .join(name)
 }
 
 fn says(f: &Fixture, line: &str) -> String {
@@ -44,7 +46,13 @@ impl Schema<'_> {
         value: &Value,
         at: &str,
     ) -> Result<(), String> {
-        let unless = |ok: bool| if ok { Ok(()) } else { Err(format!("{keyword} {says}")) };
+        let unless = |ok: bool| {
+            if ok {
+                Ok(())
+            } else {
+                Err(format!("{keyword} {says}"))
+            }
+        };
         match keyword {
             "$schema" | "title" | "description" | "$defs" => Ok(()),
             "$ref" => {
@@ -58,16 +66,25 @@ impl Schema<'_> {
                 unless(any.into_iter().any(|s| self.check(s, value, at).is_ok()))
             }
             "type" => {
-                let names = says.as_array().cloned().unwrap_or_else(|| vec![says.clone()]);
+                let names = says
+                    .as_array()
+                    .cloned()
+                    .unwrap_or_else(|| vec![says.clone()]);
                 unless(names.iter().any(|name| is(value, name.as_str().unwrap())))
             }
             "minimum" => unless(value.as_f64().is_none_or(|x| Some(x) >= says.as_f64())),
             "minItems" => unless(length(value).is_none_or(|n| Some(n) >= says.as_u64())),
             "maxItems" => unless(length(value).is_none_or(|n| Some(n) <= says.as_u64())),
             "required" => {
-                let Some(object) = value.as_object() else { return Ok(()) };
+                let Some(object) = value.as_object() else {
+                    return Ok(());
+                };
                 let names = says.as_array().unwrap().iter();
-                unless(names.into_iter().all(|n| object.contains_key(n.as_str().unwrap())))
+                unless(
+                    names
+                        .into_iter()
+                        .all(|n| object.contains_key(n.as_str().unwrap())),
+                )
             }
             "properties" | "additionalProperties" => self.object(schema, value, at),
             "items" | "prefixItems" => self.array(schema, value, at),
@@ -87,7 +104,10 @@ impl Schema<'_> {
     }
 
     fn array(&self, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
-        let first = schema["prefixItems"].as_array().cloned().unwrap_or_default();
+        let first = schema["prefixItems"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         for (i, item) in value.as_array().unwrap_or(&Vec::new()).iter().enumerate() {
             match first.get(i).unwrap_or(&schema["items"]) {
                 Value::Bool(false) => return Err(format!("{i}: one too many")),
@@ -167,7 +187,11 @@ fn a_study_leaves_its_tables_and_runs_as_csv_and_a_report_that_the_schema_descri
         .unwrap()
         .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap())
         .collect();
-    assert!(tables.iter().any(|text| text.contains("Inducer-tuning") && text.contains("BLEU")));
+    assert!(
+        tables
+            .iter()
+            .any(|text| text.contains("Inducer-tuning") && text.contains("BLEU"))
+    );
 }
 
 #[test]
@@ -176,13 +200,24 @@ fn tables_of_other_commands_are_csv_with_the_numbers_of_their_json() {
     let rows: Vec<Value> = serde_json::from_str(&says(&f, "params --json")).unwrap();
     let text = says(&f, "params --csv");
     let (head, lines) = text.split_once('\n').unwrap();
-    assert!(head.starts_with("backbone,method,trained,stored,"), "{head}");
+    assert!(
+        head.starts_with("backbone,method,trained,stored,"),
+        "{head}"
+    );
     assert_eq!(lines.lines().count(), rows.len());
     for (line, row) in lines.lines().zip(&rows) {
         assert!(line.contains(&row["trained"].to_string()), "{line}");
     }
-    let text = says(&f, "verify --claim eq07-eq08 --engine reference --cases 1 --csv");
-    assert!(text.lines().next().unwrap().starts_with("claim,engine,verdict,"));
+    let text = says(
+        &f,
+        "verify --claim eq07-eq08 --engine reference --cases 1 --csv",
+    );
+    assert!(
+        text.lines()
+            .next()
+            .unwrap()
+            .starts_with("claim,engine,verdict,")
+    );
     assert!(text.lines().skip(1).all(|l| l.starts_with("eq07-eq08,")));
 }
 
@@ -244,7 +279,12 @@ fn doctor_says_what_is_here_and_what_is_not() {
     let named = |what: &str| found.iter().find(|f| f["what"] == what).unwrap().clone();
     assert_eq!(named("METEOR")["present"], true);
     assert_eq!(named("paraphrases")["present"], false);
-    assert!(named("paraphrases")["found"].as_str().unwrap().contains("/no/such/file"));
+    assert!(
+        named("paraphrases")["found"]
+            .as_str()
+            .unwrap()
+            .contains("/no/such/file")
+    );
     assert!(says(&f, "doctor").lines().count() >= 18);
     assert!(says(&f, "doctor --csv").starts_with("what,present,found,purpose\n"));
 }

@@ -85,17 +85,20 @@ fn fresh(f: &Fixture, task: Task, method: Method, dtype: Precision) -> Model {
     model
 }
 
+/// A learning rate that moves no number: no training takes 0.
+const NONE: f64 = f64::MIN_POSITIVE;
+
 fn settings(task: Task, learning_rate: f64) -> TrainConfig {
     let steps = if task.generates() { 60 } else { 200 };
     let steps = if learning_rate > 0.0 { steps } else { 3 };
     TrainConfig {
-        warmup: 4,
+        warmup: 4.min(steps),
         dropout: 0.0,
         label_smoothing: 0.0,
         validate_every: 1000,
         patience: None,
         seed: SEED,
-        ..TrainConfig::generation(learning_rate, steps)
+        ..TrainConfig::generation(learning_rate.max(NONE), steps)
     }
 }
 

@@ -9,9 +9,9 @@
 
 mod common;
 
-use common::Fixture;
+use common::{Fixture, preload};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Steps of a run; it saves a checkpoint after every second.
@@ -178,22 +178,6 @@ const RUNS: [&[Kill]; 14] = [
     ],
 ];
 
-/// Builds `resume/crash.c` as a shared library.
-fn crash_library(dir: &Path) -> PathBuf {
-    let library = dir.join("crash.so");
-    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".into());
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/resume/crash.c");
-    let built = Command::new(&compiler)
-        .args(["-shared", "-fPIC", "-O1", "-Wall", "-o"])
-        .args([library.as_os_str(), source.as_ref(), "-pthread".as_ref()])
-        .status();
-    assert!(
-        built.unwrap().success(),
-        "{compiler} could not build {source}"
-    );
-    library
-}
-
 impl Kill {
     /// The command with the library in it that kills it here.
     fn arm<'c>(&self, command: &'c mut Command, library: &Path) -> &'c mut Command {
@@ -264,7 +248,7 @@ fn ends_well(command: &mut Command) {
 #[test]
 fn forty_kills_in_every_phase_of_a_run_leave_no_trace_in_its_result() {
     let f = Fixture::new();
-    let library = crash_library(&f.path(""));
+    let library = preload(&f.path(""), "crash");
     ends_well(&mut command(&f, "whole"));
     let expected = result(&f, "whole");
     let mut kills = 0;
@@ -291,7 +275,7 @@ fn a_call_that_never_comes_kills_nothing_and_another_seed_ends_otherwise() {
     // The comparison above can fail, as it does for one changed seed, and it is the kill that ends
     // a run, not the library in it.
     let f = Fixture::new();
-    let library = crash_library(&f.path(""));
+    let library = preload(&f.path(""), "crash");
     let never = before("rename", CHECKPOINT, 1 + STEPS);
     ends_well(&mut command(&f, "one"));
     ends_well(never.arm(&mut command(&f, "same"), &library));

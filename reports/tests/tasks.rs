@@ -104,7 +104,7 @@ fn malformed_entries_stop_a_run_unless_they_are_to_be_skipped() {
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(out.status.success(), "{said}");
     assert!(
-        said.contains("1 malformed entries left out:") && said.contains("field `story`"),
+        said.contains("1 malformed entry left out:") && said.contains("field `story`"),
         "{said}"
     );
 }

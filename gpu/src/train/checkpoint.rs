@@ -29,6 +29,9 @@ pub struct Progress {
     /// Its score, where the task has one.
     #[serde(default)]
     pub best_score: Option<f64>,
+    /// Validation loss before the first step.
+    #[serde(default)]
+    pub start: Option<f64>,
     /// Validations since the best.
     pub stale: usize,
     /// Whether training has ended.

@@ -2,7 +2,10 @@
 
 use super::optimiser::AdamWConfig;
 use super::schedule::Schedule;
+use crate::error::{Error, Result};
+use crate::ranges as r;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// How to train.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +43,51 @@ pub struct TrainConfig {
 }
 
 impl TrainConfig {
+    /// Checks every field against its range, and those that go together; errors name `path`.
+    ///
+    /// # Errors
+    /// The field, what it should be, and what it is.
+    pub fn check(&self, path: &Path) -> Result<()> {
+        let refuse = |field: &str, message| Err(Error::config(path, field, message));
+        let (steps, o) = (self.steps, &self.optimiser);
+        let patience = self.patience.map(|n| n as f64);
+        for (field, range, value) in [
+            ("accumulation", r::BATCH, Some(self.accumulation as f64)),
+            ("learning_rate", r::LEARNING_RATE, Some(self.learning_rate)),
+            ("clip", r::POSITIVE, self.clip),
+            ("label_smoothing", r::SMOOTHING, Some(self.label_smoothing)),
+            ("dropout", r::DROPOUT, Some(self.dropout)),
+            ("optimiser.beta1", r::BETA, Some(o.beta1)),
+            ("optimiser.beta2", r::BETA, Some(o.beta2)),
+            ("optimiser.eps", r::EPS, Some(o.eps)),
+            (
+                "optimiser.weight_decay",
+                r::WEIGHT_DECAY,
+                Some(o.weight_decay),
+            ),
+            ("validate_every", r::EVERY, Some(self.validate_every as f64)),
+            ("patience", r::PATIENCE, patience),
+            (
+                "checkpoint_every",
+                r::EVERY,
+                Some(self.checkpoint_every as f64),
+            ),
+        ] {
+            if let Some(Err(message)) = value.map(|x| range.check(x)) {
+                return refuse(field, message);
+            }
+        }
+        if let Schedule::Polynomial { power, end } = self.schedule {
+            let found = r::POSITIVE.check(power).and_then(|_| r::SHARE.check(end));
+            found.or_else(|message| refuse("schedule", message).map(|()| 0.0))?;
+        }
+        if steps > 0 && self.warmup > steps {
+            let found = format!("expected at most the {steps} steps, found {}", self.warmup);
+            return refuse("warmup", found);
+        }
+        Ok(())
+    }
+
     /// Section 6's settings for generation.
     pub fn generation(learning_rate: f64, steps: usize) -> Self {
         Self {

@@ -3,9 +3,11 @@
 pub mod checkpoint;
 mod config;
 mod data;
+mod divergence;
 mod log;
 pub mod optimiser;
 pub mod schedule;
+pub mod stop;
 pub mod tensorboard;
 mod trainer;
 

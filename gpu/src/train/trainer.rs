@@ -4,8 +4,10 @@
 use super::checkpoint::{self, Progress};
 use super::config::TrainConfig;
 use super::data::{Data, Stream, evaluate};
+use super::divergence::{Place, strayed};
 use super::log::{Line, Log};
-use super::optimiser::{AdamW, Measured, Pending};
+use super::optimiser::{AdamW, Pending};
+use super::stop;
 use crate::error::{Error, Result};
 use crate::files::create_dir;
 use crate::gradients::Gradients;
@@ -39,6 +41,15 @@ pub enum Event {
         /// Loss without smoothing and dropout.
         loss: f64,
     },
+    /// A validation loss lies far above the one before training.
+    Strayed {
+        /// After this step.
+        step: usize,
+        /// The loss.
+        loss: f64,
+        /// The loss before training.
+        start: f64,
+    },
 }
 
 /// Steps whose losses a device may still be computing while the host goes on: so many are read at
@@ -65,8 +76,9 @@ pub struct Summary {
 /// model changes.
 ///
 /// # Errors
-/// A loss that is not finite (the last checkpoint is kept), data that do not fit, files that cannot
-/// be written.
+/// A setting out of its range; a loss, gradient or tensor that is not finite, of which nothing is
+/// saved ([`Error::Diverged`]); [`Error::Stopped`] when the process was asked to [`stop`]; data that
+/// do not fit; files that cannot be written.
 pub fn train(
     model: &mut Model,
     data: &dyn Data,
@@ -74,9 +86,11 @@ pub fn train(
     dir: Option<&Path>,
     on_event: &mut dyn FnMut(&Event),
 ) -> Result<Summary> {
+    config.check("training configuration".as_ref())?;
+    let _section = stop::Section::enter();
     let mut run = Run::start(model, data, config, dir, on_event)?;
     if run.progress.step == 0 {
-        run.measure()?;
+        run.progress.start = Some(run.measure()?.0);
     }
     while run.progress.step < config.steps && !run.progress.finished {
         run.step()?;
@@ -86,7 +100,12 @@ pub fn train(
             run.validate()?;
         }
         run.progress.finished |= last;
-        run.save_checkpoint()?;
+        let stopped = stop::requested() && !run.progress.finished;
+        run.save_checkpoint(stopped)?;
+        if stopped {
+            let (step, steps) = (run.progress.step, config.steps);
+            return Err(Error::Stopped { step, steps });
+        }
     }
     run.summary()
 }
@@ -138,7 +157,11 @@ impl<'a> Run<'a> {
             on_event(&Event::Resumed { step: found.step });
         }
         let log = Log::open(dir, found.as_ref().map(|f| f.step))?;
-        let progress = found.unwrap_or_default();
+        let mut progress = found.unwrap_or_default();
+        // a run may be given more steps than it was finished with
+        progress.finished = progress.step > 0
+            && (progress.step >= config.steps
+                || config.patience.is_some_and(|p| progress.stale >= p));
         Ok(Self {
             stream: Stream::new(data)?,
             clock: Instant::now(),
@@ -201,7 +224,7 @@ impl<'a> Run<'a> {
         self.progress.seconds = self.taken_up.seconds + elapsed;
         let count = measured.len();
         for (i, (step, learning_rate, tokens, measured)) in measured.into_iter().enumerate() {
-            self.check(step, measured)?;
+            self.place(step, learning_rate).step(measured)?;
             let share = (i + 1) as f64 / count as f64;
             self.log.line(&Line {
                 step,
@@ -223,23 +246,33 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Ends a run that has diverged.
-    fn check(&self, step: usize, measured: Measured) -> Result<()> {
-        if measured.is_finite() {
-            return Ok(());
-        }
-        let checkpoint = self.dir.map(|d| d.join(checkpoint::FILE));
-        Err(Error::Diverged {
+    /// Where the run stands, for what must be finite.
+    fn place(&self, step: usize, learning_rate: f64) -> Place<'a> {
+        Place {
             step,
-            loss: measured.loss,
-            checkpoint: checkpoint.unwrap_or_default(),
-        })
+            learning_rate,
+            dir: self.dir,
+        }
+    }
+
+    /// The same, behind the last step.
+    fn here(&self) -> Place<'a> {
+        let (config, step) = (self.config, self.progress.step);
+        let last = step.saturating_sub(1);
+        let factor = config.schedule.factor(last, config.warmup, config.steps);
+        self.place(step, config.learning_rate * factor)
     }
 
     /// Validates, and keeps the adapter if it is the best so far.
     fn validate(&mut self) -> Result<()> {
         let (loss, score) = self.measure()?;
+        self.here()
+            .state(&self.model.trainable(), &self.optimiser)?;
         let progress = &mut self.progress;
+        if let Some(start) = progress.start.filter(|start| strayed(loss, *start)) {
+            let step = progress.step;
+            (self.on_event)(&Event::Strayed { step, loss, start });
+        }
         let better = match (score, progress.best_score) {
             (Some(score), Some(best)) => score > best,
             (Some(_), None) => true,
@@ -264,6 +297,8 @@ impl<'a> Run<'a> {
         let loss = evaluate(self.model, self.data.validation())?;
         let score = self.data.score(self.model)?;
         let step = self.progress.step;
+        self.here().number("the validation loss", loss)?;
+        score.map_or(Ok(()), |s| self.here().number("the validation score", s))?;
         self.validation_loss = Some(loss);
         self.log.line(&Line {
             step,
@@ -277,14 +312,17 @@ impl<'a> Run<'a> {
         Ok((loss, score))
     }
 
-    /// Writes a checkpoint when one is due, and the adapter when the run has ended.
-    fn save_checkpoint(&mut self) -> Result<()> {
+    /// Writes a checkpoint when one is due or the run stops, and the adapter when it has ended.
+    fn save_checkpoint(&mut self, stopped: bool) -> Result<()> {
         let progress = &self.progress;
-        let due = progress.finished || progress.step.is_multiple_of(self.config.checkpoint_every);
+        let due = progress.step.is_multiple_of(self.config.checkpoint_every);
+        let due = due || stopped || progress.finished;
         let Some(dir) = self.dir.filter(|_| due) else {
             return Ok(());
         };
         self.read_losses()?;
+        self.here()
+            .state(&self.model.trainable(), &self.optimiser)?;
         let progress = &self.progress;
         if progress.finished {
             self.model.save_adapter(&dir.join("adapter"))?;

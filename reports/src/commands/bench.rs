@@ -1,12 +1,15 @@
 //! `inducer bench`: times a training step, or decoding.
 
-use super::options::{Compute, at_least, model_directory, named, precision};
+use super::options::{Compute, model_directory, named, precision, whole};
+use super::print;
 use crate::bench::{Options, Preset, decode, train};
 use crate::compute::Precision;
 use crate::files;
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use inducer_gpu::Method;
+use inducer_gpu::ranges;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -21,19 +24,22 @@ pub struct BenchArgs {
     ]))]
     pub preset: Preset,
     /// Method by name, with the paper's sizes
-    #[arg(long, default_value = "inducer")]
+    #[arg(long, default_value = "inducer", value_parser = NonEmptyStringValueParser::new())]
     pub method: String,
     /// Rows
-    #[arg(long, default_value_t = 4, value_parser = at_least(1))]
+    #[arg(long, default_value_t = 4, value_name = ranges::BATCH.text,
+        value_parser = whole(ranges::BATCH))]
     pub batch: usize,
     /// Length of the longest row (with --decode: of every prompt)
-    #[arg(long, default_value_t = 128, value_parser = at_least(4))]
+    #[arg(long, default_value_t = 128, value_name = ranges::SIZE.text, value_parser = whole(ranges::SIZE))]
     pub length: usize,
     /// Timed steps (with --decode: repeats)
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_name = ranges::COUNT.text,
+        value_parser = whole(ranges::COUNT))]
     pub steps: usize,
     /// Steps before the clock starts
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_name = ranges::COUNT_OR_NONE.text,
+        value_parser = whole(ranges::COUNT_OR_NONE))]
     pub warmup: usize,
     /// Seed of ids and initial values
     #[arg(long, default_value_t = 0)]
@@ -45,7 +51,8 @@ pub struct BenchArgs {
     #[arg(long)]
     pub decode: bool,
     /// New tokens a row
-    #[arg(long, default_value_t = 40, requires = "decode")]
+    #[arg(long, default_value_t = 40, requires = "decode", value_name = ranges::NEW_TOKENS.text,
+        value_parser = whole(ranges::NEW_TOKENS))]
     pub new_tokens: usize,
     /// Hugging Face directory to decode with, instead of random weights
     #[arg(long, requires = "decode", value_parser = model_directory(), value_name = "DIR or NAME")]
@@ -70,6 +77,24 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         let names = Method::ALL.map(Method::name).join(", ");
         bail!("--method {}: expected one of {names}", args.method);
     };
+    ensure!(
+        args.length >= 4,
+        "--length {}: expected at least 4",
+        args.length
+    );
+    let positions = args.preset.config().n_positions;
+    let longest = args.length + if args.decode { args.new_tokens } else { 0 };
+    ensure!(
+        longest <= positions || args.backbone.is_some(),
+        "--length {}{}: expected at most {positions}, the positions of --preset {}",
+        args.length,
+        if args.decode {
+            format!(" with --new-tokens {}", args.new_tokens)
+        } else {
+            String::new()
+        },
+        args.preset.name()
+    );
     let options = Options {
         preset: args.preset,
         method,
@@ -85,7 +110,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     let pool = args.compute.pool()?;
     if !args.decode {
         let report = pool.install(|| train::run(&options))?;
-        return print(args.json, &report, train::Report::text);
+        return show(args.json, &report, train::Report::text);
     }
     let report = pool.install(|| {
         let (model, name) = decode::model(&options, args.backbone.as_deref())?;
@@ -95,13 +120,12 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         }
         decode::run(&options, &model, &name, args.new_tokens)
     })?;
-    print(args.json, &report, decode::Report::text)
+    show(args.json, &report, decode::Report::text)
 }
 
-fn print<R: Serialize>(json: bool, report: &R, text: impl Fn(&R) -> String) -> Result<()> {
+fn show<R: Serialize>(json: bool, report: &R, text: impl Fn(&R) -> String) -> Result<()> {
     match json {
-        true => println!("{}", serde_json::to_string(report)?),
-        false => print!("{}", text(report)),
+        true => print::line(serde_json::to_string(report)?),
+        false => print::whole(text(report)),
     }
-    Ok(())
 }

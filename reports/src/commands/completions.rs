@@ -20,6 +20,6 @@ pub struct CompletionsArgs {
 pub fn run(args: &CompletionsArgs) -> Result<()> {
     let mut out = Vec::new();
     generate(args.shell, &mut Cli::command(), "inducer", &mut out);
-    print!("{}", String::from_utf8(out)?);
+    super::print::whole(String::from_utf8(out)?)?;
     Ok(())
 }

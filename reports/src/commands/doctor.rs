@@ -1,5 +1,6 @@
 //! `inducer doctor`: what the command finds here, and what each thing is for.
 
+use super::print;
 use crate::compute::{self, Device};
 use crate::{csv, doctor};
 use anyhow::Result;
@@ -22,18 +23,21 @@ pub struct DoctorArgs {
 /// None in practice.
 pub fn run(args: &DoctorArgs) -> Result<()> {
     let cuda = Device::Cuda.open().map(|_| ());
-    let found = doctor::examine(compute::threads(), cuda);
+    let found = doctor::examine(compute::threads(None), cuda);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&found)?);
-    } else if args.csv {
-        let records: Vec<_> = found.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
-        print!("{}", csv::of_records(&records));
-    } else {
-        for finding in &found {
-            let mark = if finding.present { "yes" } else { "no" };
-            println!("{:<12} {mark:<4} {}", finding.what, finding.found);
-            println!("{:<17} for {}", "", finding.purpose);
-        }
+        return print::json(&found);
+    }
+    if args.csv {
+        let rows = found.iter().map(serde_json::to_value);
+        return print::whole(csv::of_records(&rows.collect::<Result<Vec<_>, _>>()?));
+    }
+    for finding in &found {
+        let mark = if finding.present { "yes" } else { "no" };
+        print::line(format_args!(
+            "{:<12} {mark:<4} {}",
+            finding.what, finding.found
+        ))?;
+        print::line(format_args!("{:<17} for {}", "", finding.purpose))?;
     }
     Ok(())
 }

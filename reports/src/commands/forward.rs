@@ -1,6 +1,7 @@
 //! `inducer forward`: logits, loss and gradients of a batch, from either engine.
 
-use super::options::{Compute, model_directory, named, precision};
+use super::options::{Compute, adapter_directory, model_directory, named, precision};
+use super::print;
 use crate::compute::Precision;
 use crate::files::At;
 use crate::forward::{Engine, Request, tensors};
@@ -18,7 +19,7 @@ pub struct ForwardArgs {
     #[arg(long, value_parser = model_directory(), value_name = "DIR or NAME")]
     pub backbone: PathBuf,
     /// Adapter directory
-    #[arg(long)]
+    #[arg(long, value_parser = adapter_directory(), value_name = "DIR")]
     pub adapter: Option<PathBuf>,
     /// JSON file with input_ids, and optionally labels, attention_mask, segment_ids
     #[arg(long)]
@@ -62,8 +63,7 @@ pub fn run(args: &ForwardArgs) -> Result<()> {
     write_atomic(&args.out, &bytes).at(&args.out)?;
     let (path, count) = (args.out.display(), out.len());
     match loss {
-        Some(loss) => println!("{path}: {count} tensors, loss {loss:.6}"),
-        None => println!("{path}: {count} tensors"),
+        Some(loss) => print::line(format_args!("{path}: {count} tensors, loss {loss:.6}")),
+        None => print::line(format_args!("{path}: {count} tensors")),
     }
-    Ok(())
 }

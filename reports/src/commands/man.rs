@@ -27,9 +27,16 @@ pub fn run(args: &ManArgs) -> Result<()> {
     page(&args.out, &whole, "inducer")?;
     let subcommands = whole.get_subcommands().filter(|c| c.get_name() != "help");
     for command in subcommands {
-        page(&args.out, command, &format!("inducer-{}", command.get_name()))?;
+        page(
+            &args.out,
+            command,
+            &format!("inducer-{}", command.get_name()),
+        )?;
     }
-    eprintln!("{}: man -M .. inducer, man inducer-train …", args.out.display());
+    eprintln!(
+        "{}: man -M .. inducer, man inducer-train …",
+        args.out.display()
+    );
     Ok(())
 }
 

@@ -13,14 +13,20 @@ pub mod merge;
 pub mod options;
 pub mod params;
 pub mod pretrain;
+mod print;
 pub mod report;
 pub mod score;
+mod study_file;
 pub mod teach;
 pub mod train;
 pub mod verify;
 
-use anyhow::Result;
-use clap::{Parser, Subcommand};
+use crate::progress::{self, Level, say};
+use crate::signals;
+use anyhow::{Context as _, Result};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use inducer_gpu::Error;
+use std::process::ExitCode;
 
 /// Exit statuses and environment variables, in the one place where they are documented.
 const ENVIRONMENT: &str = "\
@@ -55,6 +61,69 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// Only results, warnings and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Every validation and row as it comes
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+impl Cli {
+    /// The command line of this process, with the options of a file where it names one.
+    ///
+    /// # Errors
+    /// A file that cannot be read. What is wrong with the options themselves ends the process with
+    /// status 2, as `--help` does with 0.
+    fn read() -> Result<Self> {
+        let arguments = study_file::expanded(std::env::args_os().collect())?;
+        let command = Self::command();
+        let matches = command.clone().get_matches_from(arguments);
+        let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
+        if let (Command::Report(args), Some((name, matches))) =
+            (&mut cli.command, matches.subcommand())
+            && let Some(command) = command.find_subcommand(name)
+        {
+            args.given = study_file::given(command, matches);
+        }
+        Ok(cli)
+    }
+
+    fn run(&self) -> Result<()> {
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => Level::Quiet,
+            (_, true) => Level::Verbose,
+            _ => Level::Usual,
+        };
+        progress::set(level, self.command.log_every());
+        signals::listen().context("signals")?;
+        self.command.run()
+    }
+}
+
+/// The whole program: status 0, 1 after an error, 2 for a wrong option, 130 or 143 where it was
+/// stopped.
+pub fn main() -> ExitCode {
+    let error = match Cli::read().and_then(|cli| cli.run()) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(error) => error,
+    };
+    // nobody reads on: there is nobody to tell
+    if print::is_closed(&error) {
+        return ExitCode::SUCCESS;
+    }
+    let words = print::words(&error);
+    let stopped = error
+        .chain()
+        .any(|e| matches!(e.downcast_ref::<Error>(), Some(Error::Stopped { .. })));
+    match signals::status().filter(|_| stopped) {
+        Some(status) => signals::end(
+            format_args!("{words}; the same command goes on from there"),
+            status,
+        ),
+        None => say(format_args!("error: {words}")),
+    }
+    ExitCode::FAILURE
 }
 
 /// The subcommands.
@@ -65,11 +134,15 @@ pub enum Command {
         after_help = "Example:\n  inducer report --out out\n  inducer report --data webnlg/ \
          --backbone gpt2/ --steps 300 --out out-webnlg"
     )]
-    Report(report::ReportArgs),
+    Report(Box<report::ReportArgs>),
     /// Train one method and score it
     #[command(
         after_help = "Example:\n  inducer train --task webnlg --data webnlg/ --backbone gpt2/ \
-         --method inducer --out runs/inducer --steps 300"
+         --method inducer --out runs/inducer --steps 300\n\nTrainer's names are understood too: \
+         --lr, --max-steps, --num-train-epochs, --per-device-train-batch-size, \
+         --gradient-accumulation-steps, --warmup-steps, --lr-scheduler-type, \
+         --label-smoothing-factor, --save-steps, --logging-steps, --output-dir. The first 150 \
+         development entries are the validation part."
     )]
     Train(train::TrainArgs),
     /// Score a trained run on the test split
@@ -143,10 +216,8 @@ pub enum Command {
     #[command(after_help = "Example:\n  inducer doctor")]
     Doctor(doctor::DoctorArgs),
     /// Print a script by which a shell completes the command
-    #[command(
-        after_help = "Example:\n  inducer completions bash > \
-         ~/.local/share/bash-completion/completions/inducer"
-    )]
+    #[command(after_help = "Example:\n  inducer completions bash > \
+         ~/.local/share/bash-completion/completions/inducer")]
     Completions(completions::CompletionsArgs),
     /// Write manual pages
     #[command(after_help = "Example:\n  inducer man --out ~/.local/share/man/man1")]
@@ -154,6 +225,15 @@ pub enum Command {
 }
 
 impl Command {
+    /// After how many steps a line is asked for.
+    fn log_every(&self) -> Option<usize> {
+        match self {
+            Self::Report(args) => args.hyper.log_every,
+            Self::Train(args) => args.hyper.log_every,
+            _ => None,
+        }
+    }
+
     /// Does it.
     ///
     /// # Errors

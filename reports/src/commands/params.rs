@@ -1,6 +1,7 @@
 //! `inducer params`: the parameter counts of the paper's tables.
 
 use super::options::model_directory;
+use super::print;
 use crate::csv;
 use crate::parameters::{Row, row, table};
 use anyhow::Result;
@@ -26,27 +27,30 @@ pub struct ParamsArgs {
     pub csv: bool,
 }
 
-fn print(backbone: &BackboneConfig, rows: &[Row]) {
+/// As text.
+fn text(backbone: &BackboneConfig, rows: &[Row]) -> String {
     let d = backbone.spec();
-    println!(
-        "Backbone: {}, {} layers, hidden {}, {} heads, {} parameters{}\n",
-        rows.first().map_or("", |r| r.backbone),
-        d.layers,
-        d.hidden,
-        d.heads.count,
-        counts::of_backbone(backbone),
-        match backbone {
-            BackboneConfig::Gpt2(_) => "",
-            BackboneConfig::Roberta(_) =>
-                " without the pooler and the head, which is trained with every method",
-        }
-    );
-    println!(
-        "{:<28} {:>12} {:>9} {:>12} {:>9}   paper",
-        "method", "trained", "share", "stored", "share"
-    );
-    for r in rows {
-        println!(
+    let mut lines = vec![
+        format!(
+            "Backbone: {}, {} layers, hidden {}, {} heads, {} parameters{}\n",
+            rows.first().map_or("", |r| r.backbone),
+            d.layers,
+            d.hidden,
+            d.heads.count,
+            counts::of_backbone(backbone),
+            match backbone {
+                BackboneConfig::Gpt2(_) => "",
+                BackboneConfig::Roberta(_) =>
+                    " without the pooler and the head, which is trained with every method",
+            }
+        ),
+        format!(
+            "{:<28} {:>12} {:>9} {:>12} {:>9}   paper",
+            "method", "trained", "share", "stored", "share"
+        ),
+    ];
+    lines.extend(rows.iter().map(|r| {
+        format!(
             "{:<28} {:>12} {:>7.2} % {:>12} {:>7.2} %   {}",
             r.method,
             r.trained,
@@ -54,8 +58,9 @@ fn print(backbone: &BackboneConfig, rows: &[Row]) {
             r.stored,
             r.stored_percent,
             r.paper.unwrap_or("–")
-        );
-    }
+        )
+    }));
+    lines.join("\n") + "\n"
 }
 
 /// Runs the command: a backbone's table, or those of the paper's two backbones.
@@ -81,19 +86,20 @@ pub fn run(args: &ParamsArgs) -> Result<()> {
             None => table(backbone),
         };
         if !args.json && !args.csv {
-            if i > 0 {
-                println!();
-            }
-            print(backbone, &rows);
+            let between = if i > 0 { "\n" } else { "" };
+            print::whole(format_args!("{between}{}", text(backbone, &rows)))?;
         }
         all.extend(rows);
     }
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&all)?);
-    }
     if args.csv {
-        let records: Vec<_> = all.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
-        print!("{}", csv::of_records(&records));
+        let records: Vec<_> = all
+            .iter()
+            .map(serde_json::to_value)
+            .collect::<Result<_, _>>()?;
+        return print::whole(csv::of_records(&records));
     }
-    Ok(())
+    match args.json {
+        true => print::json(&all),
+        false => Ok(()),
+    }
 }

@@ -1,11 +1,14 @@
 //! `inducer pretrain`: a small backbone from plain text.
 
-use super::options::{Compute, named, precision};
+use super::options::{Compute, named, precision, real, whole};
+use super::print;
 use crate::compute::Precision;
+use crate::files;
 use crate::pretraining::{Kind, PretrainConfig, pretrain};
-use crate::{files, progress};
+use crate::progress::Progress;
 use anyhow::Result;
 use clap::Args;
+use inducer_gpu::ranges;
 use std::path::PathBuf;
 
 /// `inducer pretrain`.
@@ -29,31 +32,40 @@ pub struct PretrainArgs {
     )]
     pub kind: Kind,
     /// Vocabulary of the byte-level BPE
-    #[arg(long, default_value_t = 4096)]
+    #[arg(long, default_value_t = 4096, value_name = ranges::SIZE.text,
+        value_parser = whole(ranges::SIZE))]
     pub vocabulary: usize,
     /// Layers
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_name = ranges::SIZE.text,
+        value_parser = whole(ranges::SIZE))]
     pub layers: usize,
     /// Hidden size
-    #[arg(long, default_value_t = 192)]
+    #[arg(long, default_value_t = 192, value_name = ranges::SIZE.text,
+        value_parser = whole(ranges::SIZE))]
     pub hidden: usize,
     /// Heads
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_name = ranges::SIZE.text,
+        value_parser = whole(ranges::SIZE))]
     pub heads: usize,
     /// Positions
-    #[arg(long, default_value_t = 512)]
+    #[arg(long, default_value_t = 512, value_name = ranges::SIZE.text,
+        value_parser = whole(ranges::SIZE))]
     pub positions: usize,
     /// Tokens a row while training
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_name = ranges::SIZE.text,
+        value_parser = whole(ranges::SIZE))]
     pub length: usize,
     /// Rows a step
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 16, value_name = ranges::BATCH.text,
+        value_parser = whole(ranges::BATCH))]
     pub batch_size: usize,
     /// Steps
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_name = ranges::STEPS.text,
+        value_parser = whole(ranges::STEPS))]
     pub steps: usize,
     /// Learning rate
-    #[arg(long, default_value_t = 2e-3)]
+    #[arg(long, visible_alias = "lr", default_value_t = 2e-3,
+        value_name = ranges::LEARNING_RATE.text, value_parser = real(ranges::LEARNING_RATE))]
     pub learning_rate: f64,
     /// Seed
     #[arg(long, default_value_t = 1)]
@@ -94,16 +106,20 @@ pub fn run(args: &PretrainArgs) -> Result<()> {
     let device = args.compute.device.open()?;
     let config = args.config();
     let pool = args.compute.pool()?;
-    let summary = progress::training(&pool, config.steps, "pretraining", |on_event| {
-        pretrain(&text, &config, &args.out, &device, on_event)
-    })?;
-    println!(
+    let summary = {
+        let progress = Progress::new(config.steps as u64, "steps", "pretraining");
+        pool.install(|| {
+            pretrain(&text, &config, &args.out, &device, &mut |e| {
+                progress.follow(e)
+            })
+        })?
+    };
+    print::line(format_args!(
         "{}: {} steps, {} tokens, {:.0} s, validation loss {:.3} nats a token",
         args.out.display(),
         summary.steps,
         summary.tokens,
         summary.seconds,
         summary.validation_loss
-    );
-    Ok(())
+    ))
 }

@@ -3,18 +3,23 @@
 //! A study is a list of independent runs, each a directory under `OUT/runs`. Runs that are done are
 //! read, runs that were stopped go on.
 
-use super::options::{Compute, Decode, Hyper, model_directory, named, task};
+use super::options::{
+    Compute, Decode, Hyper, MethodSizes, Span, model_directory, named, numbers, task, whole,
+};
+use super::{print, study_file};
+use crate::files;
+use crate::progress::note;
 use crate::report::{self, compare};
 use crate::study::assemble::{self, LEDGER_CASES};
 use crate::study::estimate::estimate;
-use crate::study::plan::{Plan, Request, plan};
+use crate::study::plan::{Listed, Plan, Request, listed, plan};
 use crate::study::preset::Preset;
 use crate::study::{Study, schedule};
-use crate::{files, run};
 use anyhow::{Result, anyhow, ensure};
 use clap::Args;
-use clap::builder::TypedValueParser;
+use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use inducer_datasets::Task;
+use inducer_gpu::ranges;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -42,13 +47,23 @@ pub struct ReportArgs {
     /// Where the report and its runs go
     #[arg(long, default_value = "out")]
     pub out: PathBuf,
-    /// Seeds
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 3])]
-    pub seeds: Vec<u64>,
-    /// Methods, in the order of the report
+    /// Read options from a file, as in `seeds = [1, 2]`; those of the command line come first. A
+    /// report leaves its own as study.toml in --out
+    #[arg(long, value_name = "study.toml")]
+    pub config: Option<PathBuf>,
+    /// What was given, to be written back
+    #[arg(skip)]
+    pub given: toml::Table,
+    /// Seeds: 1,2,3 or 1-3 or 1 2 3
+    #[arg(long, value_delimiter = ',', num_args = 1.., default_value = "1,2,3",
+        value_name = "SEEDS")]
+    pub seeds: Vec<Span>,
+    /// Methods, in the order of the report: names, or files called adapter_config.json
     #[arg(
         long,
         value_delimiter = ',',
+        num_args = 1..,
+        value_parser = NonEmptyStringValueParser::new(),
         default_value = "none,full,bitfit,adapter,lora,prefix,mam-adapter,adaptive,extension,\
                          gating,inducer,inducer-lora,mam-inducer"
     )]
@@ -61,7 +76,8 @@ pub struct ReportArgs {
     pub quick: bool,
     /// Random cases of each claim of the ledger that the report shows; 0 leaves it out [default: 4,
     /// with --quick 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = ranges::COUNT_OR_NONE.text,
+        value_parser = whole(ranges::COUNT_OR_NONE))]
     pub ledger_cases: Option<usize>,
     /// List the study's runs by number and stop
     #[arg(long)]
@@ -69,28 +85,36 @@ pub struct ReportArgs {
     /// Make only these runs of the list, and no report
     #[arg(
         long,
-        value_name = "NUMBER",
+        value_name = "NUMBERS",
         value_delimiter = ',',
+        num_args = 1..,
         conflicts_with_all = ["plan", "shard"]
     )]
-    pub only: Vec<usize>,
+    pub only: Vec<Span>,
     /// Make only the I-th of N parts of the list (from 1), and no report
     #[arg(long, value_name = "I/N", conflicts_with = "plan")]
     pub shard: Option<Shard>,
-    /// Make no run: report what is there, and what is missing
+    /// Make no run: report what is there, and what is missing; the study is the one that --out
+    /// holds
     #[arg(long, conflicts_with_all = ["plan", "only", "shard"])]
     pub merge: bool,
-    /// Compare two reports: writes compare.html, compare.md and compare.json into --out, and
-    /// nothing else
+    /// Remove the runs that stand in the directories of this study first
+    #[arg(long, conflicts_with_all = ["plan", "merge"])]
+    pub overwrite: bool,
+    /// Write the report's tables as CSV and LaTeX (booktabs) into this directory too
+    #[arg(long, value_name = "DIR")]
+    pub tables: Option<PathBuf>,
+    /// Compare two reports, or each further one with the first: writes compare.html, compare.md and
+    /// compare.json into --out, and nothing else
     #[arg(
         long,
-        num_args = 2,
-        value_names = ["A.json", "B.json"],
+        num_args = 2..,
+        value_name = "A.json B.json",
         conflicts_with_all = ["plan", "only", "shard", "merge", "data"]
     )]
     pub compare: Option<Vec<PathBuf>>,
     /// Runs at a time, each with threads / jobs threads [default: as many as threads]
-    #[arg(long)]
+    #[arg(long, value_name = ranges::THREADS.text, value_parser = whole(ranges::THREADS))]
     pub jobs: Option<usize>,
     /// Write every table of the report into --out's folder tables/ as CSV as well
     #[arg(long)]
@@ -104,6 +128,9 @@ pub struct ReportArgs {
     /// Hyperparameters
     #[command(flatten)]
     pub hyper: Hyper,
+    /// Sizes
+    #[command(flatten)]
+    pub sizes: MethodSizes,
     /// Decoding
     #[command(flatten)]
     pub decode: Decode,
@@ -139,7 +166,11 @@ impl std::str::FromStr for Shard {
 
 /// The numbers of `--only` (from 1) or `--shard`, else all.
 fn chosen(args: &ReportArgs, count: usize) -> Result<Vec<usize>> {
-    for number in &args.only {
+    let only: Vec<usize> = numbers(&args.only)
+        .into_iter()
+        .map(|n| n as usize)
+        .collect();
+    for number in &only {
         ensure!(
             (1..=count).contains(number),
             "--only {number}: expected a number from 1 to {count} (see --plan)"
@@ -149,66 +180,63 @@ fn chosen(args: &ReportArgs, count: usize) -> Result<Vec<usize>> {
         Some(shard) => (0..count)
             .filter(|i| i % shard.of == shard.part - 1)
             .collect(),
-        None if args.only.is_empty() => (0..count).collect(),
-        None => args.only.iter().map(|n| n - 1).collect(),
+        None if only.is_empty() => (0..count).collect(),
+        None => only.iter().map(|n| n - 1).collect(),
     })
 }
 
 /// `--plan`: the list, and which of it is done.
-fn list(plan: &Plan, json: bool) -> Result<()> {
-    let mut rows = Vec::new();
-    for (i, (planned, part)) in plan.runs().into_iter().enumerate() {
-        let done = run::directory::finished(&planned.dir, &planned.config)?.is_some();
-        rows.push(serde_json::json!({
-            "number": i + 1, "data": part.data_name,
-            "method": planned.method(), "seed": planned.seed(),
-            "steps": planned.config.train.steps, "directory": planned.dir, "done": done,
-        }));
-        if !json {
-            println!(
-                "{:>4}  {:<4}  {:<14} seed {}  {:>5} steps  {}",
-                i + 1,
-                if done { "done" } else { "" },
-                planned.name(),
-                planned.seed(),
-                planned.config.train.steps,
-                planned.dir.display()
-            );
-        }
-    }
+fn list(rows: &[Listed], json: bool) -> Result<()> {
     if json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
+        return print::json(&rows);
+    }
+    for row in rows {
+        let steps = row.steps.map_or("–".into(), |n| n.to_string());
+        print::line(format_args!(
+            "{:>4}  {:<4}  {:<14} seed {}  {steps:>5} steps  {}",
+            row.number,
+            if row.done { "done" } else { "" },
+            row.name,
+            row.seed,
+            row.directory.display()
+        ))?;
     }
     Ok(())
 }
 
-/// `--compare A.json B.json`.
+/// `--compare A.json B.json …`.
 fn compared(args: &ReportArgs, paths: &[PathBuf]) -> Result<()> {
-    let [a, b] = paths else {
+    let Some((first, others)) = paths.split_first() else {
         return Err(anyhow!("--compare: expected two files"));
     };
-    let found = compare::Comparison::of(&Study::read(a)?, &Study::read(b)?, [a, b]);
-    let pages = [found.markdown(), found.html()];
-    write(args, &found, "compare", pages)
+    let a = Study::read(first)?;
+    for (i, other) in others.iter().enumerate() {
+        let found = compare::Comparison::of(&a, &Study::read(other)?, [first, other]);
+        let name = match others.len() {
+            1 => "compare".into(),
+            _ => format!("compare-{}", i + 1),
+        };
+        let pages = [found.markdown(), found.html()];
+        write(args, &found, &name, pages)?;
+    }
+    Ok(())
 }
 
 /// Writes `name`.json, `name`.md and `name`.html, each whole or not at all, and prints the first,
 /// or where they are.
 fn write(args: &ReportArgs, data: &impl Serialize, name: &str, pages: [String; 2]) -> Result<()> {
     let json = serde_json::to_string_pretty(data)? + "\n";
-    if args.json {
-        print!("{json}");
-    }
     files::create_dir(&args.out)?;
     let [markdown, html] = pages;
     let path = |kind: &str| args.out.join(format!("{name}.{kind}"));
     files::write(&path("json"), &json)?;
     files::write(&path("md"), &markdown)?;
     files::write(&path("html"), &html)?;
-    if !args.json {
-        for kind in ["html", "md", "json"] {
-            println!("{}", path(kind).display());
-        }
+    if args.json {
+        return print::whole(json);
+    }
+    for kind in ["html", "md", "json"] {
+        print::line(path(kind).display())?;
     }
     Ok(())
 }
@@ -242,15 +270,15 @@ fn say_how_long(
             one.step,
             one.training / 3600.0
         );
-        eprintln!(
+        note(format_args!(
             "{name:<14} {steps}, decoding {:.1} min",
             one.decoding / 60.0
-        );
+        ));
     }
     let (runs, hours) = (plan.runs().len(), total / 3600.0);
-    eprintln!(
+    note(format_args!(
         "{runs} runs: about {hours:.1} h here. Runs that are stopped go on where they stood."
-    );
+    ));
     Ok(())
 }
 
@@ -271,9 +299,10 @@ impl ReportArgs {
             long_data: self.long_data.clone(),
             no_long: self.no_long,
             out: self.out.clone(),
-            seeds: self.seeds.clone(),
+            seeds: numbers(&self.seeds),
             methods: self.methods.clone(),
             preset: self.preset(),
+            knobs: self.sizes.knobs(),
             hyper: self.hyper.with(&self.decode, &self.compute),
         }
     }
@@ -291,25 +320,33 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     let threads = args.compute.threads();
     let jobs = args.jobs.unwrap_or(threads).clamp(1, threads);
     let device = args.compute.device.open()?;
-    files::create_dir(&args.out)?;
     let given = args.data.is_some() && args.backbone.is_some();
     ensure!(
         given || args.preset() != Preset::Paper,
         "--preset paper: expected --data and --backbone, the paper's data and a pretrained model"
     );
-    let plan = plan(&args.request(), threads)?;
-    if args.preset() == Preset::Paper && !args.merge {
+    let request = args.request();
+    let papers = args.preset() == Preset::Paper;
+    if args.plan {
+        if papers {
+            say_how_long(&plan(&request, threads)?, &device, threads, jobs)?;
+        }
+        return list(&listed(&request)?, args.json);
+    }
+    let plan = plan(&request, threads)?;
+    if papers && !args.merge {
         say_how_long(&plan, &device, threads, jobs)?;
     }
-    if args.plan {
-        return list(&plan, args.json);
-    }
-    let part_only = !args.only.is_empty() || args.shard.is_some();
+    files::create_dir(&args.out)?;
     if !args.merge {
+        study_file::write(&args.out, &args.given)?;
         let chosen = chosen(args, plan.runs().len())?;
+        if args.overwrite {
+            schedule::clear(&plan, &chosen)?;
+        }
         schedule::execute(&plan, &chosen, jobs, threads, &device)?;
     }
-    if part_only {
+    if !args.only.is_empty() || args.shard.is_some() {
         return Ok(());
     }
     let usual = if args.preset() == Preset::Quick {
@@ -318,7 +355,15 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         LEDGER_CASES
     };
     let cases = args.ledger_cases.unwrap_or(usual);
-    let study = assemble::study(&plan, args.data.is_none(), cases, threads, started)?;
+    let kept = assemble::Ledgers {
+        cases,
+        threads,
+        dir: &args.out,
+    };
+    let study = assemble::study(&plan, args.data.is_none(), &kept, started)?;
+    if let Some(dir) = &args.tables {
+        report::tables::write(&study, dir)?;
+    }
     let pages = [report::markdown(&study), report::html(&study)];
     write(args, &study, "report", pages)?;
     keep(args, &study)
@@ -332,11 +377,11 @@ fn keep(args: &ReportArgs, study: &Study) -> Result<()> {
         for (name, text) in report::export::tables(study) {
             files::write(&dir.join(name), &text)?;
         }
-        eprintln!("{}: every table as CSV", dir.display());
+        note(format_args!("{}: every table as CSV", dir.display()));
     }
     if let Some(path) = &args.export_runs {
         files::write(path, &report::export::runs(study)?)?;
-        eprintln!("{}: every run, one a line", path.display());
+        note(format_args!("{}: every run, one a line", path.display()));
     }
     Ok(())
 }

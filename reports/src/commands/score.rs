@@ -1,10 +1,12 @@
 //! `inducer score`: the metrics on files, one text a line.
 
-use super::options::{MeteorFiles, named};
+use super::options::{MeteorFiles, named, whole};
+use super::print;
 use crate::scoring::{MetricName, Request, score};
 use anyhow::Result;
 use clap::error::ErrorKind;
 use clap::{Args, Command};
+use inducer_gpu::ranges;
 use std::path::PathBuf;
 
 /// `inducer score`.
@@ -42,7 +44,8 @@ pub struct ScoreArgs {
     #[arg(long)]
     pub compare: Option<PathBuf>,
     /// Draws of the tests
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_name = ranges::COUNT.text,
+        value_parser = whole(ranges::COUNT))]
     pub draws: usize,
     /// Seed of the tests
     #[arg(long, default_value_t = 1)]
@@ -80,8 +83,7 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
         meteor: args.meteor.files(),
     })?;
     match args.json {
-        true => println!("{}", serde_json::to_string_pretty(&found.json)?),
-        false => println!("{}", found.line),
+        true => print::json(&found.json),
+        false => print::line(found.line),
     }
-    Ok(())
 }

@@ -1,10 +1,15 @@
 //! `inducer train`: one method, one seed.
 
-use super::options::{Compute, Decode, Hyper, Inputs};
-use crate::progress;
-use crate::run::{BackboneFacts, Budget, MethodSpec, RunConfig, execute_run};
+use super::options::{Compute, Decode, Hyper, Inputs, MethodSizes};
+use super::print;
+use crate::progress::{Progress, note};
+use crate::run::lock::Lock;
+use crate::run::{
+    BackboneFacts, Budget, Made, MethodSpec, Prepared, RunConfig, Stage, directory, execute_run,
+};
 use anyhow::Result;
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use inducer_gpu::BackboneConfig;
 use std::path::PathBuf;
 
@@ -22,11 +27,15 @@ pub struct TrainArgs {
     #[command(flatten)]
     pub inputs: Inputs,
     /// Method by name, or an adapter_config.json
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub method: String,
-    /// The run's directory; a run that was stopped there goes on
-    #[arg(long)]
+    /// The run's directory; a run that was stopped there goes on, and a finished one goes on to a
+    /// larger number of steps or is scored on another part of the test entries
+    #[arg(long, alias = "output-dir")]
     pub out: PathBuf,
+    /// Remove the run that is in --out first
+    #[arg(long)]
+    pub overwrite: bool,
     /// Seed
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -36,6 +45,9 @@ pub struct TrainArgs {
     /// Hyperparameters
     #[command(flatten)]
     pub hyper: Hyper,
+    /// Sizes
+    #[command(flatten)]
+    pub sizes: MethodSizes,
     /// Decoding
     #[command(flatten)]
     pub decode: Decode,
@@ -47,33 +59,88 @@ pub struct TrainArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// Files that are missing or do not fit each other; a loss that is not finite.
+/// Files that are missing or do not fit each other; numbers that are not finite.
 pub fn run(args: &TrainArgs) -> Result<()> {
     let dir = &args.inputs.backbone;
-    let method = MethodSpec::find(&args.method, &BackboneConfig::read(dir)?)?;
+    let knobs = args.sizes.knobs();
+    let method = MethodSpec::find(&args.method, &BackboneConfig::read(dir)?, &knobs)?;
+    MethodSpec::check_sizes(std::slice::from_ref(&method))?;
     let prepared = args.inputs.prepare(&method.adapter)?;
     let hyper = args.hyper.with(&args.decode, &args.compute);
+    hyper.learning_rate.check(std::iter::once(&*method.name))?;
     let facts = BackboneFacts::read(dir)?;
-    let config = RunConfig::resolve(&prepared, &facts, &method, &hyper, BUDGET, args.seed);
-    let device = args.compute.device.open()?;
-    let (pool, steps) = (args.compute.pool()?, config.train.steps);
-    let result = progress::training(&pool, steps, &method.name, |on_event| {
-        execute_run(&args.out, &config, &prepared, &device, on_event)
-    })?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&result)?);
-    } else {
-        let training = &result.training;
-        println!(
-            "{}: {}, {} steps, validation loss {:.4}; {} ({:.0} s training, {:.0} s decoding)",
-            args.out.display(),
-            method.name,
-            training.steps,
-            training.validation_loss,
-            result.scores.as_text(),
-            training.train_seconds,
-            training.decode_seconds
-        );
+    let config = RunConfig::resolve(&prepared, &facts, &method, &hyper, BUDGET, args.seed)?;
+    if args.overwrite {
+        let _lock = Lock::take(&args.out)?;
+        directory::clear(&args.out)?;
     }
-    Ok(())
+    let device = args.compute.device.open()?;
+    note(settings(&config));
+    let made = {
+        let name = format!("{} seed {}", method.name, args.seed);
+        let steps = config.train.steps as u64;
+        let mut progress = Progress::new(steps, "steps", &*name);
+        let mut on_stage = |stage: Stage<'_>| follow(&mut progress, &name, stage);
+        args.compute
+            .pool()?
+            .install(|| execute_run(&args.out, &config, &prepared, &device, true, &mut on_stage))?
+    };
+    match args.json {
+        true => print::json(&made.result),
+        false => print::line(summary(args, &config, &prepared, &made)),
+    }
+}
+
+/// Shows what a run does now.
+fn follow(progress: &mut Progress, name: &str, stage: Stage<'_>) {
+    match stage {
+        Stage::Training(event) => progress.follow(event),
+        Stage::Decoding(count) => {
+            *progress = Progress::new(count as u64, "texts", format!("{name}, decoding"));
+        }
+        Stage::Decoded(more) => progress.add(more as u64, ""),
+        Stage::Scoring => *progress = Progress::new(0, "", format!("{name}, scoring")),
+    }
+}
+
+/// What was resolved from options, method and backbone.
+fn settings(config: &RunConfig) -> String {
+    let t = &config.train;
+    let accumulated = match t.accumulation {
+        1 => String::new(),
+        n => format!(" × {n}"),
+    };
+    format!(
+        "{}: {} steps of {}{accumulated} rows, learning rate {:e}, warm-up {}, dropout {}, label \
+         smoothing {}, at most {} new tokens, {} validation entries",
+        config.method,
+        t.steps,
+        config.batch_size,
+        t.learning_rate,
+        t.warmup,
+        t.dropout,
+        t.label_smoothing,
+        config.max_new_tokens,
+        config.validation_entries
+    )
+}
+
+fn summary(args: &TrainArgs, config: &RunConfig, prepared: &Prepared, made: &Made) -> String {
+    let training = &made.result.training;
+    let times = match made.before {
+        true => "finished before, nothing was done now".into(),
+        false => format!(
+            "{:.0} s training, {:.0} s decoding",
+            training.train_seconds, training.decode_seconds
+        ),
+    };
+    format!(
+        "{}: {}, {} steps, validation loss {:.4}; {} on {} ({times})",
+        args.out.display(),
+        config.method,
+        training.steps,
+        training.validation_loss,
+        made.result.scores.as_text(),
+        prepared.scored(config.test_limit),
+    )
 }

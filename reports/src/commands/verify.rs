@@ -1,13 +1,17 @@
 //! `inducer verify`: the claims ledger, outside of cargo.
 
-use super::options::Compute;
+use super::options::{Compute, whole};
+use super::print;
 use crate::compute::Device;
-use crate::{csv, files};
+use crate::ledger::{LedgerProgress, junit};
 use crate::report::claims_page;
+use crate::{csv, files};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
+use inducer_gpu::ranges;
 use inducer_verify::engines::External;
-use inducer_verify::{Cuda, Ledger, Options, Target, render, runner};
+use inducer_verify::{Cuda, Ledger, Options, Report, Target, Verdict, render, runner};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,28 +19,36 @@ use std::time::Duration;
 #[derive(Args, Clone, Debug)]
 pub struct VerifyArgs {
     /// Random cases a claim
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_name = ranges::COUNT.text,
+        value_parser = whole(ranges::COUNT))]
     pub cases: usize,
     /// Seed
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Only the claims whose id contains this
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub claim: Option<String>,
     /// Only the engines whose name contains this, for example `cuda`, `proved` or `cpu f32`; or a
     /// program of your own, for example `python3 my_engine.py`, that speaks the protocol of
     /// verify/engines/README.md: the claims about whole models, on it alone
-    #[arg(long, value_name = "NAME or COMMAND")]
+    #[arg(long, value_name = "NAME or COMMAND", value_parser = NonEmptyStringValueParser::new())]
     pub engine: Option<String>,
     /// Seconds that such a program may take for one answer
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
-    pub time_limit: u64,
+    #[arg(long, default_value_t = 60, value_name = ranges::COUNT.text,
+        value_parser = whole(ranges::COUNT))]
+    pub time_limit: usize,
+    /// List the claims and the engines that check them, and run nothing
+    #[arg(long)]
+    pub list: bool,
     /// Print as JSON
     #[arg(long, conflicts_with = "csv")]
     pub json: bool,
     /// Print as CSV
     #[arg(long)]
     pub csv: bool,
+    /// Write the rows as JUnit XML, for a CI
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
     /// Write a page with every claim, its bounds and its control
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
@@ -50,6 +62,9 @@ pub struct VerifyArgs {
 /// # Errors
 /// A claim failed, a control passed, no claim has the given name, or the page cannot be written.
 pub fn run(args: &VerifyArgs) -> Result<()> {
+    if args.list {
+        return list(args);
+    }
     let pool = args.compute.pool()?;
     let (engine, external) = engine(args)?;
     let options = Options {
@@ -60,21 +75,26 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
         cuda: cuda(args),
         external,
     };
-    let found = pool
-        .install(|| runner::run(&options, &|_| {}))
-        .context("verify")?;
-    if args.json {
-        println!("{}", render::json(&found)?);
+    let found = {
+        let progress = LedgerProgress::new(&options)?;
+        pool.install(|| runner::run(&options, &|row| progress.row(row)))
+            .context("verify")?
+    };
+    let written = if args.json {
+        print::line(render::json(&found)?)
     } else if args.csv {
-        let records: Vec<_> =
-            found.rows.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
-        print!("{}", csv::of_records(&records));
+        let rows = found.rows.iter().map(serde_json::to_value);
+        print::whole(csv::of_records(&rows.collect::<Result<Vec<_>, _>>()?))
     } else {
-        print!("{}", render::text(&found));
+        print::whole(render::text(&failures_first(&found)))
+    };
+    if let Some(file) = &args.junit {
+        files::write(file, &junit::xml(&found))?;
     }
     if let Some(file) = &args.html {
         files::write_page(file, &claims_page::render(&found, &Ledger::read()?))?;
     }
+    written?;
     ensure!(found.passed(), "not every claim holds; see the rows above");
     Ok(())
 }
@@ -90,13 +110,47 @@ fn engine(args: &VerifyArgs) -> Result<(Option<String>, Option<External>)> {
     {
         return Ok((Some(given.clone()), None));
     }
-    let limit = Duration::from_secs(args.time_limit);
+    let limit = Duration::from_secs(args.time_limit as u64);
     let program = External::start(given, limit).with_context(|| {
         format!(
             "--engine `{given}`: no engine's name contains it, and it is no program that answers"
         )
     })?;
     Ok((None, Some(program)))
+}
+
+/// `--list`.
+fn list(args: &VerifyArgs) -> Result<()> {
+    let within = |part: &Option<String>, whole: &str| {
+        part.as_deref().is_none_or(|part| whole.contains(part))
+    };
+    let ledger = Ledger::read()?;
+    let wanted: Vec<_> = ledger
+        .claim
+        .iter()
+        .filter(|c| within(&args.claim, &c.id))
+        .filter(|c| args.engine.is_none() || c.engines.iter().any(|e| within(&args.engine, e)))
+        .collect();
+    if args.json {
+        let row = |c: &&inducer_verify::ledger::Row| {
+            serde_json::json!({ "id": c.id, "statement": c.statement, "citation": c.citation,
+                "control": c.control, "engines": c.engines })
+        };
+        return print::json(&wanted.iter().map(row).collect::<Vec<_>>());
+    }
+    for claim in &wanted {
+        print::line(format_args!("{:<28} {}", claim.id, claim.statement))?;
+    }
+    Ok(())
+}
+
+/// The rows that failed before the others.
+fn failures_first(found: &Report) -> Report {
+    let mut sorted = found.clone();
+    sorted
+        .rows
+        .sort_by_key(|row| row.verdict != Verdict::Failed);
+    sorted
 }
 
 /// The GPU, or why its rows are not run.

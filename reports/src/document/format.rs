@@ -57,6 +57,11 @@ pub fn or_dash(text: Option<String>) -> String {
     text.unwrap_or(DASH.into())
 }
 
+/// `1 seed`, `3 seeds`.
+pub fn counted(n: usize, one: &str) -> String {
+    format!("{} {one}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
 /// A whole number with commas.
 pub fn count(n: impl TryInto<u64>) -> String {
     let digits = n.try_into().unwrap_or(u64::MAX).to_string();

@@ -1,6 +1,7 @@
 //! A document as one HTML file: no script, no font, no request; readable on a phone, on paper, and
 //! by ear.
 
+use super::export::{csv, latex, slug};
 use super::table::{Cell, Column, Kind, Mark, Table};
 use super::{Block, Document, Figure, Layout, ListStyle, Role, Section, Span, Text, palette};
 
@@ -118,7 +119,7 @@ impl Writer {
                 "<pre tabindex=\"0\" role=\"group\" aria-label=\"Code\"><code>{}</code></pre>\n",
                 escape(lines)
             ),
-            Block::Table(content) => table(content),
+            Block::Table(content) => table(content) + &links(content),
             Block::Figure(content) => self.figure(content),
             Block::Details {
                 id,
@@ -156,7 +157,7 @@ impl Writer {
             escape(&key.join(" ")),
             folded(
                 &format!("Figure {number} as a table"),
-                &table(&figure.table)
+                &(table(&figure.table) + &links(&figure.table))
             )
         )
     }
@@ -225,6 +226,37 @@ pub fn table(table: &Table) -> String {
         table.rows.iter().map(row).collect::<String>(),
         caption = escape(&table.caption),
     )
+}
+
+/// Links that save a table: the files themselves stand in the addresses, so no script is needed.
+fn links(table: &Table) -> String {
+    if table.rows.is_empty() {
+        return String::new();
+    }
+    let name = slug(&table.caption);
+    let link = |(kind, title, text): (&str, &str, String)| {
+        format!(
+            "<a download=\"{name}.{kind}\" aria-label=\"{title}: {}\" \
+             href=\"data:text/plain;charset=utf-8,{}\">{title}</a>",
+            escape(&table.caption),
+            percent(&text)
+        )
+    };
+    let files = [("csv", "CSV", csv(table)), ("tex", "LaTeX", latex(table))];
+    let links: Vec<String> = files.into_iter().map(link).collect();
+    format!("<p class=\"save\">{}</p>\n", links.join(" · "))
+}
+
+/// A text as part of an address.
+fn percent(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        match byte.is_ascii_alphanumeric() {
+            true => out.push(char::from(byte)),
+            false => out += &format!("%{byte:02X}"),
+        }
+    }
+    out
 }
 
 /// One header row, or two when columns have groups.
@@ -302,5 +334,20 @@ mod tests {
             let caption = format!("<b>Figure {number}. Title.</b> Meaning.</figcaption>");
             assert_eq!(page.matches(&caption).count(), 1, "{page}");
         }
+    }
+
+    #[test]
+    fn a_link_holds_the_whole_file() {
+        let table = Table::of("A & b", [("x", "1")])
+            .text("Name", |r| r.0)
+            .number("N", |r| r.1)
+            .finish();
+        let html = links(&table);
+        assert!(
+            html.contains("download=\"a-b.csv\"") && html.contains("A &amp; b"),
+            "{html}"
+        );
+        assert!(html.contains("Name%2CN%0D%0Ax%2C1%0D%0A"), "{html}");
+        assert_eq!(links(&Table::default()), "");
     }
 }

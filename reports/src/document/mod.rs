@@ -3,6 +3,7 @@
 //! [`html::render`] and [`markdown::render`] write the same document, so what one of them says the
 //! other says too. A picture is the exception: Markdown has only the table behind it.
 
+pub mod export;
 pub mod format;
 pub mod html;
 pub mod markdown;

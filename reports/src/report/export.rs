@@ -97,7 +97,9 @@ mod tests {
         let row = &study.rows[1];
         let line = lines
             .iter()
-            .find(|l| l[at("method")] == row.method && l[at("seed")] == row.runs[0].seed.to_string())
+            .find(|l| {
+                l[at("method")] == row.method && l[at("seed")] == row.runs[0].seed.to_string()
+            })
             .unwrap();
         let expected = serde_json::to_value(&row.runs[0]).unwrap();
         assert_eq!(line[at("bleu.all")], expected["bleu"]["all"].to_string());
@@ -109,7 +111,9 @@ mod tests {
         let study = testing::study();
         let found = tables(&study);
         let page = crate::report::markdown(&study);
-        let heads = page.lines().filter(|l| l.starts_with("|---") || l.starts_with("|:--"));
+        let heads = page
+            .lines()
+            .filter(|l| l.starts_with("|---") || l.starts_with("|:--"));
         assert!(found.len() > 5, "{}", found.len());
         assert!(found.len() <= heads.count() + 1);
         assert!(found.iter().any(|(_, text)| text.contains("BLEU all")));

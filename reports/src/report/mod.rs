@@ -6,11 +6,12 @@ pub mod compare;
 pub mod export;
 pub mod figures;
 pub mod sections;
+pub mod tables;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
-use crate::document::format::count;
+use crate::document::format::{count, counted};
 use crate::document::{self, Document, Span, Text};
 use crate::study::Study;
 
@@ -29,9 +30,10 @@ fn document(study: &Study) -> Document {
     let p = &study.provenance;
     let runs: usize = study.rows.iter().map(|r| r.runs.len()).sum();
     let what = format!(
-        "{} methods, {} seeds, {runs} runs of {} steps on {}; backbone {} with {} parameters.",
-        study.rows.len(),
-        p.settings.seeds.len(),
+        "{}, {}, {} of {} steps on {}; backbone {} with {} parameters.",
+        counted(study.rows.len(), "method"),
+        counted(p.settings.seeds.len(), "seed"),
+        counted(runs, "run"),
         count(p.settings.steps),
         p.data.name,
         p.backbone.name,

@@ -3,8 +3,10 @@
 
 use super::config::RunConfig;
 use super::record::RunResult;
+use crate::document::format;
 use crate::document::{markdown, table::Table};
 use crate::parameters;
+use inducer_gpu::train::{Schedule, TrainConfig};
 use inducer_gpu::{Model, counts};
 
 /// Markdown with the front matter that the Hugging Face hub reads. Both `adapter/` (the last step)
@@ -20,7 +22,7 @@ pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
     let base = &config.adapter.base_model_name_or_path;
     let (t, found) = (&config.train, &result.training);
     let share = |n: usize, percent: f64| format!("{n} ({percent:.2} % of the backbone's {all})");
-    let schedule = format!("{:?}, {} warm-up steps", t.schedule, t.warmup);
+    let (schedule, optimiser) = (schedule(t), optimiser(t));
     let clip = t.clip.map_or("–".into(), |c| c.to_string());
     let settings = Table::pairs(
         "Training",
@@ -33,7 +35,7 @@ pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
             ),
             ("learning rate", t.learning_rate.to_string()),
             ("schedule", schedule),
-            ("optimiser", format!("{:?}", t.optimiser)),
+            ("optimiser", optimiser),
             ("gradient norm at most", clip),
             ("label smoothing", t.label_smoothing.to_string()),
             ("dropout", t.dropout.to_string()),
@@ -73,5 +75,31 @@ best's.\n\n\
         config.task,
         markdown::table(&scores),
         markdown::table(&settings),
+    )
+}
+
+/// The schedule of the learning rate in words.
+fn schedule(t: &TrainConfig) -> String {
+    let schedule = match t.schedule {
+        Schedule::Linear => "linear to 0".into(),
+        Schedule::Constant => "constant".into(),
+        Schedule::Cosine => "half a cosine to 0".into(),
+        Schedule::Polynomial { power, end } => {
+            format!("polynomial of power {power} to {end} of the learning rate")
+        }
+    };
+    format!("{schedule}, {}", format::counted(t.warmup, "warm-up step"))
+}
+
+/// The optimiser in words.
+fn optimiser(t: &TrainConfig) -> String {
+    let o = &t.optimiser;
+    format!(
+        "{}, β₁ {}, β₂ {}, ε {:e}, weight decay {}",
+        if o.coupled { "Adam" } else { "AdamW" },
+        o.beta1,
+        o.beta2,
+        o.eps,
+        o.weight_decay
     )
 }

@@ -1,12 +1,13 @@
 //! What decides a run's result, put together at this one place for every command.
 
+use super::knobs::{Knobs, Rates};
 use super::prepared::{Prepared, VALIDATION_ENTRIES};
 use crate::compute::{Device, Precision};
 use crate::files::read_json;
 use anyhow::{Result, bail, ensure};
 use inducer_datasets::{Surface, Task, fingerprint};
 use inducer_gpu::train::{Schedule, TrainConfig};
-use inducer_gpu::{AdapterConfig, BackboneConfig, Method, hub};
+use inducer_gpu::{AdapterConfig, BackboneConfig, Method, hub, ranges};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -47,6 +48,10 @@ pub struct RunConfig {
     /// Scalar type of the computation.
     #[serde(default)]
     pub dtype: Precision,
+    /// The numbers of steps that it was finished with before it went on to this one: each time the
+    /// learning rate went to its end, so it is not the run that had all steps from the start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub continued_from: Vec<usize>,
 }
 
 /// Steps, rows a step and scored test entries where none are asked for.
@@ -78,8 +83,8 @@ pub struct Hyperparameters {
     pub steps: Option<Steps>,
     /// Rows a step.
     pub batch_size: Option<usize>,
-    /// Highest learning rate.
-    pub learning_rate: Option<f64>,
+    /// Highest learning rate, of all methods or of some.
+    pub learning_rate: Rates,
     /// Warm-up.
     pub warmup: Option<Steps>,
     /// Steps between two validations.
@@ -120,6 +125,8 @@ pub struct MethodSpec {
     /// Its parts on the backbone.
     pub adapter: AdapterConfig,
     named: bool,
+    /// Options of [`Knobs`] that found no place in it.
+    unused: Vec<String>,
 }
 
 /// What is read of a backbone's directory once for all runs on it.
@@ -132,29 +139,62 @@ pub struct BackboneFacts {
 }
 
 impl MethodSpec {
-    /// A method by name, or an adapter_config.json.
+    /// What a method is called in tables and directories: its name, or that of its file; an
+    /// `adapter_config.json` is called as its folder.
     ///
     /// # Errors
-    /// Neither a name nor a readable file.
-    pub fn find(name: &str, backbone: &BackboneConfig) -> Result<Self> {
-        let path = Path::new(name);
-        let (name, adapter, named) = match Method::named(name) {
-            Some(m) => (m.name().into(), m.on(backbone), true),
-            None if path.exists() => {
-                let stem = path.file_stem().unwrap_or(path.as_os_str());
-                let adapter = AdapterConfig::read(path)?;
-                (stem.to_string_lossy().into_owned(), adapter, false)
-            }
-            None => bail!(
-                "--method {name}: expected an adapter_config.json or one of {}",
-                Method::ALL.map(Method::name).join(", ")
-            ),
+    /// Neither a name nor a file.
+    pub fn name_of(given: &str) -> Result<String> {
+        let path = Path::new(given);
+        if let Some(method) = Method::named(given) {
+            return Ok(method.name().into());
+        }
+        ensure!(
+            path.is_file(),
+            "--method {given}: expected an adapter_config.json or one of {}",
+            Method::ALL.map(Method::name).join(", ")
+        );
+        let stem = path.file_stem().unwrap_or(path.as_os_str());
+        let folder = path.parent().and_then(Path::file_name);
+        let name = match folder {
+            Some(folder) if stem == "adapter_config" => folder,
+            _ => stem,
+        };
+        Ok(name.to_string_lossy().into_owned())
+    }
+
+    /// A method by name, or an adapter_config.json, with the sizes that are asked for.
+    ///
+    /// # Errors
+    /// Neither a name nor a readable file; a size that the method does not have.
+    pub fn find(given: &str, backbone: &BackboneConfig, knobs: &Knobs) -> Result<Self> {
+        let name = Self::name_of(given)?;
+        let (adapter, named) = match Method::named(given) {
+            Some(m) => (m.on(backbone), true),
+            None => (AdapterConfig::read(given.as_ref())?, false),
+        };
+        let (adapter, unused) = match *knobs == Knobs::default() {
+            true => (adapter, Vec::new()),
+            false => knobs.turn(&adapter, &name)?,
         };
         Ok(Self {
             name,
             adapter,
             named,
+            unused,
         })
+    }
+
+    /// Every size that was asked for is one of one of the methods.
+    ///
+    /// # Errors
+    /// The options of sizes that no method has.
+    pub fn check_sizes(methods: &[Self]) -> Result<()> {
+        Knobs::check(
+            methods
+                .iter()
+                .map(|m| (m.name.as_str(), m.unused.as_slice())),
+        )
     }
 
     /// The learning rate where none is given: section 6's, but fine-tuning's small one only for
@@ -198,6 +238,9 @@ impl BackboneFacts {
 impl RunConfig {
     /// The configuration of a run of `method` on prepared data; `budget` stands for what `hyper`
     /// leaves open.
+    ///
+    /// # Errors
+    /// Numbers that do not go together: warm-up beyond the steps, tokens beyond the positions.
     pub fn resolve(
         prepared: &Prepared,
         backbone: &BackboneFacts,
@@ -205,7 +248,7 @@ impl RunConfig {
         hyper: &Hyperparameters,
         budget: Budget,
         seed: u64,
-    ) -> Self {
+    ) -> Result<Self> {
         let source = &prepared.source;
         let batch_size = hyper.batch_size.unwrap_or(budget.batch_size);
         let epoch = prepared.train.len().div_ceil(batch_size);
@@ -213,7 +256,7 @@ impl RunConfig {
             seed,
             ..hyper.training(prepared, backbone, method, [budget.steps, epoch])
         };
-        Self {
+        let config = Self {
             version: env!("CARGO_PKG_VERSION").into(),
             task: source.task,
             data: source.data.clone(),
@@ -225,12 +268,43 @@ impl RunConfig {
             batch_size,
             surface: source.surface,
             validation_entries: VALIDATION_ENTRIES,
-            max_new_tokens: hyper.max_new_tokens.unwrap_or(prepared.usual_new_tokens()),
+            max_new_tokens: prepared.new_tokens(hyper.max_new_tokens)?,
             test_limit: hyper.test_limit.or(budget.test_limit),
             device: hyper.device,
             dtype: hyper.dtype,
+            continued_from: Vec::new(),
             train,
+        };
+        config.check("these options".as_ref())?;
+        Ok(config)
+    }
+
+    /// Checks every number against its range; errors name `path`.
+    ///
+    /// # Errors
+    /// The field, what it should be, and what it is.
+    pub fn check(&self, path: &Path) -> Result<()> {
+        self.train.check(path)?;
+        self.adapter.check(path)?;
+        for (field, range, value) in [
+            ("batch_size", ranges::BATCH, Some(self.batch_size)),
+            (
+                "validation_entries",
+                ranges::COUNT,
+                Some(self.validation_entries),
+            ),
+            (
+                "max_new_tokens",
+                ranges::NEW_TOKENS,
+                Some(self.max_new_tokens),
+            ),
+            ("test_limit", ranges::COUNT, self.test_limit),
+        ] {
+            if let Some(Err(message)) = value.map(|n| range.check(n as f64)) {
+                bail!("{}: field `{field}`: {message}", path.display());
+            }
         }
+        Ok(())
     }
 }
 
@@ -246,6 +320,15 @@ impl Steps {
 }
 
 impl Hyperparameters {
+    /// Steps of a run, where that does not depend on its data.
+    pub fn counted(&self, budget: Budget) -> Option<usize> {
+        match self.steps {
+            None => Some(budget.steps),
+            Some(Steps::Count(n)) => Some(n),
+            Some(_) => None,
+        }
+    }
+
     fn training(
         &self,
         prepared: &Prepared,
@@ -255,7 +338,7 @@ impl Hyperparameters {
     ) -> TrainConfig {
         let steps = self.steps.map_or(budget, |s| s.count(budget, epoch));
         let rate = method.learning_rate(&prepared.backbone);
-        let rate = self.learning_rate.unwrap_or(rate);
+        let rate = self.learning_rate.of(&method.name).unwrap_or(rate);
         let usual = match prepared.source.task.generates() {
             true => TrainConfig::generation(rate, steps),
             false => TrainConfig::classification(rate, steps),

@@ -2,6 +2,7 @@
 
 use super::config::RunConfig;
 use super::directory::RunDir;
+use super::lock::Lock;
 use super::prepared::{Prepared, TaskData, evenly};
 use super::record::{RunResult, Scores, TrainingSummary};
 use super::scores::{meteor_files, outputs};
@@ -15,7 +16,7 @@ use inducer_datasets::batches::pack;
 use inducer_datasets::{Encoded, Example, Task};
 use inducer_gpu::drift::Frozen;
 use inducer_gpu::files::write_json;
-use inducer_gpu::train::{Event, train};
+use inducer_gpu::train::{Event, Summary, train};
 use inducer_gpu::{AdapterConfig, BackboneConfig, Model};
 use std::path::Path;
 use std::time::Instant;
@@ -45,7 +46,7 @@ pub fn load(task: Task, dir: &Path, seed: u64, dtype: Precision, device: &Device
 /// The model of a run before its first step, and the frozen one to measure its drift from.
 fn start(config: &RunConfig, prepared: &Prepared, device: &Device) -> Result<(Model, Frozen)> {
     let (task, seed) = (config.task, config.train.seed);
-    let special = task.special_tokens().len();
+    let special = prepared.special;
     let mut model = load(task, &config.backbone, seed, config.dtype, device)?;
     model.attach(&AdapterConfig::none(), special, seed)?;
     let fixed: Vec<&Encoded> = prepared.dev.iter().take(DRIFT_ROWS).collect();
@@ -54,19 +55,46 @@ fn start(config: &RunConfig, prepared: &Prepared, device: &Device) -> Result<(Mo
     Ok((model, frozen))
 }
 
-/// Trains (or goes on), decodes, scores. A finished run is read, not repeated.
+/// What a run is doing now.
+pub enum Stage<'a> {
+    /// Training.
+    Training(&'a Event),
+    /// So many texts are to be decoded.
+    Decoding(usize),
+    /// So many more are.
+    Decoded(usize),
+    /// Gates, lengths and scores are measured.
+    Scoring,
+}
+
+/// A finished run.
+#[derive(Debug)]
+pub struct Made {
+    /// What it found.
+    pub result: RunResult,
+    /// Whether it had been finished before, so that nothing was done now.
+    pub before: bool,
+}
+
+/// Trains (or goes on), decodes, scores. A finished run is read, not repeated. With `longer`, one
+/// of fewer steps goes on to the number that is asked for now.
 ///
 /// # Errors
-/// Data that do not fit, files that cannot be written, a loss that is not finite.
+/// [`Busy`](super::lock::Busy) when another process makes this run; data that do not fit, files
+/// that cannot be written, numbers that are not finite, a stop that was asked for.
 pub fn execute_run(
     dir: &Path,
     config: &RunConfig,
     prepared: &Prepared,
     device: &Device,
-    on_event: &mut dyn FnMut(&Event),
-) -> Result<RunResult> {
-    if let Some(result) = RunDir::open(dir, config)?.result()? {
-        return Ok(result);
+    longer: bool,
+    on_stage: &mut dyn FnMut(Stage<'_>),
+) -> Result<Made> {
+    let _lock = Lock::take(dir)?;
+    let run = RunDir::open(dir, config, longer)?;
+    if let Some(result) = run.result()? {
+        let before = true;
+        return Ok(Made { result, before });
     }
     let memory = Memory::here();
     let (mut model, frozen) = start(config, prepared, device)?;
@@ -74,33 +102,16 @@ pub fn execute_run(
     let mut resumed = false;
     let summary = train(&mut model, &data, &config.train, Some(dir), &mut |e| {
         resumed |= matches!(e, Event::Resumed { .. });
-        on_event(e);
+        on_stage(Stage::Training(e));
     })?;
     let peak_bytes = memory.peak().filter(|_| !resumed);
-    let (validation_loss, best_step) = summary.best;
-    if best_step != summary.steps && dir.join("best").exists() {
+    if summary.best.1 != summary.steps && dir.join("best").exists() {
         model.attach_saved(&dir.join("best"))?;
     }
-    let examples = test_examples(prepared, config.test_limit);
-    let clock = Instant::now();
-    let max_new = config.max_new_tokens;
-    let texts = outputs(&model, prepared, &examples, max_new, &mut |_| {})?;
-    let training = TrainingSummary {
-        validation_loss,
-        best_step,
-        last_validation_loss: summary.validation_loss,
-        steps: summary.steps,
-        tokens: summary.tokens,
-        train_seconds: summary.seconds,
-        decode_seconds: clock.elapsed().as_secs_f64(),
-    };
     let result = RunResult {
-        mechanism: mechanism::measure(&model, prepared, &examples, &texts)?,
-        scores: Scores::of(config.task, &texts, &examples, &meteor_files(None, None))?,
-        training,
         peak_bytes,
+        ..score(dir, config, prepared, &model, &summary, on_stage)?
     };
-    files::write(&dir.join("outputs.txt"), &(texts.join("\n") + "\n"))?;
     let card = card::text(config, &result, &model);
     for adapter in ["adapter", "best"].map(|name| dir.join(name)) {
         if adapter.exists() {
@@ -108,6 +119,49 @@ pub fn execute_run(
         }
     }
     write_json(&dir.join("result.json"), &result)?;
+    let before = false;
+    Ok(Made { result, before })
+}
+
+/// Decodes the test part, writes the texts and scores them.
+fn score(
+    dir: &Path,
+    config: &RunConfig,
+    prepared: &Prepared,
+    model: &Model,
+    summary: &Summary,
+    on_stage: &mut dyn FnMut(Stage<'_>),
+) -> Result<RunResult> {
+    let examples = test_examples(prepared, config.test_limit);
+    let clock = Instant::now();
+    on_stage(Stage::Decoding(examples.len()));
+    let texts = outputs(
+        model,
+        prepared,
+        &examples,
+        config.max_new_tokens,
+        &mut |n| {
+            on_stage(Stage::Decoded(n));
+        },
+    )?;
+    let decode_seconds = clock.elapsed().as_secs_f64();
+    on_stage(Stage::Scoring);
+    let (validation_loss, best_step) = summary.best;
+    let result = RunResult {
+        mechanism: mechanism::measure(model, prepared, &examples, &texts)?,
+        scores: Scores::of(config.task, &texts, &examples, &meteor_files(None, None))?,
+        training: TrainingSummary {
+            validation_loss,
+            best_step,
+            last_validation_loss: summary.validation_loss,
+            steps: summary.steps,
+            tokens: summary.tokens,
+            train_seconds: summary.seconds,
+            decode_seconds,
+        },
+        peak_bytes: None,
+    };
+    files::write(&dir.join("outputs.txt"), &(texts.join("\n") + "\n"))?;
     Ok(result)
 }
 

@@ -4,13 +4,16 @@ mod card;
 pub mod config;
 pub mod directory;
 mod execute;
+mod knobs;
+pub mod lock;
 mod mechanism;
 mod prepared;
 pub mod record;
 mod scores;
 
 pub use config::{BackboneFacts, Budget, Hyperparameters, MethodSpec, RunConfig, Steps};
-pub use execute::{execute_run, load, test_examples};
+pub use execute::{Made, Stage, execute_run, load, test_examples};
+pub use knobs::{Knobs, Rates};
 pub use mechanism::REACHED;
 pub(crate) use prepared::evenly;
 pub use prepared::{Prepared, Source, TaskData};

@@ -1,5 +1,6 @@
 //! Data ready for a backbone, and batches of them for the trainer.
 
+use crate::document::format::count;
 use crate::files::{self, At};
 use anyhow::{Result, ensure};
 use inducer_datasets::batch::Labels;
@@ -46,6 +47,10 @@ pub struct Prepared {
     pub dev: Vec<Encoded>,
     /// Most positions that any method of the study leaves for the text.
     pub longest: usize,
+    /// Rows of special tokens that a model on this backbone needs: the task's, or none where
+    /// `inducer merge` has made them the last ones of the backbone's vocabulary.
+    pub special: usize,
+    first_special: usize,
 }
 
 impl Prepared {
@@ -69,7 +74,12 @@ impl Prepared {
             .positions
             .saturating_sub(offset.unwrap_or(0));
         let tokenizer = Tokenizer::load(dir)?;
-        let layout = Layout::new(&tokenizer, task, backbone.spec().vocabulary, longest)
+        let special = task.special_tokens().len();
+        let vocabulary = backbone.spec().vocabulary;
+        let merged = special > 0 && tokenizer.vocab_size() + special == vocabulary;
+        let special = if merged { 0 } else { special };
+        let first_special = vocabulary + special - task.special_tokens().len();
+        let layout = Layout::new(&tokenizer, task, first_special, longest)
             .at(dir)?
             .with_surface(source.surface);
         let rows = |examples: &[Example]| -> Result<Vec<Encoded>> {
@@ -89,6 +99,8 @@ impl Prepared {
             train,
             dev,
             longest,
+            special,
+            first_special,
         })
     }
 
@@ -97,9 +109,33 @@ impl Prepared {
     /// # Errors
     /// As [`Layout::new`].
     pub fn layout(&self) -> Result<Layout<'_>> {
-        let vocabulary = self.backbone.spec().vocabulary;
-        let layout = Layout::new(&self.tokenizer, self.source.task, vocabulary, self.longest)?;
+        let (task, first) = (self.source.task, self.first_special);
+        let layout = Layout::new(&self.tokenizer, task, first, self.longest)?;
         Ok(layout.with_surface(self.source.surface))
+    }
+
+    /// The most new tokens in decoding: the number that is given, or the usual one.
+    ///
+    /// # Errors
+    /// More than the positions leave beside a prompt.
+    pub fn new_tokens(&self, given: Option<usize>) -> Result<usize> {
+        let most = self.longest.saturating_sub(1).max(1);
+        let asked = given.unwrap_or(self.usual_new_tokens().min(most));
+        ensure!(
+            asked <= most,
+            "--max-new-tokens {asked}: expected at most {most}: the backbone has {} positions",
+            self.backbone.spec().positions
+        );
+        Ok(asked)
+    }
+
+    /// How much of the test part is scored: `40 of 1,862 test entries`.
+    pub fn scored(&self, limit: Option<usize>) -> String {
+        let all = self.splits.test.len();
+        match limit.filter(|n| *n < all) {
+            Some(n) => format!("{} of {} test entries", count(n), count(all)),
+            None => format!("{} test entries", count(all)),
+        }
     }
 
     /// The most new tokens in decoding where no number is given: 40, or more where a validation row

@@ -8,10 +8,12 @@ use super::{
 };
 use crate::compute;
 use crate::document::format;
+use crate::ledger::{LedgerProgress, kept};
 use crate::parameters::{self, is_papers};
+use crate::progress::Progress;
 use crate::run::directory::{curves, finished, outputs};
 use crate::run::{self, RunResult, Scores};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use inducer_datasets::metrics::{accuracy, coqa, webnlg};
 use inducer_datasets::significance::approximate_randomisation;
 use inducer_datasets::{Example, Input, Task};
@@ -19,6 +21,7 @@ use inducer_gpu::counts;
 use inducer_gpu::{AdapterConfig, BackboneConfig};
 use inducer_verify::{Ledger as Claims, Options, Report, Verdict, runner};
 use std::ops::AddAssign;
+use std::path::Path;
 use std::time::SystemTime;
 
 /// Test inputs shown with every method's text.
@@ -33,16 +36,26 @@ pub const LEDGER_CASES: usize = 4;
 /// Puts the study together from the runs that are done.
 ///
 /// # Errors
-/// A run's files cannot be read.
+/// No run is done; a run's files cannot be read.
 pub fn study(
     plan: &Plan,
     generated: bool,
-    ledger_cases: usize,
-    threads: usize,
+    ledgers: &Ledgers<'_>,
     started: SystemTime,
 ) -> Result<Study> {
+    let _progress = Progress::new(0, "", "assembling the report");
     let task = plan.main.prepared.source.task;
     let done = done(&plan.main)?;
+    ensure!(
+        !done.is_empty(),
+        "no run of this study is finished: {} holds none of its {}",
+        plan.main.runs[0]
+            .dir
+            .parent()
+            .unwrap_or(&plan.main.runs[0].dir)
+            .display(),
+        plan.main.runs.len()
+    );
     let matchers = done.iter().rev().find_map(|d| match &d.result.scores {
         Scores::WebNlg { meteor, .. } => meteor.as_ref().map(|(_, ran)| ran.as_slice()),
         _ => None,
@@ -55,10 +68,7 @@ pub fn study(
         })
     });
     let long = long.transpose()?;
-    let ledger = match ledger_cases {
-        0 => None,
-        cases => Some(ledger(cases, threads)?),
-    };
+    let ledger = ledgers.summary()?;
     let b = &plan.main.prepared.backbone;
     let first = first(&plan.main)?;
     let command: Vec<String> = std::iter::once("inducer".to_string())
@@ -74,7 +84,7 @@ pub fn study(
             started: humantime::format_rfc3339_seconds(started).to_string(),
             finished: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             device: first.config.device.name().into(),
-            threads,
+            threads: ledgers.threads,
             settings: settings(&plan.main, plan)?,
             data: data(&plan.main)?,
             backbone: BackboneSource {
@@ -257,11 +267,31 @@ fn resampled<C: Copy + Default + AddAssign>(
     Ok(approximate_randomisation(&a, &b, score, DRAWS, 1)?.p)
 }
 
+/// How the report comes by what the claims ledger says.
+pub struct Ledgers<'a> {
+    /// Random cases of each claim; 0 for no ledger.
+    pub cases: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Where a finished one is kept.
+    pub dir: &'a Path,
+}
+
+impl Ledgers<'_> {
+    fn summary(&self) -> Result<Option<Ledger>> {
+        let (cases, threads) = (self.cases, self.threads);
+        (cases > 0)
+            .then(|| kept::or_new(self.dir, cases, threads, || ledger(cases, threads)))
+            .transpose()
+    }
+}
+
 /// What the claims ledger says now.
 fn ledger(cases: usize, threads: usize) -> Result<Ledger> {
     let options = Options::new(cases, 1);
+    let progress = LedgerProgress::new(&options)?;
     let found = compute::pool(threads)?
-        .install(|| runner::run(&options, &|_| {}))
+        .install(|| runner::run(&options, &|row| progress.row(row)))
         .context("the claims ledger")?;
     let claims = Claims::read().context("the claims ledger")?;
     Ok(Ledger {

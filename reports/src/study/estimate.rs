@@ -63,7 +63,7 @@ fn measured(planned: &Planned, part: &Part, device: &Device) -> Result<Estimate>
     let (config, prepared) = (&planned.config, &part.prepared);
     let seed = config.train.seed;
     let mut model = load(config.task, &config.backbone, seed, config.dtype, device)?;
-    model.attach(&config.adapter, config.task.special_tokens().len(), seed)?;
+    model.attach(&config.adapter, prepared.special, seed)?;
     let mut step = 0.0;
     if config.train.steps > 0 {
         model.cast_frozen_weights()?;

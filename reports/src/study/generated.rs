@@ -4,15 +4,18 @@
 //! The backbone is cached under `$INDUCER_CACHE`, else `$XDG_CACHE_HOME/inducer`, else
 //! `~/.cache/inducer`, in a directory named by the fingerprint of everything that decides it.
 
-use crate::compute::Precision;
+use crate::compute::{self, Precision};
 use crate::files::{self, At, create_dir};
 use crate::pretraining::{Kind, PretrainConfig, pretrain};
-use crate::{compute, progress};
+use crate::progress::{Progress, note};
+use crate::run::lock::Lock;
 use anyhow::Result;
 use candle_core::Device;
 use inducer_datasets::synthetic::{self, CoqaConfig, GlueConfig, SyntheticConfig};
 use inducer_datasets::{Task, fingerprint};
+use inducer_gpu::train::Event;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The prose's seed and size in bytes.
 const PROSE: (u64, usize) = (1, 4_000_000);
@@ -61,18 +64,23 @@ pub fn data(task: Task, dir: &Path) -> Result<String> {
         Task::Mnli => synthetic::write_mnli(dir, glue),
         Task::Sst2 => synthetic::write_sst2(dir, glue),
     })?;
+    Ok(name(task))
+}
+
+/// What the generated data of a task are called.
+pub fn name(task: Task) -> String {
     let seed = match task {
-        Task::WebNlg => triples.seed,
-        Task::Coqa => coqa.seed,
-        Task::Mnli | Task::Sst2 => glue.seed,
+        Task::WebNlg => SyntheticConfig::default().seed,
+        Task::Coqa => CoqaConfig::default().seed,
+        Task::Mnli | Task::Sst2 => GlueConfig::default().seed,
     };
-    Ok(match task {
+    match task {
         Task::WebNlg => format!("embedded generator, seed {seed}"),
         other => format!(
             "embedded generator in the layout of {}, seed {seed}",
             other.title()
         ),
-    })
+    }
 }
 
 /// Writes generated conversations over passages of many lengths to `dir`, unless they are there
@@ -88,10 +96,16 @@ pub fn long_data(dir: &Path) -> Result<String> {
         ..CoqaConfig::default()
     };
     once(dir, |dir| synthetic::write_coqa(dir, config))?;
-    Ok(format!(
+    Ok(long_name())
+}
+
+/// What the generated conversations are called.
+pub fn long_name() -> String {
+    let (shortest, longest) = LONG_WORDS;
+    format!(
         "generated conversations over passages of {shortest} to {longest} words, seed {}",
-        config.seed
-    ))
+        CoqaConfig::default().seed
+    )
 }
 
 /// Makes a directory whole or not at all; another process may be making the same one.
@@ -124,16 +138,28 @@ pub fn backbone(task: Task, threads: usize) -> Result<PathBuf> {
         return Ok(dir);
     }
     let partial = dir.with_extension("partial");
+    // one process pretrains, the others wait for it
+    let begun = dir.with_extension("begun");
+    let _lock = Lock::wait(&begun, |busy| {
+        note(format_args!(
+            "waiting: {} pretrains the embedded backbone",
+            busy.holder
+        ));
+        std::thread::sleep(Duration::from_secs(2));
+    })?;
+    if dir.exists() {
+        return Ok(dir);
+    }
     create_dir(&partial)?;
-    eprintln!(
+    note(format_args!(
         "Pretraining the embedded backbone, once: {} steps, kept in {}",
         config.steps,
         dir.display()
-    );
+    ));
+    let progress = Progress::new(config.steps as u64, "steps", "pretraining");
+    let mut follow = |event: &Event| progress.follow(event);
     let pool = compute::pool(threads)?;
-    progress::training(&pool, config.steps, "pretraining", |on_event| {
-        pretrain(&text, &config, &partial, &Device::Cpu, on_event)
-    })?;
+    pool.install(|| pretrain(&text, &config, &partial, &Device::Cpu, &mut follow))?;
     std::fs::rename(&partial, &dir).at(&dir)?;
     Ok(dir)
 }

@@ -6,10 +6,16 @@
 use super::generated;
 use super::preset::Preset;
 use crate::files::At;
-use crate::run::{BackboneFacts, Budget, Hyperparameters, MethodSpec, Prepared, RunConfig, Source};
-use anyhow::{Result, ensure};
+use crate::progress::Progress;
+use crate::run::directory::is_finished;
+use crate::run::{
+    BackboneFacts, Budget, Hyperparameters, Knobs, MethodSpec, Prepared, RunConfig, Source,
+};
+use anyhow::{Result, bail, ensure};
 use inducer_datasets::{Malformed, Surface, Task, directory};
 use inducer_gpu::{AdapterConfig, BackboneConfig, hub};
+use serde::Serialize;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Methods of the second part, which asks what long inputs do.
@@ -79,6 +85,86 @@ impl Plan {
     }
 }
 
+/// A run of the list that `--plan` shows.
+#[derive(Clone, Debug, Serialize)]
+pub struct Listed {
+    /// From 1.
+    pub number: usize,
+    /// Name of its data.
+    pub data: String,
+    /// Method.
+    pub method: String,
+    /// Its name in the study: `long-prefix`.
+    #[serde(skip)]
+    pub name: String,
+    /// Seed.
+    pub seed: u64,
+    /// Steps; none where they are epochs of data that are not there yet.
+    pub steps: Option<usize>,
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Whether it is done.
+    pub done: bool,
+}
+
+/// The runs of a study. Nothing is written, and nothing is pretrained: where the study's data or
+/// backbone are made by it, only what stands in the directories tells which runs are done.
+///
+/// # Errors
+/// As [`plan`].
+pub fn listed(request: &Request) -> Result<Vec<Listed>> {
+    if request.data.is_some() && request.backbone.is_some() {
+        let plan = plan(request, 1)?;
+        let runs = plan.runs().into_iter().enumerate();
+        return runs
+            .map(|(i, (planned, part))| {
+                Ok(Listed {
+                    number: i + 1,
+                    data: part.data_name.clone(),
+                    method: planned.method().into(),
+                    name: planned.name(),
+                    seed: planned.seed(),
+                    steps: Some(planned.config.train.steps),
+                    directory: planned.dir.clone(),
+                    done: is_finished(&planned.dir, &planned.config)?,
+                })
+            })
+            .collect();
+    }
+    let (names, seeds) = (names(request)?, request.seeds());
+    let main = (generated::name(request.task), "", names, request.budget());
+    let long = LONG_METHODS.map(String::from).to_vec();
+    let long = (generated::long_name(), "long-", long, request.long_budget());
+    let mut all = Vec::new();
+    for (data, prefix, names, budget) in [Some(main), request.has_long().then_some(long)]
+        .into_iter()
+        .flatten()
+    {
+        for seed in &seeds {
+            for method in &names {
+                let name = format!("{prefix}{method}");
+                let directory = request.out.join("runs").join(format!("{name}-seed{seed}"));
+                let untuned = method == "none";
+                all.push(Listed {
+                    number: all.len() + 1,
+                    data: data.clone(),
+                    method: method.clone(),
+                    name,
+                    seed: *seed,
+                    steps: if untuned {
+                        Some(0)
+                    } else {
+                        request.hyper.counted(budget)
+                    },
+                    done: directory.join("result.json").exists(),
+                    directory,
+                });
+            }
+        }
+    }
+    Ok(all)
+}
+
 /// What a study is asked for.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -100,11 +186,28 @@ pub struct Request {
     pub methods: Vec<String>,
     /// How much it does where nothing else is asked for.
     pub preset: Preset,
+    /// Sizes of methods that have them.
+    pub knobs: Knobs,
     /// What its runs are asked for.
     pub hyper: Hyperparameters,
 }
 
 impl Request {
+    /// Its seeds, of which a quick study has one.
+    fn seeds(&self) -> Vec<u64> {
+        let mut seeds = self.seeds.clone();
+        if self.quick() {
+            seeds.truncate(1);
+        }
+        seeds
+    }
+
+    /// Whether it has a part on long inputs.
+    fn has_long(&self) -> bool {
+        let usual = self.data.is_none() && self.task == Task::WebNlg && !self.no_long;
+        self.long_data.is_some() || usual
+    }
+
     fn budget(&self) -> Budget {
         let (steps, batch_size, test_limit) = match (self.data.is_none(), self.quick()) {
             (true, false) => (160, 16, None),
@@ -172,10 +275,9 @@ impl Request {
 
     /// The long inputs, where they are part of the study.
     fn long_source(&self, backbone: &Path) -> Result<Option<(Source, String)>> {
-        let usual = self.data.is_none() && self.task == Task::WebNlg && !self.no_long;
         let given = self.long_data.as_ref();
         let generate = ("data-long", generated::long_data);
-        (given.is_some() || usual)
+        self.has_long()
             .then(|| self.source(Task::Coqa, backbone, given, generate))
             .transpose()
     }
@@ -186,32 +288,30 @@ impl Request {
 /// # Errors
 /// Files that are missing or do not fit; an unknown method.
 pub fn plan(request: &Request, threads: usize) -> Result<Plan> {
-    let mut seeds = request.seeds.clone();
-    if request.quick() {
-        seeds.truncate(1);
-    }
+    let seeds = request.seeds();
     ensure!(
         !seeds.is_empty() && !request.methods.is_empty(),
         "--seeds and --methods: expected at least one of each"
     );
+    let names = names(request)?;
+    request
+        .hyper
+        .learning_rate
+        .check(names.iter().map(String::as_str))?;
     let dir = match &request.backbone {
         Some(dir) => dir.clone(),
         None => generated::backbone(request.task, threads)?,
     };
+    let _progress = Progress::new(0, "", "reading data and backbone");
     let facts = BackboneFacts::read(&dir)?;
     let hyper = request.preset.hyper(request.task, request.hyper.clone());
     let runs = |source, methods: &[&str], prefix: &str, budget| {
         let config = |prepared: &Prepared, method: &MethodSpec, seed| {
             RunConfig::resolve(prepared, &facts, method, &hyper, budget, seed)
         };
-        part(
-            source,
-            methods,
-            &request.out.join("runs"),
-            prefix,
-            &seeds,
-            config,
-        )
+        let dir = request.out.join("runs");
+        let knobs = &request.knobs;
+        part(source, methods, knobs, &dir, prefix, &seeds, config)
     };
     let methods: Vec<&str> = request.methods.iter().map(String::as_str).collect();
     let main = runs(request.main_source(&dir)?, &methods, "", request.budget())?;
@@ -223,6 +323,35 @@ pub fn plan(request: &Request, threads: usize) -> Result<Plan> {
         main,
         seeds,
     })
+}
+
+/// The names of the methods, once nothing is asked for twice: each run has a directory of its own.
+///
+/// # Errors
+/// A seed or a name that stands there twice; no method of that name.
+fn names(request: &Request) -> Result<Vec<String>> {
+    let mut seeds = BTreeSet::new();
+    for seed in &request.seeds {
+        ensure!(seeds.insert(seed), "--seeds: {seed} stands there twice");
+    }
+    let mut names: Vec<String> = Vec::new();
+    for (i, given) in request.methods.iter().enumerate() {
+        let name = MethodSpec::name_of(given)?;
+        if let Some(same) = names.iter().position(|n| *n == name) {
+            let (a, b) = (&request.methods[same], &request.methods[i]);
+            bail!(
+                "--methods: {a} and {b} would both be called `{name}`; rename a file or its folder"
+            );
+        }
+        ensure!(
+            !LONG_METHODS
+                .iter()
+                .any(|long| name == format!("long-{long}")),
+            "--methods {given}: `{name}` is the name of a run on long inputs; rename the file"
+        );
+        names.push(name);
+    }
+    Ok(names)
 }
 
 fn backbone_name(given: Option<&Path>, task: Task) -> String {
@@ -239,16 +368,20 @@ fn backbone_name(given: Option<&Path>, task: Task) -> String {
 fn part(
     (source, data_name): (Source, String),
     names: &[&str],
+    knobs: &Knobs,
     dir: &Path,
     prefix: &str,
     seeds: &[u64],
-    config: impl Fn(&Prepared, &MethodSpec, u64) -> RunConfig,
+    config: impl Fn(&Prepared, &MethodSpec, u64) -> Result<RunConfig>,
 ) -> Result<Part> {
     let backbone = BackboneConfig::read(&source.backbone)?;
     let methods: Vec<MethodSpec> = names
         .iter()
-        .map(|name| MethodSpec::find(name, &backbone))
+        .map(|name| MethodSpec::find(name, &backbone, knobs))
         .collect::<Result<_>>()?;
+    if prefix.is_empty() {
+        MethodSpec::check_sizes(&methods)?;
+    }
     let splits = directory::load(source.task, &source.data, Malformed::Refuse).at(&source.data)?;
     let adapters: Vec<AdapterConfig> = methods.iter().map(|m| m.adapter.clone()).collect();
     let prepared = Prepared::new(source, splits, &adapters)?;
@@ -257,7 +390,7 @@ fn part(
         for method in &methods {
             runs.push(Planned {
                 dir: dir.join(format!("{prefix}{}-seed{seed}", method.name)),
-                config: config(&prepared, method, *seed),
+                config: config(&prepared, method, *seed)?,
             });
         }
     }

@@ -1,19 +1,41 @@
-//! Makes the runs of a plan, several at a time.
+//! Makes the runs of a plan, several at a time. Runs that another process is making are left to it,
+//! and taken over if it ends before they do.
 
 use super::plan::{Part, Plan, Planned};
-use crate::run::{RunResult, execute_run};
-use crate::{compute, progress};
+use crate::compute;
+use crate::progress::{Level, Progress, step_words};
+use crate::run::lock::{Busy, Lock};
+use crate::run::{Made, Stage, directory, execute_run};
 use anyhow::{Result, anyhow};
 use candle_core::Device;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
-use inducer_gpu::train::Event;
-use std::sync::Mutex;
+use inducer_gpu::train::{Event, stop};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// How long a run of another process is left alone before it is asked for again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Share of a run's progress that decoding takes, in steps.
+const DECODE_SHARE: usize = 40;
+
+/// What is left of a study, and what became of the rest.
+struct Study<'a> {
+    runs: Vec<(&'a Planned, &'a Part)>,
+    device: &'a Device,
+    threads: usize,
+    /// Runs to make, and from when on.
+    queue: Mutex<VecDeque<(usize, Instant)>>,
+    failed: Mutex<Option<anyhow::Error>>,
+    done: AtomicUsize,
+    progress: Progress,
+}
 
 /// Makes the chosen runs of a plan, several at a time.
 ///
 /// # Errors
-/// The first run that failed; the others that were going are finished first.
+/// The first run that failed or was stopped; the others that were going are finished first.
 pub fn execute(
     plan: &Plan,
     chosen: &[usize],
@@ -23,82 +45,165 @@ pub fn execute(
 ) -> Result<()> {
     let all = plan.runs();
     let runs: Vec<(&Planned, &Part)> = chosen.iter().map(|i| all[*i]).collect();
-    let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
     let work = runs
         .iter()
-        .map(|(r, _)| r.config.train.steps + DECODE_SHARE);
-    let total: usize = work.sum();
-    let bar = bars.add(progress::bar(total as u64, "study"));
-    let next = AtomicUsize::new(0);
-    let failed = Mutex::new(None);
+        .map(|(r, _)| (r.config.train.steps + DECODE_SHARE) as u64);
+    let now = Instant::now();
+    let name = match runs.len() {
+        1 => "study of 1 run".into(),
+        n => format!("study of {n} runs"),
+    };
+    let study = Study {
+        progress: Progress::new(work.sum(), "steps", name),
+        queue: Mutex::new((0..runs.len()).map(|i| (i, now)).collect()),
+        runs,
+        device,
+        threads: (threads / jobs).max(1),
+        failed: Mutex::new(None),
+        done: AtomicUsize::new(0),
+    };
     std::thread::scope(|scope| {
         for _ in 0..jobs {
-            scope.spawn(|| {
-                loop {
-                    let i = next.fetch_add(1, Ordering::SeqCst);
-                    let stop = failed.lock().map_or(true, |f| f.is_some());
-                    let Some((planned, part)) = runs.get(i).filter(|_| !stop) else {
-                        return;
-                    };
-                    let threads = (threads / jobs).max(1);
-                    if let Err(e) = execute_planned(planned, part, threads, device, &bar)
-                        && let Ok(mut slot) = failed.lock()
-                    {
-                        let run = format!("{} with seed {}", planned.method(), planned.seed());
-                        slot.get_or_insert(e.context(run));
-                    }
-                }
-            });
+            scope.spawn(|| study.work());
         }
     });
-    bar.finish_and_clear();
-    match failed.into_inner().map_err(|_| anyhow!("a run panicked"))? {
-        Some(e) => Err(e),
+    let (done, of) = (study.done.into_inner(), study.runs.len());
+    match study
+        .failed
+        .into_inner()
+        .map_err(|_| anyhow!("a run panicked"))?
+    {
+        Some(e) => Err(e.context(format!("{done} of {of} runs are done"))),
         None => Ok(()),
     }
 }
 
-/// Share of a run's progress that decoding takes, in steps.
-const DECODE_SHARE: usize = 40;
-
-fn execute_planned(
-    planned: &Planned,
-    part: &Part,
-    threads: usize,
-    device: &Device,
-    bar: &ProgressBar,
-) -> Result<RunResult> {
-    let pool = compute::pool(threads)?;
-    let mut done = 0;
-    let result = pool.install(|| {
-        execute_run(
-            &planned.dir,
-            &planned.config,
-            &part.prepared,
-            device,
-            &mut |event| match event {
-                Event::Resumed { step } | Event::Step { step, .. } => {
-                    bar.inc((step - done) as u64);
-                    done = *step;
-                }
-                Event::Validation { .. } => {}
-            },
-        )
-    })?;
-    bar.inc((planned.config.train.steps + DECODE_SHARE - done) as u64);
-    let line = format!(
-        "{:<14} seed {}: validation loss {:.3}, {} ({:.0} s + {:.0} s)",
-        planned.name(),
-        planned.seed(),
-        result.training.validation_loss,
-        result.scores.as_text(),
-        result.training.train_seconds,
-        result.training.decode_seconds
-    );
-    if bar.is_hidden() {
-        eprintln!("{line}");
-    } else {
-        bar.println(line);
+/// Removes what stands in the directories of the chosen runs.
+///
+/// # Errors
+/// [`Busy`] when another process makes one of them; the system's.
+pub fn clear(plan: &Plan, chosen: &[usize]) -> Result<()> {
+    let all = plan.runs();
+    for (planned, _) in chosen.iter().map(|i| all[*i]) {
+        let _lock = Lock::take(&planned.dir)?;
+        directory::clear(&planned.dir)?;
     }
-    Ok(result)
+    Ok(())
+}
+
+impl Study<'_> {
+    /// Makes runs until none is left, one has failed, or the process is to stop.
+    fn work(&self) {
+        while let Some((i, from)) = self.next() {
+            std::thread::sleep(from.saturating_duration_since(Instant::now()));
+            let (planned, part) = self.runs[i];
+            let error = match self.make(i, planned, part) {
+                Ok(made) => {
+                    self.finished(planned, part, &made);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            if let Some(busy) = error.downcast_ref::<Busy>() {
+                let line = format_args!("{}: left to {}", name(planned), busy.holder);
+                self.progress.tell(Level::Verbose, line);
+                held(&self.queue).push_back((i, Instant::now() + AGAIN));
+            } else {
+                held(&self.failed).get_or_insert(error.context(name(planned)));
+            }
+        }
+    }
+
+    fn next(&self) -> Option<(usize, Instant)> {
+        let over = stop::requested() || held(&self.failed).is_some();
+        let mut queue = held(&self.queue);
+        // a run that waits for another process comes behind those that nobody makes
+        let first = (0..queue.len()).min_by_key(|at| queue[*at].1)?;
+        if over { None } else { queue.remove(first) }
+    }
+
+    fn make(&self, i: usize, planned: &Planned, part: &Part) -> Result<Made> {
+        let pool = compute::pool(self.threads)?;
+        let mut stood = 0;
+        let name = name(planned);
+        let (steps, of) = (planned.config.train.steps, self.runs.len());
+        let mut on_stage = |stage: Stage<'_>| match stage {
+            Stage::Training(Event::Step {
+                step,
+                loss,
+                tokens_per_second,
+            }) => {
+                let words = step_words(*loss, *tokens_per_second);
+                let more = (*step - stood) as u64;
+                stood = *step;
+                let detail = format!(
+                    "run {} of {of}: {name}, step {step}/{steps}, {words}",
+                    i + 1
+                );
+                self.progress.add(more, &detail);
+            }
+            Stage::Training(Event::Resumed { step }) => {
+                self.progress.skip(*step as u64);
+                stood = *step;
+            }
+            Stage::Training(event) => self.progress.tell_of(&name, event),
+            Stage::Decoding(_) | Stage::Decoded(_) => {
+                self.progress
+                    .add(0, &format!("run {} of {of}: {name}, decoding", i + 1));
+            }
+            Stage::Scoring => {
+                self.progress
+                    .add(0, &format!("run {} of {of}: {name}, scoring", i + 1));
+            }
+        };
+        let made = pool.install(|| {
+            let (dir, config) = (&planned.dir, &planned.config);
+            execute_run(
+                dir,
+                config,
+                &part.prepared,
+                self.device,
+                false,
+                &mut on_stage,
+            )
+        })?;
+        let rest = (steps + DECODE_SHARE - stood) as u64;
+        match made.before {
+            true => self.progress.skip(rest),
+            false => self.progress.add(rest, ""),
+        }
+        Ok(made)
+    }
+
+    fn finished(&self, planned: &Planned, part: &Part, made: &Made) {
+        let done = self.done.fetch_add(1, Ordering::SeqCst) + 1;
+        let (training, of) = (&made.result.training, self.runs.len());
+        let scored = part.prepared.scored(planned.config.test_limit);
+        let times = match made.before {
+            true => "made before".into(),
+            false => format!(
+                "{:.0} s + {:.0} s",
+                training.train_seconds, training.decode_seconds
+            ),
+        };
+        let line = format!(
+            "{done:>3} of {of}: {:<14} seed {}: validation loss {:.3}, {} on {scored} ({times})",
+            planned.name(),
+            planned.seed(),
+            training.validation_loss,
+            made.result.scores.as_text(),
+        );
+        self.progress.tell(Level::Usual, line);
+    }
+}
+
+fn name(planned: &Planned) -> String {
+    format!("{} with seed {}", planned.name(), planned.seed())
+}
+
+/// A lock that a panic elsewhere does not keep: what it guards is never half changed.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -6,8 +6,9 @@ use inducer_datasets::synthetic::{self, SyntheticConfig};
 use inducer_datasets::{Task, Tokenizer};
 use inducer_gpu::backbone::Gpt2;
 use inducer_gpu::{Gpt2Config, Method, Model, RobertaConfig};
-use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 /// The size of the tests' RoBERTas.
 pub fn tiny_roberta() -> RobertaConfig {
@@ -102,4 +103,102 @@ impl Fixture {
             );
         }
     }
+}
+
+/// Builds `resume/NAME.c` as a library to be loaded before the C library.
+pub fn preload(dir: &Path, name: &str) -> PathBuf {
+    let library = dir.join(format!("{name}.so"));
+    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".into());
+    let source = format!("{}/tests/resume/{name}.c", env!("CARGO_MANIFEST_DIR"));
+    let built = Command::new(&compiler)
+        .args(["-shared", "-fPIC", "-O1", "-Wall", "-o"])
+        .args([library.as_os_str(), source.as_ref(), "-pthread".as_ref()])
+        .status();
+    assert!(
+        built.unwrap().success(),
+        "{compiler} could not build {source}"
+    );
+    library
+}
+
+pub fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
+pub const INPUTS: &str = "--data data --backbone backbone --threads 1 --max-new-tokens 4";
+
+/// `inducer train` on the fixture.
+pub fn train(more: &str) -> Vec<String> {
+    words(&format!(
+        "train {INPUTS} --out run --method lora --steps 2 {more}"
+    ))
+    .into_iter()
+    .map(str::to_string)
+    .collect()
+}
+
+pub fn run(f: &Fixture, args: &[String]) -> Output {
+    f.inducer(&args.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+pub fn said(out: &Output) -> String {
+    String::from_utf8_lossy(&out.stderr).into_owned()
+}
+
+pub fn printed(out: &Output) -> String {
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+pub fn succeeds(f: &Fixture, line: &str) -> (String, String) {
+    let out = f.inducer(&words(line));
+    assert!(out.status.success(), "{line}: {}", said(&out));
+    (printed(&out), said(&out))
+}
+
+/// Fails with a status and a message that has all of the words.
+pub fn refused(f: &Fixture, line: &str, status: i32, parts: &[&str]) {
+    let out = f.inducer(&words(line));
+    let message = said(&out);
+    assert_eq!(out.status.code(), Some(status), "{line}: {message}");
+    for part in parts {
+        assert!(message.contains(part), "{line}: no `{part}` in: {message}");
+    }
+}
+
+pub fn trained(f: &Fixture, more: &str) -> (String, String) {
+    succeeds(f, &train(more).join(" "))
+}
+
+/// The arguments with only the last value of each option.
+pub fn last_of_each(args: &[String]) -> Vec<String> {
+    let mut kept: Vec<String> = vec![args[0].clone()];
+    for pair in args[1..].chunks(2) {
+        match kept.iter().position(|word| *word == pair[0]) {
+            Some(at) => kept[at + 1].clone_from(&pair[1]),
+            None => kept.extend(pair.iter().cloned()),
+        }
+    }
+    kept
+}
+
+pub fn spawn(f: &Fixture, args: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_inducer"))
+        .args(args)
+        .current_dir(f.path(""))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits for what the process does, as long as it lives.
+pub fn wait_for(child: &mut Child, done: impl Fn() -> bool) {
+    while !done() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub fn lines(path: &Path) -> usize {
+    std::fs::read_to_string(path).map_or(0, |text| text.lines().count())
 }

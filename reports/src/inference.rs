@@ -1,0 +1,133 @@
+//! A saved adapter, or the backbone alone, put to use: its texts and its scores on the test part.
+
+use crate::compute::Precision;
+use crate::progress::Progress;
+use crate::run::{self, Prepared, Scores, TaskData};
+use anyhow::{Result, ensure};
+use candle_core::Device;
+use inducer_datasets::metrics::meteor::Files;
+use inducer_datasets::{Example, Task};
+use inducer_gpu::train::{Data, evaluate};
+use inducer_gpu::{AdapterConfig, Model};
+use rayon::ThreadPool;
+use serde::Serialize;
+use std::path::Path;
+
+/// Limits of decoding and scoring.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most new tokens of a text; the task's usual number where none is given.
+    pub new_tokens: Option<usize>,
+    /// Test entries, at even distances; all where none are given.
+    pub entries: Option<usize>,
+}
+
+/// The parts of a saved adapter; none for the backbone alone.
+///
+/// # Errors
+/// A file that is missing or broken.
+pub fn parts(adapter: Option<&Path>) -> Result<AdapterConfig> {
+    let read = |dir: &Path| AdapterConfig::read(&dir.join("adapter_config.json"));
+    Ok(adapter
+        .map(read)
+        .transpose()?
+        .unwrap_or_else(AdapterConfig::none))
+}
+
+/// A backbone for a task with a saved adapter, or untuned: then its rows for the special tokens, or
+/// its classification head, are random.
+///
+/// # Errors
+/// Files that are missing or do not fit each other.
+pub fn model(prepared: &Prepared, adapter: Option<&Path>, device: &Device) -> Result<Model> {
+    let task = prepared.source.task;
+    let dir = &prepared.source.backbone;
+    let mut model = run::load(task, dir, UNTUNED_SEED, Precision::F32, device)?;
+    let special = prepared.special;
+    let Some(adapter) = adapter else {
+        model.attach(&AdapterConfig::none(), special, UNTUNED_SEED)?;
+        return Ok(model);
+    };
+    model.attach_saved(adapter)?;
+    ensure!(
+        model.special() == special,
+        "{}: tensor `transformer.wte.added` has {} rows; the task {task} on this backbone needs \
+         {special}",
+        adapter.display(),
+        model.special()
+    );
+    Ok(model)
+}
+
+/// Seed of what an untuned backbone has no values for.
+const UNTUNED_SEED: u64 = 1;
+
+/// What a model says of the test part.
+pub struct Generated {
+    /// What was put into words.
+    pub examples: Vec<Example>,
+    /// The texts, or the classes' names.
+    pub texts: Vec<String>,
+}
+
+/// Decodes the test part.
+///
+/// # Errors
+/// More new tokens than the positions leave; a row that does not fit the model.
+pub fn decode(
+    model: &Model,
+    prepared: &Prepared,
+    limits: Limits,
+    pool: &ThreadPool,
+) -> Result<Generated> {
+    let examples = run::test_examples(prepared, limits.entries);
+    let max_new = prepared.new_tokens(limits.new_tokens)?;
+    let progress = Progress::new(examples.len() as u64, "texts", "decoding");
+    let mut on_done = |n| progress.add(n as u64, "");
+    let texts = pool.install(|| run::outputs(model, prepared, &examples, max_new, &mut on_done))?;
+    Ok(Generated { examples, texts })
+}
+
+/// The scores of a model.
+#[derive(Serialize)]
+pub struct Evaluation {
+    /// The task.
+    pub task: Task,
+    /// Loss on the validation part, nats.
+    pub validation_loss: f64,
+    /// Test entries that were scored.
+    pub test_entries: usize,
+    /// Entries that `--skip-malformed` left out.
+    pub malformed: usize,
+    /// How the parts of the data came about.
+    pub notes: Vec<String>,
+    /// The scores.
+    #[serde(flatten)]
+    pub scores: Scores,
+}
+
+/// Scores what a model says of the test part.
+///
+/// # Errors
+/// As [`decode`]; resources of METEOR that cannot be read.
+pub fn evaluation(
+    model: &Model,
+    prepared: &Prepared,
+    limits: Limits,
+    files: &Files,
+    pool: &ThreadPool,
+) -> Result<Evaluation> {
+    let Generated { examples, texts } = decode(model, prepared, limits, pool)?;
+    let _progress = Progress::new(0, "", "scoring");
+    let data = TaskData::new(prepared, 32, 0, None);
+    let task = prepared.source.task;
+    let splits = &prepared.splits;
+    Ok(Evaluation {
+        task,
+        validation_loss: pool.install(|| evaluate(model, data.validation()))?,
+        test_entries: examples.len(),
+        malformed: splits.malformed.len(),
+        notes: splits.notes.clone(),
+        scores: Scores::of(task, &texts, &examples, files)?,
+    })
+}

@@ -1,0 +1,66 @@
+//! The report's tables as CSV (RFC 4180) and as LaTeX with booktabs, one file each.
+
+use crate::document::export::{csv, latex, slug};
+use crate::document::table::Table;
+use crate::document::{Block, Document};
+use crate::files;
+use crate::study::Study;
+use anyhow::Result;
+use std::path::Path;
+
+/// Writes every table of a study's report to a directory as `NN-caption.csv` and `.tex`.
+///
+/// # Errors
+/// The system's.
+pub fn write(study: &Study, dir: &Path) -> Result<()> {
+    files::create_dir(dir)?;
+    for (i, table) in of(&super::document(study)).into_iter().enumerate() {
+        let name = format!("{:02}-{}", i + 1, slug(&table.caption));
+        files::write(&dir.join(format!("{name}.csv")), &csv(table))?;
+        files::write(&dir.join(format!("{name}.tex")), &latex(table))?;
+    }
+    Ok(())
+}
+
+/// The tables of a page, those behind pictures included, in order.
+fn of(document: &Document) -> Vec<&Table> {
+    fn add<'a>(blocks: &'a [Block], all: &mut Vec<&'a Table>) {
+        for block in blocks {
+            match block {
+                Block::Table(table) => all.push(table),
+                Block::Figure(figure) => all.push(&figure.table),
+                Block::Details { blocks, .. } | Block::Group(_, blocks) => add(blocks, all),
+                _ => {}
+            }
+        }
+    }
+    let mut all = Vec::new();
+    for section in &document.sections {
+        add(&section.blocks, &mut all);
+    }
+    all.retain(|table| !table.rows.is_empty());
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing;
+
+    #[test]
+    fn every_table_of_the_report_is_written_in_both_forms() {
+        let (study, dir) = (testing::study(), tempfile::tempdir().unwrap());
+        write(&study, dir.path()).unwrap();
+        let tables = of(&super::super::document(&study)).len();
+        let names: Vec<String> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert!(tables > 5 && names.len() == 2 * tables, "{names:?}");
+        let text = std::fs::read_to_string(dir.path().join("01-methods-side-by-side.csv"));
+        let first = names
+            .iter()
+            .find(|n| n.contains("methods-side-by-side.csv"));
+        assert!(text.is_ok() || first.is_some(), "{names:?}");
+    }
+}

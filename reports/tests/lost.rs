@@ -1,0 +1,167 @@
+//! Nothing is lost: one writer a run, signals, full and read-only disks.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{
+    Fixture, INPUTS, last_of_each, lines, preload, printed, refused, run, said, spawn, train,
+    trained, wait_for, words,
+};
+use inducer_reports::run::lock::Lock;
+use std::process::Command;
+
+#[test]
+fn a_second_process_is_refused_and_a_lock_that_was_left_is_not_one() {
+    let f = Fixture::new();
+    let lock = Lock::take(&f.path("run")).unwrap();
+    let line = train("").join(" ");
+    let process = format!("process {} on host", std::process::id());
+    refused(&f, &line, 1, &["run: ", &process, "another --out"]);
+    refused(&f, &format!("{line} --overwrite"), 1, &[&process]);
+    drop(lock);
+    std::fs::write(f.path("run/run.lock"), "process 1 on host elsewhere\n").unwrap();
+    trained(&f, "");
+    assert!(!f.path("run/run.lock").exists());
+}
+
+#[test]
+fn a_study_leaves_a_run_to_another_process_and_takes_it_when_that_has_gone() {
+    let f = Fixture::new();
+    let held = f.path("out/runs/none-seed1");
+    let lock = Lock::take(&held).unwrap();
+    let line = format!(
+        "report {INPUTS} --methods none,lora,inducer --seeds 1 --steps 2 --ledger-cases 0 --jobs 1"
+    );
+    let mut child = spawn(&f, &words(&line));
+    for method in ["lora", "inducer"] {
+        wait_for(&mut child, || {
+            f.path(&format!("out/runs/{method}-seed1/result.json"))
+                .exists()
+        });
+    }
+    assert!(!held.join("run.json").exists() && child.try_wait().unwrap().is_none());
+    drop(lock);
+    assert!(child.wait().unwrap().success());
+    assert!(held.join("result.json").exists() && f.path("out/report.html").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn after_ctrl_c_and_sigterm_the_step_is_in_the_checkpoint_and_the_run_goes_on() {
+    let f = Fixture::new();
+    let line =
+        format!("train {INPUTS} --out run --method lora --steps 50000 --checkpoint-every 50000");
+    let metrics = f.path("run/metrics.jsonl");
+    let mut stood = 0;
+    for (signal, status) in [("-INT", 130), ("-TERM", 143)] {
+        let before = lines(&metrics);
+        let mut child = spawn(&f, &words(&line));
+        wait_for(&mut child, || lines(&metrics) > before + 3);
+        let id = child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([signal, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let out = child.wait_with_output().unwrap();
+        let message = said(&out);
+        assert_eq!(out.status.code(), Some(status), "{message}");
+        let last = message.lines().last().unwrap_or_default();
+        let step = last
+            .strip_prefix("stopped at step ")
+            .and_then(|l| l.split(' ').next());
+        let step: usize = step.unwrap_or_else(|| panic!("{message}")).parse().unwrap();
+        assert!(
+            last.contains("of 50000; the same command goes on"),
+            "{last}"
+        );
+        assert!(f.path("run/checkpoint/state.safetensors").exists());
+        // what was taken up is what the checkpoint of the stop before holds
+        assert_eq!(
+            message.contains(&format!("goes on behind step {stood}")),
+            stood > 0
+        );
+        assert!(step > stood);
+        stood = step;
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_outside_of_training_ends_the_process_at_once() {
+    let f = Fixture::new();
+    let mut child = spawn(&f, &words("verify --cases 100000 --threads 1"));
+    // the ledger has begun when its first line is there
+    let mut error = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut first = String::new();
+    std::io::BufRead::read_line(&mut error, &mut first).unwrap();
+    assert!(first.starts_with("claims ledger"), "{first}");
+    let id = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_or_read_only_disk_is_one_clear_line_and_what_was_there_stays() {
+    let f = Fixture::new();
+    let library = preload(&f.path(""), "full");
+    trained(&f, "");
+    let checkpoint = f.path("run/checkpoint/state.safetensors");
+    let before = std::fs::read(&checkpoint).unwrap();
+    for (error, file, words) in [
+        ("ENOSPC", "state.safetensors", "No space left on device"),
+        ("ENOSPC", "metrics.jsonl", "No space left on device"),
+        ("ENOSPC", ".result.json", "No space left on device"),
+        ("EROFS", "run.lock", "Read-only file system"),
+    ] {
+        // the same run elsewhere, and more steps of the finished one
+        for more in ["--out other", "--steps 4"] {
+            let mut args = train("");
+            args.extend(more.split(' ').map(str::to_string));
+            let args = last_of_each(&args);
+            let out = Command::new(env!("CARGO_BIN_EXE_inducer"))
+                .args(&args)
+                .current_dir(f.path(""))
+                .env("LD_PRELOAD", &library)
+                .env("FULL_FILE", file)
+                .env("FULL_ERROR", error)
+                .output()
+                .unwrap();
+            let message = said(&out);
+            assert_eq!(out.status.code(), Some(1), "{file}: {message}");
+            let errors: Vec<_> = message.lines().filter(|l| l.starts_with("error")).collect();
+            assert_eq!(errors.len(), 1, "{message}");
+            assert_eq!(
+                errors[0].matches(words).count(),
+                1,
+                "no cause twice: {message}"
+            );
+            assert!(
+                errors[0].contains(file.trim_start_matches('.')),
+                "{message}"
+            );
+            let _ = std::fs::remove_dir_all(f.path("other"));
+        }
+        if file == "state.safetensors" {
+            let after = std::fs::read(&checkpoint).unwrap();
+            assert!(after == before, "the checkpoint that was there is gone");
+        }
+    }
+    // the disk is free again: the same command goes on
+    let line = last_of_each(&train("--steps 4"));
+    let out = run(&f, &line);
+    assert!(
+        out.status.success() && printed(&out).contains("4 steps"),
+        "{}",
+        said(&out)
+    );
+}
