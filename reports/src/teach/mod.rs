@@ -33,7 +33,7 @@ const CHAPTERS: [(&str, &str, &str); 7] = [
 ];
 
 /// The script, in order of use.
-const SCRIPTS: [&str; 12] = [
+const SCRIPTS: [&str; 13] = [
     include_str!("js/maths.js"),
     include_str!("js/process.js"),
     include_str!("js/draw.js"),
@@ -45,6 +45,7 @@ const SCRIPTS: [&str; 12] = [
     include_str!("js/5-inducer.js"),
     include_str!("js/6-process.js"),
     include_str!("js/7-ladder.js"),
+    include_str!("js/class.js"),
     include_str!("js/check.js"),
 ];
 
@@ -60,9 +61,10 @@ const FOOT: &str = include_str!("html/foot.html");
 /// cannot evaluate a state.
 pub fn page() -> Result<String> {
     let ledger = Ledger::read().context("verify/claims.toml")?;
-    let mut chapters = String::new();
+    let (mut chapters, mut solutions) = (String::new(), String::new());
     for (i, (id, _, text)) in CHAPTERS.iter().enumerate() {
         let body = text::render(text, &ledger).with_context(|| format!("chapter {id}"))?;
+        solutions += &text::solutions(&body, i + 1);
         chapters += &format!(
             "<section id=\"{id}\" class=\"chapter\" aria-labelledby=\"{id}-h\" \
              data-number=\"{}\">\n{body}</section>\n",
@@ -71,7 +73,9 @@ pub fn page() -> Result<String> {
     }
     let data = data(&figures::all()?)?;
     let head = text::render(HEAD, &ledger)?.replace("[[contents]]", &contents());
-    let foot = FOOT.replace("[[version]]", env!("CARGO_PKG_VERSION"));
+    let foot = FOOT
+        .replace("[[solutions]]", &solutions)
+        .replace("[[version]]", env!("CARGO_PKG_VERSION"));
     let scripts = SCRIPTS.concat();
     let body = format!(
         r#"{head}<main id="main" tabindex="-1">
@@ -123,7 +127,7 @@ mod tests {
         let page = page().unwrap();
         for word in [
             "src=\"http",
-            "href=\"http",
+            "<link rel=\"stylesheet",
             "@import",
             "url(",
             "fetch(",

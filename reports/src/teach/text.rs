@@ -14,7 +14,33 @@ use pulldown_latex::{Parser, RenderConfig, Storage, push_mathml};
 /// # Errors
 /// A formula that is no LaTeX, an odd number of dollar signs, a claim that is not in the ledger.
 pub fn render(text: &str, ledger: &Ledger) -> Result<String> {
-    claims(&formulas(text)?, ledger)
+    Ok(answers(&claims(&formulas(text)?, ledger)?))
+}
+
+/// Folds the answer of every exercise, `<li>Do this. <span>Answer</span></li>`, away.
+fn answers(text: &str) -> String {
+    let Some((before, list)) = text.split_once("<ol class=\"try\">") else {
+        return text.into();
+    };
+    let (list, after) = list.split_once("</ol>").unwrap_or((list, ""));
+    let folded = list
+        .replace(
+            "<span>",
+            "<details class=\"answer\"><summary>Answer</summary><span>",
+        )
+        .replace("</span></li>", "</span></details></li>");
+    format!("{before}<ol class=\"try\">{folded}</ol>{after}")
+}
+
+/// The answers of a chapter, rendered by [`render`], as a numbered list.
+pub fn solutions(chapter: &str, number: usize) -> String {
+    let answers = chapter.split("<summary>Answer</summary><span>").skip(1);
+    let items = answers.filter_map(|rest| rest.split_once("</span></details>"));
+    let items: String = items.map(|(text, _)| format!("<li>{text}</li>")).collect();
+    match items.is_empty() {
+        true => String::new(),
+        false => format!("<h3>Chapter {number}</h3><ol>{items}</ol>"),
+    }
 }
 
 /// A text with every stretch between two marks replaced by what `with` makes of it.
@@ -129,6 +155,20 @@ mod tests {
         );
         assert!(formulas("an open $ formula").is_err());
         assert!(formulas("$\\frac{1}$").is_err());
+    }
+
+    #[test]
+    fn answers_are_folded_and_stand_together_as_solutions() {
+        let text = "<p>a</p><ol class=\"try\"><li>Do. <span>It moves.</span></li></ol><p>b</p>";
+        let folded = answers(text);
+        assert!(folded.contains("<li>Do. <details class=\"answer\"><summary>"));
+        assert!(
+            folded.ends_with("</span></details></li></ol><p>b</p>"),
+            "{folded}"
+        );
+        let all = solutions(&folded, 2);
+        assert_eq!(all, "<h3>Chapter 2</h3><ol><li>It moves.</li></ol>");
+        assert_eq!(solutions("<p>none</p>", 1), "");
     }
 
     #[test]

@@ -64,4 +64,6 @@ function badge() {
 
 badge();
 for (const figure of Object.values(teach.figures)) figure.mount();
+mountClass();
+address.read();
 teach.ready = true;

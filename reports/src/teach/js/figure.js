@@ -38,7 +38,8 @@ class Figure {
   // Binds every control and draws; `compute` gives the values of a state, `draw` shows them, `say`
   // puts them in words.
   run({compute, draw, say, reset = () => {}, actions = {}}) {
-    Object.assign(this, {compute, paint: draw, say});
+    // what is drawn anew when another state is put in place of this one
+    Object.assign(this, {compute, paint: draw, say, restored: reset});
     this.root.querySelectorAll('[data-bind]').forEach(input => this.bind(input));
     this.root.querySelectorAll('[data-do]').forEach(button =>
       button.addEventListener('click', () => {
@@ -82,6 +83,7 @@ class Figure {
     });
     this.values = this.compute(this.state);
     this.paint(this.state, this.values);
+    teach.address?.write();
     // Said once the hand rests, not at every pixel.
     clearTimeout(this.later);
     this.later = setTimeout(() => {

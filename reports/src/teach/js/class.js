@@ -1,0 +1,199 @@
+// In class: one chapter at a time in large type, a state that can be linked, pictures to save.
+
+const lecture = {
+  chapters: [...document.querySelectorAll('.chapter')],
+  now: 0,
+
+  on: () => document.body.dataset.mode === 'class',
+
+  set(on) {
+    if (on) document.body.dataset.mode = 'class';
+    else delete document.body.dataset.mode;
+    document.getElementById('class-mode').setAttribute('aria-pressed', String(on));
+    if (on) lecture.show(lecture.now);
+    address.write();
+  },
+
+  // Shows a chapter; without the mode all of them stand below each other.
+  show(index) {
+    lecture.now = Math.max(0, Math.min(lecture.chapters.length - 1, index));
+    lecture.chapters.forEach((chapter, i) =>
+      chapter.classList.toggle('shown', i === lecture.now),
+    );
+    if (lecture.on()) scrollTo(0, 0);
+    address.write();
+  },
+
+  key(event) {
+    if (!lecture.on() || event.altKey || event.ctrlKey || event.metaKey) return;
+    // points, sliders and choices keep their arrow keys
+    if (event.target.closest('.handle,input,summary,[role=region]')) return;
+    const by = {ArrowRight: 1, PageDown: 1, ArrowLeft: -1, PageUp: -1}[event.key];
+    if (event.key === 'Escape') lecture.set(false);
+    else if (by) lecture.show(lecture.now + by);
+    else return;
+    event.preventDefault();
+  },
+};
+
+// The state of all figures as far as it is not the one that they start with, in the part of the
+// address behind the #, so that a link opens the same picture.
+const address = {
+  rounded: x =>
+    typeof x === 'number'
+      ? Math.round(x * 1000) / 1000
+      : Array.isArray(x)
+        ? x.map(address.rounded)
+        : x,
+
+  changed(figure) {
+    const {state, start} = figure;
+    const same = key => JSON.stringify(state[key]) === JSON.stringify(start[key]);
+    const keys = Object.keys(start).filter(key => !same(key));
+    return Object.fromEntries(keys.map(key => [key, address.rounded(state[key])]));
+  },
+
+  text() {
+    const all = {};
+    if (lecture.on()) all.chapter = lecture.chapters[lecture.now].id;
+    for (const {figure} of Object.values(teach.figures)) {
+      const changed = address.changed(figure);
+      if (Object.keys(changed).length > 0) all[figure.name] = changed;
+    }
+    return Object.keys(all).length === 0 ? '' : `#state=${encodeURIComponent(JSON.stringify(all))}`;
+  },
+
+  write() {
+    if (!teach.ready) return;
+    clearTimeout(address.later);
+    address.later = setTimeout(() => {
+      const hash = address.text();
+      // an anchor of the contents stays until there is a state to say
+      if (hash || location.hash.startsWith('#state=')) {
+        history.replaceState(null, '', hash || location.pathname);
+      }
+    }, 200);
+  },
+
+  // Whether a value may stand where the figure starts with another: the same kind, all numbers
+  // finite, lists of points of the same dimension but of any length up to a hundred.
+  fits(value, start) {
+    if (typeof start === 'number') return Number.isFinite(value) && Math.abs(value) <= 1e3;
+    if (!Array.isArray(start)) return typeof value === typeof start && value !== null;
+    if (!Array.isArray(value) || value.length > 100) return false;
+    const like = start[0];
+    if (typeof like === 'number' && value.length !== start.length && start.length === 2) return false;
+    return like === undefined ? value.length === 0 : value.every(x => address.fits(x, like));
+  },
+
+  read() {
+    if (!location.hash.startsWith('#state=')) return;
+    let all;
+    try {
+      all = JSON.parse(decodeURIComponent(location.hash.slice('#state='.length)));
+    } catch {
+      return;
+    }
+    for (const {figure} of Object.values(teach.figures)) {
+      const given = Object.entries(all?.[figure.name] ?? {}).filter(
+        ([key, value]) => key in figure.start && address.fits(value, figure.start[key]),
+      );
+      figure.state = {...structuredClone(figure.start), ...Object.fromEntries(given)};
+      try {
+        figure.restored();
+        figure.update();
+      } catch {
+        // a link that somebody has cut or changed: the figure stands where it starts
+        figure.state = structuredClone(figure.start);
+        figure.restored();
+        figure.update();
+      }
+    }
+    const chapter = lecture.chapters.findIndex(c => c.id === all?.chapter);
+    if (chapter >= 0) {
+      lecture.now = chapter;
+      lecture.set(true);
+    }
+  },
+};
+
+// A panel as a picture that stands alone: what the style sheet says is written into it.
+const PROPERTIES =
+  'fill fill-opacity stroke stroke-width stroke-dasharray stroke-linecap stroke-linejoin opacity ' +
+  'font-family font-size font-style font-weight text-anchor paint-order visibility display';
+
+teach.svg = panel => {
+  const live = panel.querySelector('svg');
+  const copy = live.cloneNode(true);
+  const [from, to] = [live, copy].map(svg => [svg, ...svg.querySelectorAll('*')]);
+  from.forEach((element, i) => {
+    const style = getComputedStyle(element);
+    const rules = PROPERTIES.split(' ').map(name => `${name}:${style.getPropertyValue(name)}`);
+    to[i].setAttribute('style', rules.join(';'));
+    for (const name of ['class', 'tabindex', 'role']) to[i].removeAttribute(name);
+  });
+  const {width, height} = live.getBoundingClientRect();
+  const ground = getComputedStyle(document.body).backgroundColor;
+  copy.setAttribute('xmlns', 'http://www.w3.org/2000/svg');
+  copy.setAttribute('width', width);
+  copy.setAttribute('height', height);
+  copy.setAttribute('style', `${copy.getAttribute('style')};background:${ground}`);
+  return new XMLSerializer().serializeToString(copy);
+};
+
+// Twice the size of the screen's, for slides.
+teach.png = async panel => {
+  const svg = teach.svg(panel);
+  const image = new Image();
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
+  await image.decode();
+  const canvas = document.createElement('canvas');
+  [canvas.width, canvas.height] = [2 * image.width, 2 * image.height];
+  const context = canvas.getContext('2d');
+  context.fillStyle = getComputedStyle(document.body).backgroundColor;
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(image, 0, 0, canvas.width, canvas.height);
+  return canvas.toDataURL('image/png');
+};
+
+async function save(figure, kind) {
+  for (const panel of figure.root.querySelectorAll('[data-panel]')) {
+    const link = document.createElement('a');
+    link.download = `${figure.name}-${panel.dataset.panel}.${kind}`;
+    link.href =
+      kind === 'png'
+        ? await teach.png(panel)
+        : `data:image/svg+xml;charset=utf-8,${encodeURIComponent(teach.svg(panel))}`;
+    link.click();
+  }
+}
+
+function savers(figure) {
+  for (const kind of ['svg', 'png']) {
+    const button = document.createElement('button');
+    [button.type, button.textContent] = ['button', `Save as ${kind.toUpperCase()}`];
+    button.dataset.save = kind;
+    button.addEventListener('click', () => save(figure, kind));
+    figure.get('.controls').append(button);
+  }
+}
+
+function mountClass() {
+  const mode = document.getElementById('class-mode');
+  mode.hidden = false;
+  mode.addEventListener('click', () => lecture.set(!lecture.on()));
+  addEventListener('keydown', lecture.key);
+  addEventListener('hashchange', address.read);
+  // a link of the contents leads to its chapter in the mode, too
+  document.querySelectorAll('nav a').forEach((link, i) =>
+    link.addEventListener('click', event => {
+      lecture.now = i;
+      if (!lecture.on()) return;
+      event.preventDefault();
+      lecture.show(i);
+    }),
+  );
+  for (const {figure} of Object.values(teach.figures)) savers(figure);
+  Object.assign(teach, {lecture, address});
+  lecture.chapters[0].classList.add('shown');
+}

@@ -1,0 +1,160 @@
+//! The teaching page in class: one chapter at a time, links to a situation, pictures to save, and
+//! answers that are folded away.
+#![allow(clippy::unwrap_used)]
+
+mod browser;
+
+use browser::Page;
+use inducer_reports::teach;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+fn open() -> Option<(TempDir, PathBuf, Page)> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("teach.html");
+    std::fs::write(&file, teach::page().unwrap()).unwrap();
+    let mut page = Page::open(&file)?;
+    page.wait_for("window.teach && teach.ready");
+    Some((directory, file, page))
+}
+
+/// Chapters that can be seen.
+const SEEN: &str = "[...document.querySelectorAll('.chapter')].filter(c => c.offsetHeight > \
+                    0).map(c => c.id).join(' ')";
+
+#[test]
+fn one_chapter_at_a_time_with_the_arrow_keys_and_large_type() {
+    let Some((_directory, _, mut page)) = open() else {
+        return;
+    };
+    let size = "parseFloat(getComputedStyle(document.querySelector('.chapter p')).fontSize)";
+    let small = page.number(size);
+    assert_eq!(page.text(SEEN).split(' ').count(), 7);
+    page.click("#class-mode");
+    assert_eq!(page.text(SEEN), "smoother");
+    assert!(page.number(size) > 1.3 * small);
+    page.press("#main", "ArrowRight");
+    page.press("#main", "ArrowRight");
+    assert_eq!(page.text(SEEN), "prefix");
+    page.press("#main", "ArrowLeft");
+    assert_eq!(page.text(SEEN), "attention");
+    // a point keeps its arrow keys
+    page.press(
+        "figure[data-figure=attention] [data-handle=q]",
+        "ArrowRight",
+    );
+    assert_eq!(page.text(SEEN), "attention");
+    let beyond = page.number("document.documentElement.scrollWidth - innerWidth");
+    assert_eq!(beyond, 0.0, "wider than the screen");
+    page.press("#main", "Escape");
+    assert_eq!(page.text(SEEN).split(' ').count(), 7);
+    assert_eq!(page.errors(), [""; 0]);
+}
+
+#[test]
+fn the_address_opens_the_same_picture_and_a_broken_one_opens_the_page() {
+    let Some((_directory, file, mut page)) = open() else {
+        return;
+    };
+    let f = "teach.figures.attention.figure.values.f[0]";
+    let start = page.number(f);
+    page.drag(
+        "figure[data-figure=attention] [data-handle='q']",
+        (-60.0, 20.0),
+    );
+    for _ in 0..2 {
+        page.click("figure[data-figure=prefix] [data-do=remove]");
+    }
+    page.click("#class-mode");
+    page.press("#main", "ArrowRight");
+    page.wait_for("location.hash.includes('attention') && location.hash.includes('chapter')");
+    let (moved, hash) = (page.number(f), page.text("location.hash"));
+    assert_ne!(moved, start);
+    let again = |page: &mut Page, hash: &str| {
+        page.go(&file);
+        page.wait_for("window.teach && teach.ready");
+        page.evaluate(&format!("location.hash = {}", serde_json::json!(hash)));
+        page.settle();
+    };
+    again(&mut page, &hash);
+    page.wait_for("document.body.dataset.mode === 'class'");
+    // numbers in the address have three decimals
+    assert!((page.number(f) - moved).abs() < 5e-3);
+    assert_eq!(page.number("teach.figures.prefix.figure.values.mu"), 0.0);
+    assert_eq!(page.text(SEEN), "attention");
+    for broken in [
+        "#state=%7B",
+        "#state=null",
+        "#state=%7B%22attention%22%3A%7B%22queries%22%3A%22x%22%2C%22keys%22%3A%5B%5D%7D%7D",
+        "#state=%7B%22process%22%3A%7B%22inputs%22%3A%5B1%5D%7D%7D",
+    ] {
+        again(&mut page, broken);
+        page.wait_for(&format!("Math.abs({f} - {start}) < 1e-9"));
+        assert_eq!(page.errors(), [""; 0], "{broken}");
+    }
+}
+
+#[test]
+fn figures_are_saved_as_pictures_that_stand_alone() {
+    let Some((_directory, _, mut page)) = open() else {
+        return;
+    };
+    let panels = "[...document.querySelectorAll('[data-panel]')]";
+    let each = format!("{panels}.map(p => teach.svg(p)).join('\\n')");
+    let all = page.text(&each);
+    assert!(all.matches("<svg ").count() >= 7);
+    assert!(all.contains("xmlns=\"http://www.w3.org/2000/svg\"") && !all.contains("class="));
+    // colours are written out, and every picture can be read again
+    assert!(all.contains("fill:rgb") || all.contains("fill: rgb"));
+    let wrong = format!(
+        "{panels}.filter(p => new DOMParser().parseFromString(teach.svg(p), \
+         'image/svg+xml').querySelector('parsererror')).length"
+    );
+    assert_eq!(page.number(&wrong), 0.0);
+    page.evaluate(
+        "teach.png(document.querySelector('[data-panel]')).then(url => { window.picture = url; })",
+    );
+    page.wait_for("window.picture");
+    assert!(
+        page.text("picture")
+            .starts_with("data:image/png;base64,iVBOR")
+    );
+    assert_eq!(
+        page.number("document.querySelectorAll('[data-save]').length"),
+        14.0
+    );
+    assert_eq!(page.errors(), [""; 0]);
+}
+
+#[test]
+fn answers_are_folded_away_and_stand_together_in_print() {
+    let html = teach::page().unwrap();
+    let exercises = html.matches("<details class=\"answer\">").count();
+    assert!(exercises >= 21, "{exercises}");
+    let solutions = html
+        .split("<details class=\"all-solutions\">")
+        .nth(1)
+        .unwrap();
+    let solutions = solutions.split("</details>").next().unwrap();
+    assert_eq!(solutions.matches("<li>").count(), exercises);
+    assert_eq!(solutions.matches("<h3>Chapter").count(), 7);
+    assert!(html.contains("<a href=\"https://arxiv.org/abs/2210.14469\">"));
+    let Some((_directory, _, mut page)) = open() else {
+        return;
+    };
+    let seen = |selector: &str| {
+        format!(
+            "[...document.querySelectorAll('{selector}')].filter(e => e.checkVisibility() && \
+             e.getBoundingClientRect().height > 0).length"
+        )
+    };
+    assert_eq!(page.number(&seen(".answer span")), 0.0);
+    page.click(".try .answer summary");
+    assert_eq!(page.number(&seen(".answer span")), 1.0);
+    page.media("light", "print");
+    assert_eq!(page.number(&seen(".try .answer")), 0.0);
+    assert_eq!(page.number(&seen(".all-solutions li")), exercises as f64);
+    let broken = "[...document.querySelectorAll('.chapter')].slice(1).every(c => \
+                  getComputedStyle(c).breakBefore === 'page')";
+    assert_eq!(page.text(&format!("String({broken})")), "true");
+}
