@@ -76,7 +76,7 @@ class Attention(nn.Module):
         return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
     def join(self, x):
-        return x.transpose(1, 2).flatten(2)
+        return x.transpose(1, 2).flatten(2).contiguous()
 
     def updated(self, x, qkv):
         """q, k, v [texts, heads, n, p] with LoRA (10) and the vectors of (IA)^3."""

@@ -139,6 +139,7 @@ fn stepped(engine: &External, case: &mut Case) -> Result<()> {
     let mut given = ModelCase::trainable(&mut case.draw, case.family)?;
     given.label_all(&mut case.draw);
     given.change("adapter.down.bias", |x| x.abs() + 3.0);
+    given.round(|x| engine.representable(x));
     let rate = 0.125;
     let after = engine.step(&given, rate)?;
     let formula = Paper::gradients(&given)?;

@@ -171,11 +171,8 @@ impl External {
             Some(AttentionConfig::Inducer { .. } | AttentionConfig::Prefix { .. })
         );
         let wants_gates = gated && about.answers.contains("gates");
-        let labelled = case
-            .rows
-            .iter()
-            .flat_map(|row| case.targets(row))
-            .any(|label| label >= 0);
+        let labels = rows.iter().flat_map(|row| case.targets(&row.row));
+        let labelled = labels.into_iter().any(|label| label >= 0);
         let wants_loss = labelled && about.answers.contains("loss");
         let mut want = vec!["logits"];
         want.extend(wants_gates.then_some("gates"));
@@ -317,6 +314,11 @@ impl Engine for External {
 
     fn roundoff(&self) -> f64 {
         self.about().dtype.roundoff()
+    }
+
+    /// The nearest number of `f32`, which is what files hold.
+    fn representable(&self, x: f64) -> f64 {
+        f64::from(x as f32)
     }
 
     fn compute(&self, case: &ModelCase) -> Result<Computed<f64>> {
