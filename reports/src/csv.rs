@@ -64,8 +64,10 @@ fn text(head: Vec<String>, rows: impl IntoIterator<Item = Vec<String>>) -> Strin
         false => text,
     };
     let lines = std::iter::once(head).chain(rows);
-    let line =
-        |cells: Vec<String>| cells.into_iter().map(cell).collect::<Vec<_>>().join(",") + "\n";
+    let line = |cells: Vec<String>| -> String {
+        let cells: Vec<String> = cells.into_iter().map(cell).collect();
+        cells.join(",") + "\n"
+    };
     lines.map(line).collect()
 }
 

@@ -62,8 +62,8 @@ impl Schema<'_> {
             "const" => unless(value == says),
             "enum" => unless(says.as_array().unwrap().contains(value)),
             "anyOf" => {
-                let any = says.as_array().unwrap().iter();
-                unless(any.into_iter().any(|s| self.check(s, value, at).is_ok()))
+                let mut any = says.as_array().unwrap().iter();
+                unless(any.any(|s| self.check(s, value, at).is_ok()))
             }
             "type" => {
                 let names = says
@@ -79,12 +79,8 @@ impl Schema<'_> {
                 let Some(object) = value.as_object() else {
                     return Ok(());
                 };
-                let names = says.as_array().unwrap().iter();
-                unless(
-                    names
-                        .into_iter()
-                        .all(|n| object.contains_key(n.as_str().unwrap())),
-                )
+                let mut names = says.as_array().unwrap().iter();
+                unless(names.all(|n| object.contains_key(n.as_str().unwrap())))
             }
             "properties" | "additionalProperties" => self.object(schema, value, at),
             "items" | "prefixItems" => self.array(schema, value, at),

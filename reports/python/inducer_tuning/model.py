@@ -48,7 +48,8 @@ class InducerModel:
 
     def get_nb_trainable_parameters(self) -> tuple[int, int]:
         """Numbers of trainable and of all parameters."""
-        sizes = [(p.numel(), p.requires_grad) for p in self.parameters()]  # type: ignore[attr-defined]
+        model: Any = self
+        sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
         return sum(n for n, trained in sizes if trained), sum(n for n, _ in sizes)
 
     def print_trainable_parameters(self) -> None:

@@ -42,7 +42,6 @@ Environment:
                           ~/.cache/huggingface/hub]
   METEOR_JAR              meteor-1.5.jar, for METEOR with synonyms
   METEOR_PARAPHRASES      paraphrase-en.gz, for METEOR with paraphrases
-  RUST_LOG                how much is logged, as in info
   CUDA_VISIBLE_DEVICES    which card --device cuda takes
 
 `inducer doctor` says what of this is here.";

@@ -46,6 +46,17 @@ pub fn runs(study: &Study) -> Result<String> {
     Ok(csv::of_records(&records))
 }
 
+/// What a run has lists of, which no cell holds, and the pair whose two scores have names here.
+const LISTS: [&str; 7] = [
+    "train_curve",
+    "validation_curve",
+    "drift_curve",
+    "gates",
+    "by_position",
+    "by_length",
+    "coqa",
+];
+
 fn add(part: &str, rows: &[Row], out: &mut Vec<Value>) -> Result<()> {
     for row in rows {
         for run in &row.runs {
@@ -61,8 +72,8 @@ fn add(part: &str, rows: &[Row], out: &mut Vec<Value>) -> Result<()> {
             }
             if let Some(pair) = run_pair(&all) {
                 all.extend(pair);
-                all.remove("coqa");
             }
+            all.retain(|name, _| !LISTS.contains(&name.as_str()));
             out.push(Value::Object(all));
         }
     }
@@ -107,15 +118,10 @@ mod tests {
     }
 
     #[test]
-    fn every_table_of_the_markdown_is_a_file() {
+    fn every_table_of_the_report_is_a_file() {
         let study = testing::study();
         let found = tables(&study);
-        let page = crate::report::markdown(&study);
-        let heads = page
-            .lines()
-            .filter(|l| l.starts_with("|---") || l.starts_with("|:--"));
         assert!(found.len() > 5, "{}", found.len());
-        assert!(found.len() <= heads.count() + 1);
         assert!(found.iter().any(|(_, text)| text.contains("BLEU all")));
     }
 }
