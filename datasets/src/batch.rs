@@ -25,6 +25,8 @@ pub struct Batch {
     pub ids: Vec<u32>,
     /// Segment (task-embedding) ids, the same length as `ids`.
     pub segments: Option<Vec<u32>>,
+    /// Rows of the position table, the same length as `ids`; none where the model counts them.
+    pub positions: Option<Vec<u32>>,
     /// Labels.
     pub labels: Labels,
     /// Boundaries of the sequences, as `cu_seqlens` elsewhere: `sequences + 1` offsets into `ids`, the
@@ -58,6 +60,7 @@ impl Batch {
         Self {
             ids: self.ids[from..to].to_vec(),
             segments: self.segments.as_ref().map(|s| s[from..to].to_vec()),
+            positions: self.positions.as_ref().map(|p| p[from..to].to_vec()),
             labels: match &self.labels {
                 Labels::None => Labels::None,
                 Labels::Tokens(labels) => Labels::Tokens(labels[from..to].to_vec()),
@@ -95,6 +98,7 @@ impl Batch {
         Self {
             ids: ids.concat(),
             segments: segments.map(|s| s.concat()),
+            positions: None,
             labels: labels.map_or(Labels::None, |l| Labels::Tokens(l.concat())),
             offsets,
         }

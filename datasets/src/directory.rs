@@ -29,12 +29,46 @@ pub const HELD_OUT: usize = 20;
 /// # Errors
 /// A file is missing, or two could be meant; otherwise as the task's loader.
 pub fn load(task: Task, dir: &Path, malformed: Malformed) -> Result<Splits> {
+    load_in(task, dir, malformed, webnlg::ENGLISH)
+}
+
+/// The same; of WebNLG's releases with several languages the texts in this one.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_in(task: Task, dir: &Path, malformed: Malformed, language: &str) -> Result<Splits> {
     let mut data = match task {
-        Task::WebNlg => webnlg::load(dir, malformed),
+        Task::WebNlg => webnlg::load_in(dir, malformed, language),
         Task::Coqa => load_coqa(dir, malformed),
         Task::Mnli => load_mnli(dir, malformed),
         Task::Sst2 => load_sst2(dir, malformed),
     }?;
+    for (name, part) in [
+        ("train", &data.train),
+        ("dev", &data.dev),
+        ("test", &data.test),
+    ] {
+        if part.is_empty() && !data.malformed.is_empty() {
+            return Err(Error::Invalid(format!(
+                "{}: part {name} is empty after {} malformed entries were left out, the first: {}",
+                dir.display(),
+                data.malformed.len(),
+                data.malformed[0]
+            )));
+        }
+        if let Some(e) = part.iter().find(|e| e.class.is_none() && !task.generates()) {
+            return Err(Error::Invalid(format!(
+                "{}: part {name}, row {}: expected a label, found none (a column {})",
+                dir.display(),
+                e.position,
+                if task == Task::Mnli {
+                    "`gold_label` or `label`"
+                } else {
+                    "`label`"
+                }
+            )));
+        }
+    }
     data.notes.extend(not_official(task, &data));
     Ok(data)
 }

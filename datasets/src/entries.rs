@@ -4,7 +4,7 @@
 //! handed over as text with its position and its line, and forgotten.
 
 use std::cell::Cell;
-use std::io::Read;
+use std::io::{BufRead as _, Read};
 use std::path::Path;
 
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -113,8 +113,13 @@ pub(crate) fn stream(
     each: &mut dyn FnMut(Entry) -> Result<()>,
 ) -> Result<()> {
     let lines = Cell::new(1);
+    let mut reader = std::io::BufReader::new(reader);
+    let start = reader.fill_buf().map_err(|e| Error::io(path, e))?;
+    if start.starts_with(b"\xEF\xBB\xBF") {
+        reader.consume(3);
+    }
     let reader = Counted {
-        inner: std::io::BufReader::new(reader),
+        inner: reader,
         lines: &lines,
     };
     let mut failed = None;

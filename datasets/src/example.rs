@@ -82,6 +82,13 @@ impl Splits {
     /// Puts training, development and test part together and takes their fingerprint.
     pub fn of_parts(parts: [crate::Part; 3], notes: Vec<String>) -> Self {
         let [train, dev, test] = parts;
+        let mut notes = notes;
+        notes.extend(
+            [&train.notes, &dev.notes, &test.notes]
+                .into_iter()
+                .flatten()
+                .cloned(),
+        );
         let all = [&train.examples, &dev.examples, &test.examples];
         Self {
             fingerprint: crate::fingerprint::of_examples(all),

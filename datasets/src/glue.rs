@@ -41,6 +41,7 @@ pub fn parse(
     malformed: Malformed,
 ) -> Result<Part> {
     let (mut part, mut columns, mut bytes) = (Part::default(), None, Vec::new());
+    let (mut blank, mut undecided) = (None, 0);
     for line in 1.. {
         bytes.clear();
         let read = reader.read_until(b'\n', &mut bytes);
@@ -50,11 +51,30 @@ pub fn parse(
         let at = Location { path, line };
         let text = at.text(&bytes);
         let Some(columns) = &columns else {
-            columns = Some(Columns::of(task, &at, text?)?);
+            let header = text?;
+            let header = header.strip_prefix('\u{feff}').unwrap_or(header);
+            columns = Some(Columns::of(task, &at, header)?);
             continue;
         };
-        let row = text.and_then(|text| columns.example(&at, text));
-        part.take(row.map(|e| vec![e]), malformed)?;
+        // blank lines at the end are none; one before a row is a row without fields
+        if text.as_ref().is_ok_and(|t| t.is_empty()) {
+            blank.get_or_insert(line);
+            continue;
+        }
+        if let Some(line) = blank.take() {
+            let empty = Location { path, line }.wrong("row", "fields", "an empty line");
+            part.take(Err(empty), malformed)?;
+        }
+        match text.and_then(|text| columns.example(&at, text)) {
+            Ok(None) => undecided += 1,
+            row => part.take(row.map(|e| e.into_iter().collect()), malformed)?,
+        }
+    }
+    if undecided > 0 {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        part.notes.push(format!(
+            "{name}: {undecided} rows left out whose annotators did not agree (label `-`)"
+        ));
     }
     match columns {
         Some(_) => Ok(part),
@@ -106,7 +126,10 @@ impl Columns {
         let names: Vec<&str> = header.split('\t').collect();
         let find = |name: &str| names.iter().position(|n| *n == name);
         let (texts, label): (&[&'static str], _) = match task {
-            Task::Mnli => (&["sentence1", "sentence2"], find("gold_label")),
+            Task::Mnli => (
+                &["sentence1", "sentence2"],
+                find("gold_label").or_else(|| find("label")),
+            ),
             Task::Sst2 => (&["sentence"], find("label")),
             Task::WebNlg | Task::Coqa => {
                 let message = format!("{task} is no classification task of GLUE's");
@@ -125,7 +148,8 @@ impl Columns {
         })
     }
 
-    fn example(&self, at: &Location, row: &str) -> Result<Example> {
+    /// A row's example; none where MNLI's annotators did not agree.
+    fn example(&self, at: &Location, row: &str) -> Result<Option<Example>> {
         let fields: Vec<&str> = row.split('\t').collect();
         let field = |name: &str, i: usize| {
             let missing = || at.wrong(name, "a field", format!("{} fields", fields.len()));
@@ -137,7 +161,11 @@ impl Columns {
         }
         let class = match self.label {
             None => None,
-            Some(i) => Some(self.class(at, field("label", i)?)?),
+            Some(i) => match field("label", i)? {
+                "-" if self.task == Task::Mnli => return Ok(None),
+                "-1" => None,
+                label => Some(self.class(at, label)?),
+            },
         };
         let input = match (texts.pop(), texts.pop()) {
             (Some(second), Some(first)) => Input::Pair(first, second),
@@ -145,19 +173,21 @@ impl Columns {
             (None, _) => return Err(at.wrong("row", "a text", "none")),
         };
         let genre = self.genre.and_then(|i| fields.get(i));
-        Ok(Example {
+        Ok(Some(Example {
             position: at.line - 1,
             category: genre.map(|g| (*g).to_owned()).unwrap_or_default(),
             seen: true,
             input,
             references: Vec::new(),
             class,
-        })
+        }))
     }
 
     fn class(&self, at: &Location, label: &str) -> Result<u32> {
         let classes = self.task.classes();
-        let id = classes.iter().position(|c| *c == label);
+        let named = |c: &&str| c.eq_ignore_ascii_case(label);
+        let numbered = label.parse().ok().filter(|i| *i < classes.len());
+        let id = classes.iter().position(|c| named(&c)).or(numbered);
         let expected = match self.task {
             Task::Mnli => "entailment, neutral or contradiction",
             _ => "0 or 1",

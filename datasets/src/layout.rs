@@ -129,7 +129,8 @@ impl<'a> Layout<'a> {
         vocab_size: usize,
         max_len: usize,
     ) -> Result<Self> {
-        if tokenizer.vocab_size() > vocab_size {
+        // tokens added to a tokenizer may have no row in the model as long as no text has them
+        if tokenizer.own_size() > vocab_size {
             return Err(Error::Vocabulary {
                 tokenizer: tokenizer.vocab_size(),
                 backbone: vocab_size,
@@ -194,6 +195,18 @@ impl<'a> Layout<'a> {
         self.special(self.added().saturating_sub(2))
     }
 
+    /// Ids of a text, which the backbone has.
+    fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let ids = self.tokenizer.encode(text)?;
+        match ids.iter().find(|id| **id as usize >= self.vocab_size) {
+            Some(_) => Err(Error::Vocabulary {
+                tokenizer: self.tokenizer.vocab_size(),
+                backbone: self.vocab_size,
+            }),
+            None => Ok(ids),
+        }
+    }
+
     fn special(&self, i: usize) -> u32 {
         (self.vocab_size + i) as u32
     }
@@ -224,8 +237,7 @@ impl<'a> Layout<'a> {
     fn with_target(&self, prompt: &Encoded, text: &str, entry: usize) -> Result<Encoded> {
         let mut row = prompt.clone();
         let marker = prompt.segments.as_ref().and_then(|s| s.last()).copied();
-        row.ids
-            .extend(self.tokenizer.encode(&self.surface.text(text))?);
+        row.ids.extend(self.encode(&self.surface.text(text))?);
         row.ids.push(self.eos());
         row.labels = vec![IGNORE; row.prompt_len];
         row.labels
@@ -260,7 +272,7 @@ impl<'a> Layout<'a> {
                     for (i, field) in [&t.subject, &t.property, &t.object].into_iter().enumerate() {
                         row.part(
                             self.special(1 + i),
-                            &self.tokenizer.encode(&self.surface.field(field))?,
+                            &self.encode(&self.surface.field(field))?,
                         );
                     }
                 }
@@ -277,7 +289,7 @@ impl<'a> Layout<'a> {
             ) => {
                 let [document, ask, answer] = [self.special(1), self.special(2), self.special(3)];
                 let mut row = SequenceBuilder::new(self.special(0), document);
-                let text = |t: &str| self.tokenizer.encode(&self.surface.text(t));
+                let text = |t: &str| self.encode(&self.surface.text(t));
                 let mut passage = text(passage)?;
                 let cut = passage.len().saturating_sub(PASSAGE_TOKENS);
                 passage.truncate(PASSAGE_TOKENS);
@@ -318,7 +330,7 @@ impl<'a> Layout<'a> {
             if i > 0 {
                 ids.push(end);
             }
-            ids.extend(self.tokenizer.encode(text)?);
+            ids.extend(self.encode(text)?);
             ids.push(end);
         }
         Ok(Encoded {

@@ -19,6 +19,8 @@ pub struct Part {
     pub examples: Vec<Example>,
     /// Positions of WebNLG's entries without a usable text.
     pub without_text: Vec<usize>,
+    /// What was left out or chosen, one sentence each.
+    pub notes: Vec<String>,
     /// Messages on malformed entries or rows, in their order; empty unless they were to be skipped.
     pub malformed: Vec<String>,
 }

@@ -220,6 +220,11 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
+    /// Number of ids of the model inside, without added tokens.
+    pub fn own_size(&self) -> usize {
+        self.inner.get_vocab_size(false)
+    }
+
     /// The id of a token.
     pub fn id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)

@@ -36,6 +36,22 @@ pub struct Bleu {
     pub reference_length: usize,
 }
 
+/// What is done with n-grams that never match.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Smoothing {
+    /// Nothing: the score is 0 (multi-bleu.perl).
+    #[default]
+    #[serde(rename = "none")]
+    None,
+    /// Each further precision of 0 is half of one match less: 1/2, 1/4, … (mteval, sacrebleu's
+    /// default).
+    #[serde(rename = "exp")]
+    Exp,
+    /// One match and one n-gram more from bigrams on (sacrebleu's `add-k` with k = 1).
+    #[serde(rename = "add-k")]
+    AddOne,
+}
+
 /// What one hypothesis adds to the corpus: sums of these give the corpus score, which is what
 /// resampling needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,14 +127,27 @@ impl Counts {
 
     /// The corpus score of summed counts; 0 where a precision is 0.
     pub fn score(&self) -> Bleu {
-        let part = |n: usize| {
-            if self.total[n] == 0 {
+        self.smoothed(Smoothing::None)
+    }
+
+    /// The same with precisions of 0 made larger as sacrebleu does; 0 where no word matches.
+    pub fn smoothed(&self, smoothing: Smoothing) -> Bleu {
+        let mut halved = 1.0;
+        let mut part = |n: usize| {
+            let (mut matched, mut total) = (self.matched[n] as f64, self.total[n] as f64);
+            if smoothing == Smoothing::AddOne && n > 0 {
+                (matched, total) = (matched + 1.0, total + 1.0);
+            }
+            if total == 0.0 {
                 0.0
+            } else if matched == 0.0 && smoothing == Smoothing::Exp && self.matched[0] > 0 {
+                halved *= 2.0;
+                1.0 / (halved * total)
             } else {
-                self.matched[n] as f64 / self.total[n] as f64
+                matched / total
             }
         };
-        let precisions: [f64; 4] = std::array::from_fn(part);
+        let precisions: [f64; 4] = std::array::from_fn(&mut part);
         let (hypothesis, reference) = (self.hypothesis as f64, self.reference as f64);
         let brevity_penalty = match self.hypothesis {
             0 => 0.0,

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{SEEN_CATEGORIES, set_aside};
+use super::{ENGLISH, SEEN_CATEGORIES, is_used, set_aside};
 use crate::entries::{self, Entry};
 use crate::{Error, Example, Input, Malformed, Part, Result, Triple};
 
@@ -24,8 +24,16 @@ use crate::{Error, Example, Input, Malformed, Part, Result, Triple};
 /// # Errors
 /// As [`super::load`].
 pub fn load(path: &Path, malformed: Malformed) -> Result<Part> {
+    load_in(path, malformed, ENGLISH)
+}
+
+/// The same with the texts of a language.
+///
+/// # Errors
+/// As [`super::load`].
+pub fn load_in(path: &Path, malformed: Malformed, language: &str) -> Result<Part> {
     let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
-    parse(path, file, malformed)
+    parse_in(path, file, malformed, language)
 }
 
 /// Parses a file, entry by entry; `path` is for messages only.
@@ -48,15 +56,21 @@ pub fn load(path: &Path, malformed: Malformed) -> Result<Part> {
 /// assert_eq!(part.malformed, [message]);
 /// ```
 pub fn parse(path: &Path, reader: impl Read, malformed: Malformed) -> Result<Part> {
+    parse_in(path, reader, malformed, ENGLISH)
+}
+
+fn parse_in(path: &Path, reader: impl Read, malformed: Malformed, language: &str) -> Result<Part> {
     let mut part = Part::default();
     entries::stream(path, reader, "entries", &mut |entry| {
-        let read = entry.value().and_then(|value| example(&entry, &value));
+        let read = entry
+            .value()
+            .and_then(|value| example(&entry, &value, language));
         part.take(read.map(|e| vec![e]), malformed)
     })?;
     Ok(set_aside(part))
 }
 
-fn example(entry: &Entry, value: &Value) -> Result<Example> {
+fn example(entry: &Entry, value: &Value, language: &str) -> Result<Example> {
     let members = value
         .as_object()
         .filter(|o| o.len() == 1)
@@ -69,7 +83,7 @@ fn example(entry: &Entry, value: &Value) -> Result<Example> {
         category,
         seen,
         input: Input::Triples(triples(entry, body)?),
-        references: references(entry, body)?,
+        references: references(entry, body, language)?,
         class: None,
     })
 }
@@ -91,15 +105,18 @@ fn triples(entry: &Entry, body: &Value) -> Result<Vec<Triple>> {
     triples.iter().enumerate().map(triple).collect()
 }
 
-fn references(entry: &Entry, body: &Value) -> Result<Vec<String>> {
+fn references(entry: &Entry, body: &Value, language: &str) -> Result<Vec<String>> {
     let mut references = Vec::new();
     let name = "lexicalisations";
     for (i, lex) in entry.list(&body[name], name)?.iter().enumerate() {
         let at = format!("{name}[{i}]");
-        let comment = entry.full_text(lex, &at, "comment")?;
-        let text = entry.full_text(lex, &at, "lex")?;
-        if comment == "good" {
-            references.push(text);
+        let optional = |field: &str| match &lex[field] {
+            Value::Null => Ok(None),
+            _ => entry.text(lex, &at, field).map(Some),
+        };
+        let (comment, of) = (optional("comment")?, optional("lang")?);
+        if is_used(comment.as_deref(), of.as_deref(), language) {
+            references.push(entry.full_text(lex, &at, "lex")?);
         }
     }
     Ok(references)

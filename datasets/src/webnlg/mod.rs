@@ -1,19 +1,20 @@
-//! WebNLG 2017: a directory of three parts, in the official JSON ([`json`]) or in the challenge's
-//! original XML ([`xml`]).
+//! WebNLG: a directory of three parts, in the official JSON ([`json`]) or in the challenge's
+//! original XML ([`xml`]), of 2017 or of releases 2.1, 3.0 and 2023.
 //!
 //! Both formats follow the same rules. Only modified triples are read, and only texts whose comment
-//! is `good`; an entry that is left without a text is set aside and listed in [`crate::Skipped`].
+//! is `good` or empty and whose language is asked for; an entry that is left without a text is set aside and listed in [`crate::Skipped`].
 //! An entry is known by its position in its part, since `xml_id` and `eid` restart. The fields of a
 //! triple are kept as they stand in the file: how a model reads them is the layout's matter
 //! ([`crate::Surface`]).
 
 pub mod json;
+mod parts;
 pub mod xml;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::{Malformed, Part, Result, Splits};
+use crate::{Error, Malformed, Part, Result, Splits};
 
 /// The ten categories that the challenge's training file covers.
 pub const SEEN_CATEGORIES: [&str; 10] = [
@@ -29,19 +30,55 @@ pub const SEEN_CATEGORIES: [&str; 10] = [
     "WrittenWork",
 ];
 
-/// Loads the three parts of a directory, each a file `train.json` or, in XML, `train.xml` or the
-/// XML files of a directory `train`. A category is seen when a training entry has it.
+/// The language of release 2017.
+pub const ENGLISH: &str = "en";
+
+/// Whether a text is used: its comment is `good`, or empty as in releases 3.0 and 2023, and its
+/// language is the one asked for; releases with one language do not name it.
+fn is_used(comment: Option<&str>, of: Option<&str>, language: &str) -> bool {
+    let good = comment.is_none_or(|c| c.trim().is_empty() || c == "good");
+    good && of.unwrap_or(ENGLISH) == language
+}
+
+/// Loads the three parts of a directory of any release: `train`, `dev` and `test`, each a JSON or
+/// XML file or a directory of XML files; below a directory of the language's name where there is
+/// one ([`parts`]). A category is seen when a training entry has it.
 ///
 /// # Errors
 /// A file is missing or has another format, or an entry lacks something and such entries are not
-/// skipped: the error names file, line, entry and field.
+/// skipped: the error names file, line, entry and field. A part without any text in the language.
 pub fn load(dir: &Path, malformed: Malformed) -> Result<Splits> {
-    let part = |name: &str| {
-        let path = dir.join(format!("{name}.json"));
-        match xml::files(dir, name)? {
-            files if !files.is_empty() && !path.exists() => xml::load(&files, malformed),
-            _ => json::load(&path, malformed),
+    load_in(dir, malformed, ENGLISH)
+}
+
+/// The same with the texts of a language: `en`, `ru`, `ga` and so on.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_in(dir: &Path, malformed: Malformed, language: &str) -> Result<Splits> {
+    let of_language = dir.join(language);
+    let dir = match of_language.is_dir() {
+        true => of_language.as_path(),
+        false => dir,
+    };
+    let part = |name: &str| -> Result<Part> {
+        let files = parts::find(dir, name, language)?;
+        let mut part = match &files.found[..] {
+            [one] if one.extension().is_some_and(|e| e == "json") => {
+                json::load_in(one, malformed, language)?
+            }
+            all => xml::load(all, malformed, language)?,
+        };
+        part.notes.extend(files.note);
+        if part.examples.is_empty() && !part.without_text.is_empty() {
+            return Err(Error::Invalid(format!(
+                "{}: part {name}: none of its {} entries has a text in \"{language}\" (see \
+                 --language)",
+                dir.display(),
+                part.without_text.len()
+            )));
         }
+        Ok(part)
     };
     let mut parts = [part("train")?, part("dev")?, part("test")?];
     let categories = parts[0].examples.iter().map(|e| e.category.clone());

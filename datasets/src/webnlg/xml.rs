@@ -21,45 +21,20 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 use serde_json::Value;
 
-use super::{SEEN_CATEGORIES, set_aside};
+use super::{SEEN_CATEGORIES, is_used, set_aside};
 use crate::entries::Entry;
 use crate::error::read;
 use crate::{Error, Example, Input, Malformed, Part, Result, Triple};
-
-/// The XML files of a part of a directory: `{part}.xml`, or all below `{part}/`; none where there
-/// is neither.
-///
-/// # Errors
-/// A directory cannot be listed.
-pub fn files(dir: &Path, part: &str) -> Result<Vec<PathBuf>> {
-    let one = dir.join(format!("{part}.xml"));
-    let (mut found, mut open) = (Vec::new(), vec![dir.join(part)]);
-    if one.is_file() {
-        return Ok(vec![one]);
-    }
-    while let Some(dir) = open.pop().filter(|d| d.is_dir()) {
-        for entry in std::fs::read_dir(&dir).map_err(|e| Error::io(&dir, e))? {
-            let path = entry.map_err(|e| Error::io(&dir, e))?.path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|e| e == "xml") {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
-}
 
 /// Loads the files of a part, one after the other; positions count over all of them.
 ///
 /// # Errors
 /// A file is missing or no XML; an entry lacks something and such are not skipped: the error names
 /// file, line, entry and field.
-pub fn load(files: &[PathBuf], malformed: Malformed) -> Result<Part> {
+pub fn load(files: &[PathBuf], malformed: Malformed, language: &str) -> Result<Part> {
     let (mut part, mut position) = (Part::default(), 0);
     for path in files {
-        position = add(&mut part, position, path, &read(path)?, malformed)?;
+        position = add(&mut part, position, path, &read(path)?, malformed, language)?;
     }
     Ok(set_aside(part))
 }
@@ -84,7 +59,7 @@ pub fn load(files: &[PathBuf], malformed: Malformed) -> Result<Part> {
 /// ```
 pub fn parse(path: &Path, bytes: &[u8], malformed: Malformed) -> Result<Part> {
     let mut part = Part::default();
-    add(&mut part, 0, path, bytes, malformed)?;
+    add(&mut part, 0, path, bytes, malformed, super::ENGLISH)?;
     Ok(set_aside(part))
 }
 
@@ -96,11 +71,12 @@ fn add(
     path: &Path,
     bytes: &[u8],
     malformed: Malformed,
+    language: &str,
 ) -> Result<usize> {
     let mut file = File::new(path, bytes)?;
     while let Some(entry) = file.entry()? {
         position += 1;
-        let example = entry.example(path, position);
+        let example = entry.example(path, position, language);
         part.take(example.map(|e| vec![e]), malformed)?;
     }
     Ok(position)
@@ -122,7 +98,8 @@ struct Raw {
     line: usize,
     category: Option<String>,
     triples: Vec<String>,
-    texts: Vec<(Option<String>, String)>,
+    /// Comment, language and text.
+    texts: Vec<(Option<String>, Option<String>, String)>,
 }
 
 impl<'a> File<'a> {
@@ -199,7 +176,8 @@ impl<'a> File<'a> {
                 }
                 Event::Start(tag) if tag.name().as_ref() == "lex" => {
                     let comment = self.attribute(&tag, "comment")?;
-                    raw.texts.push((comment, self.text()?));
+                    let language = self.attribute(&tag, "lang")?;
+                    raw.texts.push((comment, language, self.lexicalisation()?));
                 }
                 _ => {}
             }
@@ -215,33 +193,54 @@ impl<'a> File<'a> {
         Ok(value.map(|v| v.into_owned()))
     }
 
-    /// The text up to the end of the element that has just begun, elements inside it left out.
+    /// The text of a `<lex>`: that of the `<text>` inside it (the enriched release has templates
+    /// and more beside that), else its own.
+    fn lexicalisation(&mut self) -> Result<String> {
+        let (mut own, mut inner, depth) = (String::new(), None, self.depth);
+        while self.depth >= depth {
+            match self.next()? {
+                Event::Start(tag) if tag.name().as_ref() == "text" => inner = Some(self.text()?),
+                Event::Start(_) => {
+                    self.text()?;
+                }
+                event => self.append(&mut own, event)?,
+            }
+        }
+        Ok(inner.unwrap_or(own))
+    }
+
+    /// The text up to the end of the element that has just begun, that of elements inside it too.
     fn text(&mut self) -> Result<String> {
         let (mut out, depth) = (String::new(), self.depth);
         while self.depth >= depth {
-            match self.next()? {
-                Event::Text(text) => out.push_str(&text.xml10_content()),
-                Event::CData(text) => out.push_str(&text.xml10_content()),
-                Event::GeneralRef(reference) => {
-                    let wrong = |e: &dyn std::fmt::Display| xml(self.path, self.line, e);
-                    match reference.resolve_char_ref().map_err(|e| wrong(&e))? {
-                        Some(c) => out.push(c),
-                        None => out.push_str(
-                            quick_xml::escape::resolve_xml_entity(&reference).ok_or_else(|| {
-                                wrong(&format!("unknown entity &{};", &*reference))
-                            })?,
-                        ),
-                    }
-                }
-                _ => {}
-            }
+            let event = self.next()?;
+            self.append(&mut out, event)?;
         }
         Ok(out)
+    }
+
+    fn append(&self, out: &mut String, event: Event<'_>) -> Result<()> {
+        match event {
+            Event::Text(text) => out.push_str(&text.xml10_content()),
+            Event::CData(text) => out.push_str(&text.xml10_content()),
+            Event::GeneralRef(reference) => {
+                let wrong = |e: &dyn std::fmt::Display| xml(self.path, self.line, e);
+                match reference.resolve_char_ref().map_err(|e| wrong(&e))? {
+                    Some(c) => out.push(c),
+                    None => out.push_str(
+                        quick_xml::escape::resolve_xml_entity(&reference)
+                            .ok_or_else(|| wrong(&format!("unknown entity &{};", &*reference)))?,
+                    ),
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 }
 
 impl Raw {
-    fn example(self, path: &Path, position: usize) -> Result<Example> {
+    fn example(self, path: &Path, position: usize, wanted: &str) -> Result<Example> {
         let (line, text) = (self.line, "");
         let entry = Entry {
             path,
@@ -264,12 +263,12 @@ impl Raw {
         let triples = self.triples.iter().enumerate().map(triple);
         let triples = triples.collect::<Result<_>>()?;
         let mut references = Vec::new();
-        for (i, (comment, text)) in self.texts.into_iter().enumerate() {
-            let comment = full_text(&format!("lex[{i}].comment"), comment)?;
-            let text = full_text(&format!("lex[{i}]"), Some(text))?;
-            if comment == "good" {
-                references.push(text);
+        for (i, (comment, language, text)) in self.texts.into_iter().enumerate() {
+            if !is_used(comment.as_deref(), language.as_deref(), wanted) {
+                continue;
             }
+            let text = full_text(&format!("lex[{i}]"), Some(text))?;
+            references.push(text);
         }
         Ok(Example {
             position,
