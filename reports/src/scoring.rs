@@ -1,7 +1,8 @@
 //! The metrics on files of texts, one a line, and tests of the difference between two systems.
 
 use crate::files::{self, At};
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use inducer_datasets::metrics::bleu::Smoothing;
 use inducer_datasets::metrics::meteor::Files;
 use inducer_datasets::metrics::prepare::webnlg_2017;
 use inducer_datasets::metrics::{self, Meteor, groups};
@@ -42,6 +43,8 @@ pub struct Request {
     pub prepare: bool,
     /// BLEU after 13a's tokenization and TER by the search of sacrebleu.
     pub sacrebleu: bool,
+    /// BLEU's smoothing; without one that of the software that is followed.
+    pub smoothing: Option<Smoothing>,
     /// CoQA's domain of each question.
     pub domains: Option<PathBuf>,
     /// Another system's texts.
@@ -103,9 +106,44 @@ fn lines(path: &Path) -> Result<Vec<String>> {
     Ok(text.split('\n').map(bare).collect())
 }
 
+/// A line of tercom's format, `text (id)`, as its text and its id.
+fn tercom_id(line: &str) -> Option<(&str, &str)> {
+    let (text, id) = line.trim_end().strip_suffix(')')?.rsplit_once('(')?;
+    let plain = !id.is_empty() && !id.contains(char::is_whitespace) && !id.contains(')');
+    (plain && (text.is_empty() || text.ends_with(' '))).then(|| (text.trim_end(), id))
+}
+
+fn id_of(line: &str) -> String {
+    tercom_id(line).map_or_else(String::new, |(_, id)| id.to_owned())
+}
+
+/// Takes the ids away from lines, which have to be those of the hypotheses.
+fn bare(path: &Path, lines: &mut [String], ids: &[String]) -> Result<()> {
+    for (i, (line, id)) in lines.iter_mut().zip(ids).enumerate() {
+        let found = tercom_id(line).with_context(|| {
+            format!(
+                "{}:{}: expected tercom's `text ({id})`, found no id",
+                path.display(),
+                i + 1
+            )
+        });
+        let (text, own) = found?;
+        ensure!(
+            own == id,
+            "{}:{}: expected the id ({id}), found ({own})",
+            path.display(),
+            i + 1
+        );
+        *line = text.to_owned();
+    }
+    Ok(())
+}
+
 impl Texts {
     fn read(request: &Request) -> Result<Self> {
-        let hypotheses = lines(&request.hypotheses)?;
+        let mut hypotheses = lines(&request.hypotheses)?;
+        let is_tercom = request.metric == MetricName::Ter && !request.sacrebleu;
+        let with_ids = is_tercom && hypotheses.iter().all(|l| tercom_id(l).is_some());
         let as_many = |path: &PathBuf| -> Result<Vec<String>> {
             let found = lines(path)?;
             ensure!(
@@ -124,6 +162,17 @@ impl Texts {
             .map(as_many)
             .collect::<Result<_>>()?;
         let other = request.compare.as_ref().map(as_many).transpose()?;
+        let mut sets = sets;
+        let mut other = other;
+        if with_ids {
+            let ids: Vec<String> = hypotheses.iter().map(|l| id_of(l)).collect();
+            let files = request.references.iter().chain(&request.compare);
+            for (path, lines) in files.zip(sets.iter_mut().chain(&mut other)) {
+                bare(path, lines, &ids)?;
+            }
+            bare(&request.hypotheses, &mut hypotheses, &ids)?;
+        }
+        let (sets, other) = (sets, other);
         let prepare = |text: &String| match (request.prepare, request.lowercase) {
             (true, _) => webnlg_2017(text),
             // BLEU lowers ASCII alone, as multi-bleu does
@@ -211,7 +260,13 @@ fn bleu(request: &Request, texts: &Texts) -> Result<Found> {
         true => metrics::bleu::counts_13a(hypotheses, &texts.present(), request.lowercase),
         false => metrics::bleu::counts(hypotheses, &texts.references, request.lowercase),
     };
-    let metric = Metric::of(texts, metrics::bleu::Counts::score, |b| b.score, counts)?;
+    let usual = match request.sacrebleu {
+        true => Smoothing::Exp,
+        false => Smoothing::None,
+    };
+    let smoothing = request.smoothing.unwrap_or(usual);
+    let score = |sum: &metrics::bleu::Counts| sum.smoothed(smoothing);
+    let metric = Metric::of(texts, score, |b| b.score, counts)?;
     metric.found(request, |b| {
         let p = b.precisions.map(|p| format!("{p:.1}")).join("/");
         format!(

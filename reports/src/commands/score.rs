@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::error::ErrorKind;
 use clap::{Args, Command};
 use inducer_gpu::ranges;
+use inducer_datasets::metrics::bleu::Smoothing;
 use std::path::PathBuf;
 
 /// `inducer score`.
@@ -37,6 +38,13 @@ pub struct ScoreArgs {
     /// BLEU after 13a's tokenization and TER by the search of sacrebleu
     #[arg(long)]
     pub sacrebleu: bool,
+    /// BLEU's smoothing of precisions that are 0 [default: exp with --sacrebleu, as there, else none]
+    #[arg(long, value_parser = named::<Smoothing>(&[
+        ("exp", "1/2, 1/4, … of a match: sacrebleu's default"),
+        ("none", "None: the score is 0, as multi-bleu.perl's"),
+        ("add-k", "One more match and n-gram from bigrams on: sacrebleu's add-k with k = 1"),
+    ]))]
+    pub smoothing: Option<Smoothing>,
     /// CoQA: the domain of each question, one a line
     #[arg(long)]
     pub domains: Option<PathBuf>,
@@ -63,6 +71,12 @@ pub struct ScoreArgs {
 /// # Errors
 /// As [`score`].
 pub fn run(args: &ScoreArgs) -> Result<()> {
+    if args.metric != MetricName::Bleu && args.smoothing.is_some() {
+        let message = "--smoothing is of --metric bleu";
+        ScoreArgs::augment_args(Command::new("inducer score"))
+            .error(ErrorKind::ArgumentConflict, message)
+            .exit();
+    }
     if args.metric == MetricName::Accuracy && args.references.len() != 1 {
         let message = "--metric accuracy takes one file of references";
         ScoreArgs::augment_args(Command::new("inducer score"))
@@ -76,6 +90,7 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
         lowercase: args.lowercase,
         prepare: args.prepare,
         sacrebleu: args.sacrebleu,
+        smoothing: args.smoothing,
         domains: args.domains.clone(),
         compare: args.compare.clone(),
         draws: args.draws,
