@@ -1,6 +1,7 @@
 //! A method as a composition of parts: its configuration (`adapter_config.json`) and what it puts
 //! into a model.
 
+use crate::backbone::Gpt2;
 use crate::config::Spec;
 use crate::error::{Error, Result};
 use crate::parts::{
@@ -65,6 +66,9 @@ pub struct AdapterConfig {
     /// Every parameter of the backbone.
     #[serde(default, skip_serializing_if = "is_false")]
     pub full: bool,
+    /// Further tensors of the backbone, by their names there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tuned: Vec<String>,
 }
 
 impl AdapterConfig {
@@ -80,6 +84,7 @@ impl AdapterConfig {
             ffn: None,
             bitfit: false,
             full: false,
+            tuned: Vec::new(),
         }
     }
 
@@ -115,6 +120,7 @@ impl AdapterConfig {
             ia3: None,
             bitfit: false,
             full: false,
+            tuned: Vec::new(),
             ..self.clone()
         }
     }
@@ -149,7 +155,19 @@ impl AdapterConfig {
 
     /// Whether a parameter of the backbone is trained.
     pub fn tunes(&self, parameter: &Parameter) -> bool {
-        self.full || (self.bitfit && parameter.role == crate::tape::Role::Bias)
+        self.full
+            || (self.bitfit && parameter.role == crate::tape::Role::Bias)
+            || self.tuned.contains(&parameter.name)
+    }
+
+    /// Whether it trains any parameter of the backbone.
+    pub fn tunes_any(&self) -> bool {
+        self.full || self.bitfit || !self.tuned.is_empty()
+    }
+
+    /// Whether it brings a head of its own for the next token.
+    pub fn unties(&self) -> bool {
+        self.tuned.iter().any(|name| name == Gpt2::LM_HEAD)
     }
 
     /// Checks the values; errors name `path`.
@@ -160,6 +178,10 @@ impl AdapterConfig {
         if self.peft_type != "INDUCER" {
             let message = format!("expected \"INDUCER\", found \"{}\"", self.peft_type);
             return Err(Error::config(path, "peft_type", message));
+        }
+        if self.lora.as_ref().is_some_and(|l| l.use_dora) && self.attention.is_some() {
+            let message = "expected false beside a part in the attention";
+            return Err(Error::config(path, "lora.use_dora", message));
         }
         for (section, part) in self.parts() {
             if let Err((field, message)) = part.check() {

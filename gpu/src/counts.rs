@@ -31,8 +31,11 @@ fn declared(config: &AdapterConfig, backbone: &BackboneConfig) -> Result<Vec<Sha
     let outline = Source::outline();
     let parts = Attached::declare(config, &backbone.spec(), 0, &outline.root())?;
     let mut all = shapes(parts.parameters());
-    if config.full || config.bitfit {
-        let backbone = backbone::declare(backbone, &outline.root())?;
+    if config.tunes_any() {
+        let mut backbone = backbone::declare(backbone, &outline.root())?;
+        if config.unties() {
+            backbone.untie();
+        }
         let own = backbone.own_parameters();
         all.extend(own.into_iter().filter(|p| config.tunes(p)).map(shape));
     }

@@ -66,6 +66,14 @@ pub enum Error {
         /// The reason.
         message: String,
     },
+    /// A checkpoint of PyTorch's is damaged.
+    #[error("{path}: not a readable PyTorch checkpoint: {message}")]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        message: String,
+    },
     /// A tensor is missing.
     #[error("{origin}: tensor `{name}` is missing (expected shape {expected:?})")]
     MissingTensor {

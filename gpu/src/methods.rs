@@ -86,12 +86,9 @@ fn prefix(length: usize, reparametrisation: Option<Reparametrisation>) -> Option
 
 fn lora(targets: &[Target], rank: usize) -> Option<LoraConfig> {
     Some(LoraConfig {
-        targets: targets.to_vec(),
-        rank,
-        alpha: 32.0,
         dropout: 0.1,
         bias: true,
-        use_rslora: false,
+        ..LoraConfig::new(targets, rank, 32.0)
     })
 }
 

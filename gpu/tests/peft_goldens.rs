@@ -37,8 +37,8 @@ fn model(backbone: &str) -> Model {
 }
 
 fn read_from(backbone: &str, dir: &Path) -> SavedAdapter {
-    let config = model(backbone).backbone.config();
-    read_adapter(dir, &config, DType::F64, &Device::Cpu).unwrap()
+    let backbone = model(backbone).backbone;
+    read_adapter(dir, backbone.as_ref(), DType::F64, &Device::Cpu).unwrap()
 }
 
 fn flat(value: &Value) -> Vec<f64> {
@@ -139,8 +139,8 @@ fn message(change: impl Fn(&mut Value)) -> String {
     change(&mut config);
     write_json(&folder.path().join(CONFIG), &config).unwrap();
     std::fs::copy(dir.join(TENSORS), folder.path().join(TENSORS)).unwrap();
-    let backbone = model("roberta").backbone.config();
-    match read_adapter(folder.path(), &backbone, DType::F64, &Device::Cpu) {
+    let backbone = model("roberta").backbone;
+    match read_adapter(folder.path(), backbone.as_ref(), DType::F64, &Device::Cpu) {
         Ok(_) => String::new(),
         Err(error) => error.to_string(),
     }
@@ -170,8 +170,8 @@ fn what_an_ia3_configuration_cannot_mean_here_is_refused_by_its_name() {
             json!(["key", "output.dense"]),
             "output of roberta.encoder",
         ),
-        ("modules_to_save", json!(["embeddings"]), "embeddings"),
-        ("scale", json!(2.0), "unknown field"),
+        ("modules_to_save", json!("embeddings"), "names of modules"),
+        ("scale", json!(2.0), "none of PEFT"),
     ] {
         let message = message(|config| config[field] = value.clone());
         assert!(
@@ -183,6 +183,11 @@ fn what_an_ia3_configuration_cannot_mean_here_is_refused_by_its_name() {
     // tensors that the configuration leaves without a module
     let extra = message(|config| config["exclude_modules"] = json!(["attention.output.dense"]));
     assert!(extra.contains("attention.output.dense.ia3_l"), "{extra}");
+    let saved = message(|config| config["modules_to_save"] = json!(["word_embeddings"]));
+    assert!(
+        saved.contains("word_embeddings.weight` is missing"),
+        "{saved}"
+    );
     // PEFT's defaults for fields that are not given
     let absent = |config: &mut Value| {
         for field in ["target_modules", "feedforward_modules", "exclude_modules"] {

@@ -28,7 +28,6 @@ pub use weights::{Block, Gpt2};
 use crate::embedding::{add_to, row, same_length};
 use crate::error::Error;
 use crate::files::adapter::Adapter;
-use crate::gelu::gelu_new;
 use crate::ia3::rescale;
 use crate::parts::LayerParts;
 use crate::scalar::Real;
@@ -63,10 +62,29 @@ impl<T: Real> Gpt2<T> {
         attention_mask: Option<&[bool]>,
         adapter: Option<&Adapter<T>>,
     ) -> Result<Forward<T>, Error> {
+        self.forward_at(ids, segments, None, attention_mask, adapter)
+    }
+
+    /// The same with rows of the position table that are given, not counted.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_at(
+        &self,
+        ids: &[u32],
+        segments: Option<&[u32]>,
+        given: Option<&[usize]>,
+        attention_mask: Option<&[bool]>,
+        adapter: Option<&Adapter<T>>,
+    ) -> Result<Forward<T>, Error> {
         let model = self.with_replacements(adapter)?;
         let embeddings = model.embeddings(adapter)?;
         let offset = adapter.map_or(0, Adapter::position_offset);
-        let mut x = model.embed(&embeddings, ids, segments, attention_mask, offset)?;
+        let positions = match given {
+            Some(given) => given.to_vec(),
+            None => positions(ids.len(), attention_mask, offset)?,
+        };
+        let mut x = model.embed(&embeddings, ids, segments, &positions)?;
         let visible = visible(ids.len(), attention_mask)?;
         let mut lambda = Vec::new();
         for (i, block) in model.blocks.iter().enumerate() {
@@ -74,7 +92,8 @@ impl<T: Real> Gpt2<T> {
                 Some(adapter) => adapter.layer(i)?,
                 None => LayerParts::none(),
             };
-            let (after, gate) = block.forward(x, &visible, &parts);
+            let act = self.config.activation::<T>();
+            let (after, gate) = block.forward(x, &visible, &parts, act);
             x = after;
             lambda.extend(gate);
         }
@@ -119,10 +138,10 @@ impl<T: Real> Gpt2<T> {
         embeddings: &ArrayRef2<T>,
         ids: &[u32],
         segments: Option<&[u32]>,
-        attention_mask: Option<&[bool]>,
-        offset: usize,
+        positions: &[usize],
     ) -> Result<Array2<T>, Error> {
         let n = ids.len();
+        same_length("position ids", n, positions.len())?;
         let mut x = Array2::zeros((n, self.config.n_embd));
         for (i, &id) in ids.iter().enumerate() {
             x.row_mut(i)
@@ -135,11 +154,8 @@ impl<T: Real> Gpt2<T> {
                 add_to(x.row_mut(i), &embedding);
             }
         }
-        for (i, position) in positions(n, attention_mask, offset)?
-            .into_iter()
-            .enumerate()
-        {
-            let embedding = row(&self.wpe, position, "position id", i)?;
+        for (i, position) in positions.iter().enumerate() {
+            let embedding = row(&self.wpe, *position, "position id", i)?;
             add_to(x.row_mut(i), &embedding);
         }
         Ok(x)
@@ -153,13 +169,14 @@ impl<T: Real> Block<T> {
         x: Array2<T>,
         visible: &Visible,
         parts: &LayerParts<T>,
+        gelu: fn(T) -> T,
     ) -> (Array2<T>, Option<Array2<T>>) {
         let attention = self
             .attention
             .forward(&self.ln_1.forward(&x), visible, parts);
         let x = x + attention.output;
         let input = self.ln_2.forward(&x);
-        let hidden = self.fc.forward(&input).mapv(gelu_new);
+        let hidden = self.fc.forward(&input).mapv(gelu);
         let mut ffn = self.proj.forward(&rescale(parts.ia3.ffn.as_ref(), hidden));
         if let Some(part) = &parts.ffn {
             ffn = ffn + part.adapter.branch(&input) * part.scale;

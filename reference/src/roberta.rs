@@ -51,9 +51,28 @@ impl<T: Real> Roberta<T> {
         attention_mask: Option<&[bool]>,
         adapter: Option<&Adapter<T>>,
     ) -> Result<Forward<T>, Error> {
+        self.forward_at(ids, segments, None, attention_mask, adapter)
+    }
+
+    /// The same with rows of the position table that are given, not counted.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_at(
+        &self,
+        ids: &[u32],
+        segments: Option<&[u32]>,
+        given: Option<&[usize]>,
+        attention_mask: Option<&[bool]>,
+        adapter: Option<&Adapter<T>>,
+    ) -> Result<Forward<T>, Error> {
         let model = self.with_replacements(adapter)?;
         let offset = adapter.map_or(0, Adapter::position_offset);
-        let mut x = model.embed(ids, segments, offset)?;
+        let positions = given.map_or_else(
+            || positions(ids, self.config.pad_token_id, offset),
+            <[usize]>::to_vec,
+        );
+        let mut x = model.embed(ids, segments, &positions)?;
         let mut visible = Visible::all(ids.len(), ids.len());
         if let Some(mask) = attention_mask {
             same_length("attention mask", ids.len(), mask.len())?;
@@ -106,12 +125,12 @@ impl<T: Real> Roberta<T> {
         &self,
         ids: &[u32],
         segments: Option<&[u32]>,
-        offset: usize,
+        positions: &[usize],
     ) -> Result<Array2<T>, Error> {
         let n = ids.len();
+        same_length("position ids", n, positions.len())?;
         let segments = segments.map_or_else(|| vec![0; n], <[u32]>::to_vec);
         same_length("segment ids", n, segments.len())?;
-        let positions = positions(ids, self.config.pad_token_id, offset);
         let mut x = Array2::zeros((n, self.config.hidden_size));
         for i in 0..n {
             add_to(

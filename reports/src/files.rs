@@ -32,7 +32,16 @@ pub fn read(path: &Path) -> Result<String> {
 /// # Errors
 /// A missing or broken file.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    serde_json::from_str(&read(path)?).at(path)
+    let text = read(path)?;
+    let mut json = serde_json::Deserializer::from_str(&text);
+    let value = serde_path_to_error::deserialize(&mut json);
+    let value = value.map_err(|e| match e.path().to_string().as_str() {
+        "." => anyhow::anyhow!("{}", e.inner()),
+        field => anyhow::anyhow!("field `{field}`: {}", e.inner()),
+    });
+    let value = value.at(path)?;
+    json.end().at(path)?;
+    Ok(value)
 }
 
 /// Writes a file whole or not at all.

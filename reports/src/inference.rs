@@ -8,7 +8,7 @@ use candle_core::Device;
 use inducer_datasets::metrics::meteor::Files;
 use inducer_datasets::{Example, Task};
 use inducer_gpu::train::{Data, evaluate};
-use inducer_gpu::{AdapterConfig, Model};
+use inducer_gpu::{AdapterConfig, BackboneConfig, Model};
 use rayon::ThreadPool;
 use serde::Serialize;
 use std::path::Path;
@@ -22,12 +22,13 @@ pub struct Limits {
     pub entries: Option<usize>,
 }
 
-/// The parts of a saved adapter; none for the backbone alone.
+/// The parts of a saved adapter of this backbone; none for the backbone alone.
 ///
 /// # Errors
 /// A file that is missing or broken.
-pub fn parts(adapter: Option<&Path>) -> Result<AdapterConfig> {
-    let read = |dir: &Path| AdapterConfig::read(&dir.join("adapter_config.json"));
+pub fn parts(adapter: Option<&Path>, backbone: &Path) -> Result<AdapterConfig> {
+    let backbone = BackboneConfig::read(backbone)?;
+    let read = |dir: &Path| AdapterConfig::read(&dir.join("adapter_config.json"), &backbone);
     Ok(adapter
         .map(read)
         .transpose()?

@@ -2,12 +2,12 @@
 
 use crate::files::{At, read_json};
 use anyhow::{Result, ensure};
-use candle_core::{DType, Device};
 use inducer_datasets::files::write_atomic;
+use inducer_gpu::files::backbone::{save_as, stored_dtype};
 use inducer_gpu::files::load_with_adapter;
 use inducer_gpu::files::merge::merge;
 use inducer_gpu::files::write_json;
-use inducer_gpu::{BackboneConfig, Model};
+use inducer_gpu::BackboneConfig;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
@@ -31,13 +31,14 @@ pub fn merged(backbone_dir: &Path, adapter: &Path, out: &Path) -> Result<Option<
     let (mut backbone, saved) = load_with_adapter(backbone_dir, adapter)?;
     let c = &saved.config;
     ensure!(
-        c.lora.is_some() || c.ia3.is_some() || c.full || c.bitfit,
+        c.lora.is_some() || c.ia3.is_some() || c.tunes_any(),
         "{}: nothing to fold: the adapter has no LoRA, (IA)³ or backbone tensors",
         adapter.display()
     );
     let rest = merge(backbone.as_mut(), &saved)?;
     let config = backbone.config();
-    Model::new(backbone, DType::F32, &Device::Cpu).save_backbone(out)?;
+    let dtype = stored_dtype(backbone_dir)?;
+    save_as(backbone.as_ref(), out, dtype)?;
     configuration(backbone_dir, out, &config)?;
     for name in COMPANIONS {
         let from = backbone_dir.join(name);
@@ -59,6 +60,19 @@ fn configuration(from: &Path, to: &Path, config: &BackboneConfig) -> Result<()> 
     let [from, to] = [from, to].map(|dir| dir.join("config.json"));
     let (mut value, written): (Value, Value) = (read_json(&from)?, read_json(&to)?);
     value["vocab_size"] = config.spec().vocabulary.into();
+    // the type of the file, under the names that transformers has had for it
+    let dtype = written["torch_dtype"].clone();
+    let names = ["dtype", "torch_dtype"];
+    let mut named: Vec<&str> = names.into_iter().filter(|n| !value[*n].is_null()).collect();
+    if named.is_empty() {
+        named.push("torch_dtype");
+    }
+    for name in named {
+        value[name] = dtype.clone();
+    }
+    if let BackboneConfig::Gpt2(c) = config {
+        value["tie_word_embeddings"] = c.tie_word_embeddings.into();
+    }
     if let BackboneConfig::Roberta(c) = config {
         value["architectures"] = written["architectures"].clone();
         // the backbone's own names of as many classes stay

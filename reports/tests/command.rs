@@ -140,8 +140,20 @@ fn a_batch_that_does_not_fit_is_named() {
             ["labels", "expected 2"],
         ),
         (
-            r#"{"input_ids": [[1, 2, 3]], "attention_mask": [[1, 0, 1]]}"#,
-            ["attention_mask", "hole"],
+            r#"{"input_ids": [[1, 2, 3]], "attention_mask": [[1, 0, 2]]}"#,
+            ["attention_mask", "expected 0 or 1"],
+        ),
+        (
+            r#"{"input_ids": [[1, 2]], "labels": [[1, 2]], "attention_mask": [[true, false]]}"#,
+            ["row 0, place 1", "attention_mask"],
+        ),
+        (
+            r#"{"input_ids": [[1, 2]], "labels": [1]}"#,
+            ["labels", "a list for each row"],
+        ),
+        (
+            r#"{"input_ids": [[1, 2]], "position_ids": [[0, 320]]}"#,
+            ["position_ids", "320"],
         ),
     ] {
         std::fs::write(f.path("batch.json"), json).unwrap();
@@ -179,7 +191,7 @@ fn both_engines_agree_on_logits_and_loss_for_every_method() {
         "input_ids": [[400, 9, 7, 405, 3, 0], [0, 401, 8, 2, 5, 404]],
         "attention_mask": [[1, 1, 1, 1, 1, 0], [0, 1, 1, 1, 1, 1]],
         "segment_ids": [[400, 400, 401, 401, 404, 0], [0, 401, 402, 402, 404, 404]],
-        "labels": [[-100, 9, 7, 405, 3, 0], [-100, -100, 8, 2, 5, 404]]
+        "labels": [[-100, 9, 7, 405, 3, -100], [-100, -100, 8, 2, 5, 404]]
     }"#;
     std::fs::write(f.path("batch.json"), batch).unwrap();
     for method in Method::ALL {

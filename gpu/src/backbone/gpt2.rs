@@ -10,7 +10,7 @@ use crate::ops::dropout::{Dropout, residual};
 use crate::ops::embedding::{Tables, embedding};
 use crate::ops::layer_norm::{norm, norm_for_products};
 use crate::ops::linear::Layout;
-use crate::parts::{Change, DropoutSite, FoldTarget, ForwardContext, Map, Part};
+use crate::parts::{Change, DropoutSite, FoldTarget, ForwardContext, Part, Target};
 use crate::tape::{Pair, Parameter, Value};
 use crate::tensors::{Declare, Init, Source};
 use candle_core::{DType, Device, Tensor};
@@ -37,7 +37,7 @@ crate::tensors!(Block: ln_1, c_attn, c_proj, ln_2, c_fc, mlp_proj);
 pub struct Gpt2 {
     /// Its configuration.
     pub config: Gpt2Config,
-    /// Token embeddings [vocabulary, d], also the head.
+    /// Token embeddings [vocabulary, d], also the head where it has none of its own.
     pub wte: Parameter,
     /// Position embeddings [positions, d].
     pub wpe: Parameter,
@@ -45,11 +45,16 @@ pub struct Gpt2 {
     pub blocks: Vec<Block>,
     /// Last LayerNorm.
     pub ln_f: Pair,
+    /// A head of its own [vocabulary, d].
+    pub lm_head: Option<Parameter>,
 }
 
-crate::tensors!(Gpt2: wte, wpe, blocks, ln_f);
+crate::tensors!(Gpt2: wte, wpe, blocks, ln_f, lm_head);
 
 impl Gpt2 {
+    /// Name of an untied head.
+    pub const LM_HEAD: &'static str = "lm_head.weight";
+
     /// Declares every tensor; initial values as in transformers: N(0, range²), residual projections
     /// divided by √(2L).
     ///
@@ -59,7 +64,8 @@ impl Gpt2 {
         let (d, inner, range) = (config.n_embd, config.inner(), config.initializer_range);
         let start = Init::Normal(range);
         let residual = Init::Normal(range / (2.0 * config.n_layer as f64).sqrt());
-        let at = from.frozen().within("transformer");
+        let frozen = from.frozen();
+        let at = frozen.within("transformer");
         let block = |i: usize| {
             let at = at.within("h").within(i);
             Ok(Block {
@@ -76,6 +82,10 @@ impl Gpt2 {
             wpe: at.weight("wpe.weight", [config.n_positions, d], start)?,
             blocks: (0..config.n_layer).map(block).collect::<Result<_>>()?,
             ln_f: at.norm("ln_f", d)?,
+            lm_head: match config.tie_word_embeddings {
+                true => None,
+                false => Some(frozen.weight(Self::LM_HEAD, [config.vocab_size, d], start)?),
+            },
             config,
         })
     }
@@ -106,6 +116,18 @@ impl Backbone for Gpt2 {
         &self.wte
     }
 
+    fn output_embeddings(&self) -> &Parameter {
+        self.lm_head.as_ref().unwrap_or(&self.wte)
+    }
+
+    fn untie(&mut self) {
+        if self.lm_head.is_none() {
+            let rows = self.wte.tensor.clone();
+            self.lm_head = Some(Parameter::new(Self::LM_HEAD, rows, false));
+            self.config.tie_word_embeddings = false;
+        }
+    }
+
     fn hidden(
         &self,
         ctx: &ForwardContext<'_>,
@@ -120,7 +142,8 @@ impl Backbone for Gpt2 {
             positions: &positions,
         };
         let x = embedding(tape, tables, inputs.ids, inputs.segments, inputs.positions)?;
-        let forward = |block: &Block, at: Layer<'_, '_>, x: &Value| block.forward(at, x, eps);
+        let gelu = self.config.activation_function.activation();
+        let forward = |block: &Block, at: Layer<'_, '_>, x: &Value| block.forward(at, x, eps, gelu);
         let x = through(ctx, Layout::InOut, &self.blocks, parts, x, forward)?;
         norm(tape, &self.ln_f, &x, eps)
     }
@@ -128,27 +151,58 @@ impl Backbone for Gpt2 {
     fn append_tokens(&mut self, rows: &Tensor) -> Result<()> {
         let rows = rows.to_dtype(self.wte.tensor.dtype())?;
         self.config.vocab_size += rows.dim(0)?;
-        self.wte.tensor = Tensor::cat(&[&self.wte.tensor, &rows], 0)?;
+        for table in [Some(&mut self.wte), self.lm_head.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            table.tensor = Tensor::cat(&[&table.tensor, &rows], 0)?;
+        }
         Ok(())
     }
 }
 
+impl Gpt2 {
+    /// Where a map begins in the columns of its weight.
+    fn column(&self, target: Target) -> usize {
+        match target.is_projection() {
+            true => target as usize * self.config.n_embd,
+            false => 0,
+        }
+    }
+}
+
 impl FoldTarget for Gpt2 {
+    fn map(&self, layer: usize, target: Target) -> Result<(Tensor, Tensor)> {
+        let block = &self.blocks[layer];
+        let [weight, bias] = match target {
+            Target::Q | Target::K | Target::V => &block.c_attn,
+            Target::O => &block.c_proj,
+            Target::Up => &block.c_fc,
+            Target::Down => &block.mlp_proj,
+        };
+        let [_, width] = target.sizes(&self.spec());
+        let from = self.column(target);
+        let w = weight.tensor.narrow(1, from, width)?.t()?.contiguous()?;
+        let b = bias.tensor.narrow(0, from, width)?;
+        Ok((w.to_dtype(DType::F64)?, b.to_dtype(DType::F64)?))
+    }
+
     /// One matrix [d in, 3 d out] and one bias [3 d] hold q, k and v.
-    fn replace(&mut self, layer: usize, map: Map, change: &mut Change<'_>) -> Result<()> {
-        let d = self.config.n_embd;
-        let block = &mut self.blocks[layer];
-        let ([weight, bias], from) = match map {
-            Map::Projection(target) => (&mut block.c_attn, target as usize * d),
-            Map::FfnDown => (&mut block.mlp_proj, 0),
+    fn replace(&mut self, layer: usize, target: Target, change: &mut Change<'_>) -> Result<()> {
+        let (before, b_before) = self.map(layer, target)?;
+        let (new, new_bias) = change(before, b_before)?;
+        let (from, width) = (self.column(target), new_bias.dim(0)?);
+        let [weight, bias] = match target {
+            Target::Q | Target::K | Target::V => &mut self.blocks[layer].c_attn,
+            Target::O => &mut self.blocks[layer].c_proj,
+            Target::Up => &mut self.blocks[layer].c_fc,
+            Target::Down => &mut self.blocks[layer].mlp_proj,
         };
         let (w, b) = (
             weight.tensor.to_dtype(DType::F64)?,
             bias.tensor.to_dtype(DType::F64)?,
         );
-        let before = w.narrow(1, from, d)?.t()?.contiguous()?;
-        let (new, new_bias) = change(before, b.narrow(0, from, d)?)?;
-        let columns = [0..w.dim(0)?, from..from + d];
+        let columns = [0..w.dim(0)?, from..from + width];
         let w = w.slice_assign(&columns, &new.t()?.contiguous()?)?;
         let b = b.slice_assign(&columns[1..], &new_bias.contiguous()?)?;
         weight.tensor = w.to_dtype(weight.tensor.dtype())?;
@@ -158,7 +212,13 @@ impl FoldTarget for Gpt2 {
 }
 
 impl Block {
-    fn forward(&self, layer: Layer<'_, '_>, x: &Value, eps: f64) -> Result<Value> {
+    fn forward(
+        &self,
+        layer: Layer<'_, '_>,
+        x: &Value,
+        eps: f64,
+        gelu: Activation,
+    ) -> Result<Value> {
         let tape = layer.ctx.tape;
         let input = norm_for_products(tape, &self.ln_1, x, eps)?;
         let qkv = layer.affine(&self.c_attn, &input, None)?;
@@ -167,7 +227,7 @@ impl Block {
 
         let input = norm_for_products(tape, &self.ln_2, &x, eps)?;
         let maps = [&self.c_fc, &self.mlp_proj];
-        let y = layer.feed_forward(&input, maps, Activation::GeluTanh, Dropout::OFF)?;
+        let y = layer.feed_forward(&input, maps, gelu, Dropout::OFF)?;
         residual(tape, &x, &y, layer.dropout(DropoutSite::FfnBranch))
     }
 }

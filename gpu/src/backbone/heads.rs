@@ -1,6 +1,6 @@
 //! What stands on a backbone: which labels it learns from, what it scores, and its loss.
 
-use crate::config::RobertaConfig;
+use crate::config::{ProblemType, RobertaConfig};
 use crate::error::{Error, Result};
 use crate::kernels::precision::upcast;
 use crate::ops::activation::Activation;
@@ -41,6 +41,8 @@ pub struct MaskedLm {
 
 /// `tanh(x_<s> W_dense + b) W_out + b`.
 pub struct Classifier {
+    /// What transformers takes its loss to be.
+    pub problem: ProblemType,
     /// W_dense and b.
     pub dense: Pair,
     /// W_out and b.
@@ -100,6 +102,7 @@ impl Classifier {
         let (at, d) = (from.within("classifier"), config.hidden_size);
         let start = [Init::Normal(config.initializer_range), Init::ZERO];
         Ok(Self {
+            problem: config.problem(),
             dense: at.linear("dense", [d, d], start)?,
             out_proj: at.linear("out_proj", [config.classes(), d], start)?,
         })
@@ -117,6 +120,14 @@ impl Classifier {
 
     fn targets(&self, batch: &Batch) -> Result<Targets> {
         let known = self.out_proj[1].tensor.dims()[0];
+        if self.problem != ProblemType::SingleLabelClassification {
+            let message = format!(
+                "expected \"single_label_classification\" for a loss over classes, found {} (with \
+                 one class it is transformers' default)",
+                serde_json::to_string(&self.problem).unwrap_or_default()
+            );
+            return Err(Error::config("config.json", "problem_type", message));
+        }
         let Labels::Classes(classes) = &batch.labels else {
             return Err(Error::Batch("labels: expected one class a row".into()));
         };

@@ -44,6 +44,15 @@ pub trait Backbone: Tensors + FoldTarget + Send + Sync {
     /// Token embeddings [vocabulary, d].
     fn token_embeddings(&self) -> &Parameter;
 
+    /// What scores the next token [vocabulary, d]: the token embeddings unless it is untied.
+    fn output_embeddings(&self) -> &Parameter {
+        self.token_embeddings()
+    }
+
+    /// Gives it a head of its own, which starts as a copy of the token embeddings; a backbone
+    /// whose head is none of embeddings stays as it is.
+    fn untie(&mut self) {}
+
     /// The last hidden states [tokens, d].
     ///
     /// # Errors

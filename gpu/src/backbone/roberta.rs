@@ -18,10 +18,10 @@ use crate::ops::embedding::{Tables, embedding};
 use crate::ops::gather::{concatenate, gather_rows};
 use crate::ops::layer_norm::norm;
 use crate::ops::linear::Layout;
-use crate::parts::{Change, DropoutSite, FoldTarget, ForwardContext, Map, Part};
+use crate::parts::{Change, DropoutSite, FoldTarget, ForwardContext, Part, Target};
 use crate::tape::{Pair, Parameter, Value};
 use crate::tensors::{Declare, Init, Source};
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 
 /// One layer.
 pub struct EncoderLayer {
@@ -151,8 +151,8 @@ impl Backbone for Roberta {
 
     fn json(&self) -> serde_json::Value {
         self.config.to_json(match self.head {
-            Head::MaskedLm(_) => "RobertaForMaskedLM",
-            _ => "RobertaForSequenceClassification",
+            Head::MaskedLm(_) => "ForMaskedLM",
+            _ => "ForSequenceClassification",
         })
     }
 
@@ -188,21 +188,36 @@ impl Backbone for Roberta {
         )?;
         let x = residual(tape, &x, &types, Dropout::OFF)?;
         let x = norm(tape, &self.norm, &x, eps)?;
+        let gelu = self.config.hidden_act.activation();
         let forward =
-            |layer: &EncoderLayer, at: Layer<'_, '_>, x: &Value| layer.forward(at, x, eps);
+            |layer: &EncoderLayer, at: Layer<'_, '_>, x: &Value| layer.forward(at, x, eps, gelu);
         through(ctx, Layout::OutIn, &self.layers, parts, x, forward)
     }
 }
 
 impl FoldTarget for Roberta {
-    fn replace(&mut self, layer: usize, map: Map, change: &mut Change<'_>) -> Result<()> {
-        let layer = &mut self.layers[layer];
-        let [weight, bias] = match map {
-            Map::Projection(target) => &mut layer.qkv[target as usize],
-            Map::FfnDown => &mut layer.down,
+    fn map(&self, layer: usize, target: Target) -> Result<(Tensor, Tensor)> {
+        let layer = &self.layers[layer];
+        let [weight, bias] = match target {
+            Target::Q | Target::K | Target::V => &layer.qkv[target as usize],
+            Target::O => &layer.output,
+            Target::Up => &layer.intermediate,
+            Target::Down => &layer.down,
         };
         let wide = |p: &Parameter| p.tensor.to_dtype(DType::F64);
-        let (w, b) = change(wide(weight)?, wide(bias)?)?;
+        Ok((wide(weight)?, wide(bias)?))
+    }
+
+    fn replace(&mut self, layer: usize, target: Target, change: &mut Change<'_>) -> Result<()> {
+        let (w, b) = self.map(layer, target)?;
+        let (w, b) = change(w, b)?;
+        let layer = &mut self.layers[layer];
+        let [weight, bias] = match target {
+            Target::Q | Target::K | Target::V => &mut layer.qkv[target as usize],
+            Target::O => &mut layer.output,
+            Target::Up => &mut layer.intermediate,
+            Target::Down => &mut layer.down,
+        };
         weight.tensor = w.to_dtype(weight.tensor.dtype())?;
         bias.tensor = b.to_dtype(bias.tensor.dtype())?;
         Ok(())
@@ -210,7 +225,13 @@ impl FoldTarget for Roberta {
 }
 
 impl EncoderLayer {
-    fn forward(&self, layer: Layer<'_, '_>, x: &Value, eps: f64) -> Result<Value> {
+    fn forward(
+        &self,
+        layer: Layer<'_, '_>,
+        x: &Value,
+        eps: f64,
+        gelu: Activation,
+    ) -> Result<Value> {
         let tape = layer.ctx.tape;
         let [q, k, v] = &self.qkv;
         let project = |pair| layer.affine(pair, x, None);
@@ -221,7 +242,7 @@ impl EncoderLayer {
 
         let maps = [&self.intermediate, &self.down];
         let drop = layer.dropout(DropoutSite::FfnBranch);
-        let z = layer.feed_forward(&y, maps, Activation::GeluErf, drop)?;
+        let z = layer.feed_forward(&y, maps, gelu, drop)?;
         let z = residual(tape, &y, &z, Dropout::OFF)?;
         norm(tape, &self.norm, &z, eps)
     }

@@ -3,17 +3,17 @@
 //! ```text
 //! attention   q, k, v = x W + b          then each part's on_qkv
 //!             f, LSE = attention(q, k, v)             on_heads
-//!             y = f W^o + b^o (+ update)              on_output
-//! FFN         u = φ(x W + b)                          on_ffn_hidden
-//!             y = u W + b                             beside_ffn
+//!             y = f W^o + b^o (+ update)              on_map, on_output
+//! FFN         u = φ(x W + b)                          on_map before φ, on_ffn_hidden
+//!             y = u W + b                             on_map, beside_ffn
 //! ```
 
 use crate::error::Result;
 use crate::ops::activation::Activation;
 use crate::ops::attention::{Rows, attention};
 use crate::ops::dropout::{Dropout, dropout};
-use crate::ops::linear::{Layout, Linear};
-use crate::parts::{Attended, DropoutSite, ForwardContext, Part};
+use crate::ops::linear::{Activated, Layout, Linear};
+use crate::parts::{Attended, DropoutSite, ForwardContext, Part, Target};
 use crate::tape::{Pair, Value};
 
 /// A layer in a forward pass: what its sub-layers have in common.
@@ -73,7 +73,8 @@ impl Layer<'_, '_> {
         for part in self.parts {
             attended = part.on_heads(ctx, &qkv, attended)?;
         }
-        let mut y = self.affine(output, &attended.f, attended.update.as_ref())?;
+        let y = self.affine(output, &attended.f, attended.update.as_ref())?;
+        let mut y = self.on_map(Target::O, &attended.f, y)?;
         for part in self.parts {
             y = part.on_output(ctx, y)?;
         }
@@ -90,6 +91,14 @@ impl Layer<'_, '_> {
         let map = Linear::new(self.layout, &weight, Some(&bias));
         let onto = onto.map(|y| (y, 0));
         Linear { onto, ..map }.apply(tape, x)
+    }
+
+    /// A linear map's result `y` from `x` after the parts that act on it.
+    fn on_map(&self, target: Target, x: &Value, mut y: Value) -> Result<Value> {
+        for part in self.parts {
+            y = part.on_map(self.ctx, target, x, y)?;
+        }
+        Ok(y)
     }
 
     fn attend(&self, qkv: &Value) -> Result<Attended> {
@@ -129,15 +138,25 @@ impl Layer<'_, '_> {
         drop: Dropout,
     ) -> Result<Value> {
         let (ctx, tape) = (self.ctx, self.ctx.tape);
-        let [w1, b1] = tape.parameters(up)?;
-        let map = Linear::new(self.layout, &w1, Some(&b1));
-        let mut hidden = map.activated(tape, x, activation)?;
+        let mut hidden = match self.parts.iter().any(|p| p.acts_on(Target::Up)) {
+            true => {
+                let y = self.on_map(Target::Up, x, self.affine(up, x, None)?)?;
+                Activated::alone(activation.apply(tape, &y)?)
+            }
+            false => {
+                let [w1, b1] = tape.parameters(up)?;
+                let map = Linear::new(self.layout, &w1, Some(&b1));
+                map.activated(tape, x, activation)?
+            }
+        };
         for part in self.parts {
             hidden = hidden.changed(|hidden| part.on_ffn_hidden(ctx, hidden))?;
         }
         let [w2, b2] = tape.parameters(down)?;
         let map = Linear::new(self.layout, &w2, Some(&b2));
-        let mut y = dropout(tape, &map.of_activated(tape, &hidden)?, drop)?;
+        let y = map.of_activated(tape, &hidden)?;
+        let y = self.on_map(Target::Down, hidden.value(), y)?;
+        let mut y = dropout(tape, &y, drop)?;
         for part in self.parts {
             y = part.beside_ffn(ctx, x, y)?;
         }

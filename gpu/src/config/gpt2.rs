@@ -1,6 +1,6 @@
 //! GPT-2's `config.json`.
 
-use super::{Checked, Spec};
+use super::{Checked, Gelu, Spec, fields};
 use crate::error::Result;
 use crate::ops::attention::{Heads, Visible};
 use serde::{Deserialize, Serialize};
@@ -11,14 +11,19 @@ use std::path::Path;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Gpt2Config {
     /// Vocabulary.
+    #[serde(default = "default_vocabulary")]
     pub vocab_size: usize,
     /// Number of positions.
+    #[serde(default = "default_positions")]
     pub n_positions: usize,
     /// Hidden size d.
+    #[serde(default = "default_hidden")]
     pub n_embd: usize,
     /// Number of layers L.
+    #[serde(default = "default_layers")]
     pub n_layer: usize,
     /// Number of heads H.
+    #[serde(default = "default_layers")]
     pub n_head: usize,
     /// Width of the feed-forward layer; 4 d when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,13 +34,63 @@ pub struct Gpt2Config {
     /// Standard deviation of initial weights.
     #[serde(default = "super::default_range")]
     pub initializer_range: f64,
-    /// End-of-text id.
-    #[serde(default)]
+    /// End-of-text id; the first where a file has several.
+    #[serde(default = "default_eos", deserialize_with = "first")]
     pub eos_token_id: Option<u32>,
+    /// The FFN's activation.
+    #[serde(default = "default_activation")]
+    pub activation_function: Gelu,
+    /// Whether the token embeddings are the head.
+    #[serde(default = "tied")]
+    pub tie_word_embeddings: bool,
+}
+
+fn default_vocabulary() -> usize {
+    50257
+}
+
+fn default_positions() -> usize {
+    1024
+}
+
+fn default_hidden() -> usize {
+    768
+}
+
+fn default_layers() -> usize {
+    12
 }
 
 fn default_eps() -> f64 {
     1e-5
+}
+
+fn default_eos() -> Option<u32> {
+    Some(50256)
+}
+
+fn default_activation() -> Gelu {
+    Gelu::Tanh
+}
+
+fn tied() -> bool {
+    true
+}
+
+/// An id, or the first of a list of them; null and negative ones are none.
+fn first<'de, D: serde::Deserializer<'de>>(json: D) -> std::result::Result<Option<u32>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Ids {
+        One(i64),
+        Many(Vec<i64>),
+    }
+    let id = match Option::<Ids>::deserialize(json)? {
+        Some(Ids::One(id)) => Some(id),
+        Some(Ids::Many(ids)) => ids.first().copied(),
+        None => None,
+    };
+    Ok(id.and_then(|id| u32::try_from(id).ok()))
 }
 
 impl Gpt2Config {
@@ -51,6 +106,8 @@ impl Gpt2Config {
             layer_norm_epsilon: 1e-5,
             initializer_range: 0.02,
             eos_token_id: Some(50256),
+            activation_function: Gelu::Tanh,
+            tie_word_embeddings: true,
         }
     }
 
@@ -70,17 +127,16 @@ impl Gpt2Config {
     /// A model type, activation or switch that this engine does not compute; a size that is missing
     /// or 0.
     pub fn from_json(path: &Path, value: Value) -> Result<Self> {
-        let given = Checked { path, value };
+        let mut given = Checked { path, value };
         given.expect("model_type", "gpt2")?;
-        given.expect("activation_function", "gelu_new")?;
-        for (field, wanted) in [
-            ("scale_attn_weights", true),
-            ("tie_word_embeddings", true),
-            ("scale_attn_by_inverse_layer_idx", false),
-            ("reorder_and_upcast_attn", false),
-            ("add_cross_attention", false),
+        given.rules(fields::GPT2)?;
+        for (name, other) in [
+            ("n_embd", "hidden_size"),
+            ("n_positions", "max_position_embeddings"),
+            ("n_head", "num_attention_heads"),
+            ("n_layer", "num_hidden_layers"),
         ] {
-            given.expect(field, wanted)?;
+            given.alias(name, other)?;
         }
         given.positive(&["vocab_size", "n_positions", "n_embd", "n_layer", "n_head"])?;
         let config: Self = given.parse()?;
@@ -91,7 +147,7 @@ impl Gpt2Config {
     /// The contents of a `config.json` for transformers.
     pub fn to_json(&self) -> Value {
         json!({
-            "activation_function": "gelu_new",
+            "activation_function": self.activation_function,
             "architectures": ["GPT2LMHeadModel"],
             "attn_pdrop": 0.0,
             "bos_token_id": self.eos_token_id,
@@ -107,7 +163,7 @@ impl Gpt2Config {
             "n_positions": self.n_positions,
             "resid_pdrop": 0.0,
             "scale_attn_weights": true,
-            "tie_word_embeddings": true,
+            "tie_word_embeddings": self.tie_word_embeddings,
             "torch_dtype": "float32",
             "vocab_size": self.vocab_size,
         })
@@ -125,6 +181,7 @@ impl Gpt2Config {
             vocabulary: self.vocab_size,
             positions: self.n_positions,
             first_position: 0,
+            padding: None,
             segment_types: None,
             visible: Visible::Causal,
             layer: "transformer.h",

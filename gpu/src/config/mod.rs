@@ -1,14 +1,17 @@
 //! The configurations of the backbones, as their `config.json` has them, and what methods have to
 //! know of a backbone.
 
+pub mod fields;
 mod gpt2;
 mod roberta;
 
 pub use gpt2::Gpt2Config;
-pub use roberta::RobertaConfig;
+pub use roberta::{ProblemType, RobertaConfig};
 
 use crate::error::{Error, Result};
+use crate::ops::activation::Activation;
 use crate::ops::attention::{Heads, Visible};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
 
@@ -19,6 +22,33 @@ pub enum BackboneConfig {
     Gpt2(Gpt2Config),
     /// RoBERTa.
     Roberta(RobertaConfig),
+}
+
+/// An activation by transformers' names; of those that are one function the last is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Gelu {
+    /// Through the hyperbolic tangent.
+    #[serde(
+        rename = "gelu_new",
+        alias = "gelu_pytorch_tanh",
+        alias = "gelu_python_tanh",
+        alias = "gelu_fast",
+        alias = "gelu_accurate"
+    )]
+    Tanh,
+    /// Through the error function.
+    #[serde(rename = "gelu", alias = "gelu_python")]
+    Erf,
+}
+
+impl Gelu {
+    /// The operation.
+    pub fn activation(self) -> Activation {
+        match self {
+            Self::Tanh => Activation::GeluTanh,
+            Self::Erf => Activation::GeluErf,
+        }
+    }
 }
 
 /// What methods and models have to know of a backbone, whichever it is.
@@ -42,6 +72,8 @@ pub struct Spec {
     pub positions: usize,
     /// The row of the position table that a text's first token has.
     pub first_position: usize,
+    /// The padding token, which has the row before the first position wherever it stands.
+    pub padding: Option<u32>,
     /// Number of segment ids, where segments have a table of their own.
     pub segment_types: Option<usize>,
     /// Which keys a query sees.
@@ -76,9 +108,11 @@ impl BackboneConfig {
     pub fn from_json(path: &Path, value: Value) -> Result<Self> {
         match Self::model_type(path, &value)? {
             "gpt2" => Ok(Self::Gpt2(Gpt2Config::from_json(path, value)?)),
-            "roberta" => Ok(Self::Roberta(RobertaConfig::from_json(path, value)?)),
+            kind if roberta::KINDS.iter().any(|(k, _)| *k == kind) => {
+                Ok(Self::Roberta(RobertaConfig::from_json(path, value)?))
+            }
             other => {
-                let message = format!("expected \"gpt2\" or \"roberta\", found \"{other}\"");
+                let message = format!("expected {}, found \"{other}\"", expected_types());
                 Err(Error::config(path, "model_type", message))
             }
         }
@@ -89,7 +123,7 @@ impl BackboneConfig {
     /// # Errors
     /// It does not say.
     pub fn model_type<'a>(path: &Path, value: &'a Value) -> Result<&'a str> {
-        let expected = "expected \"gpt2\" or \"roberta\"";
+        let expected = format!("expected {}", expected_types());
         let message = match value.get("model_type") {
             Some(Value::String(kind)) => return Ok(kind),
             Some(other) => format!("{expected}, found {other}"),
@@ -136,6 +170,29 @@ impl From<&RobertaConfig> for BackboneConfig {
     }
 }
 
+/// A value of a file; an error names the field that is wrong.
+///
+/// # Errors
+/// It has another form.
+pub(crate) fn parsed<T: serde::de::DeserializeOwned>(path: &Path, value: &Value) -> Result<T> {
+    serde_path_to_error::deserialize(value).map_err(|e| {
+        let (field, reason) = (e.path().to_string(), e.inner().to_string());
+        match field.as_str() {
+            "." => Error::json(path, reason),
+            _ => Error::config(path, field, reason),
+        }
+    })
+}
+
+/// The model types that are computed, in words.
+fn expected_types() -> String {
+    let roberta = roberta::KINDS.iter().map(|(kind, _)| format!("\"{kind}\""));
+    format!(
+        "one of \"gpt2\", {}",
+        roberta.collect::<Vec<_>>().join(", ")
+    )
+}
+
 /// Of transformers, for both.
 fn default_range() -> f64 {
     0.02
@@ -160,22 +217,22 @@ impl Checked<'_> {
         }
     }
 
-    /// Fields that must be there as positive integers.
+    /// Fields that are positive integers where they are there.
     fn positive(&self, fields: &[&str]) -> Result<()> {
-        let expected = "expected a positive integer";
         for field in fields {
-            let message = match self.value.get(field) {
-                None => format!("missing ({expected})"),
-                Some(v) if v.as_u64().is_none_or(|v| v == 0) => format!("{expected}, found {v}"),
-                _ => continue,
-            };
-            return Err(Error::config(self.path, *field, message));
+            match self.value.get(field) {
+                Some(v) if v.as_u64().is_none_or(|v| v == 0) => {
+                    let message = format!("expected a positive integer, found {v}");
+                    return Err(Error::config(self.path, *field, message));
+                }
+                _ => {}
+            }
         }
         Ok(())
     }
 
     fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
-        T::deserialize(&self.value).map_err(|e| Error::json(self.path, e))
+        parsed(self.path, &self.value)
     }
 
     fn divides(&self, heads: (&str, usize), hidden: (&str, usize)) -> Result<()> {

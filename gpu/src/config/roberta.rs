@@ -1,6 +1,6 @@
 //! RoBERTa's `config.json`.
 
-use super::{Checked, Spec};
+use super::{Checked, Gelu, Spec, fields};
 use crate::error::{Error, Result};
 use crate::ops::attention::{Heads, Visible};
 use serde::{Deserialize, Serialize};
@@ -8,23 +8,39 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// Its `model_type`s, which have one architecture and differ in the tokenizer, with what
+/// transformers calls their classes.
+pub(super) const KINDS: [(&str, &str); 3] = [
+    ("roberta", "Roberta"),
+    ("xlm-roberta", "XLMRoberta"),
+    ("camembert", "Camembert"),
+];
+
 /// RoBERTa's configuration, the fields that decide its function.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RobertaConfig {
+    /// `roberta`, `xlm-roberta` or `camembert`.
+    #[serde(default = "default_type")]
+    pub model_type: String,
     /// Vocabulary.
     pub vocab_size: usize,
     /// Rows of the position table: `pad_token_id + 1` more than positions.
+    #[serde(default = "default_positions")]
     pub max_position_embeddings: usize,
     /// Segment types.
     #[serde(default = "default_types")]
     pub type_vocab_size: usize,
     /// Hidden size d.
+    #[serde(default = "default_hidden")]
     pub hidden_size: usize,
     /// Number of layers L.
+    #[serde(default = "default_layers")]
     pub num_hidden_layers: usize,
     /// Number of heads H.
+    #[serde(default = "default_layers")]
     pub num_attention_heads: usize,
     /// Width of the feed-forward layer.
+    #[serde(default = "default_intermediate")]
     pub intermediate_size: usize,
     /// Layer norm's ε.
     #[serde(default = "default_roberta_eps")]
@@ -35,15 +51,70 @@ pub struct RobertaConfig {
     /// The padding token, and the row before the first position.
     #[serde(default = "default_padding")]
     pub pad_token_id: u32,
-    /// Names of the classes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id2label: Option<BTreeMap<String, String>>,
+    /// Names of the classes by their ids.
+    #[serde(
+        default,
+        deserialize_with = "names",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub id2label: Option<BTreeMap<u32, String>>,
     /// Number of classes, where no names are given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub num_labels: Option<usize>,
     /// Dropout of the residual branches.
     #[serde(default = "default_dropout")]
     pub hidden_dropout_prob: f64,
+    /// The FFN's activation.
+    #[serde(default = "default_activation")]
+    pub hidden_act: Gelu,
+    /// What transformers takes the loss of a head to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem_type: Option<ProblemType>,
+}
+
+/// What a head is trained to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemType {
+    /// Numbers.
+    Regression,
+    /// One class.
+    SingleLabelClassification,
+    /// Any number of classes.
+    MultiLabelClassification,
+}
+
+/// Names of classes, which some files have as numbers.
+fn names<'de, D: serde::Deserializer<'de>>(
+    json: D,
+) -> std::result::Result<Option<BTreeMap<u32, String>>, D::Error> {
+    let all = Option::<BTreeMap<u32, Value>>::deserialize(json)?;
+    let name = |v: Value| v.as_str().map_or_else(|| v.to_string(), String::from);
+    Ok(all.map(|all| all.into_iter().map(|(id, v)| (id, name(v))).collect()))
+}
+
+fn default_type() -> String {
+    "roberta".into()
+}
+
+fn default_positions() -> usize {
+    512
+}
+
+fn default_hidden() -> usize {
+    768
+}
+
+fn default_layers() -> usize {
+    12
+}
+
+fn default_intermediate() -> usize {
+    3072
+}
+
+fn default_activation() -> Gelu {
+    Gelu::Erf
 }
 
 /// Of transformers' `RobertaConfig`; published RoBERTas have one type and say so.
@@ -68,6 +139,7 @@ impl RobertaConfig {
     /// uses.
     pub fn base() -> Self {
         Self {
+            model_type: default_type(),
             vocab_size: 50265,
             max_position_embeddings: 514,
             type_vocab_size: 1,
@@ -81,13 +153,40 @@ impl RobertaConfig {
             id2label: None,
             num_labels: Some(2),
             hidden_dropout_prob: 0.1,
+            hidden_act: Gelu::Erf,
+            problem_type: None,
         }
     }
 
-    /// Number of classes: `num_labels`, or the number of names, or two.
+    /// Number of classes: the number of names, or `num_labels`, or two, as in transformers.
     pub fn classes(&self) -> usize {
         let named = self.id2label.as_ref().map(BTreeMap::len);
-        self.num_labels.or(named).unwrap_or(2)
+        named.or(self.num_labels).unwrap_or(2)
+    }
+
+    /// The classes' names, where they have any but transformers' `LABEL_0` and so on.
+    pub fn class_names(&self) -> Option<Vec<&str>> {
+        let names: Vec<&str> = self
+            .id2label
+            .iter()
+            .flatten()
+            .map(|(_, n)| n.as_str())
+            .collect();
+        let numbered = |(i, name): (usize, &&str)| {
+            name.strip_prefix("LABEL_")
+                .is_some_and(|n| n == i.to_string())
+        };
+        let all = !names.is_empty() && !names.iter().enumerate().all(numbered);
+        all.then_some(names)
+    }
+
+    /// What the loss of the head is: transformers takes one class for a number.
+    pub fn problem(&self) -> ProblemType {
+        let usual = match self.classes() {
+            1 => ProblemType::Regression,
+            _ => ProblemType::SingleLabelClassification,
+        };
+        self.problem_type.unwrap_or(usual)
     }
 
     /// From the contents of a `config.json`; errors name `path`.
@@ -96,11 +195,12 @@ impl RobertaConfig {
     /// A model type, activation or switch that this engine does not compute; a size that is missing
     /// or 0.
     pub fn from_json(path: &Path, value: Value) -> Result<Self> {
-        let given = Checked { path, value };
-        given.expect("model_type", "roberta")?;
-        given.expect("hidden_act", "gelu")?;
-        given.expect("position_embedding_type", "absolute")?;
-        given.expect("is_decoder", false)?;
+        let mut given = Checked { path, value };
+        given.rules(fields::ROBERTA)?;
+        if given.value.get("vocab_size").is_none() {
+            let roberta = given.value["model_type"] == "roberta";
+            given.value["vocab_size"] = json!(if roberta { 50265 } else { 30522 });
+        }
         given.positive(&[
             "vocab_size",
             "max_position_embeddings",
@@ -114,6 +214,13 @@ impl RobertaConfig {
             ("num_attention_heads", config.num_attention_heads),
             ("hidden_size", config.hidden_size),
         )?;
+        let numbered = config.id2label.iter().flatten().enumerate();
+        for (i, (id, name)) in numbered {
+            if i != *id as usize {
+                let message = format!("expected ids 0, 1, …, found {id} ({name:?}) at place {i}");
+                return Err(Error::config(path, "id2label", message));
+            }
+        }
         if config.classes() == 0 {
             let message = "expected at least 1, found 0";
             return Err(Error::config(path, "num_labels", message));
@@ -121,19 +228,20 @@ impl RobertaConfig {
         Ok(config)
     }
 
-    /// The contents of a `config.json` for transformers; `architecture` is its class there.
-    pub fn to_json(&self, architecture: &str) -> Value {
-        let classes = 0..self.classes();
-        let named = classes
-            .clone()
-            .map(|i| (i.to_string(), format!("LABEL_{i}")));
-        let numbered = classes.map(|i| (format!("LABEL_{i}"), i));
+    /// The contents of a `config.json` for transformers; `head` is the end of its class there.
+    pub fn to_json(&self, head: &str) -> Value {
+        let given = |i: usize| self.id2label.as_ref()?.get(&(i as u32)).cloned();
+        let name = |i: usize| given(i).unwrap_or_else(|| format!("LABEL_{i}"));
+        let named = (0..self.classes()).map(|i| (i.to_string(), name(i)));
+        let numbered = (0..self.classes()).map(|i| (name(i), i));
+        let kind = KINDS.iter().find(|(kind, _)| *kind == self.model_type);
+        let architecture = format!("{}{head}", kind.map_or("Roberta", |(_, class)| class));
         json!({
             "architectures": [architecture],
             "attention_probs_dropout_prob": self.hidden_dropout_prob,
             "bos_token_id": 0,
             "eos_token_id": 2,
-            "hidden_act": "gelu",
+            "hidden_act": self.hidden_act,
             "hidden_dropout_prob": self.hidden_dropout_prob,
             "hidden_size": self.hidden_size,
             "id2label": named.collect::<BTreeMap<_, _>>(),
@@ -142,7 +250,7 @@ impl RobertaConfig {
             "intermediate_size": self.intermediate_size,
             "layer_norm_eps": self.layer_norm_eps,
             "max_position_embeddings": self.max_position_embeddings,
-            "model_type": "roberta",
+            "model_type": self.model_type,
             "num_attention_heads": self.num_attention_heads,
             "num_hidden_layers": self.num_hidden_layers,
             "pad_token_id": self.pad_token_id,
@@ -166,6 +274,7 @@ impl RobertaConfig {
             vocabulary: self.vocab_size,
             positions: self.max_position_embeddings.saturating_sub(first_position),
             first_position,
+            padding: Some(self.pad_token_id),
             segment_types: Some(self.type_vocab_size),
             visible: Visible::All,
             layer: "roberta.encoder.layer",

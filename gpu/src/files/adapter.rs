@@ -1,13 +1,13 @@
 //! An adapter as files hold it: `adapter_config.json` and `adapter_model.safetensors`.
 
 use super::io::{create_dir, read_json, write_json};
+use super::peft;
 use super::safetensors::{Weights, same_name, write_tensors};
 use crate::adapter::{AdapterConfig, Attached};
-use crate::config::BackboneConfig;
+use crate::config::{BackboneConfig, parsed};
 use crate::counts::stored_tensors;
 use crate::error::{Error, Result};
 use candle_core::{DType, Device, Tensor};
-use serde::Deserialize as _;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -28,12 +28,17 @@ pub struct SavedAdapter {
 }
 
 impl AdapterConfig {
-    /// Reads `adapter_config.json`.
+    /// Reads `adapter_config.json`, of this project or of PEFT, for a backbone.
     ///
     /// # Errors
-    /// A missing or broken file, an unknown field, a value out of range.
-    pub fn read(path: &Path) -> Result<Self> {
-        let config = Self::deserialize(read_json(path)?).map_err(|e| Error::json(path, e))?;
+    /// A missing or broken file, an unknown field, a value out of range or, in PEFT's, one that
+    /// asks for what is not computed here.
+    pub fn read(path: &Path, backbone: &BackboneConfig) -> Result<Self> {
+        let whole = read_json(path)?;
+        if peft::is_peft_config(path, &whole)? {
+            return peft::config_in(path, &whole, backbone);
+        }
+        let config: Self = parsed(path, &whole)?;
         config.check(path)?;
         Ok(config)
     }
@@ -50,8 +55,8 @@ impl SavedAdapter {
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
-        let config = AdapterConfig::read(&dir.join(CONFIG))?.stored();
-        let weights = Weights::open(&dir.join(TENSORS))?;
+        let config = AdapterConfig::read(&dir.join(CONFIG), backbone)?.stored();
+        let weights = Weights::open_adapter(dir)?;
         let mut expected = stored_tensors(&config, backbone)?;
         if let Some(shape) = weights.shape(Attached::SPECIAL_TOKENS)? {
             let rows = shape.first().copied().unwrap_or(0);
@@ -104,7 +109,7 @@ pub(super) fn write_files(
 /// # Errors
 /// A missing or broken file.
 pub fn head_classes(dir: &Path) -> Result<Option<usize>> {
-    let weights = Weights::open(&dir.join(TENSORS))?;
+    let weights = Weights::open_adapter(dir)?;
     for prefix in ["", PEFT_PREFIX] {
         let shape = weights.shape(&format!("{prefix}classifier.out_proj.bias"))?;
         if let Some(&[classes]) = shape.as_deref() {

@@ -1,7 +1,7 @@
 //! Backbones as Hugging Face directories: `config.json` and `model.safetensors`.
 
 use super::io::{create_dir, read_json, write_json};
-use super::safetensors::{Weights, write_tensors};
+use super::safetensors::{Weights, write_tensors_as};
 use crate::backbone::{Backbone, Gpt2, Head, Roberta, declare, declare_head};
 use crate::config::{BackboneConfig, Gpt2Config, RobertaConfig};
 use crate::counts::{Shape, shapes};
@@ -20,6 +20,16 @@ impl BackboneConfig {
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join("config.json");
         Self::from_json(&path, read_json(&path)?)
+    }
+}
+
+/// PyTorch's name of a type.
+pub fn type_name(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F16 => "float16",
+        DType::BF16 => "bfloat16",
+        DType::F64 => "float64",
+        _ => "float32",
     }
 }
 
@@ -51,12 +61,28 @@ pub fn load(
             let weights = weights()?;
             let has_head = weights.names().any(|n| n.starts_with("classifier."));
             if let (false, Some(classes)) = (has_head, classes) {
+                if config.classes() != classes {
+                    config.id2label = None;
+                }
                 config.num_labels = Some(classes);
             }
             let start = Source::random(seed, dtype, device);
             roberta(config, &weights, has_head, &start, dtype, device)
         }
     }
+}
+
+/// Whether the files of a directory hold a head of the kind that [`load`] gives the backbone; one
+/// that is missing starts at random.
+///
+/// # Errors
+/// A missing or broken file.
+pub fn has_head(dir: &Path) -> Result<bool> {
+    let gpt2 = matches!(BackboneConfig::read(dir)?, BackboneConfig::Gpt2(_));
+    Ok(gpt2
+        || Weights::open_backbone(dir)?
+            .names()
+            .any(|n| n.starts_with("classifier.")))
 }
 
 /// Shapes of the backbone's own tensors and of its head's.
@@ -74,9 +100,6 @@ fn gpt2_names(name: &str) -> Vec<String> {
     vec![name.into(), name.trim_start_matches("transformer.").into()]
 }
 
-/// The untied form of GPT-2's head.
-const LM_HEAD: &str = "lm_head.weight";
-
 fn gpt2(
     config: Gpt2Config,
     weights: &Weights,
@@ -84,14 +107,15 @@ fn gpt2(
     device: &Device,
 ) -> Result<Box<dyn Backbone>> {
     let [mut own, _] = expected(&BackboneConfig::from(&config))?;
-    if weights.names().any(|n| n == LM_HEAD) {
-        own.push((LM_HEAD.into(), vec![config.vocab_size, config.n_embd]));
+    let tied_too = config.tie_word_embeddings && weights.names().any(|n| n == Gpt2::LM_HEAD);
+    if tied_too {
+        own.push((Gpt2::LM_HEAD.into(), vec![config.vocab_size, config.n_embd]));
     }
     weights.refuse_others(&own, gpt2_names, |name| {
         name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")
     })?;
     let mut tensors = weights.read(&own, gpt2_names, dtype, device)?;
-    let head = tensors.remove(LM_HEAD);
+    let head = tied_too.then(|| tensors.remove(Gpt2::LM_HEAD)).flatten();
     let source = Source::given(tensors, weights.path().into());
     let backbone = Gpt2::declare(config, &source.root())?;
     if let Some(head) = head {
@@ -99,9 +123,10 @@ fn gpt2(
         let apart = apart.to_dtype(DType::F64)?.to_scalar::<f64>()?;
         if apart != 0.0 {
             let message = format!(
-                "expected the tied head, equal to wte.weight; found a difference of {apart:e}"
+                "expected the tied head, equal to wte.weight, as tie_word_embeddings is true; \
+                 found a difference of {apart:e}"
             );
-            return Err(Error::config(weights.path(), LM_HEAD, message));
+            return Err(Error::config(weights.path(), Gpt2::LM_HEAD, message));
         }
     }
     Ok(backbone.into())
@@ -151,11 +176,27 @@ fn roberta(
     Ok(Roberta::declare(config, head, &given.root())?.into())
 }
 
-/// Writes a backbone's `config.json` and `model.safetensors`.
+/// The float type of a directory's tensors; f32 where there are several.
+///
+/// # Errors
+/// A missing or broken file.
+pub fn stored_dtype(dir: &Path) -> Result<DType> {
+    Ok(Weights::open_backbone(dir)?.dtype()?.unwrap_or(DType::F32))
+}
+
+/// Writes a backbone's `config.json` and `model.safetensors`, in f32.
 ///
 /// # Errors
 /// The directory cannot be written.
 pub fn save(backbone: &dyn Backbone, dir: &Path) -> Result<()> {
+    save_as(backbone, dir, DType::F32)
+}
+
+/// The same in a type, which `config.json` names.
+///
+/// # Errors
+/// The directory cannot be written.
+pub fn save_as(backbone: &dyn Backbone, dir: &Path, dtype: DType) -> Result<()> {
     create_dir(dir)?;
     let own = backbone.parameters().into_iter();
     let mut tensors: BTreeMap<String, Tensor> =
@@ -164,6 +205,8 @@ pub fn save(backbone: &dyn Backbone, dir: &Path) -> Result<()> {
         let zeros = Tensor::zeros(backbone.vocabulary(), DType::F32, &Device::Cpu)?;
         tensors.insert("lm_head.bias".into(), zeros);
     }
-    write_tensors(&dir.join("model.safetensors"), &tensors)?;
-    write_json(&dir.join("config.json"), &backbone.json())
+    write_tensors_as(&dir.join("model.safetensors"), &tensors, dtype)?;
+    let mut config = backbone.json();
+    config["torch_dtype"] = type_name(dtype).into();
+    write_json(&dir.join("config.json"), &config)
 }

@@ -24,6 +24,9 @@ use std::collections::BTreeMap;
 /// A tensor is missing or does not fit.
 pub fn merge(backbone: &mut dyn Backbone, saved: &SavedAdapter) -> Result<Option<SavedAdapter>> {
     let mut tensors = saved.tensors.clone();
+    if saved.config.unties() {
+        backbone.untie();
+    }
     let own = backbone.own_parameters().len();
     let mut rest: BTreeMap<String, Tensor> = BTreeMap::new();
     for (i, p) in backbone.parameters_mut().into_iter().enumerate() {

@@ -1,5 +1,5 @@
 //! Everything that reads or writes files: backbones as Hugging Face directories, adapters in this
-//! project's layout and in PEFT's, safetensors, the hub's cache.
+//! project's layout and in PEFT's, safetensors, PyTorch's archives, the hub's cache.
 
 pub mod adapter;
 pub mod backbone;
@@ -9,6 +9,7 @@ pub mod merge;
 mod mmap;
 mod model;
 pub mod peft;
+mod pickle;
 pub mod safetensors;
 
 pub(crate) use io::{create_dir, write};

@@ -3,27 +3,26 @@
 use super::adapter::{SavedAdapter, TENSORS, head_classes};
 use super::{backbone, peft};
 use crate::backbone::Backbone;
-use crate::config::BackboneConfig;
 use crate::error::Result;
 use crate::kernels::precision::master_dtype;
 use crate::model::Model;
 use candle_core::{DType, Device};
 use std::path::Path;
 
-/// Reads an adapter's directory; PEFT's own (`peft_type` LORA or PREFIX_TUNING) is converted.
+/// Reads an adapter's directory; PEFT's own (`peft_type` LORA, IA3 or PREFIX_TUNING) is converted.
 ///
 /// # Errors
 /// A missing or broken file; a missing, extra, wrongly shaped or non-finite tensor; a PEFT option
 /// that has no counterpart here.
 pub fn read_adapter(
     dir: &Path,
-    backbone: &BackboneConfig,
+    backbone: &dyn Backbone,
     dtype: DType,
     device: &Device,
 ) -> Result<SavedAdapter> {
     match peft::is_peft(dir)? {
         true => peft::import(dir, backbone, dtype, device),
-        false => SavedAdapter::read(dir, backbone, dtype, device),
+        false => SavedAdapter::read(dir, &backbone.config(), dtype, device),
     }
 }
 
@@ -38,7 +37,7 @@ pub fn load_with_adapter(
 ) -> Result<(Box<dyn Backbone>, SavedAdapter)> {
     let (dtype, device) = (DType::F32, Device::Cpu);
     let backbone = backbone::load(backbone, head_classes(adapter)?, 0, dtype, &device)?;
-    let saved = read_adapter(adapter, &backbone.config(), dtype, &device)?;
+    let saved = read_adapter(adapter, backbone.as_ref(), dtype, &device)?;
     Ok((backbone, saved))
 }
 
@@ -73,7 +72,7 @@ impl Model {
     /// A missing or broken file; a missing, extra, wrongly shaped or non-finite tensor.
     pub fn attach_saved(&mut self, dir: &Path) -> Result<()> {
         let (dtype, device) = (self.master_dtype(), self.device());
-        let saved = read_adapter(dir, &self.backbone.config(), dtype, device)?;
+        let saved = read_adapter(dir, self.backbone.as_ref(), dtype, device)?;
         let origin = dir.join(TENSORS).as_path().into();
         self.install_from(&saved.config, saved.tensors, origin)
     }

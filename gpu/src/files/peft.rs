@@ -18,31 +18,32 @@
 //! the model's own name for it. A model must be resized (`model.resize_token_embeddings(rows)`)
 //! before it takes such an adapter.
 
+pub mod fields;
 mod ia3;
 mod lora;
+mod matching;
+mod modules;
 
-use super::adapter::{CONFIG, PEFT_PREFIX, SavedAdapter, TENSORS, write_files};
+use super::adapter::{CONFIG, PEFT_PREFIX, SavedAdapter, write_files};
 use super::io::read_json;
 use super::safetensors::{Weights, same_name};
 use crate::adapter::{AdapterConfig, Attached, Attention};
 use crate::backbone::{self, Backbone};
-use crate::config::{BackboneConfig, Spec};
+use crate::config::{BackboneConfig, Spec, parsed};
 use crate::counts::{Shape, shapes};
 use crate::error::{Error, Result};
-use crate::parts::{PrefixConfig, Target};
+use crate::parts::PrefixConfig;
 use crate::tensors::{Source, Tensors as _};
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 const PROMPT: &str = "prompt_embeddings";
 
 /// What PEFT calls the parts of a backbone's adapters; read and written by the same names.
 struct Layout {
-    /// The maps that LoRA acts on, each with the projections that it holds one below the other.
-    modules: &'static [Module],
     /// What (IA)³ acts on.
     ia3: &'static ia3::Layout,
     /// The whole embedding beside a LoRA, and beside a prefix, which PEFT wraps around the model
@@ -52,11 +53,7 @@ struct Layout {
     task: &'static str,
 }
 
-type Module = (&'static str, &'static [Target]);
-
-/// GPT-2: one map for q, k and v.
-const FUSED: Layout = Layout {
-    modules: &[("c_attn", &Target::ALL)],
+const GPT2: Layout = Layout {
     ia3: &ia3::GPT2,
     embeddings: Some([
         "base_model.model.transformer.wte.weight",
@@ -65,13 +62,7 @@ const FUSED: Layout = Layout {
     task: "CAUSAL_LM",
 };
 
-/// RoBERTa: a map for each.
-const SEPARATE: Layout = Layout {
-    modules: &[
-        ("query", &[Target::Q]),
-        ("key", &[Target::K]),
-        ("value", &[Target::V]),
-    ],
+const ROBERTA: Layout = Layout {
     ia3: &ia3::ROBERTA,
     embeddings: None,
     task: "SEQ_CLS",
@@ -80,13 +71,13 @@ const SEPARATE: Layout = Layout {
 impl Layout {
     fn of(backbone: &BackboneConfig) -> &'static Self {
         match backbone {
-            BackboneConfig::Gpt2(_) => &FUSED,
-            BackboneConfig::Roberta(_) => &SEPARATE,
+            BackboneConfig::Gpt2(_) => &GPT2,
+            BackboneConfig::Roberta(_) => &ROBERTA,
         }
     }
 
     fn is_fused(&self) -> bool {
-        self.modules.len() == 1
+        self.embeddings.is_some()
     }
 
     /// The name of the whole embedding beside a prefix or without one; that of no tensor where
@@ -94,14 +85,6 @@ impl Layout {
     fn embedding(&self, beside_prefix: bool) -> &'static str {
         self.embeddings
             .map_or("", |e| e[usize::from(beside_prefix)])
-    }
-
-    /// The maps that some targets lie in, in the order of the targets.
-    fn holding(&self, targets: &[Target]) -> Vec<Module> {
-        let holding = |t: &Target| self.modules.iter().find(|(_, holds)| holds.contains(t));
-        let mut found: Vec<Module> = targets.iter().filter_map(holding).copied().collect();
-        found.dedup();
-        found
     }
 }
 
@@ -112,16 +95,29 @@ fn head_shapes(backbone: &BackboneConfig) -> Result<Vec<Shape>> {
     Ok(shapes(head.parameters()))
 }
 
+/// Whether a configuration is PEFT's own: its `peft_type` is any but this project's.
+///
+/// # Errors
+/// A `peft_type` of PEFT's that is not read here.
+pub(super) fn is_peft_config(path: &Path, config: &Value) -> Result<bool> {
+    match config["peft_type"].as_str() {
+        None | Some("INDUCER") => Ok(false),
+        Some(kind) if fields::of(kind).is_some() => Ok(true),
+        Some(kind) => {
+            let expected = "\"INDUCER\", or of PEFT \"LORA\", \"IA3\" or \"PREFIX_TUNING\"";
+            let message = format!("expected {expected}, found \"{kind}\"");
+            Err(Error::config(path, "peft_type", message))
+        }
+    }
+}
+
 /// Whether a directory's `adapter_config.json` is PEFT's own.
 ///
 /// # Errors
-/// A missing or broken file.
+/// A missing or broken file; a `peft_type` that is not read here.
 pub fn is_peft(dir: &Path) -> Result<bool> {
-    let config = read_json(&dir.join(CONFIG))?;
-    Ok(matches!(
-        config["peft_type"].as_str(),
-        Some("LORA" | "PREFIX_TUNING" | "IA3")
-    ))
+    let path = dir.join(CONFIG);
+    is_peft_config(&path, &read_json(&path)?)
 }
 
 /// Writes an adapter in PEFT's layout.
@@ -145,7 +141,7 @@ pub fn export(saved: &SavedAdapter, backbone: &dyn Backbone, dir: &Path) -> Resu
         );
     }
     let (mut config, mut tensors) = match (&c.attention, &c.lora, &c.ia3) {
-        (None, Some(lora), None) => lora::export(saved, lora, &whole)?,
+        (None, Some(lora), None) => lora::export(saved, lora, backbone)?,
         (None, None, Some(ia3)) => ia3::export(saved, ia3, &whole)?,
         _ if layout.embeddings.is_none() => {
             return unknown(
@@ -174,6 +170,7 @@ pub fn export(saved: &SavedAdapter, backbone: &dyn Backbone, dir: &Path) -> Resu
         config["modules_to_save"] = json!(["classifier"]);
         tensors.insert(format!("{PEFT_PREFIX}{name}"), saved.tensor(&name)?.clone());
     }
+    tuned_out(saved, &mut config, &mut tensors)?;
     let added = saved.tensors.get(Attached::SPECIAL_TOKENS);
     if let (Some(_), Some(added)) = (layout.embeddings, added) {
         let rows = backbone.token_embeddings().tensor.to_dtype(added.dtype())?;
@@ -219,14 +216,44 @@ fn prefix_out(saved: &SavedAdapter, length: usize, spec: &Spec) -> Result<Export
     Ok((config_out(saved, "PREFIX_TUNING", fields), tensors))
 }
 
-/// What every configuration of PEFT has, and a prefix's.
+/// The backbone's own tensors under their names there: PEFT loads what has the name of one. A
+/// module with LoRA is wrapped, and a head of its own has to be saved as a module.
+fn tuned_out(
+    saved: &SavedAdapter,
+    config: &mut Value,
+    tensors: &mut BTreeMap<String, Tensor>,
+) -> Result<()> {
+    if saved.config.unties() {
+        config["modules_to_save"] = json!(["wte", "lm_head"]);
+    }
+    for name in &saved.config.tuned {
+        let (module, kind) = name.rsplit_once('.').unwrap_or((name, ""));
+        let wrapped = format!("{PEFT_PREFIX}{module}.lora_A.weight");
+        let there = match tensors.contains_key(&wrapped) {
+            true => format!("{PEFT_PREFIX}{module}.base_layer.{kind}"),
+            false => format!("{PEFT_PREFIX}{name}"),
+        };
+        tensors.insert(there, saved.tensor(name)?.clone());
+    }
+    Ok(())
+}
+
+/// What every configuration of PEFT has.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Given {
     peft_type: String,
     task_type: Option<String>,
     base_model_name_or_path: Option<String>,
-    num_virtual_tokens: usize,
+}
+
+/// What a method's reader has found: its tensors under this project's names, the names in the file
+/// that it has read, and the modules that PEFT wraps.
+#[derive(Default)]
+struct Read {
+    tensors: BTreeMap<String, Tensor>,
+    taken: HashSet<String>,
+    wrapped: Vec<String>,
 }
 
 /// A tensor in PEFT's file, and what is made of it here. Two that make the same one are factors of
@@ -247,100 +274,135 @@ fn rows(all: &Tensor, count: usize, _: &Spec) -> Result<Vec<Tensor>> {
     (0..count).map(block).collect()
 }
 
-/// Reads an adapter in PEFT's layout.
+impl Read {
+    /// Reads what a method says is stored, into factors that are there already or as it is.
+    fn stored(
+        mut self,
+        stored: Vec<Stored>,
+        weights: &Weights,
+        spec: &Spec,
+        (dtype, device): (DType, &Device),
+    ) -> Result<Self> {
+        for Stored { there, here, split } in stored {
+            let name = there.0.clone();
+            let found = weights.read(&[there], same_name, dtype, device)?;
+            for (here, block) in here.iter().zip(split(&found[&name], here.len(), spec)?) {
+                let product = match self.tensors.remove(here) {
+                    Some(factor) => (factor * block)?,
+                    None => block,
+                };
+                self.tensors.insert(here.clone(), product);
+            }
+            self.taken.insert(name);
+        }
+        Ok(self)
+    }
+}
+
+/// The parts of an adapter in PEFT's layout, without its tensors: what `train` takes as a method.
 ///
 /// # Errors
-/// A missing or broken file; a missing, extra or wrongly shaped tensor; an option that has no
-/// counterpart here.
-pub fn import(
-    dir: &Path,
+/// A field that asks for what is not computed here.
+pub(super) fn config_in(
+    path: &Path,
+    whole: &Value,
     backbone: &BackboneConfig,
-    dtype: DType,
-    device: &Device,
-) -> Result<SavedAdapter> {
-    let path = dir.join(CONFIG);
-    let whole = read_json(&path)?;
-    let given = Given::deserialize(&whole).map_err(|e| Error::json(&path, e))?;
-    let (layout, spec) = (Layout::of(backbone), backbone.spec());
+) -> Result<AdapterConfig> {
+    let given: Given = parsed(path, whole)?;
+    let layout = Layout::of(backbone);
     let mut config = AdapterConfig {
         task_type: given.task_type.unwrap_or_else(|| layout.task.into()),
         base_model_name_or_path: given.base_model_name_or_path.unwrap_or_default(),
         ..AdapterConfig::none()
     };
-    let mut stored = match given.peft_type.as_str() {
-        "LORA" => {
-            let lora = config.lora.insert(lora::config_in(&path, whole, layout)?);
-            lora::stored(lora, backbone)
-        }
-        "IA3" => {
-            let (ia3, stored) = ia3::stored(&path, &whole, backbone)?;
-            config.ia3 = Some(ia3);
-            stored
-        }
-        _ => {
-            let prefix = prefix_in(&path, given.num_virtual_tokens, layout)?;
-            let shape = vec![prefix.length, 2 * spec.layers * spec.hidden];
-            config.attention = Some(Attention::Prefix(prefix));
-            vec![Stored {
-                there: (PROMPT.into(), shape),
-                here: PrefixConfig::names(&spec).collect(),
-                split: |all, _, spec| Ok(PrefixConfig::split(all, spec)?),
-            }]
-        }
+    match given.peft_type.as_str() {
+        "LORA" => config.lora = Some(lora::config_in(path, whole, backbone)?),
+        "IA3" => config.ia3 = Some(ia3::stored(path, whole, backbone)?.0),
+        _ => config.attention = Some(Attention::Prefix(prefix_in(path, whole, backbone)?)),
+    }
+    config.check(path)?;
+    Ok(config)
+}
+
+/// Reads an adapter in PEFT's layout for a backbone.
+///
+/// # Errors
+/// A missing or broken file; a missing, extra or wrongly shaped tensor; a field that asks for what
+/// is not computed here.
+pub fn import(
+    dir: &Path,
+    backbone: &dyn Backbone,
+    dtype: DType,
+    device: &Device,
+) -> Result<SavedAdapter> {
+    let path = dir.join(CONFIG);
+    let whole = read_json(&path)?;
+    let (own, weights) = (backbone.config(), Weights::open_adapter(dir)?);
+    let (spec, as_type) = (own.spec(), (dtype, device));
+    let mut config = config_in(&path, &whole, &own)?;
+    let read = if config.lora.is_some() {
+        lora::import(&path, &whole, &own, &weights, as_type)?.1
+    } else if let Some(ia3) = &config.ia3 {
+        let tensors = ia3::ones(ia3, &spec, dtype, device)?;
+        let stored = ia3::stored(&path, &whole, &own)?.1;
+        let read = Read {
+            tensors,
+            ..Read::default()
+        };
+        read.stored(stored, &weights, &spec, as_type)?
+    } else {
+        let length = config.prefix().map_or(0, |p| p.length);
+        let stored = Stored {
+            there: (PROMPT.into(), vec![length, 2 * spec.layers * spec.hidden]),
+            here: PrefixConfig::names(&spec).collect(),
+            split: |all, _, spec| Ok(PrefixConfig::split(all, spec)?),
+        };
+        Read::default().stored(vec![stored], &weights, &spec, as_type)?
     };
-    let head = head_shapes(backbone)?.into_iter();
-    stored.extend(head.map(|(name, shape)| Stored {
-        there: (format!("{PEFT_PREFIX}{name}"), shape),
-        here: vec![name],
-        split: rows,
-    }));
-    let mut expected: Vec<Shape> = stored.iter().map(|s| s.there.clone()).collect();
-    let weights = Weights::open(&dir.join(TENSORS))?;
-    let embedding = layout.embedding(config.attention.is_some());
-    if let Some(shape) = weights.shape(embedding)? {
-        let rows = shape.first().copied().unwrap_or(0).max(spec.vocabulary);
-        expected.push((embedding.into(), vec![rows, spec.hidden]));
-    }
-    weights.refuse_others(&expected, same_name, |_| false)?;
-    let read = weights.read(&expected, same_name, dtype, device)?;
-    let mut tensors = match &config.ia3 {
-        Some(ia3) => ia3::ones(ia3, &spec, dtype, device)?,
-        None => BTreeMap::new(),
-    };
-    for Stored { there, here, split } in stored {
-        let blocks = split(&read[&there.0], here.len(), &spec)?;
-        for (name, block) in here.into_iter().zip(blocks) {
-            let product = match tensors.remove(&name) {
-                Some(factor) => (factor * block)?,
-                None => block,
-            };
-            tensors.insert(name, product);
-        }
-    }
-    if let Some(whole) = read.get(embedding)
-        && whole.dim(0)? > spec.vocabulary
-    {
-        let added = whole.narrow(0, spec.vocabulary, whole.dim(0)? - spec.vocabulary)?;
-        tensors.insert(Attached::SPECIAL_TOKENS.into(), added.contiguous()?);
-    }
+    let tensors = modules::read(
+        &path,
+        &whole,
+        backbone,
+        &weights,
+        read,
+        &mut config,
+        as_type,
+    )?;
     config.check(&path)?;
     Ok(SavedAdapter { config, tensors })
 }
 
 /// A prefix of some length.
-fn prefix_in(path: &Path, length: usize, layout: &Layout) -> Result<PrefixConfig> {
-    let bad = |field: &str, message: &str| Err(Error::config(path, field, message));
-    if length == 0 {
-        return bad("num_virtual_tokens", "expected at least 1, found 0");
-    }
-    if layout.embeddings.is_none() {
+fn prefix_in(path: &Path, whole: &Value, backbone: &BackboneConfig) -> Result<PrefixConfig> {
+    fields::check(path, whole, fields::PREFIX)?;
+    let bad = |field: &str, message: String| Err(Error::config(path, field, message));
+    if Layout::of(backbone).embeddings.is_none() {
         let message = "expected \"LORA\" or \"IA3\": PEFT's prefix-tuning takes no RoBERTa \
-                       classifier";
-        return bad("peft_type", message);
+                       classifier, found \"PREFIX_TUNING\"";
+        return bad("peft_type", message.into());
     }
-    Ok(PrefixConfig {
-        length,
-        offset_positions: true,
-        reparametrisation: None,
-    })
+    let spec = backbone.spec();
+    for (field, wanted) in [
+        ("token_dim", spec.hidden),
+        ("num_layers", spec.layers),
+        ("num_attention_heads", spec.heads.count),
+        ("num_transformer_submodules", 1),
+    ] {
+        let found = &whole[field];
+        if !found.is_null() && found.as_u64() != Some(wanted as u64) {
+            return bad(field, format!("expected {wanted}, found {found}"));
+        }
+    }
+    let found = &whole["num_virtual_tokens"];
+    match found.as_u64().and_then(|n| usize::try_from(n).ok()) {
+        Some(length) if length > 0 => Ok(PrefixConfig {
+            length,
+            offset_positions: true,
+            reparametrisation: None,
+        }),
+        _ => bad(
+            "num_virtual_tokens",
+            format!("expected at least 1, found {found}"),
+        ),
+    }
 }

@@ -1,48 +1,109 @@
-//! Reading and writing safetensors: one file or a sharded index, any float type, every tensor
-//! checked.
+//! Reading and writing tensors: safetensors or PyTorch's archives, one file or a sharded index, any
+//! float type, every tensor checked.
 
 use super::io::{read_json, write};
 use super::mmap::map_file;
+use super::pickle;
 use crate::counts::Shape;
 use crate::error::{Error, Result};
 use crate::kernels::{cpu, dispatch};
+use candle_core::pickle::TensorInfo;
 use candle_core::{DType, Device, Tensor};
 use num_traits::ToPrimitive as _;
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use safetensors::{Dtype, SafeTensors};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-/// The tensors of a directory or file, mapped into memory.
+/// The tensors of a directory or file, mapped into memory or read from PyTorch's archives.
 pub struct Weights {
-    files: Vec<(PathBuf, memmap2::Mmap)>,
+    files: Vec<File>,
     entries: BTreeMap<String, usize>,
     /// What to name in an error about a missing tensor.
     home: PathBuf,
 }
 
+/// One file.
+struct File {
+    path: PathBuf,
+    kind: Kind,
+}
+
+enum Kind {
+    Safetensors(memmap2::Mmap),
+    Pickle(BTreeMap<String, TensorInfo>),
+}
+
+/// The files that a directory's tensors may lie in, in transformers' order, and PyTorch's that is
+/// said to lie there when none of these does.
+struct Places {
+    single: [&'static str; 2],
+    sharded: &'static [&'static str],
+}
+
+const BACKBONE: Places = Places {
+    single: ["model.safetensors", "pytorch_model.bin"],
+    sharded: &[
+        "model.safetensors.index.json",
+        "pytorch_model.bin.index.json",
+    ],
+};
+const ADAPTER: Places = Places {
+    single: ["adapter_model.safetensors", "adapter_model.bin"],
+    sharded: &[],
+};
+
 impl Weights {
-    /// `model.safetensors` of a Hugging Face directory, or the files of
-    /// `model.safetensors.index.json`.
+    /// The tensors of a Hugging Face directory: `model.safetensors`, or the files of
+    /// `model.safetensors.index.json`, or the same of `pytorch_model.bin`.
     ///
     /// # Errors
     /// A missing, truncated or broken file.
     pub fn open_backbone(dir: &Path) -> Result<Self> {
-        let (single, index) = (
-            dir.join("model.safetensors"),
-            dir.join("model.safetensors.index.json"),
-        );
-        if single.exists() || !index.exists() {
-            return Self::open(&single);
+        Self::open_first(dir, &BACKBONE)
+    }
+
+    /// The tensors of an adapter's directory: `adapter_model.safetensors` or `adapter_model.bin`.
+    ///
+    /// # Errors
+    /// A missing, truncated or broken file.
+    pub fn open_adapter(dir: &Path) -> Result<Self> {
+        Self::open_first(dir, &ADAPTER)
+    }
+
+    fn open_first(dir: &Path, places: &Places) -> Result<Self> {
+        for (i, single) in places.single.iter().enumerate() {
+            let single = dir.join(single);
+            if single.exists() {
+                return Self::open(&single);
+            }
+            if let Some(index) = places.sharded.get(i).map(|name| dir.join(name))
+                && index.exists()
+            {
+                return Self::open_sharded(dir, &index);
+            }
         }
-        let bad = |message: String| Error::json(&index, message);
-        let value = read_json(&index)?;
+        let all: Vec<&str> = places
+            .single
+            .iter()
+            .chain(places.sharded)
+            .copied()
+            .collect();
+        let message = format!("expected one of {}", all.join(", "));
+        let missing = std::io::Error::new(std::io::ErrorKind::NotFound, message);
+        Err(Error::io(dir, missing))
+    }
+
+    fn open_sharded(dir: &Path, index: &Path) -> Result<Self> {
+        let bad = |message: String| Error::json(index, message);
+        let value = read_json(index)?;
         let map = value
             .get("weight_map")
             .and_then(|m| m.as_object())
             .ok_or_else(|| bad("field `weight_map`: missing (expected an object)".into()))?;
         let mut names: Vec<&str> = Vec::new();
         for (tensor, file) in map {
-            names.push(file.as_str().ok_or_else(|| {
+            let plain = |name: &&str| !name.contains(['/', '\\']) && *name != "..";
+            names.push(file.as_str().filter(plain).ok_or_else(|| {
                 bad(format!(
                     "field `weight_map.{tensor}`: expected a file name, found {file}"
                 ))
@@ -50,7 +111,7 @@ impl Weights {
         }
         names.sort_unstable();
         names.dedup();
-        let mut all = Self::empty(&index);
+        let mut all = Self::empty(index);
         for name in names {
             all.add(&dir.join(name))?;
         }
@@ -63,7 +124,7 @@ impl Weights {
         Ok(all)
     }
 
-    /// One safetensors file.
+    /// One safetensors file, or one of PyTorch's where its name ends in `.bin` or `.pt`.
     ///
     /// # Errors
     /// A missing, truncated or broken file.
@@ -82,13 +143,25 @@ impl Weights {
     }
 
     fn add(&mut self, path: &Path) -> Result<()> {
-        let map = map_file(path).map_err(|e| Error::io(path, e))?;
-        let parsed = parse(path, &map)?;
+        let is_pickle = path
+            .extension()
+            .is_some_and(|e| e == "bin" || e == "pt" || e == "pth");
         let index = self.files.len();
-        for name in parsed.names() {
-            self.entries.insert(name.to_string(), index);
-        }
-        self.files.push((path.to_path_buf(), map));
+        let kind = if is_pickle {
+            let found = pickle::tensors(path)?;
+            self.entries
+                .extend(found.keys().map(|name| (name.clone(), index)));
+            Kind::Pickle(found)
+        } else {
+            let map = map_file(path).map_err(|e| Error::io(path, e))?;
+            let parsed = parse(path, &map)?;
+            let names = parsed.names().into_iter();
+            self.entries
+                .extend(names.map(|name| (name.to_string(), index)));
+            Kind::Safetensors(map)
+        };
+        let path = path.to_path_buf();
+        self.files.push(File { path, kind });
         Ok(())
     }
 
@@ -110,11 +183,35 @@ impl Weights {
         let Some(i) = self.entries.get(name) else {
             return Ok(None);
         };
-        let (path, map) = &self.files[*i];
-        Ok(parse(path, map)?
-            .tensor(name)
-            .ok()
-            .map(|v| v.shape().to_vec()))
+        self.files[*i].shape(name)
+    }
+
+    /// The float type of the tensors, where all have one.
+    ///
+    /// # Errors
+    /// A broken file.
+    pub fn dtype(&self) -> Result<Option<DType>> {
+        let mut found = BTreeSet::new();
+        for file in &self.files {
+            match &file.kind {
+                Kind::Pickle(all) => found.extend(all.values().map(|i| format!("{:?}", i.dtype))),
+                Kind::Safetensors(map) => {
+                    let parsed = parse(&file.path, map)?;
+                    found.extend(parsed.iter().map(|(_, view)| format!("{:?}", view.dtype())));
+                }
+            }
+        }
+        found.retain(|name| name.contains('F'));
+        Ok(match found.into_iter().collect::<Vec<_>>().as_slice() {
+            [one] => match one.as_str() {
+                "F16" => Some(DType::F16),
+                "BF16" => Some(DType::BF16),
+                "F32" => Some(DType::F32),
+                "F64" => Some(DType::F64),
+                _ => None,
+            },
+            _ => None,
+        })
     }
 
     /// Reads tensors of these names and shapes; `names` gives all that one may have in a file.
@@ -128,11 +225,6 @@ impl Weights {
         dtype: DType,
         device: &Device,
     ) -> Result<BTreeMap<String, Tensor>> {
-        let parsed = self
-            .files
-            .iter()
-            .map(|(p, m)| parse(p, m))
-            .collect::<Result<Vec<_>>>()?;
         let mut out = BTreeMap::new();
         for (name, shape) in expected {
             let possible = names(name);
@@ -146,19 +238,17 @@ impl Weights {
                     expected: shape.clone(),
                 });
             };
-            let path = &self.files[i].0;
-            let view = parsed[i]
-                .tensor(stored)
-                .map_err(|e| Error::format(path, e))?;
-            if view.shape() != shape {
+            let file = &self.files[i];
+            let found = file.shape(stored)?.unwrap_or_default();
+            if found != *shape {
                 return Err(Error::Shape {
-                    origin: path.as_path().into(),
+                    origin: file.path.as_path().into(),
                     name: stored.clone(),
                     expected: shape.clone(),
-                    found: view.shape().to_vec(),
+                    found,
                 });
             }
-            let tensor = load(path, stored, &view)?;
+            let tensor = file.load(stored)?;
             out.insert(name.clone(), tensor.to_dtype(dtype)?.to_device(device)?);
         }
         Ok(out)
@@ -178,7 +268,7 @@ impl Weights {
         for (name, i) in &self.entries {
             if !known.contains(name.as_str()) && !ignore(name) {
                 return Err(Error::ExtraTensor {
-                    origin: self.files[*i].0.as_path().into(),
+                    origin: self.files[*i].path.as_path().into(),
                     name: name.clone(),
                     found: self.shape(name)?.unwrap_or_default(),
                 });
@@ -197,33 +287,66 @@ fn parse<'a>(path: &Path, map: &'a [u8]) -> Result<SafeTensors<'a>> {
     SafeTensors::deserialize(map).map_err(|e| Error::format(path, e))
 }
 
-/// A tensor on the CPU; halves as f32.
-fn load(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Tensor> {
-    let (stored, dtype) = match view.dtype() {
-        Dtype::F64 => (DType::F64, DType::F64),
-        Dtype::F32 => (DType::F32, DType::F32),
-        Dtype::F16 => (DType::F16, DType::F32),
-        Dtype::BF16 => (DType::BF16, DType::F32),
-        other => {
-            let message = format!("tensor `{name}`: expected a float type, found {other:?}");
-            return Err(Error::format(path, message));
+impl File {
+    fn shape(&self, name: &str) -> Result<Option<Vec<usize>>> {
+        Ok(match &self.kind {
+            Kind::Safetensors(map) => parse(&self.path, map)?
+                .tensor(name)
+                .ok()
+                .map(|v| v.shape().to_vec()),
+            Kind::Pickle(all) => all.get(name).map(|info| info.layout.dims().to_vec()),
+        })
+    }
+
+    /// A tensor on the CPU; halves as f32.
+    fn load(&self, name: &str) -> Result<Tensor> {
+        let wrong = |found: &str| {
+            let message = format!("tensor `{name}`: expected a float type, found {found}");
+            Error::format(&self.path, message)
+        };
+        let t = match &self.kind {
+            Kind::Safetensors(map) => {
+                let parsed = parse(&self.path, map)?;
+                let view = parsed
+                    .tensor(name)
+                    .map_err(|e| Error::format(&self.path, e))?;
+                let stored = match view.dtype() {
+                    Dtype::F64 => DType::F64,
+                    Dtype::F32 => DType::F32,
+                    Dtype::F16 => DType::F16,
+                    Dtype::BF16 => DType::BF16,
+                    other => return Err(wrong(&format!("{other:?}"))),
+                };
+                Tensor::from_raw_buffer(view.data(), stored, view.shape(), &Device::Cpu)?
+            }
+            Kind::Pickle(all) => {
+                let info = all.get(name).filter(|info| pickle::is_float(info.dtype));
+                pickle::read(&self.path, info.ok_or_else(|| wrong("another one"))?)?
+            }
+        };
+        let dtype = match t.dtype() {
+            DType::F64 => DType::F64,
+            _ => DType::F32,
+        };
+        self.finite(name, t.to_dtype(dtype)?)
+    }
+
+    fn finite(&self, name: &str, t: Tensor) -> Result<Tensor> {
+        let infinite = dispatch!(t, T => {
+            let t = cpu(&t)?;
+            let t = t.slice::<T>()?;
+            let at = t.iter().position(|x| !x.is_finite());
+            at.map(|i| (i, t[i].to_f64().unwrap_or(f64::NAN)))
+        });
+        match infinite {
+            Some((index, value)) => Err(Error::NonFinite {
+                path: self.path.clone(),
+                name: name.to_string(),
+                index,
+                value,
+            }),
+            None => Ok(t),
         }
-    };
-    let t = Tensor::from_raw_buffer(view.data(), stored, view.shape(), &Device::Cpu)?;
-    let t = t.to_dtype(dtype)?;
-    let infinite = dispatch!(t, T => {
-        let t = cpu(&t)?;
-        let t = t.slice::<T>()?;
-        t.iter().position(|x| !x.is_finite()).map(|i| (i, t[i].to_f64().unwrap_or(f64::NAN)))
-    });
-    match infinite {
-        Some((index, value)) => Err(Error::NonFinite {
-            path: path.to_path_buf(),
-            name: name.to_string(),
-            index,
-            value,
-        }),
-        None => Ok(t),
     }
 }
 
@@ -247,6 +370,27 @@ pub fn serialize<'a>(
     let metadata = (!metadata.is_empty()).then_some(metadata);
     let bytes = safetensors::serialize(tensors, metadata);
     Ok(bytes.map_err(candle_core::Error::from)?)
+}
+
+/// Writes tensors in a type, as transformers expects them.
+///
+/// # Errors
+/// The file cannot be written.
+pub(super) fn write_tensors_as(
+    path: &Path,
+    tensors: &BTreeMap<String, Tensor>,
+    dtype: DType,
+) -> Result<()> {
+    let metadata = HashMap::from([("format".into(), "pt".into())]);
+    let stored = tensors.iter().map(|(name, t)| {
+        Ok((
+            name,
+            t.to_device(&Device::Cpu)?.to_dtype(dtype)?.contiguous()?,
+        ))
+    });
+    let stored = stored.collect::<Result<Vec<_>>>()?;
+    let bytes = safetensors::serialize(stored, Some(metadata));
+    write(path, &bytes.map_err(candle_core::Error::from)?)
 }
 
 /// Writes tensors, in whole precision, as transformers and PEFT expect them.

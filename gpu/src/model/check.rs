@@ -13,11 +13,20 @@ impl Model {
         if let Some(segments) = &batch.segments {
             check_ids("segment_ids", segments, batch.tokens(), types)?;
         }
+        if let Some(positions) = &batch.positions {
+            let spec = self.backbone.spec();
+            let rows = (spec.positions + spec.first_position) as u32;
+            check_ids("position_ids", positions, batch.tokens(), rows)?;
+        }
         if batch.longest() > self.longest() {
             return Err(Error::Batch(format!(
-                "a row of {} tokens; expected at most {} (n_positions less the prefix's offset)",
+                "a row of {} tokens; expected at most {} ({})",
                 batch.longest(),
-                self.longest()
+                self.longest(),
+                match self.backbone.spec().padding {
+                    None => "n_positions less a prefix's offset",
+                    Some(_) => "max_position_embeddings less those up to pad_token_id",
+                }
             )));
         }
         if batch.offsets.windows(2).any(|w| w[0] >= w[1]) {
@@ -48,7 +57,7 @@ fn check_ids(field: &str, ids: &[u32], tokens: usize, limit: u32) -> Result<()> 
     match ids.iter().position(|id| *id >= limit) {
         Some(i) => Err(Error::Batch(format!(
             "{field}: id {} at position {i}; expected ids below {limit} (vocabulary and special \
-             tokens, or segment types)",
+             tokens, segment types, or positions)",
             ids[i]
         ))),
         None => Ok(()),

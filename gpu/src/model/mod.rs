@@ -100,6 +100,9 @@ impl Model {
         special: usize,
         source: Source,
     ) -> Result<()> {
+        if config.unties() {
+            self.backbone.untie();
+        }
         let spec = self.backbone.spec();
         let attached = Attached::declare(config, &spec, special, &source.root())?;
         let own = self.backbone.own_parameters().len();
@@ -222,7 +225,7 @@ impl Model {
 
     fn tied(&self) -> Tied<'_> {
         Tied {
-            tokens: self.backbone.token_embeddings(),
+            tokens: self.backbone.output_embeddings(),
             special: self.attached.special_tokens.as_ref(),
         }
     }
@@ -233,7 +236,7 @@ impl Model {
     }
 
     fn context<'a>(
-        &self,
+        &'a self,
         tape: &'a Tape,
         batch: &'a Batch,
         dropout: Option<Dropout>,
@@ -250,16 +253,36 @@ impl Model {
             cache: None,
             prefix: network.map_or(Ok(Vec::new()), |n| n.apply(tape))?,
             observed: None,
+            maps: Some(self.backbone.as_ref()),
         })
+    }
+
+    /// Rows of the position table for new tokens after so many of each row: as given, or counted
+    /// without padding tokens.
+    fn positions(&self, batch: &Batch, before: &[usize]) -> Vec<u32> {
+        if let Some(given) = &batch.positions {
+            return given.clone();
+        }
+        let spec = self.backbone.spec();
+        let offset = spec.first_position + self.config.position_offset();
+        let mut positions = Vec::with_capacity(batch.tokens());
+        for (w, before) in batch.offsets.windows(2).zip(before) {
+            let mut at = offset + before;
+            for id in &batch.ids[w[0]..w[1]] {
+                if spec.padding == Some(*id) {
+                    positions.push(spec.first_position as u32 - 1);
+                } else {
+                    positions.push(at as u32);
+                    at += 1;
+                }
+            }
+        }
+        positions
     }
 
     /// The last hidden states [tokens, d] of new tokens after so many of each row.
     fn hidden(&self, ctx: &ForwardContext<'_>, batch: &Batch, before: &[usize]) -> Result<Value> {
-        let offset = self.backbone.spec().first_position + self.config.position_offset();
-        let mut positions = Vec::with_capacity(batch.tokens());
-        for (w, before) in batch.offsets.windows(2).zip(before) {
-            positions.extend((0..w[1] - w[0]).map(|i| (offset + before + i) as u32));
-        }
+        let positions = self.positions(batch, before);
         let special = self.attached.special_tokens.as_ref();
         let special = special.map(|p| ctx.tape.parameter(p)).transpose()?;
         let inputs = Inputs {

@@ -1,5 +1,6 @@
 //! What is fixed during one forward pass.
 
+use super::FoldTarget;
 use super::observe::Observation;
 use crate::decode::kv_cache::KvCache;
 use crate::error::Result;
@@ -29,6 +30,8 @@ pub struct ForwardContext<'a> {
     pub prefix: Vec<(Value, Value)>,
     /// What the parts show of themselves, when asked for.
     pub observed: Option<RefCell<Vec<Observation>>>,
+    /// The backbone's linear maps, for parts that depend on their weights.
+    pub maps: Option<&'a dyn FoldTarget>,
 }
 
 /// The sites where dropout acts, each with its own mask.

@@ -8,7 +8,7 @@
 //!
 //! Every vector starts as ones, where the model is the backbone.
 
-use super::{FoldTarget, ForwardContext, Map, Part, PartConfig, Target, Wrong, some_of_each_once};
+use super::{FoldTarget, ForwardContext, Part, PartConfig, Target, Wrong, some_of_each_once};
 use crate::config::Spec;
 use crate::error::Result;
 use crate::ops::rescale::rescale;
@@ -126,13 +126,13 @@ impl Part for Ia3 {
         let wide = |p: &Parameter| p.tensor.to_dtype(DType::F64);
         for (target, l) in self.projections() {
             let l = wide(l)?;
-            weights.replace(self.layer, Map::Projection(target), &mut |w, b| {
+            weights.replace(self.layer, target, &mut |w, b| {
                 Ok((w.broadcast_mul(&l.unsqueeze(1)?)?, (b * &l)?))
             })?;
         }
         if let Some(l) = &self.ffn {
             let l = wide(l)?;
-            weights.replace(self.layer, Map::FfnDown, &mut |w, b| {
+            weights.replace(self.layer, Target::Down, &mut |w, b| {
                 Ok((w.broadcast_mul(&l)?, b))
             })?;
         }

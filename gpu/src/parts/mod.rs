@@ -1,6 +1,7 @@
 //! Parts: what a method adds to a backbone.
 //!
-//! A backbone knows a part only by the five places where one can act: on q, k, v; on the
+//! A backbone knows a part only by the six places where one can act: on q, k, v; on each other
+//! linear map; on the
 //! attention's output, before and after W^o; on the FFN's hidden units; and beside the FFN. A
 //! method is a list of parts in each layer; a new one is a new [`Part`] in a file of its own, with
 //! its configuration ([`PartConfig`]), the declaration of its tensors and its forward.
@@ -17,7 +18,7 @@ pub use adapter::{AttentionAdapterConfig, Bottleneck, FfnAdapterConfig, Placemen
 pub use context::{DropoutSite, ForwardContext};
 pub use ia3::{Ia3, Ia3Config, Ia3Target};
 pub use inducer::{Inducer, InducerConfig, Variant};
-pub use lora::{LoraConfig, LowRank, LowRankUpdate, Target};
+pub use lora::{LoraConfig, LoraException, LowRank, LowRankUpdate};
 pub use prefix::{Prefix, PrefixConfig, PrefixNetwork, Reparametrisation};
 
 use crate::config::Spec;
@@ -25,6 +26,7 @@ use crate::error::Result;
 use crate::tape::Value;
 use crate::tensors::{Declare, Tensors};
 use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
 
 /// The attention's result on its way out.
 pub struct Attended {
@@ -67,6 +69,26 @@ pub trait Part: Tensors + Send + Sync {
         Ok(y)
     }
 
+    /// Whether [`Part::on_map`] acts on the result of this map.
+    fn acts_on(&self, _target: Target) -> bool {
+        false
+    }
+
+    /// Acts on a linear map outside of q, k and v: `x` [tokens, inputs] is its input, `y`
+    /// [tokens, outputs] its result.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    fn on_map(
+        &self,
+        _ctx: &ForwardContext<'_>,
+        _target: Target,
+        _x: &Value,
+        y: Value,
+    ) -> Result<Value> {
+        Ok(y)
+    }
+
     /// Acts on the FFN's hidden units [tokens, inner], after their activation.
     ///
     /// # Errors
@@ -93,23 +115,57 @@ pub trait Part: Tensors + Send + Sync {
     }
 }
 
-/// A linear map of a layer that a part can be folded into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Map {
-    /// One of W^q, W^k, W^v.
-    Projection(Target),
+/// A linear map of a layer, which a part can act on and be folded into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// W^q.
+    Q,
+    /// W^k.
+    K,
+    /// W^v.
+    V,
+    /// W^o.
+    O,
+    /// The FFN's first map, to its hidden units.
+    Up,
     /// The FFN's second map, from its hidden units.
-    FfnDown,
+    Down,
+}
+
+impl Target {
+    /// The projections of the attention's input, in the order in which a backbone lays them out.
+    pub const PROJECTIONS: [Self; 3] = [Self::Q, Self::K, Self::V];
+
+    /// Whether it is one of W^q, W^k, W^v.
+    pub fn is_projection(self) -> bool {
+        Self::PROJECTIONS.contains(&self)
+    }
+
+    /// Its inputs and outputs.
+    pub fn sizes(self, spec: &Spec) -> [usize; 2] {
+        match self {
+            Self::Up => [spec.hidden, spec.ffn],
+            Self::Down => [spec.ffn, spec.hidden],
+            _ => [spec.hidden; 2],
+        }
+    }
 }
 
 /// The linear maps of a backbone's layers, however its files lay them out.
 pub trait FoldTarget {
+    /// Weight [outputs, inputs] and bias \[outputs\] of a map, in f64.
+    ///
+    /// # Errors
+    /// A candle error.
+    fn map(&self, layer: usize, target: Target) -> Result<(Tensor, Tensor)>;
+
     /// Replaces weight [outputs, inputs] and bias \[outputs\] of a map, both given in f64 and
     /// rounded once to the type that they are kept in.
     ///
     /// # Errors
     /// What `change` returns; shapes that do not fit.
-    fn replace(&mut self, layer: usize, map: Map, change: &mut Change<'_>) -> Result<()>;
+    fn replace(&mut self, layer: usize, target: Target, change: &mut Change<'_>) -> Result<()>;
 }
 
 /// New weight and bias from the old ones.
@@ -172,6 +228,7 @@ mod tests {
             cache: None,
             prefix: Vec::new(),
             observed: None,
+            maps: None,
         }
     }
 
@@ -200,13 +257,15 @@ mod tests {
         };
         let part = |rate: f64| LowRank {
             layer: 0,
-            scale: 1.0,
             rate,
             targets: vec![LowRankUpdate {
                 target: Target::Q,
+                slot: 0,
+                scale: 1.0,
                 a: Parameter::new("a", tensor(&[1.0, 2.0], 1), true),
                 b: Parameter::new("b", tensor(&[1.0, -1.0], 2), true),
                 bias: None,
+                magnitude: None,
             }],
         };
         let tape = Tape::off();

@@ -4,6 +4,8 @@
 use crate::error::Error;
 use crate::files::backbone::read_json;
 use crate::files::layout::{Backbone, Layout, Shapes};
+use crate::gelu::{gelu, gelu_new};
+use crate::scalar::Real;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -28,7 +30,7 @@ pub struct Gpt2Config {
     /// ε of the layer normalisations.
     #[serde(default = "epsilon")]
     pub layer_norm_epsilon: f64,
-    /// `gelu_new`.
+    /// `gelu_new` or a name of the same function, or `gelu`.
     #[serde(default = "activation")]
     pub activation_function: String,
     /// Whether scores are divided by √p: must be.
@@ -44,6 +46,17 @@ pub struct Gpt2Config {
     #[serde(default = "yes")]
     pub tie_word_embeddings: bool,
 }
+
+/// transformers' names of gelu through the hyperbolic tangent.
+const TANH: [&str; 5] = [
+    "gelu_new",
+    "gelu_pytorch_tanh",
+    "gelu_python_tanh",
+    "gelu_fast",
+    "gelu_accurate",
+];
+/// The same through the error function.
+const ERF: [&str; 2] = ["gelu", "gelu_python"];
 
 fn epsilon() -> f64 {
     1e-5
@@ -108,11 +121,6 @@ impl Gpt2Config {
         let supported = [
             ("model_type", "gpt2", self.model_type.clone()),
             (
-                "activation_function",
-                "gelu_new",
-                self.activation_function.clone(),
-            ),
-            (
                 "scale_attn_weights",
                 "true",
                 self.scale_attn_weights.to_string(),
@@ -148,6 +156,14 @@ impl Gpt2Config {
                 found,
             })
         };
+        let activation = self.activation_function.as_str();
+        if !TANH.contains(&activation) && !ERF.contains(&activation) {
+            return error(
+                "activation_function",
+                "gelu_new or gelu",
+                activation.to_owned(),
+            );
+        }
         if let Some((field, expected, found)) = supported
             .into_iter()
             .find(|(_, expected, found)| expected != found)
@@ -172,6 +188,15 @@ impl Gpt2Config {
             );
         }
         Ok(())
+    }
+
+    /// The FFN's activation.
+    #[must_use]
+    pub fn activation<T: Real>(&self) -> fn(T) -> T {
+        match ERF.contains(&self.activation_function.as_str()) {
+            true => gelu,
+            false => gelu_new,
+        }
     }
 
     /// The FFN's width.

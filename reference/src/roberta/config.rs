@@ -42,10 +42,13 @@ pub struct RobertaConfig {
     pub position_embedding_type: String,
     /// The classes, by index; two when absent.
     #[serde(default)]
-    pub id2label: Option<BTreeMap<String, String>>,
+    pub id2label: Option<BTreeMap<String, serde_json::Value>>,
     /// The number of classes, where the file gives it instead of names.
     #[serde(default)]
     pub num_labels: Option<usize>,
+    /// Must be false.
+    #[serde(default)]
+    pub is_decoder: bool,
 }
 
 /// The default of transformers' `RobertaConfig`; published RoBERTas have one type and say so.
@@ -95,6 +98,7 @@ impl RobertaConfig {
             position_embedding_type: absolute(),
             id2label: None,
             num_labels: Some(num_labels),
+            is_decoder: false,
         }
     }
 
@@ -127,15 +131,21 @@ impl RobertaConfig {
                 found,
             })
         };
-        let supported = [
-            ("model_type", "roberta", &self.model_type),
-            ("hidden_act", "gelu", &self.hidden_act),
-            (
-                "position_embedding_type",
-                "absolute",
-                &self.position_embedding_type,
-            ),
-        ];
+        let kinds = ["roberta", "xlm-roberta", "camembert"];
+        if !kinds.contains(&self.model_type.as_str()) {
+            return error("model_type", &kinds.join(", "), self.model_type.clone());
+        }
+        if !["gelu", "gelu_python"].contains(&self.hidden_act.as_str()) {
+            return error("hidden_act", "gelu", self.hidden_act.clone());
+        }
+        if self.is_decoder {
+            return error("is_decoder", "false", "true".into());
+        }
+        let supported = [(
+            "position_embedding_type",
+            "absolute",
+            &self.position_embedding_type,
+        )];
         if let Some((field, expected, found)) = supported
             .into_iter()
             .find(|(_, expected, found)| expected != found)
@@ -175,7 +185,7 @@ impl RobertaConfig {
     #[must_use]
     pub fn classes(&self) -> usize {
         let named = self.id2label.as_ref().map(BTreeMap::len);
-        self.num_labels.or(named).unwrap_or(2)
+        named.or(self.num_labels).unwrap_or(2)
     }
 
     /// Every tensor of the encoder by its full name (no pooler, no head).

@@ -158,7 +158,9 @@ pub fn run(options: &Options) -> Result<Report> {
     let trained = model.trainable();
     let trainable = trained.iter().map(|p| p.tensor.elem_count()).sum();
     let peak = peak_mib();
-    let lengths: Vec<usize> = (0..batch.sequences()).map(|r| batch.sequence(r).len()).collect();
+    let lengths: Vec<usize> = (0..batch.sequences())
+        .map(|r| batch.sequence(r).len())
+        .collect();
     let work = flops(&config, &adapter, &lengths, labelled);
     let rate = cpu.then(|| product_rate(20));
     let time = median(&times);

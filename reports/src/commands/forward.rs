@@ -4,7 +4,7 @@ use super::options::{Compute, adapter_directory, model_directory, named, precisi
 use super::print;
 use crate::compute::Precision;
 use crate::files::At;
-use crate::forward::{Engine, Request, tensors};
+use crate::forward::{Engine, Request, note, tensors};
 use anyhow::Result;
 use clap::Args;
 use inducer_datasets::files::write_atomic;
@@ -21,7 +21,10 @@ pub struct ForwardArgs {
     /// Adapter directory
     #[arg(long, value_parser = adapter_directory(), value_name = "DIR")]
     pub adapter: Option<PathBuf>,
-    /// JSON file with input_ids, and optionally labels, attention_mask, segment_ids
+    /// JSON file with input_ids, and optionally labels, attention_mask, segment_ids, position_ids.
+    /// Without position_ids, a GPT-2 counts from a row's first token under mask 1 (as generate in
+    /// transformers does; its bare forward counts padding too), a RoBERTa skips padding ids. A
+    /// label under mask 0 is refused; a classifier reads the first token under mask 1
     #[arg(long)]
     pub batch: PathBuf,
     /// safetensors file to write
@@ -58,8 +61,13 @@ pub fn run(args: &ForwardArgs) -> Result<()> {
         engine: args.engine,
         device: args.compute.device,
     };
+    let mut metadata = HashMap::new();
+    if let Some(note) = note(&request)? {
+        eprintln!("note: {note}");
+        metadata.insert("note".to_string(), note);
+    }
     let (out, loss) = args.compute.pool()?.install(|| tensors(&request))?;
-    let bytes = serialize(out.iter().map(|(n, t)| (n, t)), HashMap::new())?;
+    let bytes = serialize(out.iter().map(|(n, t)| (n, t)), metadata)?;
     write_atomic(&args.out, &bytes).at(&args.out)?;
     let (path, count) = (args.out.display(), out.len());
     match loss {

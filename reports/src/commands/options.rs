@@ -207,6 +207,9 @@ pub struct Inputs {
         ("plain", "As in running text: spaces for underscores, camel case split"),
     ]))]
     pub surface: Surface,
+    /// The language of the texts, of a WebNLG release with several (en, ru, ga, …)
+    #[arg(long, default_value = "en")]
+    pub language: String,
     /// Leave out malformed entries and list them, instead of stopping at the first
     #[arg(long)]
     pub skip_malformed: bool,
@@ -232,7 +235,7 @@ impl Inputs {
             self.backbone.display()
         );
         let _progress = Progress::new(0, "", "reading the data");
-        let splits = directory::load(self.task, &self.data, malformed)
+        let splits = directory::load_in(self.task, &self.data, malformed, &self.language)
             .with_context(|| format!("--data {}", self.data.display()))?;
         splits
             .notes

@@ -80,7 +80,7 @@ pub fn run(args: &ParamsArgs) -> Result<()> {
     for (i, backbone) in backbones.iter().enumerate() {
         let rows = match &args.adapter {
             Some(path) => {
-                let config = AdapterConfig::read(path)?;
+                let config = AdapterConfig::read(path, backbone)?;
                 vec![row(&path.display().to_string(), &config, backbone)]
             }
             None => table(backbone),

@@ -23,7 +23,13 @@ pub(super) fn compute(request: &Request, rows: &[Row]) -> Result<Computed> {
         BackboneConfig::Gpt2(_) => None,
         BackboneConfig::Roberta(config) => Some(config.classes()),
     };
-    let batch = match (classes, &labels) {
+    ensure!(
+        model.config.position_offset() == 0 || rows.iter().all(|r| r.positions.is_none()),
+        "{}: field `position_ids`: expected none beside a prefix, after which positions start",
+        request.batch.display()
+    );
+    let positions: Option<Vec<Vec<u32>>> = rows.iter().map(|r| r.positions.clone()).collect();
+    let mut batch = match (classes, &labels) {
         (Some(count), Some(labels)) => {
             let mut batch = Batch::pack(&ids, segments.as_deref(), None);
             batch.labels = Labels::Classes(class_ids(labels, count, &request.batch)?);
@@ -31,6 +37,7 @@ pub(super) fn compute(request: &Request, rows: &[Row]) -> Result<Computed> {
         }
         _ => Batch::pack(&ids, segments.as_deref(), labels.as_deref()),
     };
+    batch.positions = positions.map(|p| p.concat());
     let all: Vec<Vec<f64>> = model
         .logits(&batch)
         .at(&request.batch)?

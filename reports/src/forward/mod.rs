@@ -6,11 +6,13 @@ mod engine;
 mod reference;
 
 use crate::compute::{self, Precision};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use batch::{File, Row};
 use candle_core::{DType, Device, Tensor};
+use inducer_gpu::BackboneConfig;
+use inducer_gpu::config::ProblemType;
 use inducer_gpu::files::adapter::head_classes as saved_classes;
-use inducer_gpu::files::backbone::model_type;
+use inducer_gpu::files::backbone::has_head;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -61,9 +63,21 @@ pub type NamedTensors = Vec<(String, Tensor)>;
 /// # Errors
 /// Files that are missing or do not fit each other.
 pub fn tensors(request: &Request) -> Result<(NamedTensors, Option<f64>)> {
-    let classifier = model_type(&request.backbone)? == "roberta";
+    let config = BackboneConfig::read(&request.backbone)?;
+    let (spec, classifier) = (config.spec(), is_classifier(&request.backbone)?);
     let file = File::read(&request.batch, classifier)?;
-    let rows = file.rows(&request.batch)?;
+    if let BackboneConfig::Roberta(config) = &config {
+        let plain = config.problem() == ProblemType::SingleLabelClassification;
+        ensure!(
+            plain || !file.has_labels(),
+            "{}: field `problem_type`: expected \"single_label_classification\" for a loss over \
+             classes, found {} ({} classes); leave `labels` out for logits alone",
+            request.backbone.join("config.json").display(),
+            serde_json::to_string(&config.problem())?,
+            config.classes()
+        );
+    }
+    let rows = file.rows(&request.batch, spec.padding)?;
     let found = match (request.engine, request.dtype) {
         (Engine::Gpu, _) => engine::compute(request, &rows)?,
         (_, Precision::F32) => reference::compute::<f32>(request, &rows)?,
@@ -97,11 +111,41 @@ pub fn tensors(request: &Request) -> Result<(NamedTensors, Option<f64>)> {
 fn padded(rows: &[Row], found: &Computed, tokens: usize) -> Result<Tensor> {
     let mut logits = vec![0.0; rows.len() * tokens * found.width];
     for (i, (row, values)) in rows.iter().zip(&found.logits).enumerate() {
-        let at = (i * tokens + row.from) * found.width;
-        logits[at..at + values.len()].copy_from_slice(values);
+        for (t, values) in row.at.iter().zip(values.chunks(found.width)) {
+            let at = (i * tokens + t) * found.width;
+            logits[at..at + values.len()].copy_from_slice(values);
+        }
     }
     let shape = (rows.len(), tokens, found.width);
     Ok(Tensor::from_vec(logits, shape, &Device::Cpu)?)
+}
+
+/// Whether a backbone's directory is one of a classifier.
+fn is_classifier(dir: &Path) -> Result<bool> {
+    Ok(matches!(
+        BackboneConfig::read(dir)?,
+        BackboneConfig::Roberta(_)
+    ))
+}
+
+/// What a reader of the logits must know: that a head is missing and starts at random.
+///
+/// # Errors
+/// A missing or broken file.
+pub fn note(request: &Request) -> Result<Option<String>> {
+    if has_head(&request.backbone)? || head_classes(request)?.is_some() {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "{}: no classification head (`classifier.*`) in the backbone{}: it starts at random, and \
+         the logits mean nothing yet",
+        request.backbone.display(),
+        if request.adapter.is_some() {
+            " or the adapter"
+        } else {
+            ""
+        }
+    )))
 }
 
 /// The class of each row.

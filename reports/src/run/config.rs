@@ -171,7 +171,7 @@ impl MethodSpec {
         let name = Self::name_of(given)?;
         let (adapter, named) = match Method::named(given) {
             Some(m) => (m.on(backbone), true),
-            None => (AdapterConfig::read(given.as_ref())?, false),
+            None => (AdapterConfig::read(given.as_ref(), backbone)?, false),
         };
         let (adapter, unused) = match *knobs == Knobs::default() {
             true => (adapter, Vec::new()),

@@ -8,9 +8,10 @@ use inducer_datasets::batches::{epoch_batches, pack, sorted_batches};
 use inducer_datasets::cache::training_rows;
 use inducer_datasets::{Batch, Cache, Encoded, Example, Layout, Splits, Surface, Task, Tokenizer};
 use inducer_gpu::drift::Frozen;
+use inducer_gpu::files::backbone::has_head;
 use inducer_gpu::train::Data;
 use inducer_gpu::{AdapterConfig, BackboneConfig, Model};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// From so many examples on encoded rows are cached: fewer are encoded in less than a second.
 const CACHED_FROM: usize = 10_000;
@@ -45,6 +46,8 @@ pub struct Prepared {
     pub train: Vec<Encoded>,
     /// Validation rows.
     pub dev: Vec<Encoded>,
+    /// The head's class of each of the task's; the head may have them in another order.
+    pub classes: Vec<u32>,
     /// Most positions that any method of the study leaves for the text.
     pub longest: usize,
     /// Rows of special tokens that a model on this backbone needs: the task's, or none where
@@ -89,8 +92,25 @@ impl Prepared {
             let cache = Cache::at(files::cache().join("rows"));
             Ok(cache.rows(&layout, examples)?.0)
         };
-        let train = rows(&splits.train)?;
-        let dev = rows(&splits.dev[..VALIDATION_ENTRIES.min(splits.dev.len())])?;
+        let mut train = rows(&splits.train)?;
+        let mut dev = rows(&splits.dev[..VALIDATION_ENTRIES.min(splits.dev.len())])?;
+        let classes = class_order(task, &backbone, dir)?;
+        let (mut splits, identity) = (splits, (0..).zip(&classes).all(|(a, b)| a == *b));
+        if !identity {
+            for class in train
+                .iter_mut()
+                .chain(&mut dev)
+                .filter_map(|r| r.class.as_mut())
+            {
+                *class = classes.get(*class as usize).copied().unwrap_or(*class);
+            }
+            let order: Vec<String> = classes.iter().map(u32::to_string).collect();
+            splits.notes.push(format!(
+                "classes are matched by name: {} are {} of the backbone's head",
+                task.classes().join(", "),
+                order.join(", ")
+            ));
+        }
         Ok(Self {
             source,
             backbone,
@@ -98,6 +118,7 @@ impl Prepared {
             tokenizer,
             train,
             dev,
+            classes,
             longest,
             special,
             first_special,
@@ -147,6 +168,43 @@ impl Prepared {
         let target = |r: &Encoded| r.labels.iter().filter(|l| **l >= 0).count();
         self.dev.iter().map(target).max().unwrap_or(0).max(40)
     }
+}
+
+/// The head's class of each of a task's, by their names. A head that is missing or whose classes
+/// have no names (`LABEL_0` and so on) has the task's order.
+fn class_order(task: Task, backbone: &BackboneConfig, dir: &Path) -> Result<Vec<u32>> {
+    let own: Vec<u32> = (0..task.classes().len() as u32).collect();
+    let BackboneConfig::Roberta(config) = backbone else {
+        return Ok(own);
+    };
+    let names = config.class_names();
+    let Some(names) = names.filter(|n| n.len() == own.len()) else {
+        return Ok(own);
+    };
+    if !has_head(dir)? {
+        return Ok(own);
+    }
+    let place = |class: &&str| {
+        let known = match *class {
+            "0" => ["0", "negative", "neg"],
+            "1" => ["1", "positive", "pos"],
+            other => [other; 3],
+        };
+        let named = |n: &&str| known.iter().any(|k| n.trim().eq_ignore_ascii_case(k));
+        names.iter().position(|n| named(&n)).map(|i| i as u32)
+    };
+    let found: Option<Vec<u32>> = task.classes().iter().map(|c| place(&c)).collect();
+    let mut sorted = found.clone().unwrap_or_default();
+    sorted.sort_unstable();
+    ensure!(
+        sorted == own,
+        "{}/config.json: field `id2label`: expected the classes of --task {task} ({}) in any order, \
+         found {}",
+        dir.display(),
+        task.classes().join(", "),
+        names.join(", ")
+    );
+    Ok(found.unwrap_or_default())
 }
 
 /// As many as `n` of some items, at even distances.

@@ -30,7 +30,10 @@ pub fn outputs(
         .map(|e| layout.prompt(e))
         .collect::<inducer_datasets::Result<_>>()?;
     if !prepared.source.task.generates() {
-        return classes(model, &rows, prepared.source.task.classes());
+        let own = |class: &u32| prepared.classes.iter().position(|c| c == class);
+        let names = prepared.source.task.classes();
+        let of_head = |h: u32| own(&h).and_then(|c| names.get(c)).copied();
+        return classes(model, &rows, &of_head);
     }
     let prompts: Vec<Prompt> = rows.into_iter().map(prompt).collect();
     let decoding = Decoding {
@@ -52,14 +55,17 @@ fn prompt(row: Encoded) -> Prompt {
     }
 }
 
-fn classes(model: &Model, rows: &[Encoded], names: &[&str]) -> Result<Vec<String>> {
+fn classes(
+    model: &Model,
+    rows: &[Encoded],
+    name: &dyn Fn(u32) -> Option<&'static str>,
+) -> Result<Vec<String>> {
     let lengths: Vec<usize> = rows.iter().map(|r| r.ids.len()).collect();
     let mut out = vec![String::new(); rows.len()];
     for batch in sorted_batches(&lengths, 64) {
         let packed = pack(&batch.iter().map(|i| &rows[*i]).collect::<Vec<_>>());
         for (i, class) in batch.iter().zip(model.predict(&packed)?) {
-            let name = names.get(class as usize);
-            out[*i] = name.map_or_else(|| class.to_string(), ToString::to_string);
+            out[*i] = name(class).map_or_else(|| class.to_string(), ToString::to_string);
         }
     }
     Ok(out)

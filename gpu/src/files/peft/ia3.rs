@@ -12,7 +12,7 @@
 //! Σ w (l_o ⊙ l_v ⊙ v)`. PEFT's `output.dense` names both of RoBERTa's modules that end so; what is
 //! written says `layer.0.output.dense` and so on, which is the FFN's alone.
 
-use super::{Exported, Stored, config_out, head_shapes, rows};
+use super::{Exported, Stored, config_out, fields, rows};
 use crate::config::{BackboneConfig, Spec};
 use crate::error::{Error, Result};
 use crate::files::adapter::{PEFT_PREFIX, SavedAdapter};
@@ -164,26 +164,6 @@ pub(super) fn export(
     Ok((config_out(saved, "IA3", fields), tensors))
 }
 
-/// The fields of PEFT's configuration that decide the function of a stored adapter.
-const DECIDING: [&str; 6] = [
-    "base_model_name_or_path",
-    "exclude_modules",
-    "feedforward_modules",
-    "modules_to_save",
-    "target_modules",
-    "task_type",
-];
-/// Those that do not. PEFT itself sets `fan_in_fan_out` to what the module is.
-const INERT: [&str; 7] = [
-    "auto_mapping",
-    "fan_in_fan_out",
-    "inference_mode",
-    "init_ia3_weights",
-    "peft_type",
-    "peft_version",
-    "revision",
-];
-
 /// Modules as a configuration names them.
 struct Names(Vec<String>);
 
@@ -259,37 +239,13 @@ fn carriers(
     Ok(all)
 }
 
-fn check_fields(path: &Path, config: &Value, backbone: &BackboneConfig) -> Result<()> {
-    let fields = config.as_object().into_iter().flatten();
-    for (field, _) in fields {
-        if !DECIDING.contains(&field.as_str()) && !INERT.contains(&field.as_str()) {
-            return Err(Error::config(
-                path,
-                field,
-                "unknown field of an IA3 configuration",
-            ));
-        }
-    }
-    let saved = &config["modules_to_save"];
-    // PEFT's list for a classifier has both names that heads go by
-    let expected = match head_shapes(backbone)?.is_empty() {
-        true => [Value::Null, json!([])],
-        false => [json!(["classifier"]), json!(["classifier", "score"])],
-    };
-    if expected.contains(saved) {
-        return Ok(());
-    }
-    let message = format!("expected {}, found {saved}", expected[0]);
-    Err(Error::config(path, "modules_to_save", message))
-}
-
 /// The part that a configuration of PEFT's describes, and the tensors in its file.
 pub(super) fn stored(
     path: &Path,
     config: &Value,
     backbone: &BackboneConfig,
 ) -> Result<(Ia3Config, Vec<Stored>)> {
-    check_fields(path, config, backbone)?;
+    fields::check(path, config, fields::IA3)?;
     let (carriers, spec) = (carriers(path, config, backbone)?, backbone.spec());
     let stored = carriers.iter().map(|(layer, module)| {
         let targets = module.targets();

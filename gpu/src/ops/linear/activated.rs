@@ -22,6 +22,19 @@ pub(super) struct Before {
 }
 
 impl Activated {
+    /// Units that an operation of its own has made.
+    pub fn alone(value: Value) -> Self {
+        Self {
+            value,
+            before: None,
+        }
+    }
+
+    /// Their values.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
     /// What `change` makes of the units.
     ///
     /// # Errors
