@@ -37,7 +37,8 @@ pub const ENGLISH: &str = "en";
 /// language is the one asked for; releases with one language do not name it.
 fn is_used(comment: Option<&str>, of: Option<&str>, language: &str) -> bool {
     let good = comment.is_none_or(|c| c.trim().is_empty() || c == "good");
-    good && of.unwrap_or(ENGLISH) == language
+    let of = of.filter(|of| !of.trim().is_empty()).unwrap_or(ENGLISH);
+    good && of.eq_ignore_ascii_case(language)
 }
 
 /// Loads the three parts of a directory of any release: `train`, `dev` and `test`, each a JSON or
