@@ -3,11 +3,11 @@
 use crate::files::{At, read_json};
 use anyhow::{Result, ensure};
 use inducer_datasets::files::write_atomic;
+use inducer_gpu::BackboneConfig;
 use inducer_gpu::files::backbone::{save_as, stored_dtype};
 use inducer_gpu::files::load_with_adapter;
 use inducer_gpu::files::merge::merge;
 use inducer_gpu::files::write_json;
-use inducer_gpu::BackboneConfig;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 

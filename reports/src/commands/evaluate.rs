@@ -39,7 +39,9 @@ pub struct EvaluateArgs {
 /// Files that are missing or do not fit each other.
 pub fn run(args: &EvaluateArgs) -> Result<()> {
     let adapter = args.adapter.as_deref();
-    let prepared = args.inputs.prepare(&inference::parts(adapter, &args.inputs.backbone)?)?;
+    let prepared = args
+        .inputs
+        .prepare(&inference::parts(adapter, &args.inputs.backbone)?)?;
     let model = inference::model(&prepared, adapter, &args.compute.device.open()?)?;
     let (pool, limits, files) = (
         args.compute.pool()?,

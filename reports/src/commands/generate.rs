@@ -33,7 +33,9 @@ pub struct GenerateArgs {
 /// Files that are missing or do not fit each other; the file cannot be written.
 pub fn run(args: &GenerateArgs) -> Result<()> {
     let adapter = args.adapter.as_deref();
-    let prepared = args.inputs.prepare(&inference::parts(adapter, &args.inputs.backbone)?)?;
+    let prepared = args
+        .inputs
+        .prepare(&inference::parts(adapter, &args.inputs.backbone)?)?;
     let model = inference::model(&prepared, adapter, &args.compute.device.open()?)?;
     let pool = args.compute.pool()?;
     let generated = inference::decode(&model, &prepared, args.decode.limits(), &pool)?;

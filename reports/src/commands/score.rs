@@ -6,8 +6,8 @@ use crate::scoring::{MetricName, Request, score};
 use anyhow::Result;
 use clap::error::ErrorKind;
 use clap::{Args, Command};
-use inducer_gpu::ranges;
 use inducer_datasets::metrics::bleu::Smoothing;
+use inducer_gpu::ranges;
 use std::path::PathBuf;
 
 /// `inducer score`.
