@@ -59,7 +59,9 @@ fn of_the_enriched_release_the_text_is_read() {
     let lex = "<lex comment=\"good\" lid=\"Id1\"><references><reference>x</reference></references>\
                <text>A b c.</text><template>ENTITY-1 b .</template></lex>";
     let f = Folder::new();
-    ["train", "dev", "test"].map(|p| f.write(&format!("{p}.xml"), &xml(lex)));
+    for p in ["train", "dev", "test"] {
+        f.write(&format!("{p}.xml"), &xml(lex));
+    }
     assert_eq!(
         load(Task::WebNlg, f.path()).unwrap().test[0].references,
         ["A b c."]
@@ -75,7 +77,9 @@ fn an_empty_comment_is_none_against_the_text() {
     let f = Folder::new();
     let lex =
         "<lex comment=\"\" lid=\"Id1\">A b c.</lex><lex comment=\"toFix\" lid=\"Id2\">X.</lex>";
-    ["train", "dev", "test"].map(|p| f.write(&format!("{p}.xml"), &xml(lex)));
+    for p in ["train", "dev", "test"] {
+        f.write(&format!("{p}.xml"), &xml(lex));
+    }
     assert_eq!(
         load(Task::WebNlg, f.path()).unwrap().dev[0].references,
         ["A b c."]
@@ -85,7 +89,9 @@ fn an_empty_comment_is_none_against_the_text() {
         "lexicalisations": [{"comment": "", "lex": "A b c."}, {"lex": "It."},
                             {"comment": "bad", "lex": "X."}]}}]}"#;
     let f = Folder::new();
-    ["train", "dev", "test"].map(|p| f.write(&format!("webnlg_release_v2.1_{p}.json"), json));
+    for p in ["train", "dev", "test"] {
+        f.write(&format!("webnlg_release_v2.1_{p}.json"), json);
+    }
     assert_eq!(
         load(Task::WebNlg, f.path()).unwrap().test[0].references,
         ["A b c.", "It."]
@@ -101,7 +107,9 @@ fn an_empty_comment_is_none_against_the_text() {
 fn of_release_3s_test_folder_generation_with_references_is_taken() {
     let f = Folder::new();
     let lex = "<lex comment=\"good\" lid=\"Id1\">A b c.</lex>";
-    ["train", "dev"].map(|p| f.write(&format!("en/{p}/1triples/Food.xml"), &xml(lex)));
+    for p in ["train", "dev"] {
+        f.write(&format!("en/{p}/1triples/Food.xml"), &xml(lex));
+    }
     for (task, refs) in [
         ("rdf-to-text-generation", true),
         ("semantic-parsing", false),
@@ -137,7 +145,9 @@ fn a_release_with_several_languages_is_read_in_one() {
     let f = Folder::new();
     let lex = "<lex comment=\"\" lid=\"1\" lang=\"en\">A b c.</lex>\
                <lex comment=\"\" lid=\"2\" lang=\"ru\">А б в.</lex>";
-    ["train", "dev", "test"].map(|p| f.write(&format!("{p}.xml"), &xml(lex)));
+    for p in ["train", "dev", "test"] {
+        f.write(&format!("{p}.xml"), &xml(lex));
+    }
     let in_language = |l: &str| webnlg::load_in(f.path(), Malformed::Refuse, l);
     assert_eq!(in_language("en").unwrap().test[0].references, ["A b c."]);
     assert_eq!(in_language("ru").unwrap().test[0].references, ["А б в."]);
@@ -152,7 +162,9 @@ fn a_release_with_several_languages_is_read_in_one() {
 fn a_byte_order_mark_and_blank_last_lines_are_none_of_the_data() {
     let f = Folder::new();
     let rows = "\u{feff}sentence\tlabel\na fine film \t1\ndull\t0\n\n\n";
-    ["train", "dev"].map(|p| f.write(&format!("{p}.tsv"), rows));
+    for p in ["train", "dev"] {
+        f.write(&format!("{p}.tsv"), rows);
+    }
     let data = load(Task::Sst2, f.path()).unwrap();
     assert_eq!(data.train.len() + data.dev.len(), 2);
     assert_eq!(data.test.len(), 2);
@@ -165,7 +177,9 @@ fn a_byte_order_mark_and_blank_last_lines_are_none_of_the_data() {
     );
     let json = "\u{feff}{\"entries\": []}";
     let f = Folder::new();
-    ["train", "dev", "test"].map(|p| f.write(&format!("{p}.json"), json));
+    for p in ["train", "dev", "test"] {
+        f.write(&format!("{p}.json"), json);
+    }
     assert!(load(Task::WebNlg, f.path()).is_ok());
     for name in ["70b-sst-bom", "70d-sst-blank"] {
         let Some(dir) = cases(name) else { return };
@@ -178,7 +192,9 @@ fn a_byte_order_mark_and_blank_last_lines_are_none_of_the_data() {
 #[test]
 fn an_unlabelled_test_part_leaves_dev_to_report_on() {
     let f = Folder::new();
-    ["train", "dev"].map(|p| f.write(&format!("{p}.tsv"), "sentence\tlabel\na\t1\nb\t0\n"));
+    for p in ["train", "dev"] {
+        f.write(&format!("{p}.tsv"), "sentence\tlabel\na\t1\nb\t0\n");
+    }
     f.write("test.tsv", "sentence\tlabel\na\t-1\nb\t-1\n");
     let data = load(Task::Sst2, f.path()).unwrap();
     assert!(data.test.iter().all(|e| e.class.is_some()));
@@ -199,7 +215,9 @@ fn an_unlabelled_test_part_leaves_dev_to_report_on() {
 fn rows_without_agreement_are_left_out_and_counted() {
     let f = Folder::new();
     let rows = "sentence1\tsentence2\tgold_label\na\tb\tentailment\nc\td\t-\ne\tf\tNEUTRAL\n";
-    ["train", "dev_matched", "dev_mismatched"].map(|p| f.write(&format!("{p}.tsv"), rows));
+    for p in ["train", "dev_matched", "dev_mismatched"] {
+        f.write(&format!("{p}.tsv"), rows);
+    }
     let data = load(Task::Mnli, f.path()).unwrap();
     let classes: Vec<_> = data.train.iter().map(|e| e.class).collect();
     assert_eq!(classes, [Some(0), Some(1)]);
@@ -233,7 +251,9 @@ fn rows_without_agreement_are_left_out_and_counted() {
 #[test]
 fn what_is_skipped_may_not_leave_a_part_empty() {
     let f = Folder::new();
-    ["train", "dev"].map(|p| f.write(&format!("{p}.tsv"), "sentence\tlabel\na\tgood\n"));
+    for p in ["train", "dev"] {
+        f.write(&format!("{p}.tsv"), "sentence\tlabel\na\tgood\n");
+    }
     let error = directory::load(Task::Sst2, f.path(), Malformed::Skip)
         .unwrap_err()
         .to_string();

@@ -54,7 +54,7 @@ def command(a, script):
 
 def ledger(a, script, *more):
     """The report of a run, and its seconds."""
-    words = [a.binary, "verify", "--json", "--seed", str(a.seed), "--cases", str(a.cases)]
+    words = [a.binary, "verify", "--json", "--time-limit", "300", "--seed", str(a.seed), "--cases", str(a.cases)]
     script = [os.path.join(ENGINES, script[0]), *script[1:]]
     start = time.monotonic()
     done = subprocess.run(

@@ -8,7 +8,7 @@ What departs from the paper, and therefore fails rows of the ledger, each on RoB
 - lambda comes from a softmax that is taken before the padding mask is added, so hidden keys are in
   its denominator;
 - without value extension the inducer's term is added to the attention probabilities, not to the
-  output (which needs as many keys as a head has columns).
+  output; that is only possible where a text has as many tokens as a head has columns.
 
 What it does otherwise and does not matter in exact arithmetic: two softmaxes, over n + 1 columns
 for lambda and over n for the text, in place of one log-sum-exp. LoRA has a bias in NLG and none in
@@ -36,6 +36,8 @@ class AuthorsAttention(Attention):
         model, _, output, _ = self.of
         if model.is_gpt2 or model.config["attention"]["variant"] != "adaptive":
             return super().inducer(q, f, lse, raw, v)
+        if raw.shape[-1] != q.shape[-1]:
+            raise Unsupported("adaptive on RoBERTa, unless n is the head's width")
         gate = self.gate(q, lse, raw)
         up, bias = self.tensor("inducer.value.up"), self.tensor("inducer.value.up_bias")
         update = self.network("value", q) @ up + bias[:, None]

@@ -34,7 +34,7 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "NAME or COMMAND", value_parser = NonEmptyStringValueParser::new())]
     pub engine: Option<String>,
     /// Seconds that such a program may take for one answer
-    #[arg(long, default_value_t = 60, value_name = ranges::COUNT.text,
+    #[arg(long, default_value_t = 120, value_name = ranges::COUNT.text,
         value_parser = whole(ranges::COUNT))]
     pub time_limit: usize,
     /// List the claims and the engines that check them, and run nothing
