@@ -187,7 +187,7 @@ impl Columns {
         let classes = self.task.classes();
         let named = |c: &&str| c.eq_ignore_ascii_case(label);
         let numbered = label.parse().ok().filter(|i| *i < classes.len());
-        let id = classes.iter().position(|c| named(c)).or(numbered);
+        let id = classes.iter().position(named).or(numbered);
         let expected = match self.task {
             Task::Mnli => "entailment, neutral or contradiction",
             _ => "0 or 1",

@@ -81,10 +81,11 @@ impl<'a> Product<'a> {
     /// # Errors
     /// Shapes that do not fit; no memory.
     pub(crate) fn run(&self) -> Result<Tensor> {
-        if !self.is_plain() && (self.bias.is_none() || self.scale == 1.0) {
-            if let Some(y) = self.by_library()? {
-                return Ok(y);
-            }
+        if !self.is_plain()
+            && (self.bias.is_none() || self.scale == 1.0)
+            && let Some(y) = self.by_library()?
+        {
+            return Ok(y);
         }
         self.by_kernels()
     }

@@ -143,7 +143,7 @@ pub enum Command {
          --label-smoothing-factor, --save-steps, --logging-steps, --output-dir. The first 150 \
          development entries are the validation part."
     )]
-    Train(train::TrainArgs),
+    Train(Box<train::TrainArgs>),
     /// Score a trained run on the test split
     #[command(
         after_help = "Example:\n  inducer evaluate --task webnlg --data webnlg/ --backbone gpt2/ \

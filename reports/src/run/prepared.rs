@@ -190,10 +190,10 @@ fn class_order(task: Task, backbone: &BackboneConfig, dir: &Path) -> Result<Vec<
             "1" => ["1", "positive", "pos"],
             other => [other; 3],
         };
-        let named = |n: &&str| known.iter().any(|k| n.trim().eq_ignore_ascii_case(k));
-        names.iter().position(|n| named(&n)).map(|i| i as u32)
+        let named = |n: &str| known.iter().any(|k| n.trim().eq_ignore_ascii_case(k));
+        names.iter().position(|n| named(n)).map(|i| i as u32)
     };
-    let found: Option<Vec<u32>> = task.classes().iter().map(|c| place(&c)).collect();
+    let found: Option<Vec<u32>> = task.classes().iter().map(place).collect();
     let mut sorted = found.clone().unwrap_or_default();
     sorted.sort_unstable();
     ensure!(

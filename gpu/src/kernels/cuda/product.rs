@@ -62,12 +62,14 @@ impl<'a> Matrix<'a> {
     /// Whether its rows begin where the library wants them.
     fn fits(&self) -> Result<bool> {
         let first = address(self.tensor)? + self.skipped();
-        Ok(self.tensor.elem_count() > 0 && first % 16 == 0 && fits(self.tensor, self.pitch()))
+        Ok(self.tensor.elem_count() > 0
+            && first.is_multiple_of(16)
+            && fits(self.tensor, self.pitch()))
     }
 }
 
 fn fits(t: &Tensor, pitch: usize) -> bool {
-    t.dtype() == DType::BF16 && pitch % 8 == 0
+    t.dtype() == DType::BF16 && pitch.is_multiple_of(8)
 }
 
 /// What follows a product in the same pass.
