@@ -166,9 +166,9 @@ def page(a, found, broken, passed):
         [[row["engine"], f"`{row['claim']}`", note(row)] for _, row in failed],
     )
     out += "The authors' λ has hidden keys in its denominator on RoBERTa (`roberta-padding`), so\n"
-    out += "a text depends on what it is batched with (`roberta-packing`), and a model of theirs is\n"
-    out += "the paper's only where nothing is padded. Their Adaptive on RoBERTa adds the inducer's\n"
-    out += "term to the attention probabilities.\n\n## Planted faults\n\n"
+    out += "a text depends on what it is batched with (`roberta-packing`), and a model of theirs\n"
+    out += "is the paper's only where nothing is padded. Their Adaptive on RoBERTa adds the\n"
+    out += "inducer's term to the attention probabilities.\n\n## Planted faults\n\n"
     out += "The torch engine with one term broken fails the row that names it.\n\n"
     out += table(
         ["fault", "row", "what the row says"],
