@@ -29,8 +29,8 @@ pub struct Batch {
     pub positions: Option<Vec<u32>>,
     /// Labels.
     pub labels: Labels,
-    /// Boundaries of the sequences, as `cu_seqlens` elsewhere: `sequences + 1` offsets into `ids`, the
-    /// first 0, rising.
+    /// Boundaries of the sequences, as `cu_seqlens` elsewhere: `sequences + 1` offsets into `ids`,
+    /// the first 0, rising.
     pub offsets: Vec<usize>,
 }
 

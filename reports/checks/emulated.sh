@@ -22,7 +22,8 @@ run() {
 }
 name=native run "$binary"
 for name in qemu64 core2duo Haswell; do
-    if [ "$name" = qemu64 ]; then export OPENBLAS_CORETYPE=Prescott; else unset OPENBLAS_CORETYPE; fi
+    unset OPENBLAS_CORETYPE
+    [ "$name" != qemu64 ] || export OPENBLAS_CORETYPE=Prescott
     run qemu-x86_64 -cpu "$name" "$binary" 2>"$name.err"
     qemu-x86_64 -cpu "$name" "$binary" doctor 2>/dev/null | sed -n 3p
     qemu-x86_64 -cpu "$name" "$binary" teach --out "$name.html" 2>/dev/null

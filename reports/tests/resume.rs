@@ -85,8 +85,9 @@ const fn within(call: &'static str, file: &'static str, count: usize, delay: u32
 }
 
 /// After the event file has got the line of a step: while the next step is taken or, after every
-/// [`VALIDATE_EVERY`] steps, while the model is validated. A run that goes on writes the file anew, so the count
-/// is that of the whole run: the file's header, a line for each step, one for each validation.
+/// [`VALIDATE_EVERY`] steps, while the model is validated. A run that goes on writes the file anew,
+/// so the count is that of the whole run: the file's header, a line for each step, one for each
+/// validation.
 const fn within_step(after: usize, delay: u32) -> Kill {
     let validations = if after == 0 {
         1

@@ -54,7 +54,8 @@ def command(a, script):
 
 def ledger(a, script, *more):
     """The report of a run, and its seconds."""
-    words = [a.binary, "verify", "--json", "--time-limit", "300", "--seed", str(a.seed), "--cases", str(a.cases)]
+    words = [a.binary, "verify", "--json", "--time-limit", "300", "--seed", str(a.seed)]
+    words += ["--cases", str(a.cases)]
     script = [os.path.join(ENGINES, script[0]), *script[1:]]
     start = time.monotonic()
     done = subprocess.run(
@@ -150,7 +151,8 @@ def page(a, found, broken, passed):
             for script, report, seconds in found
         ],
     )
-    out += "\"–\" is not run: no case of the claim is one that the engine can do.\n\n## Who passes what\n\n"
+    out += "\"–\" is not run: no case of the claim is one that the engine can do.\n\n"
+    out += "## Who passes what\n\n"
     claims = [row["claim"] for row in found[0][1]["rows"]]
     verdict = lambda report, claim: next(
         VERDICTS[row["verdict"]] for row in report["rows"] if row["claim"] == claim

@@ -1,5 +1,5 @@
-//! Variants of your own, right and wrong: the right ones pass every check, the wrong ones fail where
-//! they differ and nowhere else. The complete right one is `examples/my_variant.rs`.
+//! Variants of your own, right and wrong: the right ones pass every check, the wrong ones fail
+//! where they differ and nowhere else. The complete right one is `examples/my_variant.rs`.
 
 #![allow(clippy::unwrap_used)]
 

@@ -17,7 +17,8 @@ use std::time::Duration;
 
 /// All that a stub says that it can do.
 const ABLE: &str = r#""features":["gpt2","adaptive","extension","gating","inducer","prefix",
-"lora","lora-bias","label-smoothing","segments","special-tokens","padding"],"answers":["logits","tokens"]"#;
+"lora","lora-bias","label-smoothing","segments","special-tokens","padding"],
+"answers":["logits","tokens"]"#;
 
 /// A program in the shell that greets as it should and answers every other request with `body`;
 /// there `$id` and `$out` are the request's.

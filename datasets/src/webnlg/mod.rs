@@ -2,10 +2,10 @@
 //! original XML ([`xml`]), of 2017 or of releases 2.1, 3.0 and 2023.
 //!
 //! Both formats follow the same rules. Only modified triples are read, and only texts whose comment
-//! is `good` or empty and whose language is asked for; an entry that is left without a text is set aside and listed in [`crate::Skipped`].
-//! An entry is known by its position in its part, since `xml_id` and `eid` restart. The fields of a
-//! triple are kept as they stand in the file: how a model reads them is the layout's matter
-//! ([`crate::Surface`]).
+//! is `good` or empty and whose language is asked for; an entry that is left without a text is set
+//! aside and listed in [`crate::Skipped`]. An entry is known by its position in its part, since
+//! `xml_id` and `eid` restart. The fields of a triple are kept as they stand in the file: how a
+//! model reads them is the layout's matter ([`crate::Surface`]).
 
 pub mod json;
 mod parts;

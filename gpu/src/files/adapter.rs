@@ -1,7 +1,6 @@
 //! An adapter as files hold it: `adapter_config.json` and `adapter_model.safetensors`.
 
 use super::io::{create_dir, read_json, write_json};
-use super::peft;
 use super::safetensors::{Weights, same_name, write_tensors};
 use crate::adapter::{AdapterConfig, Attached};
 use crate::config::{BackboneConfig, parsed};
@@ -27,23 +26,6 @@ pub struct SavedAdapter {
     pub tensors: BTreeMap<String, Tensor>,
 }
 
-impl AdapterConfig {
-    /// Reads `adapter_config.json`, of this project or of PEFT, for a backbone.
-    ///
-    /// # Errors
-    /// A missing or broken file, an unknown field, a value out of range or, in PEFT's, one that
-    /// asks for what is not computed here.
-    pub fn read(path: &Path, backbone: &BackboneConfig) -> Result<Self> {
-        let whole = read_json(path)?;
-        if peft::is_peft_config(path, &whole)? {
-            return peft::config_in(path, &whole, backbone);
-        }
-        let config: Self = parsed(path, &whole)?;
-        config.check(path)?;
-        Ok(config)
-    }
-}
-
 impl SavedAdapter {
     /// Reads a directory in this project's layout.
     ///
@@ -55,7 +37,10 @@ impl SavedAdapter {
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
-        let config = AdapterConfig::read(&dir.join(CONFIG), backbone)?.stored();
+        let path = dir.join(CONFIG);
+        let config: AdapterConfig = parsed(&path, &read_json(&path)?)?;
+        config.check(&path)?;
+        let config = config.stored();
         let weights = Weights::open_adapter(dir)?;
         let mut expected = stored_tensors(&config, backbone)?;
         if let Some(shape) = weights.shape(Attached::SPECIAL_TOKENS)? {

@@ -1,13 +1,33 @@
 //! Models and adapters from directories, and back.
 
 use super::adapter::{SavedAdapter, TENSORS, head_classes};
+use super::io::read_json;
 use super::{backbone, peft};
+use crate::adapter::AdapterConfig;
 use crate::backbone::Backbone;
+use crate::config::{BackboneConfig, parsed};
 use crate::error::Result;
 use crate::kernels::precision::master_dtype;
 use crate::model::Model;
 use candle_core::{DType, Device};
 use std::path::Path;
+
+impl AdapterConfig {
+    /// Reads `adapter_config.json`, of this project or of PEFT, for a backbone.
+    ///
+    /// # Errors
+    /// A missing or broken file, an unknown field, a value out of range or, in PEFT's, one that
+    /// asks for what is not computed here.
+    pub fn read(path: &Path, backbone: &BackboneConfig) -> Result<Self> {
+        let whole = read_json(path)?;
+        if peft::is_peft_config(path, &whole)? {
+            return peft::config_in(path, &whole, backbone);
+        }
+        let config: Self = parsed(path, &whole)?;
+        config.check(path)?;
+        Ok(config)
+    }
+}
 
 /// Reads an adapter's directory; PEFT's own (`peft_type` LORA, IA3 or PREFIX_TUNING) is converted.
 ///

@@ -75,10 +75,9 @@ pub struct Summary {
 /// `best/` and `adapter/` there and goes on from a checkpoint found there; without one, only the
 /// model changes.
 ///
-/// # Errors
-/// A setting out of its range; a loss, gradient or tensor that is not finite, of which nothing is
-/// saved ([`Error::Diverged`]); [`Error::Stopped`] when the process was asked to [`stop`]; data that
-/// do not fit; files that cannot be written.
+/// # Errors A setting out of its range; a loss, gradient or tensor that is not finite, of which
+/// nothing is saved ([`Error::Diverged`]); [`Error::Stopped`] when the process was asked to
+/// [`stop`]; data that do not fit; files that cannot be written.
 pub fn train(
     model: &mut Model,
     data: &dyn Data,

@@ -31,7 +31,8 @@ pub struct BenchArgs {
         value_parser = whole(ranges::BATCH))]
     pub batch: usize,
     /// Length of the longest row (with --decode: of every prompt)
-    #[arg(long, default_value_t = 128, value_name = ranges::SIZE.text, value_parser = whole(ranges::SIZE))]
+    #[arg(long, default_value_t = 128, value_name = ranges::SIZE.text,
+        value_parser = whole(ranges::SIZE))]
     pub length: usize,
     /// Timed steps (with --decode: repeats)
     #[arg(long, default_value_t = 8, value_name = ranges::COUNT.text,

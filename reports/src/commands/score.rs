@@ -38,7 +38,8 @@ pub struct ScoreArgs {
     /// BLEU after 13a's tokenization and TER by the search of sacrebleu
     #[arg(long)]
     pub sacrebleu: bool,
-    /// BLEU's smoothing of precisions that are 0 [default: exp with --sacrebleu, as there, else none]
+    /// BLEU's smoothing of precisions that are 0 [default: exp with --sacrebleu, as there, else
+    /// none]
     #[arg(long, value_parser = named::<Smoothing>(&[
         ("exp", "1/2, 1/4, … of a match: sacrebleu's default"),
         ("none", "None: the score is 0, as multi-bleu.perl's"),

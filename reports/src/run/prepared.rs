@@ -198,8 +198,8 @@ fn class_order(task: Task, backbone: &BackboneConfig, dir: &Path) -> Result<Vec<
     sorted.sort_unstable();
     ensure!(
         sorted == own,
-        "{}/config.json: field `id2label`: expected the classes of --task {task} ({}) in any order, \
-         found {}",
+        "{}/config.json: field `id2label`: expected the classes of --task {task} ({}) in any \
+         order, found {}",
         dir.display(),
         task.classes().join(", "),
         names.join(", ")

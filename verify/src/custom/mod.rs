@@ -20,10 +20,10 @@
 //! | `custom-packing` | a text gives the same alone as in its batch | the text before joins it |
 //! | `custom-padding` | masked keys change nothing (in the formula) | the padding is not masked |
 //!
-//! Each claim runs on the engines that can show it: the engine in f64, in f32 and on candle's tensor
-//! operations, and the formula in f32. `examples/my_variant.rs` is a complete variant to copy: two
-//! inducers for each query; `examples/my_variant_in_python.rs` holds the same one, written in
-//! fifteen lines of PyTorch, against the same formula.
+//! Each claim runs on the engines that can show it: the engine in f64, in f32 and on candle's
+//! tensor operations, and the formula in f32. `examples/my_variant.rs` is a complete variant to
+//! copy: two inducers for each query; `examples/my_variant_in_python.rs` holds the same one,
+//! written in fifteen lines of PyTorch, against the same formula.
 
 mod checks;
 mod model;

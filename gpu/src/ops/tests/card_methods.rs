@@ -1,6 +1,6 @@
-//! A step of every method with dropout: a card's kernels, emulated, beside the CPU's, which computes
-//! the batch in two halves, full fine-tuning aside: a sequence's masks do not depend on what is
-//! computed with it.
+//! A step of every method with dropout: a card's kernels, emulated, beside the CPU's, which
+//! computes the batch in two halves, full fine-tuning aside: a sequence's masks do not depend on
+//! what is computed with it.
 
 use crate::kernels::cuda::emulated;
 use crate::kernels::precision::master_dtype;
