@@ -76,8 +76,11 @@ fn what_is_wrong_is_named_with_line_and_field() {
         "x.tsv:3: field `label`: expected a field, found 1 fields"
     );
     assert_eq!(
-        said(Task::Mnli, "sentence1\tsentence2\tgold_label\na\tb\t-\n"),
-        "x.tsv:2: field `label`: expected entailment, neutral or contradiction, found \"-\""
+        said(
+            Task::Mnli,
+            "sentence1\tsentence2\tgold_label\na\tb\tmaybe\n"
+        ),
+        "x.tsv:2: field `label`: expected entailment, neutral or contradiction, found \"maybe\""
     );
     assert!(said(Task::Sst2, "").contains("field `header`"));
     assert!(said(Task::Coqa, "a\n").contains("no classification task"));

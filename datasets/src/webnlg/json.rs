@@ -115,8 +115,10 @@ fn references(entry: &Entry, body: &Value, language: &str) -> Result<Vec<String>
             _ => entry.text(lex, &at, field).map(Some),
         };
         let (comment, of) = (optional("comment")?, optional("lang")?);
+        // a text that is not used has to be one all the same
+        let text = entry.full_text(lex, &at, "lex")?;
         if is_used(comment.as_deref(), of.as_deref(), language) {
-            references.push(entry.full_text(lex, &at, "lex")?);
+            references.push(text);
         }
     }
     Ok(references)

@@ -169,9 +169,16 @@ impl<'a> File<'a> {
     /// An entry up to its end.
     fn inside(&mut self, tag: &BytesStart) -> Result<Raw> {
         let (mut raw, depth) = (self.begin(tag)?, self.depth);
+        // release 2.1 calls the modified triples `otriple` in places
+        let mut modified = false;
         while self.depth >= depth {
             match self.next()? {
-                Event::Start(tag) if tag.name().as_ref() == "mtriple" => {
+                Event::Start(tag) if tag.name().as_ref() == "modifiedtripleset" => modified = true,
+                Event::End(tag) if tag.name().as_ref() == "modifiedtripleset" => modified = false,
+                Event::Start(tag)
+                    if tag.name().as_ref() == "mtriple"
+                        || modified && tag.name().as_ref() == "otriple" =>
+                {
                     raw.triples.push(self.text()?);
                 }
                 Event::Start(tag) if tag.name().as_ref() == "lex" => {
