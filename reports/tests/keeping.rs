@@ -249,7 +249,8 @@ fn the_documented_exit_statuses_are_the_ones() {
     let f = Fixture::new();
     for (args, status) in [
         (&["params"][..], 0),
-        (&["params", "--backbone", "nowhere"], 1),
+        (&["params", "--backbone", "nowhere"], 2),
+        (&["params", "--backbone", "data"], 1),
         (&["params", "--nonsense"], 2),
         (&["report", "--shard", "0/2"], 2),
         (&[], 2),

@@ -7,7 +7,9 @@ use clap::{Arg, Command, CommandFactory as _};
 use inducer_reports::commands::Cli;
 
 /// Options whose value is a word or a path.
-const WORDS: [&str; 35] = [
+const WORDS: [&str; 37] = [
+    "language",
+    "smoothing",
     "adapter",
     "backbone",
     "batch",

@@ -292,7 +292,7 @@ fn the_messages_say_what_helps() {
     std::fs::remove_file(f.path("data/dev.json")).unwrap();
     let out = f.inducer(&words(&train("--overwrite").join(" ")));
     assert_eq!(
-        said(&out).matches("No such file").count(),
+        said(&out).matches("dev.json is missing").count(),
         1,
         "{}",
         said(&out)

@@ -48,11 +48,11 @@ class AuthorsAttention(Attention):
 class AuthorsModel(Model):
     attention = AuthorsAttention
 
-    def install(self):
+    def build(self, settings, tensors):
         lora = self.config.get("lora") or {}
         if not self.is_gpt2 and lora.get("bias"):
             raise Unsupported("lora-bias on RoBERTa")
-        super().install()
+        super().build(settings, tensors)
 
 
 if __name__ == "__main__":

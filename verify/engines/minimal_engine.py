@@ -33,7 +33,7 @@ def attention(x, tensors, lora, at, heads):
     for name in lora["targets"] if lora else []:
         a, b = (tensors[f"{at}.lora.{name}.{part}"] for part in "ab")
         bias = tensors.get(f"{at}.lora.{name}.bias", 0.0)
-        rank = lora["rank"] ** (0.5 if lora["use_rslora"] else 1.0)
+        rank = lora["rank"] ** (0.5 if lora.get("use_rslora") else 1.0)
         parts[name] = parts[name] + lora["alpha"] / rank * (x @ a.T @ b.T + bias)
     q, k, v = (y.reshape(n, heads, -1).transpose(1, 0, 2) for y in parts.values())
     score = q @ k.transpose(0, 2, 1) / np.sqrt(d // heads)

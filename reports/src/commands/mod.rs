@@ -31,9 +31,10 @@ use std::process::ExitCode;
 /// Exit statuses and environment variables, in the one place where they are documented.
 const ENVIRONMENT: &str = "\
 Exit status:
-  0  it did what it says
-  1  an error, which is on standard error; with verify, a claim that does not hold
-  2  arguments that are not understood
+  0         it did what it says
+  1         an error, which is on standard error; with verify, a claim that does not hold
+  2         arguments that are not understood or cannot be meant
+  130, 143  stopped by Ctrl-C or SIGTERM at a checkpoint: the same command goes on
 
 Environment:
   INDUCER_CACHE           the embedded backbone and encoded data [$XDG_CACHE_HOME/inducer,

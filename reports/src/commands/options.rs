@@ -208,7 +208,7 @@ pub struct Inputs {
     ]))]
     pub surface: Surface,
     /// The language of the texts, of a WebNLG release with several (en, ru, ga, …)
-    #[arg(long, default_value = "en")]
+    #[arg(long, default_value = "en", value_parser = NonEmptyStringValueParser::new())]
     pub language: String,
     /// Leave out malformed entries and list them, instead of stopping at the first
     #[arg(long)]

@@ -193,8 +193,9 @@ impl External {
                 rows,
             )?,
         };
-        let mut gates = vec![Vec::new(); texts];
+        let mut gates = Vec::new();
         if wants_gates {
+            gates.resize(texts, Vec::new());
             for layer in 0..case.backbone.layers() {
                 let name = format!("gates.{layer}");
                 let all = take(&mut tensors, &name, &[texts, width, case.backbone.heads()])?;
