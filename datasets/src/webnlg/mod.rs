@@ -43,7 +43,7 @@ fn is_used(comment: Option<&str>, of: Option<&str>, language: &str) -> bool {
 
 /// Loads the three parts of a directory of any release: `train`, `dev` and `test`, each a JSON or
 /// XML file or a directory of XML files; below a directory of the language's name where there is
-/// one ([`parts`]). A category is seen when a training entry has it.
+/// one (`parts`). A category is seen when a training entry has it.
 ///
 /// # Errors
 /// A file is missing or has another format, or an entry lacks something and such entries are not

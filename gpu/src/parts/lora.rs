@@ -200,9 +200,9 @@ pub struct LowRankUpdate {
     pub a: Parameter,
     /// B [outputs, r].
     pub b: Parameter,
-    /// b_lora [outputs].
+    /// b_lora \[outputs\].
     pub bias: Option<Parameter>,
-    /// DoRA's m [outputs].
+    /// DoRA's m \[outputs\].
     pub magnitude: Option<Parameter>,
 }
 
