@@ -3,19 +3,11 @@
 //! `../shared/cases` say "not run" where they are not there.
 #![allow(clippy::unwrap_used)]
 
-use inducer_datasets::{Error, Malformed, Splits, Task, directory, webnlg};
-use std::path::{Path, PathBuf};
+mod common;
 
-fn cases(name: &str) -> Option<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../shared/cases")
-        .join(name);
-    if dir.exists() {
-        return Some(dir);
-    }
-    eprintln!("not run: ../shared/cases/{name} is not there");
-    None
-}
+use common::case;
+use inducer_datasets::{Error, Malformed, Splits, Task, directory, webnlg};
+use std::path::Path;
 
 fn load(task: Task, dir: &Path) -> Result<Splits, Error> {
     directory::load(task, dir, Malformed::Refuse)
@@ -66,7 +58,7 @@ fn of_the_enriched_release_the_text_is_read() {
         load(Task::WebNlg, f.path()).unwrap().test[0].references,
         ["A b c."]
     );
-    let Some(dir) = cases("62-webnlg-enriched") else {
+    let Some(dir) = case("62-webnlg-enriched") else {
         return;
     };
     // three parts of eight texts; with all that stands beside them there are three times as many
@@ -98,7 +90,7 @@ fn an_empty_comment_is_none_against_the_text() {
         ["A b c.", "It."]
     );
     for name in ["60-webnlg3-emptycomment", "63-webnlg-otriple"] {
-        let Some(dir) = cases(name) else { return };
+        let Some(dir) = case(name) else { return };
         let data = load(Task::WebNlg, &dir).unwrap();
         assert!(data.test.iter().all(|e| !e.references.is_empty()) && !data.test.is_empty());
     }
@@ -134,7 +126,7 @@ fn of_release_3s_test_folder_generation_with_references_is_taken() {
         note.starts_with("taken: rdf-to-text-generation-test-data-with-refs-en.xml"),
         "{note}"
     );
-    let Some(dir) = cases("61-webnlg3-fourtests") else {
+    let Some(dir) = case("61-webnlg3-fourtests") else {
         return;
     };
     let data = load(Task::WebNlg, &dir).unwrap();
@@ -183,7 +175,7 @@ fn a_byte_order_mark_and_blank_last_lines_are_none_of_the_data() {
     }
     assert!(load(Task::WebNlg, f.path()).is_ok());
     for name in ["70b-sst-bom", "70d-sst-blank"] {
-        let Some(dir) = cases(name) else { return };
+        let Some(dir) = case(name) else { return };
         let text = std::fs::read_to_string(dir.join("dev.tsv")).unwrap();
         let rows = text.lines().filter(|l| !l.is_empty()).count() - 1;
         assert_eq!(load(Task::Sst2, &dir).unwrap().test.len(), rows, "{name}");
@@ -206,7 +198,7 @@ fn an_unlabelled_test_part_leaves_dev_to_report_on() {
         error.contains("part train, row 2") && error.contains("label"),
         "{error}"
     );
-    let Some(dir) = cases("70o-sst-minus1") else {
+    let Some(dir) = case("70o-sst-minus1") else {
         return;
     };
     assert!(load(Task::Sst2, &dir).is_ok());
@@ -237,7 +229,7 @@ fn rows_without_agreement_are_left_out_and_counted() {
         error.contains("part train") && error.contains("gold_label"),
         "{error}"
     );
-    let Some(dir) = cases("75b-mnli-dash") else {
+    let Some(dir) = case("75b-mnli-dash") else {
         return;
     };
     assert!(

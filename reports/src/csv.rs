@@ -57,18 +57,20 @@ fn flatten(name: &str, value: &Value, out: &mut Vec<(String, String)>) {
     }
 }
 
-/// Lines of cells; a cell with a comma, a quotation mark or a line break stands in quotes.
 fn text(head: Vec<String>, rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let cell = |text: String| match text.contains([',', '"', '\n', '\r']) {
+    let lines = std::iter::once(head).chain(rows);
+    lines.map(|cells| line(cells) + "\n").collect()
+}
+
+/// Cells in a line, without its end; a cell with a comma, a quotation mark or a line break stands
+/// in quotes.
+pub fn line(cells: Vec<String>) -> String {
+    let quoted = |text: String| match text.contains([',', '"', '\n', '\r']) {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
         false => text,
     };
-    let lines = std::iter::once(head).chain(rows);
-    let line = |cells: Vec<String>| -> String {
-        let cells: Vec<String> = cells.into_iter().map(cell).collect();
-        cells.join(",") + "\n"
-    };
-    lines.map(line).collect()
+    let cells: Vec<String> = cells.into_iter().map(quoted).collect();
+    cells.join(",")
 }
 
 #[cfg(test)]

@@ -2,14 +2,26 @@
 use std::path::PathBuf;
 
 /// `../shared/data/<name>` from the workspace's root, or a line that says the test was not run.
+#[allow(dead_code, reason = "not every test binary reads them")]
 pub fn shared(name: &str) -> Option<PathBuf> {
+    find("data", name)
+}
+
+/// The same of `../shared/cases/<name>`.
+#[allow(dead_code, reason = "not every test binary reads them")]
+pub fn case(name: &str) -> Option<PathBuf> {
+    find("cases", name)
+}
+
+fn find(folder: &str, name: &str) -> Option<PathBuf> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../shared/data")
+        .join("../../shared")
+        .join(folder)
         .join(name);
     if path.exists() {
         return Some(path);
     }
-    eprintln!("not run: ../shared/data/{name} is not there");
+    eprintln!("not run: ../shared/{folder}/{name} is not there");
     None
 }
 

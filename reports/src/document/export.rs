@@ -20,10 +20,7 @@ fn heading(column: &Column) -> String {
 
 /// A table as CSV: headings, then rows; numbers with a hyphen as their minus sign.
 pub fn csv(table: &Table) -> String {
-    let line = |fields: Vec<String>| {
-        let fields: Vec<String> = fields.into_iter().map(quoted).collect();
-        fields.join(",") + "\r\n"
-    };
+    let line = |fields: Vec<String>| crate::csv::line(fields) + "\r\n";
     let mut out = line(table.columns.iter().map(heading).collect());
     for row in &table.rows {
         let cell = |(cell, column): (&Cell, &Column)| match column.kind {
@@ -33,13 +30,6 @@ pub fn csv(table: &Table) -> String {
         out += &line(row.iter().zip(&table.columns).map(cell).collect());
     }
     out
-}
-
-fn quoted(field: String) -> String {
-    match field.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", field.replace('"', "\"\"")),
-        false => field,
-    }
 }
 
 /// A table as a LaTeX float; it needs the package booktabs.

@@ -20,8 +20,8 @@ const CHECK: &str = "A check compares two sides, number by number. Its bound is 
 /// What the proofs are.
 const PROOFS: &str = "Theorems over the real numbers, for every number of keys, every dimension \
  and every weight, checked by the proof assistant Coq. The comment above a theorem is its \
- sentence; what stands between Proof and Qed is for the machine. They say nothing about rounding: the other \
- engines do.";
+ sentence; what stands between Proof and Qed is for the machine. They say nothing about rounding: \
+ the other engines do.";
 
 /// What claims rest on, in the page's order: id, heading, what that means.
 const GROUPS: [(Kind, &str, &str, &str); 6] = [

@@ -3,22 +3,28 @@
 use super::document;
 use crate::csv;
 use crate::document::table::Table;
-use crate::document::{Block, Section};
+use crate::document::{Block, Document, Section};
 use crate::study::{Row, Study};
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 /// Every table of the report, those behind its figures included: a name for the file and CSV.
 pub fn tables(study: &Study) -> Vec<(String, String)> {
-    let mut found = Vec::new();
     let document = document(study);
-    for Section { id, blocks, .. } in &document.sections {
-        collect(id, blocks, &mut found);
-    }
+    let found = of(&document);
     let named = found.iter().enumerate();
     named
         .map(|(i, (id, table))| (format!("{:02}-{id}.csv", i + 1), csv::of_table(table)))
         .collect()
+}
+
+/// The tables of a page, those behind pictures included, in order, each with its section's id.
+pub(super) fn of(document: &Document) -> Vec<(&str, &Table)> {
+    let mut found = Vec::new();
+    for Section { id, blocks, .. } in &document.sections {
+        collect(id, blocks, &mut found);
+    }
+    found
 }
 
 fn collect<'a>(id: &'a str, blocks: &'a [Block], out: &mut Vec<(&'a str, &'a Table)>) {

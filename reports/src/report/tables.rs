@@ -1,8 +1,9 @@
 //! The report's tables as CSV (RFC 4180) and as LaTeX with booktabs, one file each.
 
+use super::export;
+use crate::document::Document;
 use crate::document::export::{csv, latex, slug};
 use crate::document::table::Table;
-use crate::document::{Block, Document};
 use crate::files;
 use crate::study::Study;
 use anyhow::Result;
@@ -22,24 +23,10 @@ pub fn write(study: &Study, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The tables of a page, those behind pictures included, in order.
+/// The tables of a page that have rows, in order.
 fn of(document: &Document) -> Vec<&Table> {
-    fn add<'a>(blocks: &'a [Block], all: &mut Vec<&'a Table>) {
-        for block in blocks {
-            match block {
-                Block::Table(table) => all.push(table),
-                Block::Figure(figure) => all.push(&figure.table),
-                Block::Details { blocks, .. } | Block::Group(_, blocks) => add(blocks, all),
-                _ => {}
-            }
-        }
-    }
-    let mut all = Vec::new();
-    for section in &document.sections {
-        add(&section.blocks, &mut all);
-    }
-    all.retain(|table| !table.rows.is_empty());
-    all
+    let all = export::of(document).into_iter().map(|(_, table)| table);
+    all.filter(|table| !table.rows.is_empty()).collect()
 }
 
 #[cfg(test)]
