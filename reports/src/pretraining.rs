@@ -8,11 +8,12 @@ use crate::compute::Precision;
 use crate::files::{self, At};
 use crate::run::lock::Lock;
 use anyhow::{Result, anyhow, ensure};
-use candle_core::Device;
+use candle_core::{DType, Device};
 use inducer_datasets::batches::epoch_batches;
 use inducer_datasets::{Batch, IGNORE, Tokenizer};
 use inducer_gpu::backbone::Gpt2;
 use inducer_gpu::backbone::Roberta;
+use inducer_gpu::files::backbone::save_as;
 use inducer_gpu::kernels::precision::master_dtype;
 use inducer_gpu::tensors::generator;
 use inducer_gpu::train::{AdamWConfig, Data, Event, Schedule, Summary, TrainConfig, train};
@@ -30,6 +31,30 @@ pub enum Kind {
     Gpt2,
     /// A masked language model.
     Roberta,
+}
+
+/// Scalar type of a file's weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stored {
+    /// Single.
+    #[default]
+    F32,
+    /// Brain float.
+    Bf16,
+}
+
+impl Stored {
+    fn is_single(&self) -> bool {
+        *self == Self::F32
+    }
+
+    fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
 }
 
 /// Everything that decides the backbone besides the text.
@@ -62,6 +87,9 @@ pub struct PretrainConfig {
     /// Scalar type of the computation; what is trained stays single in mixed precision.
     #[serde(default, skip_serializing_if = "Precision::is_single")]
     pub dtype: Precision,
+    /// Scalar type of the weights that are written.
+    #[serde(default, skip_serializing_if = "Stored::is_single")]
+    pub save_dtype: Stored,
 }
 
 /// Rows of equal length cut from the tokens of the text.
@@ -213,7 +241,7 @@ pub fn pretrain(
     files::create_dir(&work)?;
     let summary = train(&mut model, &data, &config.training(), Some(&work), on_event)?;
     tokenizer.save(out)?;
-    model.save_backbone(out)?;
+    save_as(model.backbone.as_ref(), out, config.save_dtype.dtype())?;
     if config.kind == Kind::Gpt2 {
         let generation =
             serde_json::json!({ "bos_token_id": 0, "eos_token_id": 0, "_from_model_config": true });

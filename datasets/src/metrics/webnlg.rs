@@ -19,6 +19,8 @@ pub const REFERENCES: usize = 3;
 pub struct WebNlg {
     /// BLEU, 0 to 100.
     pub bleu: ByCategory<Bleu>,
+    /// The same of the references that there are.
+    pub bleu_without_empty: ByCategory<Bleu>,
     /// METEOR, 0 to 1.
     pub meteor: ByCategory<Meteor>,
     /// TER, 0 is perfect.
@@ -36,6 +38,12 @@ pub fn bleu_counts(output: &str, example: &Example) -> bleu::Counts {
     let mut references = references(example);
     references.resize(REFERENCES, String::new());
     bleu::Counts::of(&webnlg_2017(output), &references, true)
+}
+
+/// What a raw output adds to BLEU of the references that there are: where a missing one counts as
+/// empty, a text that leaves out facts escapes the brevity penalty.
+pub fn bleu_counts_without_empty(output: &str, example: &Example) -> bleu::Counts {
+    bleu::Counts::of(&webnlg_2017(output), &references(example), true)
 }
 
 /// All figures of raw outputs, one for each example.
@@ -62,10 +70,14 @@ pub fn scores(outputs: &[String], examples: &[Example], files: &Files) -> Result
     let references: Vec<Vec<String>> = examples.iter().map(references).collect();
     let (meteor, matchers) = meteor::counts(&prepared, &references, files)?;
     let ter = ter::counts(&prepared, &references, ter::Algorithm::Tercom)?;
-    let bleu = outputs.iter().zip(examples);
-    let bleu: Vec<bleu::Counts> = bleu.map(|(o, e)| bleu_counts(o, e)).collect();
+    let bleu = |counts: fn(&str, &Example) -> bleu::Counts| -> Vec<bleu::Counts> {
+        let pairs = outputs.iter().zip(examples);
+        pairs.map(|(o, e)| counts(o, e)).collect()
+    };
+    let (full, without_empty) = (bleu(bleu_counts), bleu(bleu_counts_without_empty));
     Ok(WebNlg {
-        bleu: by_category(&bleu, examples, bleu::Counts::score)?,
+        bleu: by_category(&full, examples, bleu::Counts::score)?,
+        bleu_without_empty: by_category(&without_empty, examples, bleu::Counts::score)?,
         meteor: by_category(&meteor, examples, |c| Meteor {
             matchers: matchers.clone(),
             ..c.score()

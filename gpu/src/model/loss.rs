@@ -15,6 +15,9 @@ use inducer_datasets::batch::Batch;
 /// operations are.
 const SHARDED_WIDTH: usize = 256;
 
+/// Targets whose probabilities over the whole vocabulary are held at once.
+const TARGETS_AT_ONCE: usize = 512;
+
 /// How a loss is taken.
 #[derive(Clone, Copy, Debug)]
 pub struct LossOptions {
@@ -107,6 +110,29 @@ impl Model {
                 .loss_on(&self.tape_off(), batch, &targets, options)?
                 .tensor,
         )
+    }
+
+    /// The loss of each target on its own, in nats and in the order of [`Model::targets`]; their
+    /// mean is [`Model::loss`].
+    ///
+    /// # Errors
+    /// As [`Model::loss`].
+    pub fn losses(&self, batch: &Batch) -> Result<Vec<f64>> {
+        self.check(batch)?;
+        let targets = self.targets(batch)?;
+        let tape = self.tape_off();
+        let ctx = self.context(&tape, batch, None)?;
+        let hidden = self.hidden(&ctx, batch, &vec![0; batch.sequences()])?;
+        let mut losses = Vec::with_capacity(targets.len());
+        for some in targets.chunks(TARGETS_AT_ONCE) {
+            let log_p = self.log_probabilities_of(&ctx, &hidden, some)?;
+            let labels: Vec<u32> = some.iter().map(|(_, label)| *label).collect();
+            let labels = Tensor::from_vec(labels, (some.len(), 1), log_p.device())?;
+            let found = log_p.gather(&labels, 1)?.flatten_all()?;
+            let found = found.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+            losses.extend(found.into_iter().map(|x| -x));
+        }
+        Ok(losses)
     }
 
     /// How many positions (rows of a classifier) the loss of a batch is the mean over.

@@ -338,14 +338,30 @@ impl Model {
     /// # Errors
     /// As [`Model::logits`]; labels that do not fit.
     pub fn log_probabilities(&self, batch: &Batch) -> Result<Tensor> {
+        let targets = self.targets(batch)?;
+        let of = |ctx: &ForwardContext<'_>, hidden: &Value| {
+            self.log_probabilities_of(ctx, hidden, &targets)
+        };
+        Ok(self.observe(batch, of)?.0)
+    }
+
+    /// The same for some of the targets; a classifier's rows are all asked for, in order, or a part
+    /// of them.
+    fn log_probabilities_of(
+        &self,
+        ctx: &ForwardContext<'_>,
+        hidden: &Value,
+        targets: &[(usize, u32)],
+    ) -> Result<Tensor> {
         let head = self.backbone.head();
-        let (logits, _) = self.observe(batch, |ctx, hidden| {
-            let at = match head.labels_rows() {
-                true => Vec::new(),
-                false => positions(&self.targets(batch)?),
-            };
-            head.logits_at(ctx, hidden, self.tied(), &at)
-        })?;
+        let logits = match head.labels_rows() {
+            false => head.logits_at(ctx, hidden, self.tied(), &positions(targets))?,
+            true => {
+                let all = head.logits_at(ctx, hidden, self.tied(), &[])?;
+                let rows: Vec<u32> = positions(targets);
+                all.index_select(&Tensor::new(rows, all.device())?, 0)?
+            }
+        };
         let top = logits.max_keepdim(D::Minus1)?;
         let shifted = logits.broadcast_sub(&top)?;
         let total = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;

@@ -4,7 +4,7 @@ use super::options::{Compute, named, precision, real, whole};
 use super::print;
 use crate::compute::Precision;
 use crate::files;
-use crate::pretraining::{Kind, PretrainConfig, pretrain};
+use crate::pretraining::{Kind, PretrainConfig, Stored, pretrain};
 use crate::progress::Progress;
 use anyhow::Result;
 use clap::Args;
@@ -73,6 +73,12 @@ pub struct PretrainArgs {
     /// Scalar type of the computation
     #[arg(long, default_value = "f32", value_parser = precision())]
     pub dtype: Precision,
+    /// Scalar type of the weights that are written
+    #[arg(long, default_value = "f32", value_parser = named::<Stored>(&[
+        ("f32", "Single"),
+        ("bf16", "Brain float: rounded, half the size"),
+    ]))]
+    pub save_dtype: Stored,
     /// Compute
     #[command(flatten)]
     pub compute: Compute,
@@ -93,6 +99,7 @@ impl PretrainArgs {
             learning_rate: self.learning_rate,
             seed: self.seed,
             dtype: self.dtype,
+            save_dtype: self.save_dtype,
         }
     }
 }

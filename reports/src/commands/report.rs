@@ -4,16 +4,18 @@
 //! read, runs that were stopped go on.
 
 use super::options::{
-    Compute, Decode, Hyper, MethodSizes, Span, model_directory, named, numbers, task, whole,
+    Compute, Decode, Hyper, MethodSizes, Span, model_directory, named, numbers, real, task, whole,
 };
 use super::{print, study_file};
 use crate::files;
 use crate::progress::note;
 use crate::report::{self, compare};
+use crate::run::Steps;
 use crate::study::assemble::{self, LEDGER_CASES};
 use crate::study::estimate::estimate;
-use crate::study::plan::{Listed, Plan, Request, listed, plan};
+use crate::study::plan::{Listed, Plan, Request, candidates, listed, plan};
 use crate::study::preset::Preset;
+use crate::study::rates::Search;
 use crate::study::{Study, schedule};
 use anyhow::{Result, anyhow, ensure};
 use clap::Args;
@@ -68,6 +70,18 @@ pub struct ReportArgs {
                          gating,inducer,inducer-lora,mam-inducer"
     )]
     pub methods: Vec<String>,
+    /// Choose each method's learning rate among these by the validation loss, with a seed that is
+    /// not reported; rates of --learning-rate METHOD=RATE stay
+    #[arg(long, value_delimiter = ',', num_args = 1.., value_name = ranges::LEARNING_RATE.text,
+        value_parser = real(ranges::LEARNING_RATE))]
+    pub rates: Vec<f64>,
+    /// Seed of the runs of --rates
+    #[arg(long, default_value_t = 0, requires = "rates", value_name = "SEED")]
+    pub rates_seed: u64,
+    /// Steps of each run of --rates [default: the study's]
+    #[arg(long, requires = "rates", value_name = ranges::STEPS.text,
+        value_parser = whole(ranges::STEPS))]
+    pub rates_steps: Option<usize>,
     /// How much it does where nothing else is asked for
     #[arg(long, default_value = "default", value_parser = preset())]
     pub preset: Preset,
@@ -304,7 +318,19 @@ impl ReportArgs {
             preset: self.preset(),
             knobs: self.sizes.knobs(),
             hyper: self.hyper.with(&self.decode, &self.compute),
+            search: self.search(),
         }
+    }
+
+    /// `--rates`, `--rates-seed` and `--rates-steps`.
+    fn search(&self) -> Option<Search> {
+        let mut rates = self.rates.clone();
+        rates.sort_by(f64::total_cmp);
+        (!rates.is_empty()).then_some(Search {
+            rates,
+            seed: self.rates_seed,
+            steps: self.rates_steps.map(Steps::Count),
+        })
     }
 }
 
@@ -332,6 +358,11 @@ pub fn run(args: &ReportArgs) -> Result<()> {
             say_how_long(&plan(&request, threads)?, &device, threads, jobs)?;
         }
         return list(&listed(&request)?, args.json);
+    }
+    if let Some(search) = candidates(&request, threads)?.filter(|_| !args.merge) {
+        let all: Vec<usize> = (0..search.runs().len()).collect();
+        files::create_dir(&args.out)?;
+        schedule::execute(&search, &all, jobs, threads, &device)?;
     }
     let plan = plan(&request, threads)?;
     if papers && !args.merge {

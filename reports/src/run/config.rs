@@ -41,7 +41,8 @@ pub struct RunConfig {
     pub validation_entries: usize,
     /// Most new tokens in decoding.
     pub max_new_tokens: usize,
-    /// Test entries scored; none for all.
+    /// Test entries scored; none for all, 0 for a candidate of a search that looks at the
+    /// development part alone.
     pub test_limit: Option<usize>,
     /// Device.
     pub device: Device,
@@ -279,6 +280,12 @@ impl RunConfig {
         Ok(config)
     }
 
+    /// Whether it is made to choose a learning rate and not to be reported: the test part is not
+    /// looked at.
+    pub fn is_candidate(&self) -> bool {
+        self.test_limit == Some(0)
+    }
+
     /// Checks every number against its range; errors name `path`.
     ///
     /// # Errors
@@ -298,7 +305,7 @@ impl RunConfig {
                 ranges::NEW_TOKENS,
                 Some(self.max_new_tokens),
             ),
-            ("test_limit", ranges::COUNT, self.test_limit),
+            ("test_limit", ranges::COUNT_OR_NONE, self.test_limit),
         ] {
             if let Some(Err(message)) = value.map(|n| range.check(n as f64)) {
                 bail!("{}: field `{field}`: {message}", path.display());

@@ -3,6 +3,7 @@
 
 use super::config::RunConfig;
 use super::record::RunResult;
+use super::test_loss;
 use crate::files::{self, At as _, read_json};
 use anyhow::{Context, Result, bail};
 use inducer_gpu::files::write_json;
@@ -154,6 +155,7 @@ pub fn clear(dir: &Path) -> Result<()> {
             std::fs::remove_file(&path).at(&path)?;
         }
     }
+    test_loss::clear(dir)?;
     for name in ["checkpoint", "best", "adapter", "tensorboard"] {
         let path = dir.join(name);
         if path.exists() {

@@ -4,9 +4,9 @@ use super::config::RunConfig;
 use super::directory::RunDir;
 use super::lock::Lock;
 use super::prepared::{Prepared, TaskData, evenly};
-use super::record::{RunResult, Scores, TrainingSummary};
+use super::record::{Mechanism, RunResult, Scores, TrainingSummary};
 use super::scores::{meteor_files, outputs};
-use super::{card, mechanism};
+use super::{card, mechanism, test_loss};
 use crate::compute::Precision;
 use crate::files;
 use crate::memory::Memory;
@@ -123,7 +123,7 @@ pub fn execute_run(
     Ok(Made { result, before })
 }
 
-/// Decodes the test part, writes the texts and scores them.
+/// Decodes the test part, writes the texts and scores them; a candidate is not scored.
 fn score(
     dir: &Path,
     config: &RunConfig,
@@ -132,6 +132,24 @@ fn score(
     summary: &Summary,
     on_stage: &mut dyn FnMut(Stage<'_>),
 ) -> Result<RunResult> {
+    let training = TrainingSummary {
+        validation_loss: summary.best.0,
+        best_step: summary.best.1,
+        last_validation_loss: summary.validation_loss,
+        steps: summary.steps,
+        tokens: summary.tokens,
+        train_seconds: summary.seconds,
+        decode_seconds: 0.0,
+    };
+    if config.is_candidate() {
+        return Ok(RunResult {
+            scores: Scores::none(),
+            training,
+            test_loss: None,
+            mechanism: Mechanism::default(),
+            peak_bytes: None,
+        });
+    }
     let examples = test_examples(prepared, config.test_limit);
     let clock = Instant::now();
     on_stage(Stage::Decoding(examples.len()));
@@ -146,21 +164,18 @@ fn score(
     )?;
     let decode_seconds = clock.elapsed().as_secs_f64();
     on_stage(Stage::Scoring);
-    let (validation_loss, best_step) = summary.best;
+    let losses = test_loss::measure(model, prepared, &examples)?;
     let result = RunResult {
         mechanism: mechanism::measure(model, prepared, &examples, &texts)?,
         scores: Scores::of(config.task, &texts, &examples, &meteor_files(None, None))?,
         training: TrainingSummary {
-            validation_loss,
-            best_step,
-            last_validation_loss: summary.validation_loss,
-            steps: summary.steps,
-            tokens: summary.tokens,
-            train_seconds: summary.seconds,
             decode_seconds,
+            ..training
         },
+        test_loss: test_loss::mean(&losses),
         peak_bytes: None,
     };
+    test_loss::keep(dir, &losses)?;
     files::write(&dir.join("outputs.txt"), &(texts.join("\n") + "\n"))?;
     Ok(result)
 }

@@ -15,7 +15,8 @@ pub struct Rates {
 }
 
 impl Rates {
-    pub(super) fn of(&self, method: &str) -> Option<f64> {
+    /// The rate that is asked for of a method.
+    pub fn of(&self, method: &str) -> Option<f64> {
         self.of.get(method).copied().or(self.all)
     }
 

@@ -143,7 +143,8 @@ pub fn measure(
     let mut rows = Vec::new();
     for e in examples {
         let encoded = layout.training_rows(e)?.into_iter().next();
-        let row = encoded.map_or_else(|| layout.prompt(e), Ok)?;
+        let mut row = encoded.map_or_else(|| layout.prompt(e), Ok)?;
+        prepared.to_head(&mut row);
         lengths.push(row.prompt_len);
         rows.push(row);
     }

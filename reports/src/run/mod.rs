@@ -10,6 +10,7 @@ mod mechanism;
 mod prepared;
 pub mod record;
 mod scores;
+pub mod test_loss;
 
 pub use config::{BackboneFacts, Budget, Hyperparameters, MethodSpec, RunConfig, Steps};
 pub use execute::{Made, Stage, execute_run, load, test_examples};

@@ -97,13 +97,8 @@ impl Prepared {
         let classes = class_order(task, &backbone, dir)?;
         let (mut splits, identity) = (splits, (0..).zip(&classes).all(|(a, b)| a == *b));
         if !identity {
-            for class in train
-                .iter_mut()
-                .chain(&mut dev)
-                .filter_map(|r| r.class.as_mut())
-            {
-                *class = classes.get(*class as usize).copied().unwrap_or(*class);
-            }
+            let rows = train.iter_mut().chain(&mut dev);
+            rows.for_each(|row| to_head(row, &classes));
             let order: Vec<String> = classes.iter().map(u32::to_string).collect();
             splits.notes.push(format!(
                 "classes are matched by name: {} are {} of the backbone's head",
@@ -133,6 +128,11 @@ impl Prepared {
         let (task, first) = (self.source.task, self.first_special);
         let layout = Layout::new(&self.tokenizer, task, first, self.longest)?;
         Ok(layout.with_surface(self.source.surface))
+    }
+
+    /// Gives a row the head's class in place of the task's.
+    pub(super) fn to_head(&self, row: &mut Encoded) {
+        to_head(row, &self.classes);
     }
 
     /// The most new tokens in decoding: the number that is given, or the usual one.
@@ -213,10 +213,21 @@ pub(crate) fn evenly<T>(items: &[T], n: usize) -> impl Iterator<Item = &T> {
     (0..n).map(move |i| &items[i * items.len() / n])
 }
 
-/// Rows in batches of 32 of about equal length, for a loss.
-pub(super) fn in_batches(rows: &[&Encoded]) -> Vec<Batch> {
+fn to_head(row: &mut Encoded, classes: &[u32]) {
+    if let Some(class) = &mut row.class {
+        *class = classes.get(*class as usize).copied().unwrap_or(*class);
+    }
+}
+
+/// The numbers of rows in batches of 32 of about equal length, for a loss.
+pub(super) fn by_length(rows: &[&Encoded]) -> Vec<Vec<usize>> {
     let lengths: Vec<usize> = rows.iter().map(|r| r.ids.len()).collect();
     sorted_batches(&lengths, 32)
+}
+
+/// Rows in such batches.
+pub(super) fn in_batches(rows: &[&Encoded]) -> Vec<Batch> {
+    by_length(rows)
         .iter()
         .map(|b| pack(&b.iter().map(|i| rows[*i]).collect::<Vec<_>>()))
         .collect()

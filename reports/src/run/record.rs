@@ -17,6 +17,10 @@ pub struct RunResult {
     /// Losses, steps, times.
     #[serde(flatten)]
     pub training: TrainingSummary,
+    /// Loss of all references of the scored examples, nats a token; none of runs that were scored
+    /// by an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_loss: Option<f64>,
     /// Gates, and what goes with the length of an input.
     #[serde(flatten)]
     pub mechanism: Mechanism,
@@ -110,6 +114,11 @@ impl Scores {
         })
     }
 
+    /// No score.
+    pub fn none() -> Self {
+        Self::of_fields(Bleu::default(), None, None, None, None)
+    }
+
     /// As text: `BLEU seen 59.80, unseen –, all 46.10`, `exact match 1.2, F1 3.4`, `accuracy
     /// 83.0 % (332 of 400)`.
     pub fn as_text(&self) -> String {
@@ -166,6 +175,7 @@ impl From<WebNlg> for Scores {
                 seen,
                 unseen,
                 all: seen.or(unseen).map(|_| bleu.all.score),
+                without_empty: Some(all.bleu_without_empty.all.score),
             },
             meteor: Some((meteor.score, matchers.collect())),
             ter: Some(all.ter.all.score),
@@ -286,6 +296,9 @@ pub struct Bleu {
     pub unseen: Option<f64>,
     /// All.
     pub all: Option<f64>,
+    /// All, of the references that there are: multi-bleu takes a missing one for an empty one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_empty: Option<f64>,
 }
 
 impl Bleu {

@@ -64,6 +64,7 @@ pub fn study(
         Ok(Long {
             settings: settings(part, plan)?,
             data: data(part)?,
+            rates: part.rates.clone(),
             rows: rows(part, &self::done(part)?)?,
         })
     });
@@ -100,6 +101,7 @@ pub fn study(
             comparable: comparable(plan, generated, matchers),
         },
         rows: rows(&plan.main, &done)?,
+        rates: plan.main.rates.clone(),
         samples: samples(plan, &done)?,
         long,
         ledger,

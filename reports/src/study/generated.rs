@@ -6,7 +6,7 @@
 
 use crate::compute::{self, Precision};
 use crate::files::{self, At, create_dir};
-use crate::pretraining::{Kind, PretrainConfig, pretrain};
+use crate::pretraining::{Kind, PretrainConfig, Stored, pretrain};
 use crate::progress::{Progress, note};
 use crate::run::lock::Lock;
 use anyhow::Result;
@@ -45,6 +45,7 @@ pub fn backbone_config(task: Task) -> PretrainConfig {
         learning_rate: 2e-3,
         seed: 1,
         dtype: Precision::F32,
+        save_dtype: Stored::F32,
     }
 }
 

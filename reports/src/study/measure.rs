@@ -13,6 +13,8 @@ pub enum Measure {
     BleuUnseen,
     /// BLEU on all.
     BleuAll,
+    /// BLEU on all, of the references that there are.
+    BleuWithoutEmpty,
     /// METEOR on all.
     Meteor,
     /// TER on all.
@@ -25,6 +27,8 @@ pub enum Measure {
     Accuracy,
     /// Lowest validation loss: that of the adapter that is scored.
     Loss,
+    /// Loss of all references of the scored test examples.
+    TestLoss,
 }
 
 /// How a measure is written.
@@ -50,14 +54,16 @@ impl Measure {
     /// The measures of a task's main table.
     pub fn main(task: Task) -> &'static [Self] {
         match task {
-            Task::Coqa => &[Self::ExactMatch, Self::F1, Self::Loss],
-            Task::Mnli | Task::Sst2 => &[Self::Accuracy, Self::Loss],
+            Task::Coqa => &[Self::ExactMatch, Self::F1, Self::TestLoss, Self::Loss],
+            Task::Mnli | Task::Sst2 => &[Self::Accuracy, Self::TestLoss, Self::Loss],
             Task::WebNlg => &[
                 Self::BleuSeen,
                 Self::BleuUnseen,
                 Self::BleuAll,
+                Self::BleuWithoutEmpty,
                 Self::Meteor,
                 Self::Ter,
+                Self::TestLoss,
                 Self::Loss,
             ],
         }
@@ -92,6 +98,11 @@ impl Measure {
             Self::BleuSeen => bleu("seen", "BLEU seen", "BLEU on seen categories"),
             Self::BleuUnseen => bleu("unseen", "BLEU unseen", "BLEU on unseen categories"),
             Self::BleuAll => bleu("all", "BLEU all", "BLEU on all"),
+            Self::BleuWithoutEmpty => bleu(
+                "all, no empty",
+                "BLEU, no empty",
+                "BLEU on all without empty references",
+            ),
             Self::Meteor => other("METEOR", "METEOR", "METEOR", [3, 2]),
             Self::Ter => other("TER ↓", "TER", "TER", [3, 2]),
             Self::ExactMatch => other(
@@ -103,12 +114,13 @@ impl Measure {
             Self::F1 => other("F1", "F1", "F1", [2, 1]),
             Self::Accuracy => other("Accuracy", "accuracy", "points of accuracy", [2, 1]),
             Self::Loss => other("Validation loss ↓", "validation loss", "nats", [3, 1]),
+            Self::TestLoss => other("Test loss ↓", "test loss", "nats", [3, 1]),
         }
     }
 
     /// Whether more is better.
     pub fn higher_is_better(self) -> bool {
-        !matches!(self, Self::Loss | Self::Ter)
+        !matches!(self, Self::Loss | Self::TestLoss | Self::Ter)
     }
 
     /// The number of a run.
@@ -117,12 +129,14 @@ impl Measure {
             (Self::BleuSeen, Scores::WebNlg { bleu, .. }) => bleu.seen,
             (Self::BleuUnseen, Scores::WebNlg { bleu, .. }) => bleu.unseen,
             (Self::BleuAll, Scores::WebNlg { bleu, .. }) => bleu.all,
+            (Self::BleuWithoutEmpty, Scores::WebNlg { bleu, .. }) => bleu.without_empty,
             (Self::Meteor, Scores::WebNlg { meteor, .. }) => meteor.as_ref().map(|m| m.0),
             (Self::Ter, Scores::WebNlg { ter, .. }) => *ter,
             (Self::ExactMatch, Scores::Coqa { scores }) => Some(scores.overall.exact_match),
             (Self::F1, Scores::Coqa { scores }) => Some(scores.overall.f1),
             (Self::Accuracy, Scores::Glue { scores }) => Some(100.0 * scores.overall.score),
             (Self::Loss, _) => Some(run.result.training.validation_loss),
+            (Self::TestLoss, _) => run.result.test_loss,
             _ => None,
         }
     }
@@ -138,7 +152,7 @@ impl Measure {
             Self::Ter => Some(row.ter[2]),
             Self::ExactMatch => Some(row.coqa[0]),
             Self::F1 => Some(row.coqa[1]),
-            Self::Accuracy | Self::Loss => None,
+            Self::Accuracy | Self::BleuWithoutEmpty | Self::Loss | Self::TestLoss => None,
         }
     }
 

@@ -22,6 +22,7 @@ pub mod measure;
 pub mod paper;
 pub mod plan;
 pub mod preset;
+pub mod rates;
 pub mod schedule;
 
 pub use crate::run::record::{
@@ -49,6 +50,9 @@ pub struct Study {
     /// The same question asked with long inputs.
     #[serde(default)]
     pub long: Option<Long>,
+    /// How learning rates were chosen, where a search chose them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rates: Option<rates::Found>,
     /// What the claims ledger said when the report was made.
     #[serde(default)]
     pub ledger: Option<Ledger>,
@@ -66,6 +70,9 @@ pub struct Long {
     pub settings: Settings,
     /// Its data.
     pub data: DataSource,
+    /// How learning rates were chosen, where a search chose them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rates: Option<rates::Found>,
     /// One row a method.
     pub rows: Vec<Row>,
 }
@@ -266,6 +273,8 @@ struct RunInReport {
     tokens_per_second: f64,
     #[serde(flatten)]
     curves: Curves,
+    #[serde(default)]
+    test_loss: Option<f64>,
     #[serde(flatten)]
     mechanism: Mechanism,
     #[serde(default)]
@@ -281,6 +290,7 @@ impl From<RunInReport> for Run {
             result: RunResult {
                 scores: run.scores,
                 training: run.training,
+                test_loss: run.test_loss,
                 mechanism: run.mechanism,
                 peak_bytes: run.peak_bytes,
             },
@@ -300,6 +310,7 @@ impl From<Run> for RunInReport {
             training: run.result.training,
             tokens_per_second: run.tokens_per_second,
             curves: run.curves,
+            test_loss: run.result.test_loss,
             mechanism: run.result.mechanism,
             peak_bytes: run.result.peak_bytes,
             directory: run.directory,

@@ -5,11 +5,12 @@
 
 use super::generated;
 use super::preset::Preset;
+use super::rates::{Found, Search, Tried};
 use crate::files::At;
 use crate::progress::Progress;
 use crate::run::directory::is_finished;
 use crate::run::{
-    BackboneFacts, Budget, Hyperparameters, Knobs, MethodSpec, Prepared, RunConfig, Source,
+    BackboneFacts, Budget, Hyperparameters, Knobs, MethodSpec, Prepared, Rates, RunConfig, Source,
 };
 use anyhow::{Result, bail, ensure};
 use inducer_datasets::{Malformed, Surface, Task, directory};
@@ -55,6 +56,8 @@ pub struct Part {
     pub prepared: Prepared,
     /// Name of the data.
     pub data_name: String,
+    /// What a search for learning rates found.
+    pub rates: Option<Found>,
     /// Runs, all methods of one seed before the next seed.
     pub runs: Vec<Planned>,
 }
@@ -114,7 +117,7 @@ pub struct Listed {
 /// As [`plan`].
 pub fn listed(request: &Request) -> Result<Vec<Listed>> {
     if request.data.is_some() && request.backbone.is_some() {
-        let plan = plan(request, 1)?;
+        let plan = planned(request, 1, What::Listed)?;
         let runs = plan.runs().into_iter().enumerate();
         return runs
             .map(|(i, (planned, part))| {
@@ -190,6 +193,8 @@ pub struct Request {
     pub knobs: Knobs,
     /// What its runs are asked for.
     pub hyper: Hyperparameters,
+    /// How learning rates are chosen, where they are.
+    pub search: Option<Search>,
 }
 
 impl Request {
@@ -283,40 +288,66 @@ impl Request {
     }
 }
 
-/// Plans a study: loads data and backbone, resolves every run.
+/// What of a study is planned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// The candidates of its search for learning rates.
+    Candidates,
+    /// Its runs, with the rates that were found.
+    Runs,
+    /// Its runs as far as they are known; rates that are not chosen yet are the methods' own.
+    Listed,
+}
+
+/// Plans a study: loads data and backbone, resolves every run. Where learning rates are chosen by a
+/// search, its candidates must have been made.
 ///
 /// # Errors
-/// Files that are missing or do not fit; an unknown method.
+/// Files that are missing or do not fit; an unknown method; candidates that are missing.
 pub fn plan(request: &Request, threads: usize) -> Result<Plan> {
+    planned(request, threads, What::Runs)
+}
+
+/// The candidates of a study's search for learning rates, as a plan of their own; none without a
+/// search.
+///
+/// # Errors
+/// As [`plan`].
+pub fn candidates(request: &Request, threads: usize) -> Result<Option<Plan>> {
+    let searched = request.search.is_some();
+    searched
+        .then(|| planned(request, threads, What::Candidates))
+        .transpose()
+}
+
+fn planned(request: &Request, threads: usize, what: What) -> Result<Plan> {
     let seeds = request.seeds();
     ensure!(
         !seeds.is_empty() && !request.methods.is_empty(),
         "--seeds and --methods: expected at least one of each"
     );
     let names = names(request)?;
-    request
-        .hyper
-        .learning_rate
-        .check(names.iter().map(String::as_str))?;
+    let rates = &request.hyper.learning_rate;
+    rates.check(names.iter().map(String::as_str))?;
+    if let Some(search) = &request.search {
+        search.check(&request.seeds, rates)?;
+    }
     let dir = match &request.backbone {
         Some(dir) => dir.clone(),
         None => generated::backbone(request.task, threads)?,
     };
     let _progress = Progress::new(0, "", "reading data and backbone");
-    let facts = BackboneFacts::read(&dir)?;
-    let hyper = request.preset.hyper(request.task, request.hyper.clone());
-    let runs = |source, methods: &[&str], prefix: &str, budget| {
-        let config = |prepared: &Prepared, method: &MethodSpec, seed| {
-            RunConfig::resolve(prepared, &facts, method, &hyper, budget, seed)
-        };
-        let dir = request.out.join("runs");
-        let knobs = &request.knobs;
-        part(source, methods, knobs, &dir, prefix, &seeds, config)
+    let planner = Planner {
+        request,
+        facts: BackboneFacts::read(&dir)?,
+        hyper: request.preset.hyper(request.task, request.hyper.clone()),
+        seeds: &seeds,
+        what,
     };
     let methods: Vec<&str> = request.methods.iter().map(String::as_str).collect();
-    let main = runs(request.main_source(&dir)?, &methods, "", request.budget())?;
+    let main = planner.part(request.main_source(&dir)?, &methods, "", request.budget())?;
     let long = request.long_source(&dir)?;
-    let long = long.map(|source| runs(source, &LONG_METHODS, "long-", request.long_budget()));
+    let long = long.map(|s| planner.part(s, &LONG_METHODS, "long-", request.long_budget()));
     Ok(Plan {
         backbone_name: backbone_name(request.backbone.as_deref(), request.task),
         long: long.transpose()?,
@@ -364,39 +395,142 @@ fn backbone_name(given: Option<&Path>, task: Task) -> String {
     last.map_or_else(|| name.clone(), |n| n.to_string_lossy().into_owned())
 }
 
-/// Runs of some methods on one data set, in `dir` under their names after `prefix`.
-fn part(
-    (source, data_name): (Source, String),
-    names: &[&str],
-    knobs: &Knobs,
-    dir: &Path,
-    prefix: &str,
-    seeds: &[u64],
-    config: impl Fn(&Prepared, &MethodSpec, u64) -> Result<RunConfig>,
-) -> Result<Part> {
-    let backbone = BackboneConfig::read(&source.backbone)?;
-    let methods: Vec<MethodSpec> = names
-        .iter()
-        .map(|name| MethodSpec::find(name, &backbone, knobs))
-        .collect::<Result<_>>()?;
-    if prefix.is_empty() {
-        MethodSpec::check_sizes(&methods)?;
-    }
-    let splits = directory::load(source.task, &source.data, Malformed::Refuse).at(&source.data)?;
-    let adapters: Vec<AdapterConfig> = methods.iter().map(|m| m.adapter.clone()).collect();
-    let prepared = Prepared::new(source, splits, &adapters)?;
-    let mut runs = Vec::new();
-    for seed in seeds {
-        for method in &methods {
-            runs.push(Planned {
-                dir: dir.join(format!("{prefix}{}-seed{seed}", method.name)),
-                config: config(&prepared, method, *seed)?,
-            });
+/// Plans the parts of a study.
+struct Planner<'a> {
+    request: &'a Request,
+    facts: BackboneFacts,
+    hyper: Hyperparameters,
+    seeds: &'a [u64],
+    what: What,
+}
+
+impl Planner<'_> {
+    /// Runs of some methods on one data set, in directories called after `prefix` and the method.
+    fn part(
+        &self,
+        (source, data_name): (Source, String),
+        names: &[&str],
+        prefix: &str,
+        budget: Budget,
+    ) -> Result<Part> {
+        let backbone = BackboneConfig::read(&source.backbone)?;
+        let knobs = &self.request.knobs;
+        let methods: Vec<MethodSpec> = names
+            .iter()
+            .map(|name| MethodSpec::find(name, &backbone, knobs))
+            .collect::<Result<_>>()?;
+        if prefix.is_empty() {
+            MethodSpec::check_sizes(&methods)?;
         }
+        let splits = directory::load(source.task, &source.data, Malformed::Refuse);
+        let splits = splits.at(&source.data)?;
+        let adapters: Vec<AdapterConfig> = methods.iter().map(|m| m.adapter.clone()).collect();
+        let mut part = Part {
+            prepared: Prepared::new(source, splits, &adapters)?,
+            data_name,
+            rates: None,
+            runs: Vec::new(),
+        };
+        let candidates = match &self.request.search {
+            Some(search) => self.candidates(search, &part.prepared, &methods, prefix, budget)?,
+            None => Vec::new(),
+        };
+        if self.what == What::Candidates {
+            part.runs = candidates;
+            return Ok(part);
+        }
+        let mut hyper = self.hyper.clone();
+        if let Some(search) = &self.request.search {
+            part.rates = self.found(search, &methods, &candidates)?;
+            let found = part.rates.iter().flat_map(|f| &f.methods);
+            let chosen = found.map(|t| (t.method.clone(), t.chosen));
+            hyper.learning_rate.of.extend(chosen);
+        }
+        let dir = self.request.out.join("runs");
+        for seed in self.seeds {
+            for method in &methods {
+                let name = format!("{prefix}{}-seed{seed}", method.name);
+                let run = self.run(&part.prepared, method, &hyper, budget, *seed);
+                part.runs.push(Planned {
+                    dir: dir.join(name),
+                    config: run?,
+                });
+            }
+        }
+        Ok(part)
     }
-    Ok(Part {
-        prepared,
-        data_name,
-        runs,
-    })
+
+    fn run(
+        &self,
+        prepared: &Prepared,
+        method: &MethodSpec,
+        hyper: &Hyperparameters,
+        budget: Budget,
+        seed: u64,
+    ) -> Result<RunConfig> {
+        RunConfig::resolve(prepared, &self.facts, method, hyper, budget, seed)
+    }
+
+    /// Every method that trains something and has no rate of its own, at every rate.
+    fn candidates(
+        &self,
+        search: &Search,
+        prepared: &Prepared,
+        methods: &[MethodSpec],
+        prefix: &str,
+        budget: Budget,
+    ) -> Result<Vec<Planned>> {
+        let dir = self.request.out.join("rates");
+        let mut all = Vec::new();
+        for method in methods.iter().filter(|m| self.searched(m)) {
+            for rate in &search.rates {
+                let hyper = Hyperparameters {
+                    learning_rate: Rates {
+                        all: Some(*rate),
+                        ..Rates::default()
+                    },
+                    steps: search.steps.or(self.hyper.steps),
+                    test_limit: Some(0),
+                    ..self.hyper.clone()
+                };
+                all.push(Planned {
+                    dir: dir.join(format!("{prefix}{}-{rate:e}", method.name)),
+                    config: self.run(prepared, method, &hyper, budget, search.seed)?,
+                });
+            }
+        }
+        Ok(all)
+    }
+
+    fn searched(&self, method: &MethodSpec) -> bool {
+        let given = self.hyper.learning_rate.of(&method.name).is_some();
+        !given && method.adapter != AdapterConfig::none()
+    }
+
+    /// What the candidates say; none while they are not made, where that is no error.
+    fn found(
+        &self,
+        search: &Search,
+        methods: &[MethodSpec],
+        candidates: &[Planned],
+    ) -> Result<Option<Found>> {
+        let mut found = Vec::new();
+        for method in methods.iter().filter(|m| self.searched(m)) {
+            match Tried::of(&method.name, candidates)? {
+                Some(tried) => found.push(tried),
+                None if self.what == What::Listed => return Ok(None),
+                None => bail!(
+                    "{}: the learning rate of {} is not chosen yet: run the study without --merge",
+                    self.request.out.join("rates").display(),
+                    method.name
+                ),
+            }
+        }
+        let steps = candidates.first().map_or(0, |c| c.config.train.steps);
+        Ok(Some(Found {
+            seed: search.seed,
+            steps,
+            methods: found,
+        }))
+    }
 }

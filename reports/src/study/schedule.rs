@@ -2,6 +2,7 @@
 //! and taken over if it ends before they do.
 
 use super::plan::{Part, Plan, Planned};
+use super::rates;
 use crate::compute;
 use crate::progress::{Level, Progress, step_words};
 use crate::run::lock::{Busy, Lock};
@@ -49,7 +50,9 @@ pub fn execute(
         .iter()
         .map(|(r, _)| (r.config.train.steps + DECODE_SHARE) as u64);
     let now = Instant::now();
+    let searches = runs.iter().all(|(r, _)| r.config.is_candidate());
     let name = match runs.len() {
+        n if searches => format!("search for learning rates, {n} runs"),
         1 => "study of 1 run".into(),
         n => format!("study of {n} runs"),
     };
@@ -97,6 +100,10 @@ impl Study<'_> {
         while let Some((i, from)) = self.next() {
             std::thread::sleep(from.saturating_duration_since(Instant::now()));
             let (planned, part) = self.runs[i];
+            if rates::has_diverged(planned) {
+                self.diverged(planned);
+                continue;
+            }
             let error = match self.make(i, planned, part) {
                 Ok(made) => {
                     self.finished(planned, part, &made);
@@ -108,6 +115,11 @@ impl Study<'_> {
                 let line = format_args!("{}: left to {}", name(planned), busy.holder);
                 self.progress.tell(Level::Verbose, line);
                 held(&self.queue).push_back((i, Instant::now() + AGAIN));
+            } else if planned.config.is_candidate() && rates::is_divergence(&error) {
+                match rates::mark(planned, &error) {
+                    Ok(()) => self.diverged(planned),
+                    Err(error) => _ = held(&self.failed).get_or_insert(error),
+                }
             } else {
                 held(&self.failed).get_or_insert(error.context(name(planned)));
             }
@@ -175,9 +187,23 @@ impl Study<'_> {
         Ok(made)
     }
 
+    /// A candidate that cannot be chosen.
+    fn diverged(&self, planned: &Planned) {
+        let done = self.done.fetch_add(1, Ordering::SeqCst) + 1;
+        let (of, steps) = (self.runs.len(), planned.config.train.steps + DECODE_SHARE);
+        self.progress.skip(steps as u64);
+        let line = format!("{done:>3} of {of}: {:<14} diverged", planned.name());
+        self.progress.tell(Level::Usual, line);
+    }
+
     fn finished(&self, planned: &Planned, part: &Part, made: &Made) {
         let done = self.done.fetch_add(1, Ordering::SeqCst) + 1;
         let (training, of) = (&made.result.training, self.runs.len());
+        if planned.config.is_candidate() {
+            let (name, loss) = (planned.name(), training.validation_loss);
+            let line = format!("{done:>3} of {of}: {name:<14} validation loss {loss:.3}");
+            return self.progress.tell(Level::Usual, line);
+        }
         let scored = part.prepared.scored(planned.config.test_limit);
         let times = match made.before {
             true => "made before".into(),
