@@ -345,38 +345,24 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     let started = SystemTime::now();
     let threads = args.compute.threads();
     let jobs = args.jobs.unwrap_or(threads).clamp(1, threads);
-    let device = args.compute.device.open()?;
     let given = args.data.is_some() && args.backbone.is_some();
     ensure!(
         given || args.preset() != Preset::Paper,
         "--preset paper: expected --data and --backbone, the paper's data and a pretrained model"
     );
     let request = args.request();
-    let papers = args.preset() == Preset::Paper;
     if args.plan {
-        if papers {
+        if request.preset == Preset::Paper {
+            let device = args.compute.device.open()?;
             say_how_long(&plan(&request, threads)?, &device, threads, jobs)?;
         }
         return list(&listed(&request)?, args.json);
     }
-    if let Some(search) = candidates(&request, threads)?.filter(|_| !args.merge) {
-        let all: Vec<usize> = (0..search.runs().len()).collect();
-        files::create_dir(&args.out)?;
-        schedule::execute(&search, &all, jobs, threads, &device)?;
-    }
-    let plan = plan(&request, threads)?;
-    if papers && !args.merge {
-        say_how_long(&plan, &device, threads, jobs)?;
-    }
+    let plan = match args.merge {
+        true => plan(&request, threads)?,
+        false => made(args, &request, threads, jobs)?,
+    };
     files::create_dir(&args.out)?;
-    if !args.merge {
-        study_file::write(&args.out, &args.given)?;
-        let chosen = chosen(args, plan.runs().len())?;
-        if args.overwrite {
-            schedule::clear(&plan, &chosen)?;
-        }
-        schedule::execute(&plan, &chosen, jobs, threads, &device)?;
-    }
     if !args.only.is_empty() || args.shard.is_some() {
         return Ok(());
     }
@@ -398,6 +384,29 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     let pages = [report::markdown(&study), report::html(&study)];
     write(args, &study, "report", pages)?;
     keep(args, &study)
+}
+
+/// Makes the candidates of a search for learning rates, then the runs that are asked for; the plan
+/// of all runs.
+fn made(args: &ReportArgs, request: &Request, threads: usize, jobs: usize) -> Result<Plan> {
+    let device = args.compute.device.open()?;
+    if let Some(search) = candidates(request, threads)? {
+        let all: Vec<usize> = (0..search.runs().len()).collect();
+        files::create_dir(&args.out)?;
+        schedule::execute(&search, &all, jobs, threads, &device)?;
+    }
+    let plan = plan(request, threads)?;
+    if request.preset == Preset::Paper {
+        say_how_long(&plan, &device, threads, jobs)?;
+    }
+    files::create_dir(&args.out)?;
+    study_file::write(&args.out, &args.given)?;
+    let chosen = chosen(args, plan.runs().len())?;
+    if args.overwrite {
+        schedule::clear(&plan, &chosen)?;
+    }
+    schedule::execute(&plan, &chosen, jobs, threads, &device)?;
+    Ok(plan)
 }
 
 /// `--csv` and `--export-runs`.

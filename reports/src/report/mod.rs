@@ -135,6 +135,7 @@ mod tests {
     fn a_study_with_nothing_in_it_still_renders() {
         let mut study = testing::study();
         study.samples.clear();
+        study.contrasts.clear();
         for row in &mut study.rows {
             row.runs.clear();
         }

@@ -1,6 +1,6 @@
 //! From a plan and what its runs left on disk to the [`Study`] that the report shows.
 
-use super::paper::FULL_METHOD;
+use super::paper::{FULL_METHOD, STEPS};
 use super::plan::{Part, Plan, Planned};
 use super::{
     BackboneSource, ClaimLine, DataSource, Ledger, Long, PartCount, Provenance, Row, Run, SCHEMA,
@@ -12,13 +12,15 @@ use crate::ledger::{LedgerProgress, kept};
 use crate::parameters::{self, is_papers};
 use crate::progress::Progress;
 use crate::run::directory::{curves, finished, outputs};
+use crate::run::test_loss::{self, ExampleLoss};
 use crate::run::{self, RunResult, Scores};
+use crate::stats::contrast::{self, Contrast, Nats};
 use anyhow::{Context, Result, ensure};
 use inducer_datasets::metrics::{accuracy, coqa, webnlg};
 use inducer_datasets::significance::approximate_randomisation;
 use inducer_datasets::{Example, Input, Task};
+use inducer_gpu::BackboneConfig;
 use inducer_gpu::counts;
-use inducer_gpu::{AdapterConfig, BackboneConfig};
 use inducer_verify::{Ledger as Claims, Options, Report, Verdict, runner};
 use std::ops::AddAssign;
 use std::path::Path;
@@ -101,6 +103,7 @@ pub fn study(
             comparable: comparable(plan, generated, matchers),
         },
         rows: rows(&plan.main, &done)?,
+        contrasts: contrasts(&done)?,
         rates: plan.main.rates.clone(),
         samples: samples(plan, &done)?,
         long,
@@ -185,6 +188,42 @@ fn rows(part: &Part, done: &[Done<'_>]) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// The paper's steps and every method with Inducer-tuning, by the loss of the test part.
+fn contrasts(done: &[Done<'_>]) -> Result<Vec<Contrast>> {
+    let mut losses: Vec<(&str, Vec<Vec<ExampleLoss>>)> = Vec::new();
+    for d in done {
+        let Some(kept) = test_loss::kept(&d.planned.dir)? else {
+            continue;
+        };
+        let method = d.planned.method();
+        match losses.iter_mut().find(|(name, _)| *name == method) {
+            Some((_, runs)) => runs.push(kept),
+            None => losses.push((method, vec![kept])),
+        }
+    }
+    let Some(first) = losses.iter().flat_map(|(_, runs)| runs).next() else {
+        return Ok(Vec::new());
+    };
+    let tokens: Vec<usize> = first.iter().map(|l| l.tokens).collect();
+    // what differs among the seeds of an untuned backbone is the random rows of its special tokens
+    let trained = losses.iter().filter(|(method, _)| *method != "none");
+    let means = trained.map(|(_, runs)| runs.iter().filter_map(|r| test_loss::mean(r)).collect());
+    let means: Vec<Vec<f64>> = means.collect();
+    let pooled = contrast::pooled(means.iter().map(Vec::as_slice));
+    let nats = |method: &str| -> Nats {
+        let own = losses.iter().filter(|(name, _)| *name == method);
+        let run = |run: &Vec<ExampleLoss>| run.iter().map(|l| l.nats).collect();
+        own.flat_map(|(_, runs)| runs).map(run).collect()
+    };
+    let steps = STEPS.iter().map(|s| [s.lower, s.upper]);
+    let others = losses.iter().map(|(method, _)| [FULL_METHOD, *method]);
+    let mut pairs: Vec<[&str; 2]> = steps.chain(others.filter(|[a, b]| a != b)).collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    let of = |[a, b]: [&str; 2]| Contrast::of([a, b], [&nats(a), &nats(b)], &tokens, pooled);
+    Ok(pairs.into_iter().filter_map(of).collect())
+}
+
 fn run_record(done: &Done<'_>) -> Result<Run> {
     let (planned, training) = (done.planned, &done.result.training);
     let rate = training.tokens as f64 / training.train_seconds;
@@ -220,7 +259,7 @@ fn row(planned: &Planned, backbone: &BackboneConfig) -> Result<Row> {
 }
 
 /// Approximate randomisation against Inducer-tuning: the outputs of all common seeds on the scored
-/// inputs.
+/// inputs. What is swapped is an input with all its outputs: seeds are no further inputs.
 fn p_value(
     task: Task,
     method: &str,
@@ -231,41 +270,56 @@ fn p_value(
         return Ok(None);
     }
     let of = |method| done.iter().filter(move |d| d.planned.method() == method);
-    let (mut a, mut b) = (Vec::new(), Vec::new());
+    let mut pairs = Vec::new();
     for ours in of(method) {
         let same = |w: &&Done<'_>| w.planned.seed() == ours.planned.seed();
         if let Some(other) = of(FULL_METHOD).find(same) {
-            a.extend(ours.texts.iter().zip(examples));
-            b.extend(other.texts.iter().zip(examples));
+            let fits = |d: &Done<'_>| d.texts.len() == examples.len();
+            if !fits(ours) || !fits(other) {
+                return Ok(None);
+            }
+            pairs.push([ours.texts.as_slice(), other.texts.as_slice()]);
         }
     }
-    if a.is_empty() || a.len() != b.len() {
+    if pairs.is_empty() || examples.is_empty() {
         return Ok(None);
     }
     let p = match task {
-        Task::WebNlg => resampled(&a, &b, webnlg::bleu_counts, |c| c.score().score),
+        Task::WebNlg => {
+            let counts = webnlg::bleu_counts_without_empty;
+            resampled(&pairs, examples, counts, |c| c.score().score)
+        }
         Task::Coqa => {
             let counts = |text: &str, e: &Example| coqa::Counts::of(text, &e.references);
-            resampled(&a, &b, counts, |c| c.score().f1)
+            resampled(&pairs, examples, counts, |c| c.score().f1)
         }
         Task::Mnli | Task::Sst2 => {
             let counts = |text: &str, e: &Example| {
                 accuracy::Counts::of(Some(run::class_named(task, text)) == e.class)
             };
-            resampled(&a, &b, counts, |c| c.score().score)
+            resampled(&pairs, examples, counts, |c| c.score().score)
         }
     };
     Ok(Some(p?))
 }
 
-/// The two-sided probability of a difference, by approximate randomisation over the examples.
+/// The two-sided probability of a difference, by approximate randomisation over the examples; the
+/// counts of an example are summed over the pairs of runs.
 fn resampled<C: Copy + Default + AddAssign>(
-    a: &[(&String, &Example)],
-    b: &[(&String, &Example)],
+    pairs: &[[&[String]; 2]],
+    examples: &[Example],
     counts: impl Fn(&str, &Example) -> C,
     score: impl Fn(C) -> f64,
 ) -> Result<f64> {
-    let [a, b] = [a, b].map(|texts| texts.iter().map(|(t, e)| counts(t, e)).collect::<Vec<C>>());
+    let summed = |side: usize| -> Vec<C> {
+        let of = |(i, e): (usize, &Example)| {
+            let mut sum = C::default();
+            pairs.iter().for_each(|p| sum += counts(&p[side][i], e));
+            sum
+        };
+        examples.iter().enumerate().map(of).collect()
+    };
+    let (a, b) = (summed(0), summed(1));
     Ok(approximate_randomisation(&a, &b, score, DRAWS, 1)?.p)
 }
 
@@ -366,8 +420,7 @@ fn comparable(plan: &Plan, generated: bool, matchers: Option<&[String]>) -> Vec<
      with every method and not counted, as in the paper."
             .into(),
     );
-    let untuned = |r: &Planned| r.config.adapter == AdapterConfig::none();
-    if plan.main.runs.iter().any(untuned) {
+    if plan.main.runs.iter().any(|r| r.method() == "none") {
         out.push(match task.generates() {
             true => "The untuned backbone has random rows for the special tokens.".into(),
             false => "The untuned backbone has a random classification head.".into(),

@@ -156,6 +156,14 @@ impl Measure {
         }
     }
 
+    /// The measure whose figures in the paper stand beside this one's.
+    pub fn beside(self) -> Self {
+        match self {
+            Self::BleuWithoutEmpty => Self::BleuAll,
+            other => other,
+        }
+    }
+
     /// The paper's `upper − lower`.
     pub fn paper_difference(self, lower: &str, upper: &str) -> Option<f64> {
         Some(self.paper(upper)? - self.paper(lower)?)

@@ -8,6 +8,7 @@ use crate::files::read_json;
 use crate::run::RunResult;
 use crate::run::directory::Curves;
 use crate::run::record;
+use crate::stats::contrast::Contrast;
 use anyhow::{Result, ensure};
 use inducer_datasets::Task;
 use inducer_verify::Verdict;
@@ -45,6 +46,10 @@ pub struct Study {
     pub provenance: Provenance,
     /// One row a method, in the order of the tables.
     pub rows: Vec<Row>,
+    /// Methods compared by the loss of the test part: the paper's steps, and every method with
+    /// Inducer-tuning. Runs of earlier versions kept no losses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contrasts: Vec<Contrast>,
     /// Test inputs with every method's text.
     pub samples: Vec<Sample>,
     /// The same question asked with long inputs.
@@ -365,6 +370,12 @@ impl Study {
     /// The row of a method.
     pub fn row(&self, method: &str) -> Option<&Row> {
         self.rows.iter().find(|r| r.method == method)
+    }
+
+    /// The comparison of two methods by the loss of the test part.
+    pub fn contrast(&self, lower: &str, upper: &str) -> Option<&Contrast> {
+        let of = |c: &&Contrast| c.lower == lower && c.upper == upper;
+        self.contrasts.iter().find(of)
     }
 
     /// The seeds that were asked for and have no run in a row.

@@ -1,5 +1,7 @@
 //! The paper's results (Tables 1 and 5, GPT-2 small) and what it expects of its ablation.
 
+use crate::parameters::title;
+
 /// One row of the paper's tables on generation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PaperRow {
@@ -76,6 +78,13 @@ pub struct Step {
     pub upper: &'static str,
     /// What the upper one has and the lower one has not.
     pub change: &'static str,
+}
+
+impl Step {
+    /// `Prefix-tuning → Adaptive`.
+    pub fn words(&self) -> String {
+        format!("{} → {}", title(self.lower), title(self.upper))
+    }
 }
 
 /// The method that the ablations are taken from.

@@ -152,14 +152,30 @@ impl Found {
         all
     }
 
-    /// The signs, over the rates that both methods finished, of `upper`'s validation loss minus
-    /// `lower`'s, both at the same rate.
+    /// `upper`'s validation loss minus `lower`'s at each rate that both finished.
     pub fn differences(&self, lower: &str, upper: &str) -> Vec<(f64, f64)> {
         let (Some(a), Some(b)) = (self.of(lower), self.of(upper)) else {
             return Vec::new();
         };
         let at = |rate: f64| Some((rate, b.loss(rate)? - a.loss(rate)?));
         self.rates().into_iter().filter_map(at).collect()
+    }
+}
+
+impl Found {
+    /// Whether the sign of the difference of two methods at the rate that is best for one of them
+    /// is another one than at the rate that is best for the other, both methods at the same rate.
+    pub fn turns(&self, lower: &str, upper: &str) -> bool {
+        let of = |method| self.of(method).map(|t| t.chosen);
+        let best = [of(lower), of(upper)];
+        let at = |rate: Option<f64>| {
+            let all = self.differences(lower, upper);
+            Some(all.into_iter().find(|d| Some(d.0) == rate)?.1)
+        };
+        match best.map(at) {
+            [Some(a), Some(b)] => a * b < 0.0,
+            _ => false,
+        }
     }
 }
 
@@ -217,6 +233,13 @@ mod tests {
         assert_eq!(found.rates(), [0.1, 0.2, 0.4]);
         assert_eq!(found.differences("a", "b"), [(0.1, -0.5), (0.2, 0.25)]);
         assert_eq!(found.differences("a", "c"), []);
+        // a's best rate is 0.2, where b is worse; b's is 0.4, where a diverged
+        assert!(!found.turns("a", "b"));
+        let mut other = found.clone();
+        other.methods[1].chosen = 0.1;
+        assert!(other.turns("a", "b"));
+        other.methods[0].chosen = 0.1;
+        assert!(!other.turns("a", "b"));
     }
 
     #[test]

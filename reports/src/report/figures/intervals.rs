@@ -34,8 +34,16 @@ pub struct Intervals {
     pub digits: [usize; 2],
     /// Whether values are differences, which may be negative and have signs.
     pub signed: bool,
+    /// Differences up to this size, on either side of zero, count as none.
+    pub band: Option<f64>,
     /// Lanes, from top to bottom.
     pub lanes: Vec<Lane>,
+}
+
+/// Room for the longest name of a lane, in units: text is 13 units high.
+fn room(lanes: &[Lane]) -> f64 {
+    let longest = lanes.iter().map(|l| l.title.chars().count()).max();
+    (7.2 * longest.unwrap_or(0) as f64 + 16.0).max(150.0)
 }
 
 impl Intervals {
@@ -57,6 +65,8 @@ impl Intervals {
     fn domain(&self) -> [f64; 2] {
         let lanes = self.lanes.iter();
         let dots = lanes.flat_map(|l| l.dots.iter().map(|d| d.1).chain(l.paper));
+        let band = self.band.into_iter().flat_map(|b| [-b, b]);
+        let dots = dots.chain(band);
         let [a, b] = hull(dots.chain([0.0])).unwrap_or([0.0, 1.0]);
         let room = (0.5 * (b - a)).max(1e-3);
         let ends = self.lanes.iter().filter_map(|l| l.summary?.interval);
@@ -69,7 +79,7 @@ impl Intervals {
     fn picture(&self, width: Width) -> Svg {
         let units = width.units();
         let (left, right, pitch, top) = match width {
-            Width::Wide => (150.0, units - 120.0, 34.0, 10.0),
+            Width::Wide => (room(&self.lanes), units - 120.0, 34.0, 10.0),
             Width::Narrow => (10.0, units - 12.0, 48.0, 6.0),
         };
         let bottom = top + pitch * self.lanes.len() as f64;
@@ -78,6 +88,11 @@ impl Intervals {
             range: [left + 8.0, right - 8.0],
         };
         let mut svg = Svg::new(units, bottom + 46.0);
+        if let Some(band) = self.band {
+            let [low, high] = [-band, band].map(|b| x.clamped(b));
+            let corners = [[low, top], [high, top], [high, bottom], [low, bottom]];
+            svg.path("margin", "", &format!("{}Z", polyline(&corners)));
+        }
         self.axis(&mut svg, &x, [top, bottom], width);
         for (i, lane) in self.lanes.iter().enumerate() {
             let y = top + pitch * i as f64;

@@ -64,6 +64,7 @@ fn ladder(study: &Study) -> Intervals {
         axis: capitalised(measure.named().sentence),
         digits: [measure.named().digits, measure.named().paper_digits],
         signed: false,
+        band: None,
         lanes: rows.into_iter().map(lane).collect(),
     }
 }
@@ -120,7 +121,7 @@ fn costs(study: &Study) -> Intervals {
             value: summary.map_or("not measured".into(), |s| signed(s.mean, 2)),
             dots: differences(&whole, &row),
             summary,
-            paper: measure.paper_difference(FULL_METHOD, method),
+            paper: measure.beside().paper_difference(FULL_METHOD, method),
         }
     };
     let score = capitalised(measure.named().sentence);
@@ -130,6 +131,7 @@ fn costs(study: &Study) -> Intervals {
         axis: format!("{score} minus that of Inducer-tuning, same seed"),
         digits: [measure.named().digits, measure.named().paper_digits],
         signed: true,
+        band: None,
         lanes: changes().map(lane).collect(),
     }
 }
@@ -143,7 +145,7 @@ fn costs_table(study: &Study) -> Table {
     let mean = |d: Option<Summary>, n| or_dash(d.map(|d| signed(d.mean, n)));
     let interval = |d: Option<Summary>, n| or_dash(signed_interval(d, n));
     let paper = |method| {
-        let difference = first.paper_difference(FULL_METHOD, method);
+        let difference = first.beside().paper_difference(FULL_METHOD, method);
         or_dash(difference.map(|p| signed(p, first.named().paper_digits)))
     };
     let (unit, digits) = (first.named().unit, first.named().digits);

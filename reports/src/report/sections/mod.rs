@@ -5,9 +5,11 @@ mod drift;
 mod gates;
 mod ladder;
 mod lengths;
+mod rates;
 mod record;
 mod results;
 mod samples;
+mod steps;
 mod training;
 mod verdict;
 
@@ -22,10 +24,13 @@ use crate::study::{Row, Run, Study};
 
 /// All sections, in order.
 pub fn all(study: &Study) -> Vec<Section> {
-    vec![
+    let mut all = vec![
         verdict::section(study),
         results::section(study),
         ladder::section(study),
+    ];
+    all.extend(rates::section(study));
+    all.extend([
         lengths::section(study),
         gates::section(study),
         drift::section(study),
@@ -33,7 +38,8 @@ pub fn all(study: &Study) -> Vec<Section> {
         samples::section(study),
         claims::section(study),
         record::section(study),
-    ]
+    ]);
+    all
 }
 
 /// A number by step.

@@ -14,9 +14,12 @@ use crate::study::{Row, Study};
 const MARKS: &str = "Mean ± sample standard deviation over seeds. Bold: best of its column, the \
  untuned backbone and full fine-tuning aside. † differs from Inducer-tuning over seeds: the 95 % \
  interval of the difference, paired by seed (Student's t), leaves out zero. * differs from it over \
- test inputs: p < 0.05 by approximate randomisation of the outputs of all common seeds; given for \
- the first score of the task. Each test stands for its cell alone, without correction for their \
- number. The validation loss is the lowest of a run, that of the adapter whose outputs are scored. \
+ test inputs: p < 0.05 by approximate randomisation, in which an input changes sides with the \
+ outputs of all common seeds; given for one score of the task. Each test stands for its cell alone, \
+ without correction for their number. BLEU seen, unseen and all are multi-bleu's, as in the paper: a \
+ missing reference counts as an empty one, which rewards texts that leave out facts; BLEU without \
+ empty references does not. The test loss is that of all references of the scored entries. The \
+ validation loss is the lowest of a run, that of the adapter whose outputs are scored. \
  ↓ less is better.";
 
 /// The section.
@@ -113,7 +116,9 @@ mod tests {
                 Measure::BleuSeen => run["bleu"]["seen"].as_f64().unwrap(),
                 Measure::BleuUnseen => run["bleu"]["unseen"].as_f64().unwrap(),
                 Measure::BleuAll => run["bleu"]["all"].as_f64().unwrap(),
+                Measure::BleuWithoutEmpty => run["bleu"]["without_empty"].as_f64().unwrap(),
                 Measure::Loss => run["best_validation_loss"].as_f64().unwrap(),
+                Measure::TestLoss => run["test_loss"].as_f64().unwrap(),
                 Measure::Meteor => run["meteor"].as_f64().unwrap(),
                 Measure::Ter => run["ter"].as_f64().unwrap(),
                 other => panic!("{other:?} is no measure of WebNLG's"),

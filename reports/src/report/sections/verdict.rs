@@ -1,19 +1,24 @@
 //! What the study says about the paper's claims, in sentences that come from the runs alone.
 
+use super::steps::{self, missing};
 use crate::document::format::{fixed, list, signed, signed_interval};
 use crate::document::{Block, ListStyle, Role, Section, Span, Text};
 use crate::stats::{Summary, Verdict, excludes_zero};
 use crate::study::measure::Measure;
 use crate::study::paper::{self, ABLATIONS, FULL_METHOD, STEPS, Step};
 use crate::study::{Row, Study};
+use inducer_datasets::Task;
 
 /// How a verdict is reached.
 const METHOD: &str = "Differences are taken seed by seed and averaged; their 95 % intervals are \
  Student's t, each for its step alone. A step appears when its interval lies above zero, does not \
  appear when it lies below, and is within the spread over seeds when it holds zero.";
 
-/// The section.
+/// The section: by the loss of the test part, or by the first score of runs that kept no losses.
 pub fn section(study: &Study) -> Section {
+    if !study.contrasts.is_empty() {
+        return steps::section(study);
+    }
     let step = |m: &Measured| {
         let verdict = Span::Bold(m.verdict.label().into());
         let sentence = Span::Plain(format!(" {}", step_sentence(study, m)));
@@ -33,9 +38,14 @@ pub fn section(study: &Study) -> Section {
     }
 }
 
-/// The measure that verdicts are about.
+/// The score that is shown run by run: the task's first one; BLEU without empty references where
+/// the runs have it.
 pub fn measure(study: &Study) -> Measure {
-    Measure::first(study.task)
+    let has = |row: &Row| Measure::BleuWithoutEmpty.by_seed(row).len() == row.runs.len();
+    match study.task {
+        Task::WebNlg if study.rows.iter().all(has) => Measure::BleuWithoutEmpty,
+        other => Measure::first(other),
+    }
 }
 
 /// One step of the paper's order, measured here.
@@ -88,7 +98,9 @@ fn step_sentence(study: &Study, m: &Measured) -> String {
     let (measure, change) = (measure(study), m.step.change);
     let here = m.difference.map(|d| with_interval(d, measure));
     let here = here.unwrap_or("no common seed".into());
-    let paper = measure.paper_difference(m.step.lower, m.step.upper);
+    let paper = measure
+        .beside()
+        .paper_difference(m.step.lower, m.step.upper);
     let paper = paper.map_or(String::new(), |p| {
         let p = signed(p, measure.named().paper_digits);
         format!("; in the paper {p} {}", measure.named().unit)
@@ -222,15 +234,6 @@ fn ends(study: &Study) -> Option<String> {
         measure.named().unit,
         mean("full")?
     ))
-}
-
-fn missing(study: &Study) -> Option<String> {
-    let gap = |row: &Row| {
-        let seeds: Vec<String> = study.missing(row).iter().map(u64::to_string).collect();
-        (!seeds.is_empty()).then(|| format!("{} (seed {})", row.title, list(&seeds)))
-    };
-    let gaps: Vec<String> = study.rows.iter().filter_map(gap).collect();
-    (!gaps.is_empty()).then(|| format!("Runs are missing: {}.", list(&gaps)))
 }
 
 #[cfg(test)]

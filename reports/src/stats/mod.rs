@@ -8,6 +8,8 @@
 //! a seed does to both cancels. Three seeds give wide intervals, t = 4.30: that is the price of
 //! three seeds, and it is shown.
 
+pub mod contrast;
+
 use inducer_datasets::significance::{moments, two_sided};
 
 /// Mean, spread and 95 % interval of a few numbers.
@@ -115,24 +117,34 @@ pub fn excludes_zero(difference: &Summary) -> bool {
 }
 
 /// The 97.5 % quantile of Student's t with `df` ≥ 1 degrees of freedom.
+pub fn t_975(df: usize) -> f64 {
+    quantile(0.05, df as f64)
+}
+
+/// The t that a share of Student's distribution lies outside of, on both sides together.
 ///
 /// # Numerics
 /// Bisection on the distribution function, to the last bit that halving reaches.
-pub fn t_975(df: usize) -> f64 {
-    let outside = |t: f64| two_sided(t, df as f64);
+pub fn quantile(share: f64, degrees: f64) -> f64 {
+    let outside = |t: f64| two_sided(t, degrees);
     let (mut low, mut high) = (0.0, 1.0);
-    while outside(high) > 0.05 {
+    while outside(high) > share {
         high *= 2.0;
     }
     for _ in 0..80 {
         let middle = 0.5 * (low + high);
-        if outside(middle) > 0.05 {
+        if outside(middle) > share {
             low = middle;
         } else {
             high = middle;
         }
     }
     0.5 * (low + high)
+}
+
+/// Sample variance; 0 of fewer than two numbers.
+pub fn variance(values: &[f64]) -> f64 {
+    moments(values).map_or(0.0, |(_, variance)| variance)
 }
 
 #[cfg(test)]
