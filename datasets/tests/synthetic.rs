@@ -45,6 +45,8 @@ fn the_default_has_the_documented_shape() {
     let sizes: BTreeSet<usize> = d.train.iter().map(|e| triples(e).len()).collect();
     let texts: BTreeSet<usize> = d.train.iter().map(|e| e.references.len()).collect();
     assert_eq!((sizes, texts), ((1..=7).collect(), (1..=3).collect()));
+    // a reference that is missing would count as an empty one
+    assert!(d.test.iter().all(|e| e.references.len() == 3));
     assert_eq!(d.skipped, Default::default());
 }
 

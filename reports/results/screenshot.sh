@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The picture of the README: the top of the report's page, from embedded.json, as Chromium shows it
+# The picture of the README: the top of a report's page, from webnlg-29m.json, as Chromium shows it
 # at 1280 pixels. From the top of the repository:
 #
 #     reports/results/screenshot.sh                  # writes reports/results/report.png
@@ -11,7 +11,7 @@ height=${2:-1140}
 
 pages=$(mktemp -d)
 trap 'rm -rf "$pages"' EXIT
-cargo run --quiet -p inducer-reports --example page -- reports/results/embedded.json "$pages"
+cargo run --quiet -p inducer-reports --example page -- reports/results/webnlg-29m.json "$pages"
 
 # As root (in a container) Chromium starts without its sandbox only; the page is our own.
 chromium --headless --no-sandbox --hide-scrollbars --force-color-profile=srgb \

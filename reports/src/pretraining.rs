@@ -252,6 +252,8 @@ pub fn pretrain(
     let parameters = parameters.iter().map(|p| p.tensor.elem_count()).sum();
     let card = card(config, &summary, parameters, held_out);
     files::write(&out.join("README.md"), &card)?;
+    let (log, kept) = (work.join("metrics.jsonl"), out.join("pretraining.jsonl"));
+    std::fs::rename(&log, &kept).at(&kept)?;
     std::fs::remove_dir_all(&work).at(&work)?;
     Ok(summary)
 }

@@ -7,7 +7,7 @@ use clap::{Arg, Command, CommandFactory as _};
 use inducer_reports::commands::Cli;
 
 /// Options whose value is a word or a path.
-const WORDS: [&str; 37] = [
+const WORDS: [&str; 38] = [
     "language",
     "smoothing",
     "adapter",
@@ -37,6 +37,7 @@ const WORDS: [&str; 37] = [
     "preset",
     "prompts-out",
     "references",
+    "save-dtype",
     "schedule",
     "shard",
     "surface",
@@ -48,7 +49,7 @@ const WORDS: [&str; 37] = [
 ];
 
 /// Options whose value is any natural number, or several.
-const SEEDS: [&str; 3] = ["seed", "seeds", "only"];
+const SEEDS: [&str; 4] = ["seed", "seeds", "only", "rates-seed"];
 
 /// What is no number of any range.
 const NEVER: [&str; 9] = [
@@ -79,7 +80,14 @@ fn line(command: &Command, option: &Arg, value: &str) -> Vec<String> {
     if name == "bench" {
         words.push("--decode".into());
     }
-    words.push(format!("--{}={value}", option.get_long().unwrap()));
+    let long = option.get_long().unwrap();
+    if name == "pretrain" && !["text", "prose"].contains(&long) {
+        words.push("--prose=1000".into());
+    }
+    if long.starts_with("rates-") {
+        words.push("--rates=0.001".into());
+    }
+    words.push(format!("--{long}={value}"));
     words
 }
 

@@ -71,6 +71,92 @@ fn number(v: &Value) -> f64 {
 }
 
 #[test]
+fn a_search_chooses_each_methods_rate_on_the_development_part_before_the_runs() {
+    let f = Fixture::new();
+    let line = |more: &[&'static str]| -> Vec<&'static str> {
+        let words = "report --data data --backbone backbone --no-long --methods none,prefix,inducer \
+                     --seeds 1,2 --steps 6 --batch-size 4 --max-new-tokens 4 --test-limit 4 \
+                     --ledger-cases 0 --out out --threads 2 --learning-rate prefix=2e-3";
+        words
+            .split_whitespace()
+            .chain(more.iter().copied())
+            .collect()
+    };
+    let rates = ["--rates", "1e-2,1e-3,8", "--rates-steps", "4"];
+    let fails = |more: &[&'static str]| {
+        let out = f.inducer(&line(more));
+        assert!(!out.status.success());
+        String::from_utf8_lossy(&out.stderr).into_owned()
+    };
+    let merged = fails(&[&rates[..], &["--merge"]].concat());
+    assert!(
+        merged.contains("the learning rate of inducer is not chosen yet"),
+        "{merged}"
+    );
+    let seed = fails(&[&rates[..], &["--rates-seed", "2"]].concat());
+    assert!(
+        seed.contains("--rates-seed 2: a seed of the study itself"),
+        "{seed}"
+    );
+    assert_eq!(
+        succeeds(&f, &line(&[&rates[..], &["--plan"]].concat()))
+            .lines()
+            .count(),
+        6
+    );
+    succeeds(&f, &line(&rates));
+
+    let report = json(&f.path("out/report.json"));
+    let found = &report["rates"];
+    assert_eq!((&found["seed"], &found["steps"]), (&0.into(), &4.into()));
+    // a rate of its own leaves prefix nothing to choose
+    let methods = found["methods"].as_array().unwrap();
+    assert_eq!(methods.len(), 1);
+    let candidates = methods[0]["candidates"].as_array().unwrap();
+    let loss = |c: &Value| c["validation_loss"].as_f64().unwrap_or(f64::INFINITY);
+    let best = candidates
+        .iter()
+        .min_by(|a, b| loss(a).total_cmp(&loss(b)))
+        .unwrap();
+    assert_eq!(candidates.len(), 3);
+    assert_eq!(methods[0]["chosen"], best["learning_rate"]);
+    let rate = |method: &str| {
+        let rows = report["rows"].as_array().unwrap();
+        let row = rows.iter().find(|r| r["method"] == method).unwrap();
+        row["learning_rate"].clone()
+    };
+    assert_eq!(rate("inducer"), best["learning_rate"]);
+    assert_eq!(rate("prefix"), 2e-3);
+    // a candidate looks at nothing of the test part
+    assert!(!f.path("out/rates/inducer-1e-2/outputs.txt").exists());
+    assert!(f.path("out/runs/inducer-seed1/outputs.txt").exists());
+
+    // the losses by entry give the test loss, and the contrast of the two methods
+    let losses = |method: &str, seed: u64| -> Vec<(f64, f64)> {
+        let path = f.path(&format!("out/runs/{method}-seed{seed}/test_losses.json"));
+        let all = json(&path);
+        let of = |l: &Value| (number(&l["tokens"]), number(&l["nats"]));
+        all.as_array().unwrap().iter().map(of).collect()
+    };
+    let mean =
+        |l: &[(f64, f64)]| l.iter().map(|x| x.1).sum::<f64>() / l.iter().map(|x| x.0).sum::<f64>();
+    let both = |method: &str| 0.5 * (mean(&losses(method, 1)) + mean(&losses(method, 2)));
+    let contrast = report["contrasts"].as_array().unwrap();
+    let contrast = contrast.iter().find(|c| c["upper"] == "prefix").unwrap();
+    let expected = both("prefix") - both("inducer");
+    assert!((number(&contrast["difference"]) - expected).abs() < 1e-9);
+    assert_eq!(losses("prefix", 1).len(), 4);
+
+    // all is there: nothing is made again, and the page says how the rates came about
+    let before = std::fs::metadata(f.path("out/rates/inducer-1e-2/result.json")).unwrap();
+    succeeds(&f, &line(&[&rates[..], &["--merge"]].concat()));
+    let after = std::fs::metadata(f.path("out/rates/inducer-1e-2/result.json")).unwrap();
+    assert_eq!(before.modified().unwrap(), after.modified().unwrap());
+    let page = std::fs::read_to_string(f.path("out/report.md")).unwrap();
+    assert!(page.contains("Learning rates, chosen on the development part"));
+}
+
+#[test]
 fn parts_are_made_apart_merged_with_what_is_missing_and_completed() {
     let f = fixture();
     let listed = |f: &Fixture| -> Vec<Value> {

@@ -8,6 +8,7 @@ use crate::pretraining::{Kind, PretrainConfig, Stored, pretrain};
 use crate::progress::Progress;
 use anyhow::Result;
 use clap::Args;
+use inducer_datasets::synthetic;
 use inducer_gpu::ranges;
 use std::path::PathBuf;
 
@@ -15,8 +16,11 @@ use std::path::PathBuf;
 #[derive(Args, Clone, Debug)]
 pub struct PretrainArgs {
     /// Plain text
-    #[arg(long)]
-    pub text: PathBuf,
+    #[arg(long, required_unless_present = "prose", conflicts_with = "prose")]
+    pub text: Option<PathBuf>,
+    /// So many bytes of the prose that the embedded backbones were made of, in place of --text
+    #[arg(long, value_name = ranges::COUNT.text, value_parser = whole(ranges::COUNT))]
+    pub prose: Option<usize>,
     /// Directory to write
     #[arg(long)]
     pub out: PathBuf,
@@ -109,7 +113,10 @@ impl PretrainArgs {
 /// # Errors
 /// As [`pretrain`].
 pub fn run(args: &PretrainArgs) -> Result<()> {
-    let text = files::read(&args.text)?;
+    let text = match (&args.text, args.prose) {
+        (Some(path), _) => files::read(path)?,
+        (None, bytes) => synthetic::pretraining_text(1, bytes.unwrap_or_default()),
+    };
     let device = args.compute.device.open()?;
     let config = args.config();
     let pool = args.compute.pool()?;

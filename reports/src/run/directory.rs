@@ -223,6 +223,23 @@ pub struct Curves {
     pub drift: Curve,
 }
 
+impl Curves {
+    /// At most so many points of each, at even distances, the last among them.
+    pub fn thinned(self, most: usize) -> Self {
+        let thin = |curve: Curve| -> Curve {
+            let each = curve.len().div_ceil(most.max(1)).max(1);
+            let last = curve.len().saturating_sub(1);
+            let kept = |(i, p): (usize, (usize, f64))| (i.abs_diff(last) % each == 0).then_some(p);
+            curve.into_iter().enumerate().filter_map(kept).collect()
+        };
+        Self {
+            train: thin(self.train),
+            validation: thin(self.validation),
+            drift: thin(self.drift),
+        }
+    }
+}
+
 /// Reads the curves of a run.
 ///
 /// # Errors

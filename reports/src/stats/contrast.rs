@@ -1,8 +1,8 @@
 //! Two methods compared by the loss of the test part, with seeds and entries crossed.
 //!
 //! Every run of a method is scored on the same entries. With L the loss in nats a token, s² the
-//! variance of a run's loss among seeds (pooled over all methods, ν degrees of freedom), S the runs
-//! of a method and V what the choice of entries adds:
+//! variance of a run's loss among seeds (pooled over the methods between the two ends of the
+//! scale, ν degrees of freedom), S the runs of a method and V what the choice of entries adds:
 //!
 //! ```text
 //! δ = L̄_upper − L̄_lower,   SE² = s² (1/S_lower + 1/S_upper) + V

@@ -1,6 +1,6 @@
 //! From a plan and what its runs left on disk to the [`Study`] that the report shows.
 
-use super::paper::{FULL_METHOD, STEPS};
+use super::paper::{FULL_METHOD, STEPS, is_end};
 use super::plan::{Part, Plan, Planned};
 use super::{
     BackboneSource, ClaimLine, DataSource, Ledger, Long, PartCount, Provenance, Row, Run, SCHEMA,
@@ -34,6 +34,9 @@ const DRAWS: usize = 1999;
 
 /// Random cases of each claim when a report is made.
 pub const LEDGER_CASES: usize = 4;
+
+/// Most points of a curve in a report: what a picture can show. A run's directory has them all.
+const CURVE_POINTS: usize = 60;
 
 /// Puts the study together from the runs that are done.
 ///
@@ -205,8 +208,9 @@ fn contrasts(done: &[Done<'_>]) -> Result<Vec<Contrast>> {
         return Ok(Vec::new());
     };
     let tokens: Vec<usize> = first.iter().map(|l| l.tokens).collect();
-    // what differs among the seeds of an untuned backbone is the random rows of its special tokens
-    let trained = losses.iter().filter(|(method, _)| *method != "none");
+    // the two ends of the scale have seeds of another kind: of an untuned backbone only the random
+    // rows of the special tokens differ, and full fine-tuning's spread is several times the others'
+    let trained = losses.iter().filter(|(method, _)| !is_end(method));
     let means = trained.map(|(_, runs)| runs.iter().filter_map(|r| test_loss::mean(r)).collect());
     let means: Vec<Vec<f64>> = means.collect();
     let pooled = contrast::pooled(means.iter().map(Vec::as_slice));
@@ -235,7 +239,7 @@ fn run_record(done: &Done<'_>) -> Result<Run> {
         } else {
             0.0
         },
-        curves: curves(&planned.dir)?,
+        curves: curves(&planned.dir)?.thinned(CURVE_POINTS),
         directory: planned.dir.display().to_string(),
         configuration: serde_json::to_value(&planned.config)?,
     })

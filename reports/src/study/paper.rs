@@ -87,6 +87,11 @@ impl Step {
     }
 }
 
+/// The two ends of the scale, the untuned backbone and full fine-tuning, which are not compared.
+pub fn is_end(method: &str) -> bool {
+    matches!(method, "none" | "full")
+}
+
 /// The method that the ablations are taken from.
 pub const FULL_METHOD: &str = "inducer";
 

@@ -7,7 +7,7 @@ use crate::document::table::{Cell, Mark, Table};
 use crate::document::{Block, Section};
 use crate::stats::excludes_zero;
 use crate::study::measure::Measure;
-use crate::study::paper::FULL_METHOD;
+use crate::study::paper::{FULL_METHOD, is_end};
 use crate::study::{Row, Study};
 
 /// What the marks of [`methods`] mean.
@@ -59,11 +59,6 @@ fn beside_paper(study: &Study) -> Option<Table> {
         }
     }
     Some(table.finish()).filter(|table| table.columns.len() > 1)
-}
-
-/// The two ends of the scale, which are not compared.
-fn is_end(method: &str) -> bool {
-    matches!(method, "none" | "full")
 }
 
 fn score(study: &Study, row: &Row, m: Measure) -> Cell {
