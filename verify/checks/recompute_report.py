@@ -1,0 +1,303 @@
+"""Recomputes a report on WebNLG from what its runs left on disk, in Python that shares nothing
+with this program: the outputs scored again, the steps' differences, errors, probabilities and
+judgements, and, for adapters that are there, the loss of the references in transformers.
+
+    python3 verify/checks/recompute_report.py --out out --data webnlg/ [--backbone gpt2/]
+
+needs scipy and Unidecode; with --backbone also torch and transformers (and the package in
+reports/python, which is found beside this script). `--out` is the study's folder: report.json and
+runs/. Prints a line for each kind of number with the largest difference, and exits with 1 when one
+is beyond its bound.
+"""
+
+import argparse
+import json
+import math
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+from scipy.stats import t as student
+from unidecode import unidecode
+
+STEPS = [
+    ("prefix", "adaptive"),
+    ("adaptive", "extension"),
+    ("extension", "inducer"),
+    ("inducer", "inducer-lora"),
+    ("gating", "inducer"),
+]
+ENDS = ("none", "full")
+MARGIN = 0.02
+
+
+def prepared(text):
+    """The challenge's preparation: split, fold, lower-case, to ASCII."""
+    words = re.sub(r"(\W)", r" \1 ", text).split()
+    return unidecode(" ".join(words).lower()).split()
+
+
+def entries(data):
+    """Category, triples and usable texts of each test entry, and the categories of training."""
+
+    def read(part):
+        for keyed in json.loads((data / f"{part}.json").read_text())["entries"]:
+            (entry,) = keyed.values()
+            texts = [x["lex"] for x in entry["lexicalisations"] if x["comment"] == "good"]
+            triples = [
+                (t["subject"], t["property"], t["object"]) for t in entry["modifiedtripleset"]
+            ]
+            if texts:
+                yield entry["category"], triples, texts
+
+    return list(read("test")), {category for category, _, _ in read("train")}
+
+
+def grams(words, n):
+    return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
+
+
+def bleu(pairs):
+    """Corpus BLEU of (words, references): multi-bleu's."""
+    matched, total, length, reference = [0] * 4, [0] * 4, 0, 0
+    for words, references in pairs:
+        length += len(words)
+        reference += min((abs(len(r) - len(words)), len(r)) for r in references)[1]
+        for n in range(4):
+            own, best = grams(words, n + 1), Counter()
+            for r in references:
+                best |= grams(r, n + 1)
+            total[n] += sum(own.values())
+            matched[n] += sum((own & best).values())
+    if not all(matched):
+        return 0.0
+    brevity = 1.0 if length >= reference else math.exp(1 - reference / length)
+    logs = (math.log(m / n) for m, n in zip(matched, total))
+    return 100 * brevity * math.exp(sum(logs) / 4)
+
+
+class Checks:
+    def __init__(self):
+        self.worst, self.wrong = {}, []
+
+    def number(self, kind, here, there, bound, where):
+        error = abs(here - there)
+        worst = self.worst.setdefault(kind, [0, 0.0, bound])
+        worst[0] += 1
+        worst[1] = max(worst[1], error)
+        if not error <= bound:
+            self.wrong.append(f"{where}: {kind}: {there} in the report, {here} recomputed")
+
+    def same(self, kind, here, there, where):
+        self.number(kind, 0.0 if here == there else 1.0, 0.0, 0.0, f"{where} ({here!r}, {there!r})")
+
+    def report(self):
+        for kind, (count, worst, bound) in self.worst.items():
+            print(f"{kind:<42} {count:>5} numbers, at most {worst:.2e} apart (bound {bound:.0e})")
+        for line in self.wrong[:20]:
+            print("WRONG", line)
+        return not self.wrong
+
+
+def scores(study, out, checks, test, seen):
+    """BLEU of every run, from its outputs."""
+    for row in study["rows"]:
+        for run in row["runs"]:
+            where = f"{row['method']} seed {run['seed']}"
+            lines = (out / "runs" / f"{row['method']}-seed{run['seed']}" / "outputs.txt").read_text()
+            lines = lines.split("\n")[:-1]
+            limit = run["configuration"]["test_limit"] or len(test)
+            count = min(limit, len(test))
+            chosen = [test[i * len(test) // count] for i in range(count)]
+            checks.same("outputs", len(lines), count, where)
+            filled, present = [], []
+            for text, (category, _, texts) in zip(lines, chosen):
+                words = prepared(text)
+                references = [prepared(r) for r in texts[:3]]
+                present.append((words, references))
+                filled.append((category, words, references + [[]] * (3 - len(references))))
+            parts = {
+                "seen": [p[1:] for p in filled if p[0] in seen],
+                "unseen": [p[1:] for p in filled if p[0] not in seen],
+                "all": [p[1:] for p in filled],
+                "without_empty": present,
+            }
+            for name, pairs in parts.items():
+                if run["bleu"].get(name) is not None:
+                    checks.number(f"BLEU {name}", bleu(pairs), run["bleu"][name], 0.02, where)
+
+
+def losses(out, row, run):
+    path = out / "runs" / f"{row['method']}-seed{run['seed']}" / "test_losses.json"
+    return json.loads(path.read_text())
+
+
+def mean(values):
+    return sum(values) / len(values)
+
+
+def steps(study, out, checks):
+    """Test losses, contrasts and judgements from the losses by entry."""
+    by_method = {}
+    for row in study["rows"]:
+        runs = [losses(out, row, run) for run in row["runs"]]
+        by_method[row["method"]] = runs
+        for run, all_losses in zip(row["runs"], runs):
+            total = sum(e["nats"] for e in all_losses) / sum(e["tokens"] for e in all_losses)
+            where = f"{row['method']} seed {run['seed']}"
+            checks.number("test loss", total, run["test_loss"], 1e-9, where)
+    tokens = next([e["tokens"] for e in r[0]] for r in by_method.values() if r)
+    all_tokens = sum(tokens)
+    spread, degrees = 0.0, 0
+    for method, runs in by_method.items():
+        if method not in ENDS and len(runs) > 1:
+            totals = [sum(e["nats"] for e in r) / all_tokens for r in runs]
+            centre = mean(totals)
+            spread += sum((x - centre) ** 2 for x in totals)
+            degrees += len(runs) - 1
+    variance = spread / max(degrees, 1)
+    found = {}
+    for c in study["contrasts"]:
+        where = f"{c['lower']} -> {c['upper']}"
+        lower, upper = by_method[c["lower"]], by_method[c["upper"]]
+        each = [
+            mean([r[i]["nats"] for r in upper]) - mean([r[i]["nats"] for r in lower])
+            for i in range(len(tokens))
+        ]
+        difference = sum(each) / all_tokens
+        rest = sum((n - difference * t) ** 2 for n, t in zip(each, tokens))
+        entry = len(tokens) / (len(tokens) - 1) * rest / all_tokens**2
+        checks.number("difference of a step", difference, c["difference"], 1e-9, where)
+        checks.number("variance of the entries", entry, c["entry_variance"], 1e-12, where)
+        checks.number("variance of the seeds", variance, c["seed_variance"], 1e-12, where)
+        checks.same("degrees of freedom", degrees, c["seed_degrees"], where)
+        seeds = variance * (1 / len(lower) + 1 / len(upper))
+        error = math.sqrt(seeds + entry)
+        df = (seeds + entry) ** 2 / (seeds**2 / degrees + entry**2 / (len(tokens) - 1))
+        found[c["lower"], c["upper"]] = (difference, error, df)
+    return found
+
+
+def judgements(study, found):
+    """The label of each step, as the page has them."""
+    present = [s for s in STEPS if s in found]
+    p = [2 * student.sf(abs(found[s][0] / found[s][1]), found[s][2]) for s in present]
+    order, least, holm = sorted(range(len(p)), key=p.__getitem__), 0.0, [1.0] * len(p)
+    for place, i in enumerate(order):
+        least = max(least, min(1.0, (len(p) - place) * p[i]))
+        holm[i] = least
+    for step in STEPS:
+        if step not in found:
+            yield step, "not measured", None
+            continue
+        difference, error, df = found[step]
+        adjusted = holm[present.index(step)]
+        half, ninety = (student.ppf(q, df) * error for q in (0.975, 0.95))
+        interval = (difference - half, difference + half)
+        if adjusted < 0.05:
+            label = "appears" if difference < 0 else "reversed"
+            if turns(study.get("rates"), *step):
+                label = "depends on the learning rate"
+        elif abs(difference) + ninety < MARGIN:
+            label = "equivalent"
+        else:
+            label = "undecided"
+        yield step, label, interval
+
+
+def turns(rates, lower, upper):
+    """Whether the sign at equal rates differs between the two methods' best rates."""
+    tried = {t["method"]: t for t in (rates or {"methods": []})["methods"]}
+    if lower not in tried or upper not in tried:
+        return False
+
+    def at(rate):
+        losses = [
+            next((c["validation_loss"] for c in tried[m]["candidates"]
+                  if c["learning_rate"] == rate), None)
+            for m in (lower, upper)
+        ]
+        return None if None in losses else losses[1] - losses[0]
+
+    signs = [at(tried[m]["chosen"]) for m in (lower, upper)]
+    return None not in signs and signs[0] * signs[1] < 0
+
+
+def signed(x, digits=3):
+    text = f"{x:+.{digits}f}"
+    return text.replace("-", "−") if float(text) else text.lstrip("+-")
+
+
+def in_transformers(study, out, backbone, checks, test, count):
+    """The losses of some entries' references, from the saved adapters."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "reports/python"))
+    import inducer_tuning
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(backbone)
+    for row in study["rows"]:
+        for run in row["runs"]:
+            folder = out / "runs" / f"{row['method']}-seed{run['seed']}" / "best"
+            if not (folder / "adapter_config.json").exists():
+                continue
+            model = AutoModelForCausalLM.from_pretrained(backbone, dtype=torch.float32)
+            model = inducer_tuning.load(model, folder).eval()
+            layout = inducer_tuning.WebNlg(tokenizer, model, run["configuration"]["surface"])
+            kept = losses(out, row, run)
+            half = run["configuration"].get("dtype") == "bf16"
+            for i in range(0, len(kept), max(1, len(kept) // count)):
+                nats, tokens = entry_loss(torch, layout, model, test[i])
+                where = f"{row['method']} seed {run['seed']} entry {i}"
+                checks.same("target tokens", tokens, kept[i]["tokens"], where)
+                kind = "loss in transformers" + (" (bf16 there)" if half else "")
+                here, there = nats / tokens, kept[i]["nats"] / kept[i]["tokens"]
+                checks.number(kind, here, there, 0.1 if half else 1e-4, where)
+
+
+def entry_loss(torch, layout, model, entry):
+    _, triples, texts = entry
+    nats, tokens = 0.0, 0
+    prompt = layout.batch([triples])
+    ids, segments = (prompt[k][0].tolist() for k in ("input_ids", "token_type_ids"))
+    for text in texts:
+        target = layout.encode(layout.running(text)) + [layout.eos]
+        row = torch.tensor([ids + target])
+        kinds = torch.tensor([segments + [segments[-1]] * len(target)])
+        with torch.no_grad():
+            logits = model(input_ids=row, token_type_ids=kinds).logits[0].double()
+        log_p = torch.log_softmax(logits[len(ids) - 1 : -1], -1)
+        nats -= log_p[range(len(target)), target].sum().item()
+        tokens += len(target)
+    return nats, tokens
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--backbone")
+    parser.add_argument("--entries", type=int, default=20)
+    args = parser.parse_args()
+    study = json.loads((args.out / "report.json").read_text())
+    page = (args.out / "report.md").read_text()
+    test, seen = entries(args.data)
+    checks = Checks()
+    scores(study, args.out, checks, test, seen)
+    found = steps(study, args.out, checks)
+    titles = {row["method"]: row["title"] for row in study["rows"]}
+    for (lower, upper), label, interval in judgements(study, found):
+        line = f"**{label}** {titles.get(lower, lower)} → {titles.get(upper, upper)}: "
+        if interval:
+            low, high = map(signed, interval)
+            value = signed(found[lower, upper][0])
+            line += f"test loss {value} nats a token (95 % interval {low} to {high}"
+        checks.same("sentence of a step", line in page, True, line)
+    if args.backbone:
+        in_transformers(study, args.out, args.backbone, checks, test, args.entries)
+    sys.exit(0 if checks.report() else 1)
+
+
+if __name__ == "__main__":
+    main()
