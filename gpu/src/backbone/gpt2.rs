@@ -172,16 +172,20 @@ impl Gpt2 {
 }
 
 impl FoldTarget for Gpt2 {
-    fn map(&self, layer: usize, target: Target) -> Result<(Tensor, Tensor)> {
+    fn parameters_of(&self, layer: usize, target: Target) -> (&Pair, usize) {
         let block = &self.blocks[layer];
-        let [weight, bias] = match target {
+        let pair = match target {
             Target::Q | Target::K | Target::V => &block.c_attn,
             Target::O => &block.c_proj,
             Target::Up => &block.c_fc,
             Target::Down => &block.mlp_proj,
         };
+        (pair, self.column(target))
+    }
+
+    fn map(&self, layer: usize, target: Target) -> Result<(Tensor, Tensor)> {
+        let ([weight, bias], from) = self.parameters_of(layer, target);
         let [_, width] = target.sizes(&self.spec());
-        let from = self.column(target);
         let w = weight.tensor.narrow(1, from, width)?.t()?.contiguous()?;
         let b = bias.tensor.narrow(0, from, width)?;
         Ok((w.to_dtype(DType::F64)?, b.to_dtype(DType::F64)?))

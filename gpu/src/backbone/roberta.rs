@@ -196,14 +196,19 @@ impl Backbone for Roberta {
 }
 
 impl FoldTarget for Roberta {
-    fn map(&self, layer: usize, target: Target) -> Result<(Tensor, Tensor)> {
+    fn parameters_of(&self, layer: usize, target: Target) -> (&Pair, usize) {
         let layer = &self.layers[layer];
-        let [weight, bias] = match target {
+        let pair = match target {
             Target::Q | Target::K | Target::V => &layer.qkv[target as usize],
             Target::O => &layer.output,
             Target::Up => &layer.intermediate,
             Target::Down => &layer.down,
         };
+        (pair, 0)
+    }
+
+    fn map(&self, layer: usize, target: Target) -> Result<(Tensor, Tensor)> {
+        let ([weight, bias], _) = self.parameters_of(layer, target);
         let wide = |p: &Parameter| p.tensor.to_dtype(DType::F64);
         Ok((wide(weight)?, wide(bias)?))
     }

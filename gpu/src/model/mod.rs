@@ -62,7 +62,11 @@ impl Model {
     pub fn attach(&mut self, config: &AdapterConfig, special: usize, seed: u64) -> Result<()> {
         config.check("adapter configuration")?;
         let source = Source::random(seed, self.master_dtype(), &self.device);
-        self.attach_from(config, special, source)
+        self.attach_from(config, special, source)?;
+        for part in self.attached.layers.iter_mut().flatten() {
+            part.begin(self.backbone.as_ref())?;
+        }
+        Ok(())
     }
 
     /// Attaches a method with these tensors by name; backbone tensors among them replace the

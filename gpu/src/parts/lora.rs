@@ -6,7 +6,8 @@
 //! y = m / ‖W + s B A‖ ⊙ (x (W + s B A)) + b,     s = α/r
 //! ```
 //!
-//! whose norm, over each output's inputs, counts as a constant in the gradient (their section 4.3).
+//! whose norm, over each output's inputs, counts as a constant in the gradient (their section 4.3)
+//! and is what m begins with, so that training begins at the frozen model.
 
 use super::{
     DropoutSite, FoldTarget, ForwardContext, Part, PartConfig, Target, Wrong, at_least_one,
@@ -238,7 +239,20 @@ impl LowRank {
         let change = Linear::torch(&b, None)
             .scaled(update.scale)
             .apply(tape, &low)?;
-        let (w, bias) = update.frozen(self.layer, ctx)?;
+        let maps = ctx.maps.ok_or(Error::Unsupported {
+            what: "DoRA",
+            needs: "a model's weights",
+            found: "a part alone",
+        })?;
+        let ([weight, bias], from) = maps.parameters_of(self.layer, update.target);
+        if weight.trainable {
+            return Err(Error::Unsupported {
+                what: "DoRA",
+                needs: "frozen weights",
+                found: "one that is trained as well",
+            });
+        }
+        let (w, _) = maps.map(self.layer, update.target)?;
         let inverse = update.norm(&w)?.recip()?;
         // while the input is dropped, the frozen map's share of m acts on the dropped input too
         let frozen = match drop.rate > 0.0 {
@@ -248,16 +262,16 @@ impl LowRank {
             }
             false => None,
         };
-        let m = tape.parameter(magnitude)?;
-        let mut inputs = vec![y, &change, &m];
+        let (m, bias) = (tape.parameter(magnitude)?, tape.parameter(bias)?);
+        let mut inputs = vec![y, &change, &m, &bias];
         inputs.extend(&frozen);
         tape.composed(&inputs, |a| {
             let (y, width) = (&a[0], a[2].dim(0)?);
             let like = |t: &Tensor| t.to_dtype(y.dtype());
             let own = y.narrow(1, column, width)?;
-            let plain = match a.get(3) {
+            let plain = match a.get(4) {
                 Some(frozen) => like(frozen)?,
-                None => own.broadcast_sub(&like(&bias)?)?,
+                None => own.broadcast_sub(&like(&a[3].narrow(0, from, width)?)?)?,
             };
             let gain = (like(&a[2])? * like(&inverse)?)?;
             let less = (&gain - 1.0)?;
@@ -273,16 +287,6 @@ impl LowRank {
 }
 
 impl LowRankUpdate {
-    /// Weight [outputs, inputs] and bias of the frozen map, in f64.
-    fn frozen(&self, layer: usize, ctx: &ForwardContext<'_>) -> Result<(Tensor, Tensor)> {
-        let maps = ctx.maps.ok_or(Error::Unsupported {
-            what: "DoRA",
-            needs: "a model's weights",
-            found: "a part alone",
-        })?;
-        maps.map(layer, self.target)
-    }
-
     /// `s B A` in f64.
     fn change(&self) -> Result<Tensor> {
         let wide = |p: &Parameter| p.tensor.detach().to_dtype(DType::F64);
@@ -319,6 +323,21 @@ impl Part for LowRank {
             y = self.update(ctx, update, x, &y, 0)?;
         }
         Ok(y)
+    }
+
+    /// DoRA's m is the norm that the map has.
+    fn begin(&mut self, maps: &dyn FoldTarget) -> Result<()> {
+        for update in &mut self.targets {
+            if update.magnitude.is_none() {
+                continue;
+            }
+            let (w, _) = maps.map(self.layer, update.target)?;
+            let norm = update.norm(&w)?;
+            if let Some(m) = &mut update.magnitude {
+                m.tensor = norm.to_dtype(m.tensor.dtype())?;
+            }
+        }
+        Ok(())
     }
 
     /// `W ← W + (α/r) B A`, `b ← b + (α/r) b_lora`; with DoRA `W ← m / ‖W'‖ ⊙ W'` of that.

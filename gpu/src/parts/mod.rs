@@ -1,10 +1,10 @@
 //! Parts: what a method adds to a backbone.
 //!
 //! A backbone knows a part only by the six places where one can act: on q, k, v; on each other
-//! linear map; on the
-//! attention's output, before and after W^o; on the FFN's hidden units; and beside the FFN. A
-//! method is a list of parts in each layer; a new one is a new [`Part`] in a file of its own, with
-//! its configuration ([`PartConfig`]), the declaration of its tensors and its forward.
+//! linear map; on the attention's output, before and after W^o; on the FFN's hidden units; and
+//! beside the FFN. A method is a list of parts in each layer; a new one is a new [`Part`] in a file
+//! of its own, with its configuration ([`PartConfig`]), the declaration of its tensors and its
+//! forward.
 
 mod adapter;
 mod context;
@@ -23,7 +23,7 @@ pub use prefix::{Prefix, PrefixConfig, PrefixNetwork, Reparametrisation};
 
 use crate::config::Spec;
 use crate::error::Result;
-use crate::tape::Value;
+use crate::tape::{Pair, Value};
 use crate::tensors::{Declare, Tensors};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -105,6 +105,15 @@ pub trait Part: Tensors + Send + Sync {
         Ok(y)
     }
 
+    /// Gives tensors whose initial values depend on the backbone's weights those values; called
+    /// once, when a new method is attached.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    fn begin(&mut self, _maps: &dyn FoldTarget) -> Result<()> {
+        Ok(())
+    }
+
     /// Folds the part into the weights of its layer, exactly over the reals; `false` where it
     /// cannot be and nothing was done.
     ///
@@ -154,6 +163,9 @@ impl Target {
 
 /// The linear maps of a backbone's layers, however its files lay them out.
 pub trait FoldTarget {
+    /// The parameters that hold a map, and the first of its outputs in them.
+    fn parameters_of(&self, layer: usize, target: Target) -> (&Pair, usize);
+
     /// Weight [outputs, inputs] and bias \[outputs\] of a map, in f64.
     ///
     /// # Errors

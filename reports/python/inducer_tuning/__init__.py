@@ -24,6 +24,7 @@ from .config import (
     Ia3,
     Inducer,
     Lora,
+    LoraException,
     Prefix,
 )
 
@@ -47,6 +48,7 @@ __all__ = [
     "Inducer",
     "InducerModel",
     "Lora",
+    "LoraException",
     "Prefix",
     "WebNlg",
     "get_inducer_model",

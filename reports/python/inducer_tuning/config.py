@@ -106,30 +106,63 @@ class FfnAdapter:
         at_least_one("bottleneck", self.bottleneck)
 
 
+Target = Literal["q", "k", "v", "o", "up", "down"]
+"""A linear map of a layer: W^q, W^k, W^v, W^o, the FFN's first and second."""
+
+
+@dataclass(frozen=True)
+class LoraException:
+    """A map of one layer whose update has another rank or alpha, or, at rank 0, is not there."""
+
+    layer: int
+    target: Target
+    rank: int
+    alpha: float
+
+
 @dataclass(frozen=True)
 class Lora:
-    """LoRA (Eq. 10) on some of the projections."""
+    """LoRA (Eq. 10) on some of a layer's linear maps, with rsLoRA's factor or DoRA's magnitudes."""
 
-    targets: tuple[Literal["q", "k", "v"], ...]
+    targets: tuple[Target, ...]
     rank: int
     alpha: float
     dropout: float = 0.0
     bias: bool = False
     use_rslora: bool = False
+    use_dora: bool = False
+    exceptions: tuple[LoraException, ...] = ()
 
-    @property
-    def scale(self) -> float:
+    def at(self, layer: int, target: Target) -> tuple[int, float] | None:
+        """Rank and alpha on a map of a layer, where there is an update."""
+        if target not in self.targets:
+            return None
+        own = [e for e in self.exceptions if (e.layer, e.target) == (layer, target)]
+        rank, alpha = (own[0].rank, own[0].alpha) if own else (self.rank, self.alpha)
+        return (rank, alpha) if rank > 0 else None
+
+    def scale(self, rank: int, alpha: float) -> float:
         """What the product of A and B is multiplied by: alpha / rank, or alpha / sqrt(rank)."""
-        return self.alpha / (math.sqrt(self.rank) if self.use_rslora else self.rank)
+        return alpha / (math.sqrt(rank) if self.use_rslora else rank)
 
     def check(self) -> None:
         """Raises ConfigError for a value out of range."""
         at_least_one("rank", self.rank)
-        some_of_each_once(self.targets, '"q", "k", "v"')
+        some_of_each_once(self.targets, '"q", "k", "v", "o", "up", "down"')
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout: expected a number in [0, 1), found {self.dropout}")
         if not math.isfinite(self.alpha):
             raise ConfigError("alpha: expected a finite number")
+        if self.use_dora and self.bias:
+            raise ConfigError("use_dora: expected false beside `bias`")
+        seen = set()
+        for e in self.exceptions:
+            if e.target not in self.targets or (e.layer, e.target) in seen:
+                raise ConfigError(
+                    "exceptions: expected targets of the list, each once a layer; "
+                    f"found {e.target} of layer {e.layer}"
+                )
+            seen.add((e.layer, e.target))
 
 
 @dataclass(frozen=True)
@@ -159,9 +192,12 @@ class AdapterConfig:
     ffn: Union[FfnAdapter, None] = None
     bitfit: bool = False
     full: bool = False
+    tuned: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raises ConfigError for a value out of range."""
+        if self.lora is not None and self.lora.use_dora and self.attention is not None:
+            raise ConfigError("lora.use_dora: expected false beside a part in the attention")
         for name in ("attention", "lora", "ia3", "ffn"):
             part = getattr(self, name)
             if part is not None:
@@ -185,11 +221,7 @@ class AdapterConfig:
         """As `adapter_config.json` has it: what is absent or off is left out."""
         named = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         always = ("peft_type", "task_type", "base_model_name_or_path")
-        return {
-            name: part_to_dict(value) if dataclasses.is_dataclass(value) else value
-            for name, value in named.items()
-            if name in always or value
-        }
+        return {name: plain(value) for name, value in named.items() if name in always or value}
 
     @classmethod
     def from_dict(cls, value: Any) -> AdapterConfig:
@@ -241,12 +273,17 @@ def part_to_dict(part: Any) -> dict[str, Any]:
         value = getattr(part, f.name)
         if f.name == "kind" or value is None or (f.name == "key_bottleneck" and value == 0):
             continue
-        if f.name == "use_rslora" and not value:
+        if f.name in ("use_rslora", "use_dora", "exceptions") and not value:
             continue
-        if dataclasses.is_dataclass(value):
-            value = part_to_dict(value)
-        out[f.name] = list(value) if isinstance(value, tuple) else value
+        out[f.name] = plain(value)
     return out
+
+
+def plain(value: Any) -> Any:
+    """A field's value as JSON has it."""
+    if isinstance(value, tuple):
+        return [plain(v) for v in value]
+    return part_to_dict(value) if dataclasses.is_dataclass(value) else value
 
 
 def parse(kind: type[T], value: Any, at: str) -> T:

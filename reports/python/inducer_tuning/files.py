@@ -14,6 +14,7 @@ TENSORS_FILE = "adapter_model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 ADDED = "transformer.wte.added"
 CLASSES = "classifier.out_proj.bias"
+HEAD = "lm_head.weight"
 
 
 class AdapterError(ValueError):

@@ -8,6 +8,7 @@ these subclasses, which differ in `forward` alone. So every name in `state_dict`
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,9 +17,9 @@ from torch.nn import functional as F
 from transformers.models.gpt2 import modeling_gpt2 as gpt2
 
 from . import config as c
-from . import places
-from .parts import Heads
-from .places import Sizes
+from . import files, places
+from .parts import Heads, Map
+from .places import Layer, Sizes
 
 CACHES = ("cache", "past_key_values", "past_key_value", "layer_past")
 
@@ -37,7 +38,8 @@ class Attention(gpt2.GPT2Attention):
         heads = Heads(self.num_heads, self.head_dim)
         x = hidden_states
         projected = list(self.c_attn(x).split(self.split_size, dim=2))
-        q, k, v = (places.split(y, heads) for y in places.project(self, x, projected))
+        projected = places.project(self, x, projected, self.map)
+        q, k, v = (places.split(y, heads) for y in projected)
         cache = next((kwargs[name] for name in CACHES if kwargs.get(name) is not None), None)
         if cache is not None:
             position = {"cache_position": kwargs.get("cache_position")}
@@ -45,9 +47,14 @@ class Attention(gpt2.GPT2Attention):
         eager = self.config._attn_implementation == "eager"
         rate = self.attn_dropout.p
         attended = places.attend(self, [q, k, v], attention_mask, rate, True, eager)
-        y = self.c_proj(places.joined(attended.f))
+        f = places.joined(attended.f)
+        y = places.mapped(self, "o", f, self.c_proj(f), self.map)
         y = places.output(self, y, attended.update)
         return self.resid_dropout(y), attended.weights
+
+    def map(self, target: c.Target) -> Map:
+        """One of its linear maps."""
+        return map_of(self, None, target)
 
 
 class FeedForward(gpt2.GPT2MLP):
@@ -56,9 +63,27 @@ class FeedForward(gpt2.GPT2MLP):
     def forward(self, hidden_states: Any) -> Tensor:
         """Output [b, n, d]."""
         x: Tensor = hidden_states
-        y = self.c_proj(places.rescale(self, self.act(self.c_fc(x))))
+        hidden = self.act(places.mapped(self, "up", x, self.c_fc(x), self.map))
+        hidden = places.rescale(self, hidden)
+        y = places.mapped(self, "down", hidden, self.c_proj(hidden), self.map)
         dropped: Tensor = self.dropout(places.beside(self, x, y))
         return dropped
+
+    def map(self, target: c.Target) -> Map:
+        """One of its linear maps."""
+        return map_of(None, self, target)
+
+
+def map_of(attention: Any, ffn: Any, target: c.Target) -> Map:
+    """A linear map of a layer's modules, as views; q, k and v lie side by side in one."""
+    if target in places.PROJECTIONS:
+        fused, d = attention.c_attn, attention.split_size
+        first = places.PROJECTIONS.index(target) * d
+        return Map(fused.weight[:, first : first + d].T, fused.bias[first : first + d])
+    if target == "o":
+        return Map(attention.c_proj.weight.T, attention.c_proj.bias)
+    module = ffn.c_fc if target == "up" else ffn.c_proj
+    return Map(module.weight.T, module.bias)
 
 
 class TokenEmbedding(nn.Embedding):
@@ -107,15 +132,18 @@ def sizes(config: Any) -> Sizes:
     )
 
 
-def layers(backbone: Any) -> list[tuple[nn.Module, nn.Module]]:
-    """Of each layer, what holds the parts in its attention and at its FFN."""
-    return [(block.attn, block.mlp) for block in backbone.h]
+def layers(backbone: Any) -> list[Layer]:
+    """Its layers."""
+    return [
+        Layer(i, block.attn, block.mlp, partial(map_of, block.attn, block.mlp))
+        for i, block in enumerate(backbone.h)
+    ]
 
 
 def attach(model: Any, backbone: Any, config: c.AdapterConfig, special: int) -> None:
     """Puts a method's parts, and `special` added tokens, into the model."""
-    for block in backbone.h:
-        places.attach(config, sizes(model.config), block.attn, block.mlp)
+    for layer, block in zip(layers(backbone), backbone.h, strict=True):
+        places.attach(config, sizes(model.config), layer)
         block.attn.__class__, block.mlp.__class__ = Attention, FeedForward
     places.offset_positions(backbone.wpe, config)
     if special:
@@ -127,6 +155,14 @@ def attach(model: Any, backbone: Any, config: c.AdapterConfig, special: int) -> 
         if head is not None:
             head.added = backbone.wte.added
             head.__class__ = Scores
+    if has_own_head(model, config):
+        model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().clone())
+
+
+def has_own_head(model: Any, config: c.AdapterConfig) -> bool:
+    """Whether the method gives a head of its own to a model whose head is the embedding."""
+    tied = hasattr(model, "lm_head") and model.config.tie_word_embeddings
+    return tied and files.HEAD in config.tuned
 
 
 def detach(model: Any, backbone: Any) -> None:
@@ -142,6 +178,8 @@ def detach(model: Any, backbone: Any) -> None:
             if module is not None:
                 module.__class__ = kind
                 del module.added
+    if has_own_head(model, model.inducer_config):
+        model.lm_head.weight = backbone.wte.weight
 
 
 def place(module: Any, given: dict[str, Any]) -> dict[str, Any]:
@@ -156,17 +194,3 @@ def place(module: Any, given: dict[str, Any]) -> dict[str, Any]:
         positions = (mask.long().cumsum(-1) - 1).clamp(min=0)
         return {**given, "position_ids": positions[:, -width:]}
     return given
-
-
-def maps(backbone: Any) -> list[tuple[list[tuple[str, Tensor, Tensor]], Tensor]]:
-    """Of each layer, what LoRA and (IA)3 fold into, as views: q, k and v with weight
-    [outputs, inputs] and bias, and the weight of the FFN's second map."""
-    out = []
-    for block in backbone.h:
-        fused, d = block.attn.c_attn, block.attn.split_size
-        columns = [slice(i * d, (i + 1) * d) for i in range(3)]
-        each = [
-            (t, fused.weight[:, s].T, fused.bias[s]) for t, s in zip("qkv", columns, strict=True)
-        ]
-        out.append((each, block.mlp.c_proj.weight.T))
-    return out

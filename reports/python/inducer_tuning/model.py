@@ -86,7 +86,7 @@ class InducerModel:
         """Replaces the tensors by those of a directory of the same method."""
         found = c.AdapterConfig.read(adapter)
         own = self.inducer_config
-        for name in ("attention", "lora", "ia3", "ffn", "bitfit", "full"):
+        for name in ("attention", "lora", "ia3", "ffn", "bitfit", "full", "tuned"):
             if getattr(found, name) != getattr(own, name):
                 raise c.ConfigError(
                     f"{Path(adapter, c.CONFIG_FILE)}: {name}: expected {getattr(own, name)}, "
@@ -102,7 +102,8 @@ class InducerModel:
         named = dict(model.named_parameters())
         with torch.no_grad():
             for name, tensor in self._own_tensors.items():
-                named[name].copy_(tensor)
+                if name in named:  # a head of its own is tied again
+                    named[name].copy_(tensor)
         model._inducer_hook.remove()
         model.__class__ = self._own_class
         for name in ("inducer_config", "_own_tensors", "_own_class", "_inducer_hook"):
@@ -121,6 +122,10 @@ class InducerModel:
             raise AdapterError(
                 f"{', '.join(rest)}: cannot be folded into a backbone; `inducer merge` folds the "
                 "rest and writes these parts beside it"
+            )
+        if files.HEAD in config.tuned:
+            raise AdapterError(
+                f"{files.HEAD}: a head of its own; `inducer merge` writes a backbone with it"
             )
         backbone = backbone_of(model)
         added = getattr(getattr(backbone, "wte", None), "added", None)
@@ -242,6 +247,8 @@ def trains(model: Any, name: str) -> bool:
     config = model.inducer_config
     if any(part in f".{name}" for part in PARTS) or name.startswith("classifier."):
         return True
+    if to_file(model, name) in config.tuned:
+        return True
     if ".pooler." in f".{name}" or name in UNTRAINED:
         return False
     return config.full or (config.bitfit and name.endswith(".bias"))
@@ -253,6 +260,12 @@ def attach(model: Any, config: c.AdapterConfig, special: int) -> None:
         raise AdapterError("the model has an adapter already: call its unload() first")
     kind, backbone = backbone_kind(model), backbone_of(model)
     kind.refuse(model.config)
+    for e in () if config.lora is None else config.lora.exceptions:
+        if e.layer >= model.config.num_hidden_layers:
+            raise c.ConfigError(
+                f"lora.exceptions: expected layers below {model.config.num_hidden_layers}, "
+                f"found {e.layer}"
+            )
     if model.config._attn_implementation not in ("eager", "sdpa"):
         model.set_attn_implementation("sdpa")
     kind.attach(model, backbone, config, special)
@@ -297,15 +310,16 @@ def freeze(model: Any, trainable: bool) -> None:
 
 def fold(kind: ModuleType, backbone: Any) -> None:
     """Folds LoRA and (IA)3 into the backbone's weights."""
-    layers = zip(kind.layers(backbone), kind.maps(backbone), strict=True)
-    for (attention, ffn), (projections, down) in layers:
-        for target, weight, bias in projections:
-            if hasattr(attention, "lora") and hasattr(attention.lora, target):
-                getattr(attention.lora, target).fold(weight, bias)
-            if hasattr(attention, "ia3"):
-                attention.ia3.fold(target, weight, bias)
-        if hasattr(ffn, "ia3"):
-            down.copy_(down.double() * ffn.ia3.double())
+    for layer in kind.layers(backbone):
+        maps = layer.maps
+        for module in (layer.attention, layer.ffn):
+            if hasattr(module, "lora"):
+                module.lora.fold(maps)
+        if hasattr(layer.attention, "ia3"):
+            layer.attention.ia3.fold(maps)
+        if hasattr(layer.ffn, "ia3"):
+            down = maps["down"].weight
+            down.copy_(down.double() * layer.ffn.ia3.double())
 
 
 def before_forward(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

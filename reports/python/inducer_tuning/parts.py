@@ -208,56 +208,90 @@ def linear(layer: nn.Linear, x: Tensor) -> Tensor:
     return F.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))
 
 
+class Map(NamedTuple):
+    """A linear map of the backbone: y = x W^T + b."""
+
+    weight: Tensor
+    """[outputs, inputs], a view."""
+    bias: Tensor
+    """[outputs], a view."""
+
+
 class LowRank(nn.Module):
-    """(alpha / r) (drop(x) A^T B^T + bias), LoRA on one projection (Eq. 10)."""
+    """LoRA on one linear map (Eq. 10), with DoRA's magnitude m where it has one.
 
-    def __init__(self, config: c.Lora, hidden: int):
+    LoRA   y + s (drop(x) A^T B^T + bias)
+    DoRA   m / |W + s B A| (x W^T + s drop(x) A^T B^T) + b
+
+    The norm, over each output's inputs, counts as a constant in the gradient. Where the input is
+    dropped, m's share of the frozen map acts on the dropped input too.
+    """
+
+    def __init__(self, config: c.Lora, sizes: tuple[int, int], rank: int, alpha: float):
         super().__init__()
-        self.scale = config.scale
+        inputs, outputs = sizes
+        self.scale = config.scale(rank, alpha)
         self.rate = config.dropout
-        self.a = new(config.rank, hidden)
-        self.b = new(hidden, config.rank)
-        self.bias = new(hidden) if config.bias else None
+        self.a = new(rank, inputs)
+        self.b = new(outputs, rank)
+        self.bias = new(outputs) if config.bias else None
+        self.magnitude = new(outputs) if config.use_dora else None
 
-    def start(self) -> None:
-        """Initial values: A as PyTorch's linear maps start, B and bias 0."""
+    def start(self, own: Map) -> None:
+        """Initial values: A as PyTorch's linear maps start, B and bias 0, m the map's norm."""
         nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
+        if self.magnitude is not None:
+            with torch.no_grad():
+                self.magnitude.copy_(self.norm(own.weight))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """What is added to the projection of `x`."""
-        x = F.dropout(x, self.rate, self.training)
+    def norm(self, weight: Tensor) -> Tensor:
+        """|W + s B A| over each output's inputs, in float64."""
+        with torch.no_grad():
+            return (weight.double() + self.change()).norm(dim=1)
+
+    def change(self) -> Tensor:
+        """s B A in float64."""
+        return (self.b.double() @ self.a.double()) * self.scale
+
+    def forward(self, x: Tensor, y: Tensor, own: Map) -> Tensor:
+        """The map's result `y` from `x` with its update."""
+        dropped = F.dropout(x, self.rate, self.training)
         bias = None if self.bias is None else self.bias.to(x.dtype)
-        low = F.linear(x, self.a.to(x.dtype))
-        return F.linear(low, self.b.to(x.dtype), bias) * self.scale
+        low = F.linear(dropped, self.a.to(x.dtype))
+        change = F.linear(low, self.b.to(x.dtype), bias) * self.scale
+        if self.magnitude is None:
+            return y + change
+        gain = (wide(self.magnitude) / self.norm(own.weight).to(wide(y).dtype)).to(y.dtype)
+        drops = self.training and self.rate > 0
+        frozen = F.linear(dropped, own.weight) if drops else y - own.bias
+        return y + frozen * (gain - 1) + change * gain
 
-    def fold(self, weight: Tensor, bias: Tensor) -> None:
-        """W <- W + (alpha / r) B A and b <- b + (alpha / r) bias, in place.
+    def fold(self, own: Map) -> None:
+        """W <- W + s B A, with DoRA times m over its norm, and b <- b + s bias, in place.
 
-        `weight` is [outputs, inputs]. Computed in float64 and rounded once.
+        Computed in float64 and rounded once.
         """
-        change = (self.b.double() @ self.a.double()) * self.scale
-        weight.copy_(weight.double() + change)
+        weight = own.weight.double() + self.change()
+        if self.magnitude is not None:
+            gain = self.magnitude.double() / weight.norm(dim=1)
+            weight = weight * gain.unsqueeze(1)
+        own.weight.copy_(weight)
         if self.bias is not None:
-            bias.copy_(bias.double() + self.bias.double() * self.scale)
+            own.bias.copy_(own.bias.double() + self.bias.double() * self.scale)
 
 
 class Lora(nn.Module):
-    """LoRA on some of q, k and v."""
+    """LoRA on some of the linear maps that one module holds, each a `LowRank` by its name."""
 
-    def __init__(self, config: c.Lora, hidden: int):
-        super().__init__()
-        for target in config.targets:
-            self.add_module(target, LowRank(config, hidden))
-
-    def start(self) -> None:
+    def start(self, maps: dict[str, Map]) -> None:
         """Initial values."""
-        for part in self.children():
-            part.start()  # type: ignore[operator]
+        for target, part in self.named_children():
+            part.start(maps[target])  # type: ignore[operator]
 
-    def forward(self, x: Tensor, qkv: list[Tensor]) -> list[Tensor]:
-        """Projections q, k, v [b, n, d] of `x` with their updates."""
-        parts = [getattr(self, target, None) for target in "qkv"]
-        return [y if part is None else y + part(x) for part, y in zip(parts, qkv, strict=True)]
+    def fold(self, maps: dict[str, Map]) -> None:
+        """Folds each update into its map, in place."""
+        for target, part in self.named_children():
+            part.fold(maps[target])  # type: ignore[operator]
 
 
 class Ia3(nn.Module):
@@ -275,9 +309,9 @@ class Ia3(nn.Module):
         pairs = zip(factors, qkv, strict=True)
         return [y if factor is None else y * factor.to(y.dtype) for factor, y in pairs]
 
-    def fold(self, target: str, weight: Tensor, bias: Tensor) -> None:
-        """W <- diag(l) W and b <- l * b of one projection, in place and as LoRA's."""
-        factor = getattr(self, target, None)
-        if factor is not None:
+    def fold(self, maps: dict[str, Map]) -> None:
+        """W <- diag(l) W and b <- l * b of each projection, in place and as LoRA's."""
+        for target, factor in self.named_parameters():
+            weight, bias = maps[target]
             weight.copy_(weight.double() * factor.double().unsqueeze(1))
             bias.copy_(bias.double() * factor.double())

@@ -2,9 +2,9 @@
 
     attention   q, k, v = x W + b          LoRA, (IA)3                       `project`
                 f, LSE = attention(q, k, v)   inducer, prefix                `attend`
-                y = f W^o + b^o (+ update)    adapter                        `output`
-    FFN         u = phi(x W + b)           (IA)3                             `rescale`
-                y = u W + b                adapter beside it                 `beside`
+                y = f W^o + b^o (+ update)    LoRA, adapter         `mapped`, `output`
+    FFN         u = phi(x W + b)           LoRA, (IA)3             `mapped`, `rescale`
+                y = u W + b                LoRA, adapter beside it  `mapped`, `beside`
 
 Parts stand as modules on the backbone's own: `lora`, `ia3`, `inducer`, `prefix` and `adapter` at an
 attention module, `ia3` and `adapter` at what holds the FFN. `attach` puts them there.
@@ -12,8 +12,9 @@ attention module, `ia3` and `adapter` at what holds the FFN. `attach` puts them 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,12 @@ from torch.nn import functional as F
 
 from . import config as c
 from . import parts
-from .parts import Attended, Heads
+from .parts import Attended, Heads, Map
+
+PROJECTIONS: tuple[c.Target, ...] = ("q", "k", "v")
+OF_FFN: tuple[c.Target, ...] = ("up", "down")
+Maps = Callable[[c.Target], Map]
+"""Gives a module's linear map by its name."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +43,48 @@ class Sizes:
     """Of its initial weights."""
 
 
-def attach(config: c.AdapterConfig, sizes: Sizes, attention: nn.Module, ffn: nn.Module) -> None:
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a backbone."""
+
+    index: int
+    attention: nn.Module
+    """What holds the parts in its attention."""
+    ffn: nn.Module
+    """What holds those at its FFN."""
+    map: Maps
+    """Its linear maps, as views."""
+
+    @property
+    def maps(self) -> dict[str, Map]:
+        """All of them by name."""
+        return {target: self.map(target) for target in get_args(c.Target)}
+
+
+def attach_lora(config: c.Lora, sizes: Sizes, layer: Layer) -> None:
+    """Puts LoRA on those of a layer's linear maps that it acts on, with initial values."""
+    d, inner = sizes.heads.hidden, sizes.inner
+    for target in config.targets:
+        found = config.at(layer.index, target)
+        if found is None:
+            continue
+        module = layer.ffn if target in OF_FFN else layer.attention
+        if not hasattr(module, "lora"):
+            module.lora = parts.Lora()
+        ends = {"up": (d, inner), "down": (inner, d)}.get(target, (d, d))
+        part = parts.LowRank(config, ends, *found)
+        part.start(layer.map(target))
+        module.lora.add_module(target, part)  # type: ignore[union-attr]
+
+
+def attach(config: c.AdapterConfig, sizes: Sizes, layer: Layer) -> None:
     """Puts the parts of a method on one layer's attention module and on what holds its FFN.
 
     New parts have their initial values.
     """
-    d = sizes.heads.hidden
+    d, attention, ffn = sizes.heads.hidden, layer.attention, layer.ffn
     if config.lora is not None:
-        attention.lora = parts.Lora(config.lora, d)
+        attach_lora(config.lora, sizes, layer)
     if config.ia3 is not None:
         if {"k", "v"} & set(config.ia3.targets):
             attention.ia3 = parts.Ia3(config.ia3, d)
@@ -65,7 +105,7 @@ def attach(config: c.AdapterConfig, sizes: Sizes, attention: nn.Module, ffn: nn.
             d, beside.bottleneck, beside.layer_norm, beside.scale, sizes.epsilon
         )
     for module in (attention, ffn):
-        for name in ("lora", "inducer", "adapter"):
+        for name in ("inducer", "adapter"):
             part: Any = getattr(module, name, None)
             if part is not None:
                 part.start()
@@ -109,10 +149,15 @@ def plain_positions(embedding: Any) -> None:
         del embedding.offset
 
 
-def project(at: Any, x: Tensor, qkv: list[Tensor]) -> list[Tensor]:
+def mapped(at: Any, target: c.Target, x: Tensor, y: Tensor, maps: Maps) -> Tensor:
+    """A linear map's result `y` [b, n, outputs] of `x` after the part that acts on it."""
+    part = getattr(at.lora, target, None) if hasattr(at, "lora") else None
+    return y if part is None else part(x, y, maps(target))
+
+
+def project(at: Any, x: Tensor, qkv: list[Tensor], maps: Maps) -> list[Tensor]:
     """Projections q, k, v [b, n, d] of `x` after the parts that act on them."""
-    if hasattr(at, "lora"):
-        qkv = at.lora(x, qkv)
+    qkv = [mapped(at, t, x, y, maps) for t, y in zip(PROJECTIONS, qkv, strict=True)]
     if hasattr(at, "ia3"):
         qkv = at.ia3(qkv)
     return qkv
@@ -125,7 +170,8 @@ def split(x: Tensor, heads: Heads) -> Tensor:
 
 def joined(f: Tensor) -> Tensor:
     """[b, H, n, p] as [b, n, d]."""
-    return f.transpose(1, 2).flatten(2)
+    # of one head or one token `flatten` makes a view, which GPT-2's maps do not take
+    return f.transpose(1, 2).flatten(2).contiguous()
 
 
 def attend(

@@ -7,6 +7,7 @@ As in `gpt2.py`, modules keep their tensors and names, and only their classes ar
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,8 +16,19 @@ from transformers.models.roberta import modeling_roberta as roberta
 
 from . import config as c
 from . import places
-from .parts import Heads
+from .parts import Heads, Map
 from .places import Sizes
+
+
+def map_of(linear: Any) -> Map:
+    """A linear map as it is."""
+    return Map(linear.weight, linear.bias)
+
+
+def projection(attention: Any, target: c.Target) -> Map:
+    """The map to queries, keys or values."""
+    linears = (attention.query, attention.key, attention.value)
+    return map_of(linears[places.PROJECTIONS.index(target)])
 
 
 class SelfAttention(roberta.RobertaSelfAttention):
@@ -33,10 +45,15 @@ class SelfAttention(roberta.RobertaSelfAttention):
         x = hidden_states
         heads = Heads(self.num_attention_heads, self.attention_head_size)
         projected = [self.query(x), self.key(x), self.value(x)]
-        qkv = [places.split(y, heads) for y in places.project(self, x, projected)]
+        projected = places.project(self, x, projected, self.map)
+        qkv = [places.split(y, heads) for y in projected]
         eager = self.config._attn_implementation == "eager"
         attended = places.attend(self, qkv, attention_mask, self.dropout.p, False, eager)
         return places.joined(attended.f), attended.weights, attended.update
+
+    def map(self, target: c.Target) -> Map:
+        """One of the three projections."""
+        return projection(self, target)
 
 
 class Attention(roberta.RobertaAttention):
@@ -52,7 +69,8 @@ class Attention(roberta.RobertaAttention):
         """Output [b, n, d] and, where they were computed, attention weights."""
         f, weights, update = self.self(hidden_states, attention_mask=attention_mask)
         out = self.output
-        y = places.output(self.self, out.dense(f), update)
+        y = places.mapped(self.self, "o", f, out.dense(f), lambda _: map_of(out.dense))
+        y = places.output(self.self, y, update)
         return out.LayerNorm(out.dropout(y) + hidden_states), weights
 
 
@@ -61,9 +79,12 @@ class Layer(roberta.RobertaLayer):  # type: ignore[no-untyped-call]
 
     def feed_forward_chunk(self, attention_output: Tensor) -> Tensor:
         """Output [b, n, d]."""
-        y, out = attention_output, self.output
-        hidden = places.rescale(self.ffn, self.intermediate(y))
-        z = places.beside(self.ffn, y, out.dropout(out.dense(hidden)))
+        y, inner, out = attention_output, self.intermediate, self.output
+        u = places.mapped(self.ffn, "up", y, inner.dense(y), lambda _: map_of(inner.dense))
+        hidden = places.rescale(self.ffn, inner.intermediate_act_fn(u))
+        z = out.dense(hidden)
+        z = places.mapped(self.ffn, "down", hidden, z, lambda _: map_of(out.dense))
+        z = places.beside(self.ffn, y, out.dropout(z))
         normed: Tensor = out.LayerNorm(z + y)
         return normed
 
@@ -87,9 +108,21 @@ def sizes(config: Any) -> Sizes:
     )
 
 
-def layers(backbone: Any) -> list[tuple[nn.Module, nn.Module]]:
-    """Of each layer, what holds the parts in its attention and at its FFN."""
-    return [(layer.attention.self, layer.ffn) for layer in backbone.encoder.layer]
+def layers(backbone: Any) -> list[places.Layer]:
+    """Its layers."""
+    return [
+        places.Layer(i, layer.attention.self, layer.ffn, partial(map_in, layer))
+        for i, layer in enumerate(backbone.encoder.layer)
+    ]
+
+
+def map_in(layer: Any, target: c.Target) -> Map:
+    """A linear map of a layer."""
+    if target in places.PROJECTIONS:
+        return projection(layer.attention.self, target)
+    if target == "o":
+        return map_of(layer.attention.output.dense)
+    return map_of(layer.intermediate.dense if target == "up" else layer.output.dense)
 
 
 def attach(model: Any, backbone: Any, config: c.AdapterConfig, special: int) -> None:
@@ -98,9 +131,10 @@ def attach(model: Any, backbone: Any, config: c.AdapterConfig, special: int) -> 
         raise ValueError("special tokens: expected none with a RoBERTa")
     places.offset_positions(backbone.embeddings.position_embeddings, config)
     for layer in backbone.encoder.layer:
-        attention = layer.attention
         layer.ffn = nn.Module()
-        places.attach(config, sizes(model.config), attention.self, layer.ffn)
+    for at, layer in zip(layers(backbone), backbone.encoder.layer, strict=True):
+        places.attach(config, sizes(model.config), at)
+        attention = layer.attention
         attention.self.__class__, attention.__class__ = SelfAttention, Attention
         layer.__class__ = Layer
 
@@ -131,15 +165,3 @@ def place(module: Any, given: dict[str, Any]) -> dict[str, Any]:
     names = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
     turned = {n: given[n].gather(1, order) for n in names if given.get(n) is not None}
     return {**given, **turned}
-
-
-def maps(backbone: Any) -> list[tuple[list[tuple[str, Tensor, Tensor]], Tensor]]:
-    """Of each layer, what LoRA and (IA)3 fold into: q, k and v with weight [outputs, inputs] and
-    bias, and the weight of the FFN's second map."""
-    out = []
-    for layer in backbone.encoder.layer:
-        at = layer.attention.self
-        each = [("q", at.query), ("k", at.key), ("v", at.value)]
-        projections = [(target, linear.weight, linear.bias) for target, linear in each]
-        out.append((projections, layer.output.dense.weight))
-    return out

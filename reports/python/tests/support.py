@@ -29,10 +29,10 @@ def inducer(*args: Any) -> str:
     return done.stdout
 
 
-def gpt2(directory: Path) -> Path:
+def gpt2(directory: Path, heads: int = 3) -> Path:
     """A GPT-2 with large random weights, so that every part matters."""
     config = transformers.GPT2Config(
-        n_layer=2, n_embd=24, n_head=3, n_inner=40, vocab_size=50, n_positions=48,
+        n_layer=2, n_embd=24, n_head=heads, n_inner=40, vocab_size=50, n_positions=48,
         bos_token_id=0, eos_token_id=0, initializer_range=0.2,
         attn_pdrop=0.0, resid_pdrop=0.0, embd_pdrop=0.0,
     )  # fmt: skip
@@ -75,7 +75,8 @@ def adapter(
             noise = torch.randn(parameter.shape, generator=generator) * 0.3
             factor = name.endswith(("ia3", "ia3.k", "ia3.v", "LayerNorm.weight", "norm.weight"))
             of_backbone = name in made._own_tensors
-            base = parameter.detach() if of_backbone else (1.0 if factor else 0.0)
+            kept = of_backbone or name.endswith("magnitude")
+            base = parameter.detach() if kept else (1.0 if factor else 0.0)
             parameter.copy_(base + noise)
     made.save_pretrained(directory)
     return directory
@@ -127,6 +128,17 @@ def methods(task: str) -> dict[str, dict[str, Any]]:
 
     lora = {"targets": ["q", "v"], "rank": 3, "alpha": 5.0, "dropout": 0.1, "bias": True}
     on_q = {**lora, "targets": ["q"]}
+    everywhere = {**lora, "targets": ["q", "k", "v", "o", "up", "down"]}
+    exceptions = [
+        {"layer": 0, "target": "q", "rank": 5, "alpha": 2.0},
+        {"layer": 1, "target": "down", "rank": 2, "alpha": 9.0},
+        {"layer": 1, "target": "v", "rank": 0, "alpha": 1.0},
+    ]
+    dora = {**everywhere, "bias": False, "use_dora": True}
+    some = {
+        "CAUSAL_LM": ["transformer.ln_f.weight", "transformer.wte.weight"],
+        "SEQ_CLS": ["roberta.encoder.layer.0.output.dense.weight"],
+    }
     prefix = {"kind": "prefix", "length": 4, "offset_positions": True}
     ffn = {"kind": "adapter", "placement": "parallel", "bottleneck": 5, "scale": 1.5}
     all_of = {
@@ -136,6 +148,12 @@ def methods(task: str) -> dict[str, dict[str, Any]]:
         "adapter": {"attention": {"kind": "adapter", "bottleneck": 5, "layer_norm": True}},
         "lora": {"lora": lora},
         "rslora": {"lora": {**lora, "targets": ["q", "k", "v"], "use_rslora": True}},
+        "lora-everywhere": {"lora": {**everywhere, "exceptions": exceptions}},
+        "dora": {"lora": dora},
+        "dora-bitfit": {"lora": {**dora, "exceptions": exceptions}, "bitfit": True},
+        "dora-ia3": {"lora": dora, "ia3": {"targets": ["k", "v", "ffn"]}},
+        "lora-beside": {"attention": variant("inducer"), "lora": everywhere, "ffn": ffn},
+        "tuned": {"lora": on_q, "tuned": some[task]},
         "ia3": {"ia3": {"targets": ["k", "v", "ffn"]}},
         "prefix": {"attention": prefix},
         "prefix-in-place": {"attention": {**prefix, "offset_positions": False}},

@@ -113,6 +113,19 @@ class OnGpt2(Engine):
             "input_ids": ids, "segment_ids": segments, "attention_mask": mask, "labels": labels,
         }  # fmt: skip
 
+    def test_one_head_and_one_token(self) -> None:
+        """Where a tensor of several axes is a view of one."""
+        backbone = support.gpt2(self.folder / "one", heads=1)
+        for name in ("inducer", "prefix", "lora"):
+            config = support.methods(self.task)[name]
+            path = support.adapter(self.folder / f"one-{name}", backbone, config)
+            model = inducer_tuning.load(support.model(backbone, torch.float64), path)
+            for ids in ([[3]], [[3, 17, 40]]):
+                batch = {"input_ids": ids}
+                found = support.forward(self.folder, backbone, path, batch, "f64")
+                logits = model(torch.tensor(ids)).logits.detach()
+                self.assertLessEqual(support.apart(logits, found["logits"]), 1e-10)
+
     def test_a_row_is_the_same_padded_left_right_or_not(self) -> None:
         for name, config in support.methods(self.task).items():
             with self.subTest(method=name):

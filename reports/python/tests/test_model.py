@@ -83,10 +83,10 @@ class Model(unittest.TestCase):
     def test_merging_keeps_the_function_or_says_why_not(self) -> None:
         """And the merged model is transformers' own, whose directory it loads."""
         merged = 0
-        for name, backbone, path in self.each():
+        for _, backbone, path in self.each():
             model = inducer_tuning.load(support.model(backbone, torch.float64), path)
             before = self.logits(model)
-            if not name.startswith(("lora", "rslora", "ia3", "full", "bitfit")):
+            if "attention" in json.loads((path / "adapter_config.json").read_text()):
                 with self.assertRaisesRegex(ValueError, "cannot be folded"):
                     model.merge_and_unload()
                 continue
@@ -97,7 +97,28 @@ class Model(unittest.TestCase):
             again = support.model(out, torch.float64)
             self.assertLessEqual(support.apart(self.logits(again), before), 1e-11)
             merged += 1
-        self.assertEqual(merged, 2 * 5)
+        self.assertEqual(merged, 2 * 10)
+
+    def test_a_head_of_its_own(self) -> None:
+        """A GPT-2 whose head the adapter unties computes what the command computes."""
+        backbone = self.backbones["CAUSAL_LM"]
+        config = {**support.methods("CAUSAL_LM")["tuned"], "tuned": ["lm_head.weight"]}
+        path = support.adapter(self.folder / "head", backbone, config, 2)
+        model = support.model(backbone, torch.float64)
+        before = self.logits(model)
+        model = inducer_tuning.load(model, path)
+        batch = {"input_ids": ROW, "labels": ROW}
+        found = support.forward(self.folder, backbone, path, batch, "f64", gradients=True)
+        logits = model(ROW).logits
+        support.loss_of(logits, ROW).backward()
+        self.assertLessEqual(support.apart(logits.detach(), found["logits"]), 1e-10)
+        for name, parameter in model.adapter_parameters().items():
+            self.assertLessEqual(support.apart(parameter.grad, found[f"grad.{name}"]), 1e-10, name)
+        with self.assertRaisesRegex(ValueError, "lm_head.weight: a head of its own"):
+            model.merge_and_unload()
+        model = model.unload()
+        self.assertTrue(torch.equal(self.logits(model), before))
+        self.assertIs(model.lm_head.weight, model.transformer.wte.weight)
 
     def test_training_moves_the_adapter_alone(self) -> None:
         """In training mode with dropout; the frozen tensors keep their bytes."""
@@ -293,12 +314,22 @@ class Refused(unittest.TestCase):
     def test_configurations(self) -> None:
         """A wrong value, an unknown field, PEFT's own layout."""
         saved = (self.path / "adapter_config.json").read_text()
+        exception = {"layer": 0, "target": "q", "rank": 2, "alpha": 1.0}
         for change, pattern in (
             (lambda c: c["lora"].update(rnk=3), "adapter_config.json: lora.rnk: unknown field"),
             (lambda c: c["lora"].update(rank="3"), "lora.rank: expected an integer"),
             (lambda c: c["lora"].update(rank=0), "lora.rank: expected at least 1"),
             (lambda c: c["lora"].update(targets=["q", "q"]), "lora.targets: expected some of"),
-            (lambda c: c["lora"].update(targets=["o"]), r"lora.targets.0.: expected \"q\""),
+            (lambda c: c["lora"].update(targets=["w"]), r"lora.targets.0.: expected \"q\""),
+            (lambda c: c["lora"].update(use_dora=True, bias=False), "use_dora: expected false"),
+            (
+                lambda c: c["lora"].update(exceptions=[exception, exception]),
+                "lora.exceptions: expected targets of the list, each once a layer; found q of",
+            ),
+            (
+                lambda c: c["lora"].update(exceptions=[{**exception, "layer": 2}]),
+                "lora.exceptions: expected layers below 2, found 2",
+            ),
             (lambda c: c["lora"].update(dropout=1), "lora.dropout: expected a number in"),
             (lambda c: c["lora"].pop("alpha"), "lora.alpha: missing"),
             (lambda c: c["attention"].update(kind="x"), "attention.kind: expected"),

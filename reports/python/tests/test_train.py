@@ -21,6 +21,8 @@ METHODS = (
 ).split()
 NAMES = ("Ada", "Aarhus", "Bree", "Cora", "Delft", "Ede", "Fano", "Ghent")
 PLACES = ("Denmark", "Norway", "Holland", "Wales")
+OF_FILES = ("dora", "lora-everywhere")
+"""Methods of a file, as `support.methods` has them."""
 STEPS = ("--steps", 4, "--batch-size", 4, "--learning-rate", 0.02, "--threads", 1)
 
 
@@ -83,6 +85,11 @@ class Train(unittest.TestCase):
         name, kind = ("webnlg", "gpt2") if task == "CAUSAL_LM" else ("sst2", "roberta")
         inputs = ["--task", name, "--data", self.folder / name, "--backbone", self.folder / kind]
         run = self.folder / f"{name}-{method}"
+        if method in OF_FILES:
+            file = self.folder / f"{name}-of-file" / method / "adapter_config.json"
+            file.parent.mkdir(parents=True)
+            file.write_text(json.dumps(support.methods(task)[method]))
+            method = str(file)
         support.inducer("train", *inputs, "--method", method, "--out", run, *STEPS)
         return run / "best", inputs
 
@@ -92,7 +99,7 @@ class Train(unittest.TestCase):
         data = json.loads((self.folder / "webnlg" / "test.json").read_text())["entries"]
         tests = [next(iter(e.values()))["modifiedtripleset"] for e in data]
         prompts = [[(t["subject"], t["property"], t["object"]) for t in e] for e in tests]
-        for method in METHODS:
+        for method in (*METHODS, *OF_FILES):
             with self.subTest(method=method):
                 path, inputs = self.trained("CAUSAL_LM", method)
                 out = self.folder / "texts"
@@ -111,7 +118,7 @@ class Train(unittest.TestCase):
         texts = ["Ada sings.", "Ghent lives in Wales and sleeps."]
         batch = dict(tokenizer(texts, padding=True, return_tensors="pt"))
         batch.pop("token_type_ids", None)
-        for method in METHODS:
+        for method in (*METHODS, *OF_FILES):
             with self.subTest(method=method):
                 path, inputs = self.trained("SEQ_CLS", method)
                 self.compare(path, self.folder / "roberta", batch)
