@@ -18,6 +18,7 @@ import shlex
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ENGINES = os.path.join(os.path.dirname(HERE), "engines")
@@ -25,6 +26,7 @@ ENGINES = os.path.join(os.path.dirname(HERE), "engines")
 STATED = {
     "torch_engine.py": ("transformers' models, every method in plain PyTorch", ()),
     "peft_engine.py": ("LoRA, (IA)³ and prefixes by the peft package", ()),
+    "package_engine.py": ("the package inducer_tuning of this repository", ()),
     "authors_arithmetic.py": ("the arithmetic of the authors' published code", ("roberta-",)),
 }
 FAULTS = {
@@ -43,7 +45,11 @@ def arguments():
     parser.add_argument("--cases", type=int, default=64)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--once", action="store_true", help="do not run each engine again")
-    parser.add_argument("--variant", action="store_true", help="the variant too (needs cargo)")
+    parser.add_argument(
+        "--variant", nargs="?", const="", metavar="PROGRAM",
+        help="the variant too, by this build of the example my_variant_in_python (else by cargo)",
+    )  # fmt: skip
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="engines at one time")
     parser.add_argument("--out", help="write the page there")
     return parser.parse_args()
 
@@ -79,11 +85,18 @@ def versions(a):
 
 def engines(a, problems):
     """Every engine: file, report, seconds."""
+    # the longest one first, so that none is alone at the end
+    order = sorted(STATED, key=list(STATED).index, reverse=True) * (1 if a.once else 2)
+    start = time.monotonic()
+    with ThreadPoolExecutor(a.jobs) as pool:
+        runs = [(script, pool.submit(ledger, a, [script])) for script in order]
+    print(f"{len(runs)} runs in {time.monotonic() - start:.0f} s", file=sys.stderr)
     found = []
     for script, (_, expected) in STATED.items():
-        report, seconds = ledger(a, [script])
+        own = [run.result() for of, run in runs if of == script]
+        report, seconds = own[0]
         print(f"{script}: {len(report['rows'])} rows in {seconds:.0f} s", file=sys.stderr)
-        if not a.once and kept(report) != kept(ledger(a, [script])[0]):
+        if any(kept(report) != kept(other) for other, _ in own[1:]):
             problems.append(f"{script}: two runs differ")
         for row in report["rows"]:
             if row["verdict"] == "failed" and not row["claim"].startswith(expected or "?"):
@@ -110,7 +123,8 @@ def variant(a, problems):
     for option, right in [("", True), (" --wrong", False)]:
         engine = command(a, [os.path.join(ENGINES, "my_variant.py")]) + option
         example = ["cargo", "run", "-q", "-p", "inducer-verify", "--example"]
-        done = subprocess.run([*example, "my_variant_in_python", "--", engine], text=True)
+        example = [a.variant] if a.variant else [*example, "my_variant_in_python", "--"]
+        done = subprocess.run([*example, engine], text=True)
         if (done.returncode == 0) != right:
             problems.append(f"my_variant.py{option}: exit status {done.returncode}")
 
@@ -185,7 +199,7 @@ def page(a, found, broken, passed):
 def main():
     a, problems = arguments(), []
     found, broken, passed = engines(a, problems), faults(a, problems), minimal(a, problems)
-    if a.variant:
+    if a.variant is not None:
         variant(a, problems)
     if a.out:
         with open(a.out, "w") as f:

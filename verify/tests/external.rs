@@ -211,8 +211,16 @@ fn verdicts(rows: &[ReportRow]) -> String {
     rows.iter().map(|row| render::line(row) + "\n").collect()
 }
 
+/// What can be broken in the torch engine, and the row that names it.
+const FAULTS: [(&str, &str); 4] = [
+    ("drop-sqrt-p", "term-scale"),
+    ("second-softmax", "term-denominator"),
+    ("weighted-b2", "term-shared-bias"),
+    ("prefix-offset", "term-prefix-offset"),
+];
+
 #[test]
-fn the_torch_engine_agrees_and_one_without_a_root_fails_the_row_that_names_it() {
+fn the_torch_engine_agrees_and_each_broken_term_fails_the_row_that_names_it() {
     let Some(python) = python("torch, transformers, safetensors") else {
         return;
     };
@@ -224,14 +232,27 @@ fn the_torch_engine_agrees_and_one_without_a_root_fails_the_row_that_names_it() 
         "{}",
         verdicts(&report.rows)
     );
-    let faulty = engine(&python, "torch_engine.py") + " --fault drop-sqrt-p";
-    let report = rows_of(&faulty, limit, "term-scale");
-    assert_eq!(
-        report.count(Verdict::Failed),
-        1,
-        "{}",
-        verdicts(&report.rows)
-    );
+    for (fault, claim) in FAULTS {
+        let faulty = engine(&python, "torch_engine.py") + " --fault " + fault;
+        let report = rows_of(&faulty, limit, claim);
+        let failed = report.rows.iter().filter(|r| r.verdict == Verdict::Failed);
+        let failed: Vec<&str> = failed.map(|r| r.claim.as_str()).collect();
+        assert_eq!(failed, [claim], "{fault}: {}", verdicts(&report.rows));
+    }
+}
+
+#[test]
+fn an_engine_written_from_the_protocols_page_alone_passes_what_it_can_do() {
+    let Some(python) = python("numpy, safetensors") else {
+        return;
+    };
+    let command = engine(&python, "minimal_engine.py");
+    let report = rows_of(&command, Duration::from_secs(120), "models-agree");
+    let row = &report.rows[0];
+    assert_eq!(row.verdict, Verdict::Passed, "{}", render::line(row));
+    let text = include_str!("../engines/minimal_engine.py");
+    assert!(text.lines().count() < 100, "{} lines", text.lines().count());
+    assert!(!text.contains("torch"), "numpy and nothing else");
 }
 
 #[test]
