@@ -36,7 +36,7 @@
 //! `examples/finetune.rs` goes on from here: training and decoding.
 //!
 //! The modules stand in layers, each using those before it only: [`ranges`] (what a setting may
-//! be), [`kernels`] (slices, products, threads), [`gradients`], [`tape`] (reverse mode), [`ops`]
+//! be), [`notes`], [`kernels`] (slices, products, threads), [`gradients`], [`tape`] (reverse mode), [`ops`]
 //! (what is differentiated), [`tensors`](mod@tensors) (how a tensor is declared), [`config`]
 //! (backbones' configurations), [`parts`] (one file a method's part), [`backbone`], [`adapter`],
 //! [`counts`], [`methods`], [`model`], [`decode`] and [`drift`], [`files`], [`train`](mod@train).
@@ -53,6 +53,7 @@ pub mod gradients;
 pub mod kernels;
 pub mod methods;
 pub mod model;
+pub mod notes;
 pub mod ops;
 pub mod parts;
 pub mod ranges;

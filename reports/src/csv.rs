@@ -1,18 +1,6 @@
-//! Tables and lists of records as CSV (RFC 4180), for spreadsheets and pandas.
+//! Lines and lists of records as CSV (RFC 4180), for spreadsheets and pandas.
 
-use crate::document::table::Table;
 use serde_json::Value;
-
-/// A table of a page: its column headings, with what they share in front, and its cells as shown.
-pub fn of_table(table: &Table) -> String {
-    let heading = |c: &crate::document::table::Column| match c.group {
-        "" => c.title.clone(),
-        group => format!("{group} {}", c.title),
-    };
-    let rows = table.rows.iter();
-    let rows = rows.map(|row| row.iter().map(|cell| cell.text.clone()).collect());
-    text(table.columns.iter().map(heading).collect(), rows)
-}
 
 /// One line for each object. A column is a field, of an object within it `outer.inner`; lists of
 /// lists or of objects are left out, other lists are JSON. A field that is null or absent is empty.
@@ -57,14 +45,15 @@ fn flatten(name: &str, value: &Value, out: &mut Vec<(String, String)>) {
     }
 }
 
-fn text(head: Vec<String>, rows: impl IntoIterator<Item = Vec<String>>) -> String {
+/// A line of headings and one for each row.
+pub fn text(head: Vec<String>, rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let lines = std::iter::once(head).chain(rows);
     lines.map(|cells| line(cells) + "\n").collect()
 }
 
 /// Cells in a line, without its end; a cell with a comma, a quotation mark or a line break stands
 /// in quotes.
-pub fn line(cells: Vec<String>) -> String {
+fn line(cells: Vec<String>) -> String {
     let quoted = |text: String| match text.contains([',', '"', '\n', '\r']) {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
         false => text,
@@ -86,14 +75,5 @@ mod tests {
         ];
         let expected = "a,b.c,b.d,e\n1,\"x, \"\"y\"\"\",,\n0.5,z,,\"[1,2]\"\n";
         assert_eq!(of_records(&records), expected);
-    }
-
-    #[test]
-    fn a_table_has_its_groups_in_the_headings() {
-        let table = Table::of("Caption", ["x"])
-            .text("Method", |m| m.to_string())
-            .under("BLEU", "all", |_| "45.7 ± 0.3")
-            .finish();
-        assert_eq!(of_table(&table), "Method,BLEU all\nx,45.7 ± 0.3\n");
     }
 }

@@ -89,6 +89,58 @@ fn after_ctrl_c_and_sigterm_the_step_is_in_the_checkpoint_and_the_run_goes_on() 
 }
 
 #[cfg(unix)]
+fn done(program: &str, args: &[&str]) {
+    let status = Command::new(program).args(args).status().unwrap();
+    assert!(status.success(), "{program}: {status}");
+}
+
+/// A training that a test ends.
+#[cfg(unix)]
+fn long_training(f: &Fixture) -> std::process::Child {
+    let line =
+        format!("train {INPUTS} --out run --method lora --steps 50000 --checkpoint-every 50000");
+    spawn(f, &words(&line))
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_signal_ends_a_process_that_hangs_while_it_writes_its_checkpoint() {
+    let f = Fixture::new();
+    let mut child = long_training(&f);
+    wait_for(&mut child, || lines(&f.path("run/metrics.jsonl")) > 3);
+    // the checkpoint's file is a pipe, and writing waits for a reader that never comes
+    let id = child.id().to_string();
+    let pipe = f.path(&format!("run/checkpoint/.state.safetensors.{id}.tmp"));
+    std::fs::create_dir_all(pipe.parent().unwrap()).unwrap();
+    done("mkfifo", &[pipe.to_str().unwrap()]);
+    done("kill", &["-INT", &id]);
+    done("kill", &["-TERM", &id]);
+    // the first signal's status would be 130
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert!(!f.path("run/checkpoint/state.safetensors").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn without_a_terminal_a_line_says_every_twenty_seconds_how_far_it_is() {
+    let f = Fixture::new();
+    let begun = std::time::Instant::now();
+    let mut child = long_training(&f);
+    let mut error = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    let is_progress = |said: &String| said.contains(" of 50000 steps, loss ");
+    while !is_progress(&said) {
+        said.clear();
+        let read = std::io::BufRead::read_line(&mut error, &mut said).unwrap();
+        assert!(read > 0, "it ended before");
+    }
+    assert!(begun.elapsed().as_secs() >= 20, "{said}");
+    assert!(said.trim_end().ends_with(" left"), "{said}");
+    done("kill", &["-INT", &child.id().to_string()]);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[cfg(unix)]
 #[test]
 fn a_signal_outside_of_training_ends_the_process_at_once() {
     let f = Fixture::new();

@@ -225,6 +225,25 @@ fn progress_is_in_a_log_and_quiet_is_quiet() {
 }
 
 #[test]
+fn a_field_that_is_not_read_is_told_once() {
+    let f = Fixture::new();
+    let told = |more: &str| {
+        let (_, error) = succeeds(&f, &(train(more).join(" ")));
+        let of_field = error.lines().filter(|line| line.contains("`n_heads`"));
+        of_field.map(str::to_string).collect::<Vec<_>>()
+    };
+    assert!(told("").is_empty());
+    let path = f.path("backbone/config.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = text.replacen('{', "{\"n_heads\": 3,", 1);
+    std::fs::write(&path, text).unwrap();
+    let line = "note: backbone/config.json: field `n_heads` is none of transformers' and is not \
+                read";
+    assert_eq!(told("--overwrite"), [line]);
+    assert!(told("--overwrite --quiet").is_empty());
+}
+
+#[test]
 fn a_loss_that_leaves_its_start_by_far_is_said() {
     let f = Fixture::new();
     let line = |rate: &str| {
@@ -288,9 +307,14 @@ fn the_messages_say_what_helps() {
         !card.contains("AdamWConfig") && card.contains("AdamW, β₁ 0.9"),
         "{card}"
     );
-    // no cause twice
+    // no cause and no name twice
     std::fs::remove_file(f.path("data/dev.json")).unwrap();
     let out = f.inducer(&words(&train("--overwrite").join(" ")));
+    assert!(
+        said(&out).contains("error: --data: data: "),
+        "{}",
+        said(&out)
+    );
     assert_eq!(
         said(&out).matches("dev.json is missing").count(),
         1,

@@ -4,6 +4,7 @@
 
 use super::Checked;
 use crate::error::{Error, Result};
+use crate::notes;
 use serde_json::Value;
 
 /// What is done with a field of a foreign file.
@@ -156,7 +157,9 @@ impl Checked<'_> {
         for name in self.value.as_object().into_iter().flatten().map(|(k, _)| k) {
             if !known(name) {
                 let path = self.path.display();
-                tracing::info!("{path}: field `{name}` is none of transformers' and is not read");
+                notes::tell(format!(
+                    "{path}: field `{name}` is none of transformers' and is not read"
+                ));
             }
         }
         Ok(())

@@ -25,7 +25,7 @@ use crate::progress::{self, Level, say};
 use crate::signals;
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use inducer_gpu::Error;
+use inducer_gpu::{Error, notes};
 use std::process::ExitCode;
 
 /// Exit statuses and environment variables, in the one place where they are documented.
@@ -96,6 +96,7 @@ impl Cli {
             _ => Level::Usual,
         };
         progress::set(level, self.command.log_every());
+        notes::listen(|text| progress::note(format_args!("note: {text}")));
         signals::listen().context("signals")?;
         self.command.run()
     }

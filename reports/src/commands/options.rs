@@ -236,7 +236,7 @@ impl Inputs {
         );
         let _progress = Progress::new(0, "", "reading the data");
         let splits = directory::load_in(self.task, &self.data, malformed, &self.language)
-            .with_context(|| format!("--data {}", self.data.display()))?;
+            .context("--data")?;
         splits
             .notes
             .iter()

@@ -1,6 +1,7 @@
-//! A table as CSV (RFC 4180) and as LaTeX with booktabs.
+//! A table as CSV and as LaTeX with booktabs, and the name of its file.
 
 use super::table::{Cell, Column, Kind, Mark, Table};
+use crate::csv::text;
 
 /// The first words of a caption as the name of a file.
 pub fn slug(caption: &str) -> String {
@@ -10,26 +11,20 @@ pub fn slug(caption: &str) -> String {
     words.join("-")
 }
 
-/// The heading of a column, with that of its group.
-fn heading(column: &Column) -> String {
-    match column.group {
-        "" => column.title.clone(),
-        group => format!("{group} {}", column.title).trim().to_string(),
-    }
-}
-
-/// A table as CSV: headings, then rows; numbers with a hyphen as their minus sign.
+/// A table as CSV: its column headings, with what they share in front, and its cells as shown, but
+/// for a number's minus sign, which is a hyphen.
 pub fn csv(table: &Table) -> String {
-    let line = |fields: Vec<String>| crate::csv::line(fields) + "\r\n";
-    let mut out = line(table.columns.iter().map(heading).collect());
-    for row in &table.rows {
-        let cell = |(cell, column): (&Cell, &Column)| match column.kind {
-            Kind::Number => cell.text.replace('−', "-"),
-            Kind::Text | Kind::Sentence => cell.text.clone(),
-        };
-        out += &line(row.iter().zip(&table.columns).map(cell).collect());
-    }
-    out
+    let heading = |c: &Column| match c.group {
+        "" => c.title.clone(),
+        group => format!("{group} {}", c.title).trim().to_string(),
+    };
+    let cell = |(cell, column): (&Cell, &Column)| match column.kind {
+        Kind::Number => cell.text.replace('−', "-"),
+        Kind::Text | Kind::Sentence => cell.text.clone(),
+    };
+    let rows = table.rows.iter();
+    let rows = rows.map(|row| row.iter().zip(&table.columns).map(cell).collect());
+    text(table.columns.iter().map(heading).collect(), rows)
 }
 
 /// A table as a LaTeX float; it needs the package booktabs.
@@ -122,14 +117,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commas_quotes_and_lines_are_quoted_and_a_minus_is_a_hyphen() {
-        let table = Table::of("A, b", [("x,y", "−1.5"), ("say \"a\"", "2")])
-            .text("Name", |r| r.0)
-            .number("N", |r| r.1)
+    fn csv_has_groups_in_its_headings_quotes_and_a_hyphen_for_a_minus() {
+        let table = Table::of("Caption", ["x", "a−b,\"c\""])
+            .text("Method", |m| m.to_string())
+            .under("BLEU", "all", |_| "−45.7 ± 0.3")
             .finish();
         assert_eq!(
             csv(&table),
-            "Name,N\r\n\"x,y\",-1.5\r\n\"say \"\"a\"\"\",2\r\n"
+            "Method,BLEU all\nx,-45.7 ± 0.3\n\"a−b,\"\"c\"\"\",-45.7 ± 0.3\n"
         );
     }
 

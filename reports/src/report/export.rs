@@ -1,7 +1,8 @@
 //! What people keep of a report beside its pages: its tables, and its runs as one list.
 
 use super::document;
-use crate::csv;
+use crate::csv::of_records;
+use crate::document::export::csv;
 use crate::document::table::Table;
 use crate::document::{Block, Document, Section};
 use crate::study::{Row, Study};
@@ -14,7 +15,7 @@ pub fn tables(study: &Study) -> Vec<(String, String)> {
     let found = of(&document);
     let named = found.iter().enumerate();
     named
-        .map(|(i, (id, table))| (format!("{:02}-{id}.csv", i + 1), csv::of_table(table)))
+        .map(|(i, (id, table))| (format!("{:02}-{id}.csv", i + 1), csv(table)))
         .collect()
 }
 
@@ -49,7 +50,7 @@ pub fn runs(study: &Study) -> Result<String> {
     if let Some(long) = &study.long {
         add("long", &long.rows, &mut records)?;
     }
-    Ok(csv::of_records(&records))
+    Ok(of_records(&records))
 }
 
 /// What a run has lists of, which no cell holds, and the pair whose two scores have names here.
