@@ -263,6 +263,25 @@ fn what_the_exercises_promise_comes_true() {
 }
 
 #[test]
+fn a_claim_opens_the_text_of_its_proof() {
+    let Some((_directory, mut page)) = open() else {
+        return;
+    };
+    assert!(page.number("document.querySelectorAll('details.proof').length") >= 10.0);
+    let proof = "document.querySelector('[data-claim=\"eq07-eq08\"] details.proof')";
+    assert_eq!(page.evaluate(&format!("{proof}.open")), false);
+    page.click("[data-claim=\"eq07-eq08\"] details.proof > summary");
+    page.wait_for(&format!("{proof}.open"));
+    let said = page.text(&format!("{proof}.querySelector('pre').innerText"));
+    assert!(
+        said.starts_with("(** ") && said.contains("Theorem "),
+        "{said}"
+    );
+    assert!(said.trim_end().ends_with("Qed."), "{said}");
+    assert_eq!(page.errors(), [""; 0]);
+}
+
+#[test]
 fn a_change_of_any_formula_turns_the_check_red() {
     let html = teach::page().unwrap();
     let (_directory, file) = page(&html);

@@ -83,6 +83,20 @@ fn the_page_opens_its_claims_and_passes_axe_in_light_and_dark() {
     // a link of the overview opens the details of its claim
     page.evaluate("document.querySelector('a[href=\"#ladder-gating\"]').click()");
     page.wait_for("document.getElementById('ladder-gating').closest('details').open");
+    // and a link of the claim its proof's text
+    let proof = "document.getElementById('ladder_gating').closest('details')";
+    assert_eq!(page.evaluate(&format!("{proof}.open")), false);
+    page.evaluate("document.querySelector('a[href=\"#ladder_gating\"]').click()");
+    page.wait_for(&format!("{proof}.open"));
+    let said = page.text(&format!("{proof}.querySelector('pre').innerText"));
+    assert!(
+        said.starts_with("(** ") && said.contains("Theorem ladder_gating"),
+        "{said}"
+    );
+    assert!(said.trim_end().ends_with("Qed."), "{said}");
+    let dead = "[...document.querySelectorAll('a[href^=\"#\"]')].map(a => \
+                a.getAttribute('href').slice(1)).filter(id => !document.getElementById(id)).join()";
+    assert_eq!(page.text(dead), "", "links that lead nowhere");
     page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })");
     for scheme in ["light", "dark"] {
         page.media(scheme, "screen");
