@@ -230,6 +230,12 @@ impl Tokenizer {
         self.inner.token_to_id(token)
     }
 
+    /// The token of an id as the vocabulary has it; a byte-level one in its alphabet, where `Ġ` is
+    /// a space.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
     /// SHA-256 of everything that decides about ids.
     pub fn fingerprint(&self) -> String {
         crate::fingerprint::of_bytes(self.inner.to_string(false).unwrap_or_default().as_bytes())

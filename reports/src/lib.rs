@@ -30,6 +30,8 @@
 //! - [`doctor`]: what is found on this machine.
 //! - [`csv`]: tables and records for other programs.
 //! - [`teach`]: the interactive page on the paper's kernel view, which checks itself.
+//! - [`pictures`]: the pictures of such a page as SVG files.
+//! - [`explain`]: a trained adapter on one text, as a page of the same kind.
 //!
 //! # What belongs where
 //!
@@ -56,6 +58,7 @@ pub mod compute;
 pub mod csv;
 pub mod doctor;
 pub mod document;
+pub mod explain;
 pub mod files;
 pub mod forward;
 pub mod inference;
@@ -63,6 +66,7 @@ pub mod ledger;
 pub mod memory;
 pub mod merging;
 pub mod parameters;
+pub mod pictures;
 pub mod pretraining;
 pub mod progress;
 pub mod report;

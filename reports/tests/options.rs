@@ -7,7 +7,7 @@ use clap::{Arg, Command, CommandFactory as _};
 use inducer_reports::commands::Cli;
 
 /// Options whose value is a word or a path.
-const WORDS: [&str; 38] = [
+const WORDS: [&str; 40] = [
     "language",
     "smoothing",
     "adapter",
@@ -23,6 +23,7 @@ const WORDS: [&str; 38] = [
     "engine",
     "html",
     "hypotheses",
+    "json",
     "junit",
     "kind",
     "layout",
@@ -41,6 +42,7 @@ const WORDS: [&str; 38] = [
     "schedule",
     "shard",
     "surface",
+    "svg",
     "tables",
     "targets",
     "task",
@@ -48,7 +50,7 @@ const WORDS: [&str; 38] = [
     "export-runs",
 ];
 
-/// Options whose value is any natural number, or several.
+/// Options whose value is any natural number, or several; so is one whose value is called NUMBERS.
 const SEEDS: [&str; 4] = ["seed", "seeds", "only", "rates-seed"];
 
 /// What is no number of any range.
@@ -77,10 +79,15 @@ fn line(command: &Command, option: &Arg, value: &str) -> Vec<String> {
             words.push(format!("--{}={value}", required.get_long().unwrap()));
         }
     }
-    if name == "bench" {
-        words.push("--decode".into());
-    }
     let long = option.get_long().unwrap();
+    match (name, long) {
+        ("bench", _) => words.push("--decode".into()),
+        ("explain", "text") => {}
+        ("explain", "data") => words.push("--entry=1".into()),
+        ("explain", "entry") => words.push("--data=.".into()),
+        ("explain", _) => words.push("--text=word".into()),
+        _ => {}
+    }
     if name == "pretrain" && !["text", "prose"].contains(&long) {
         words.push("--prose=1000".into());
     }
@@ -138,6 +145,9 @@ fn numbers_out_of_their_range_are_refused_and_help_says_the_range() {
         }
         let names = option.get_value_names().unwrap();
         let range = names[0].as_str();
+        if range == "NUMBERS" {
+            continue;
+        }
         let least = range
             .trim_start_matches("above ")
             .split(' ')

@@ -70,6 +70,7 @@ impl Layer<'_, '_> {
             qkv = part.on_qkv(ctx, x, qkv)?;
         }
         let mut attended = self.attend(&qkv)?;
+        ctx.show_heads(self.index, &qkv, &attended.lse)?;
         for part in self.parts {
             attended = part.on_heads(ctx, &qkv, attended)?;
         }

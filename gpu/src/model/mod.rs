@@ -1,8 +1,10 @@
 //! A model: a backbone, the parts of a method, and the trained rows of the special tokens.
 
 mod check;
+mod insight;
 mod loss;
 
+pub use insight::Insight;
 pub use loss::{Loss, LossOptions};
 
 use crate::adapter::{AdapterConfig, Attached};
@@ -257,6 +259,7 @@ impl Model {
             cache: None,
             prefix: network.map_or(Ok(Vec::new()), |n| n.apply(tape))?,
             observed: None,
+            seen: None,
             maps: Some(self.backbone.as_ref()),
         })
     }

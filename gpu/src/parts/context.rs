@@ -1,7 +1,7 @@
 //! What is fixed during one forward pass.
 
 use super::FoldTarget;
-use super::observe::Observation;
+use super::observe::{Added, HeadsSeen, Observation};
 use crate::decode::kv_cache::KvCache;
 use crate::error::Result;
 use crate::ops::attention::{Heads, Visible};
@@ -30,6 +30,8 @@ pub struct ForwardContext<'a> {
     pub prefix: Vec<(Value, Value)>,
     /// What the parts show of themselves, when asked for.
     pub observed: Option<RefCell<Vec<Observation>>>,
+    /// Queries, keys and what parts put beside them, of each layer, when asked for.
+    pub seen: Option<RefCell<Vec<HeadsSeen>>>,
     /// The backbone's linear maps, for parts that depend on their weights.
     pub maps: Option<&'a dyn FoldTarget>,
 }
@@ -74,6 +76,32 @@ impl ForwardContext<'_> {
                 gate: gate.tensor.clone(),
                 distance: distance()?,
             });
+        }
+        Ok(())
+    }
+
+    /// Keeps queries and keys of a layer's heads, and the log-sum-exp [tokens, H] of their scores,
+    /// when somebody looks.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn show_heads(&self, layer: usize, qkv: &Value, lse: &Value) -> Result<()> {
+        if let Some(seen) = &self.seen {
+            let found = HeadsSeen::of(layer, &qkv.tensor, &lse.tensor, self.heads)?;
+            seen.borrow_mut().push(found);
+        }
+        Ok(())
+    }
+
+    /// Keeps the keys that a part of a layer puts beside the text's, when somebody looks.
+    ///
+    /// # Errors
+    /// Those of `added`.
+    pub fn show_added(&self, layer: usize, added: impl FnOnce() -> Result<Added>) -> Result<()> {
+        if let Some(seen) = &self.seen
+            && let Some(heads) = seen.borrow_mut().iter_mut().find(|s| s.layer == layer)
+        {
+            heads.added = Some(added()?);
         }
         Ok(())
     }

@@ -7,7 +7,7 @@
 //! Gating:             [(1 − λ) f] W^o + Σ_h λ tanh(q W₁ + b₁) W₂ + b₂
 //! ```
 
-use super::observe::distance_to_inducer;
+use super::observe::{Added, distance_to_inducer, inducers};
 use super::{Attended, DropoutSite, ForwardContext, Part, PartConfig, Wrong, at_least_one};
 use crate::config::Spec;
 use crate::error::Result;
@@ -138,6 +138,10 @@ impl Part for Inducer {
         let lambda = gate(tape, &score, &attended.lse)?;
         ctx.observe(self.layer, &lambda, || {
             distance_to_inducer(&qkv.tensor, self.key.as_ref(), ctx.heads)
+        })?;
+        ctx.show_added(self.layer, || {
+            let keys = inducers(&qkv.tensor, self.key.as_ref(), ctx.heads)?;
+            Ok(Added::Inducer(keys))
         })?;
         let dropped = dropout(tape, &lambda, ctx.dropout(self.layer, DropoutSite::Gate))?;
         let hidden = gated_hidden(tape, qkv, &dropped, &down, &down_bias, ctx.heads)?;

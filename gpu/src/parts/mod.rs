@@ -240,6 +240,7 @@ mod tests {
             cache: None,
             prefix: Vec::new(),
             observed: None,
+            seen: None,
             maps: None,
         }
     }

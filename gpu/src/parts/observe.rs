@@ -27,6 +27,59 @@ pub struct Observation {
     pub distance: Tensor,
 }
 
+/// The keys that a part puts beside the text's: support points that the frozen model has not.
+#[derive(Clone, Debug)]
+pub enum Added {
+    /// A prefix: the same l keys for all queries, [H, l, p].
+    Prefix(Tensor),
+    /// An inducer for each query, `q + MLP_k(q)`: [H, tokens, p].
+    Inducer(Tensor),
+}
+
+/// The heads of one layer in a pass.
+#[derive(Clone, Debug)]
+pub struct HeadsSeen {
+    /// Layer, from 0.
+    pub layer: usize,
+    /// Queries, after every part that moves them: [H, tokens, p].
+    pub queries: Tensor,
+    /// The text's keys: [H, tokens, p].
+    pub keys: Tensor,
+    /// Log-sum-exp over the text's keys that each query sees: [tokens, H].
+    pub lse: Tensor,
+    /// What a part puts beside the text's keys.
+    pub added: Option<Added>,
+}
+
+impl HeadsSeen {
+    /// From the projections [tokens, 3d] of a layer and the log-sum-exp [tokens, H] of its scores.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub(crate) fn of(layer: usize, qkv: &Tensor, lse: &Tensor, heads: Heads) -> Result<Self> {
+        Ok(Self {
+            layer,
+            queries: queries(qkv, heads)?,
+            keys: upcast(&heads.split(qkv, heads.hidden())?)?,
+            lse: lse.clone(),
+            added: None,
+        })
+    }
+}
+
+/// The inducers `q + MLP_k(q)` [H, tokens, p] of the queries in `qkv` [tokens, 3d]; the queries
+/// themselves where there is no MLP_k.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub(crate) fn inducers(qkv: &Tensor, key: Option<&[Parameter; 4]>, heads: Heads) -> Result<Tensor> {
+    let q = queries(qkv, heads)?;
+    match key {
+        None => Ok(q),
+        Some(key) => Ok((&q + key_mlp(&q, key.each_ref().map(|p| &p.tensor))?)?),
+    }
+}
+
 /// The queries of `qkv` [tokens, 3d] by head: [H, tokens, p].
 fn queries(qkv: &Tensor, heads: Heads) -> Result<Tensor> {
     Ok(upcast(&heads.split(qkv, 0)?)?)

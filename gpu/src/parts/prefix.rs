@@ -4,10 +4,11 @@
 //! While it is trained, the prefix may come from `P = tanh(E W₁ + b₁) W₂ + b₂`, laid out as PEFT
 //! does: P [l, 2 L d] read as [l, 2L, H, p], layer i's keys at 2i, its values at 2i + 1.
 
-use super::observe::distance_to_nearest;
+use super::observe::{Added, distance_to_nearest};
 use super::{Attended, DropoutSite, ForwardContext, Part, PartConfig, Wrong, at_least_one};
 use crate::config::Spec;
 use crate::error::Result;
+use crate::kernels::precision::upcast;
 use crate::ops::attention::attention_to;
 use crate::ops::inducer::{gate, joint, mixture};
 use crate::tape::{Pair, Parameter, Tape, Value};
@@ -139,6 +140,7 @@ impl Part for Prefix {
         ctx.observe(self.layer, &mu, || {
             distance_to_nearest(&qkv.tensor, &keys.tensor, ctx.heads)
         })?;
+        ctx.show_added(self.layer, || Ok(Added::Prefix(upcast(&keys.tensor)?)))?;
         let f = mixture(tape, &attended.f, &g, &mu, ctx.heads)?;
         let lse = joint(tape, &attended.lse, &lse)?;
         Ok(Attended { f, lse, ..attended })

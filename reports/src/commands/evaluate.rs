@@ -1,6 +1,7 @@
 //! `inducer evaluate`: a saved adapter's validation loss and its scores on the test part.
 
-use super::options::{Compute, Decode, Inputs, MeteorFiles, adapter_directory};
+use super::inputs::Inputs;
+use super::options::{Compute, Decode, MeteorFiles, adapter_directory};
 use super::print;
 use crate::inference::{self, Evaluation};
 use crate::run::Scores;

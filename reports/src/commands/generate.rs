@@ -1,6 +1,7 @@
 //! `inducer generate`: the model's texts for the test split.
 
-use super::options::{Compute, Decode, Inputs, adapter_directory};
+use super::inputs::Inputs;
+use super::options::{Compute, Decode, adapter_directory};
 use super::print;
 use crate::{files, inference};
 use anyhow::Result;

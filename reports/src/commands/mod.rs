@@ -5,9 +5,11 @@ pub mod bench;
 pub mod completions;
 pub mod doctor;
 pub mod evaluate;
+pub mod explain;
 pub mod export;
 pub mod forward;
 pub mod generate;
+pub mod inputs;
 pub mod man;
 pub mod merge;
 pub mod options;
@@ -213,6 +215,13 @@ pub enum Command {
     /// file
     #[command(after_help = "Example:\n  inducer teach --out teach.html")]
     Teach(teach::TeachArgs),
+    /// Look inside a trained adapter: what its heads do with one text, as an interactive page
+    #[command(
+        after_help = "Example:\n  inducer explain --backbone gpt2/ --adapter runs/inducer/best \
+         --text \"The tower is in Paris.\"\n  inducer explain --backbone gpt2/ --adapter \
+         runs/prefix/best --compare runs/inducer/best --data webnlg/ --entry 12 --out 12.html"
+    )]
+    Explain(Box<explain::ExplainArgs>),
     /// What the command finds here, and what each thing is for
     #[command(after_help = "Example:\n  inducer doctor")]
     Doctor(doctor::DoctorArgs),
@@ -254,6 +263,7 @@ impl Command {
             Self::Params(args) => params::run(args),
             Self::Pretrain(args) => pretrain::run(args),
             Self::Teach(args) => teach::run(args),
+            Self::Explain(args) => explain::run(args),
             Self::Doctor(args) => doctor::run(args),
             Self::Completions(args) => completions::run(args),
             Self::Man(args) => man::run(args),

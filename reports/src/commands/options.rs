@@ -2,19 +2,18 @@
 
 use crate::compute::{self, Device, Precision};
 use crate::inference::Limits;
-use crate::progress::{Progress, note, say};
-use crate::run::{Hyperparameters, Knobs, Prepared, Rates, Source, Steps, meteor_files};
-use anyhow::{Context, Result, ensure};
+use crate::run::{Hyperparameters, Knobs, Rates, Steps, meteor_files};
+use anyhow::{Result, ensure};
 use clap::Args;
 use clap::builder::{
     NonEmptyStringValueParser, PathBufValueParser, PossibleValue, PossibleValuesParser,
     StringValueParser, TypedValueParser,
 };
 use inducer_datasets::metrics::meteor::Files;
-use inducer_datasets::{Malformed, Surface, Task, directory};
+use inducer_datasets::{Surface, Task};
+use inducer_gpu::hub;
 use inducer_gpu::ranges::{self, Range};
 use inducer_gpu::train::Schedule;
-use inducer_gpu::{AdapterConfig, hub};
 use rayon::ThreadPool;
 use serde::de::DeserializeOwned;
 use std::ops::RangeInclusive;
@@ -36,6 +35,17 @@ pub fn task() -> impl TypedValueParser<Value = Task> {
         ("coqa", "Conversational question answering (CoQA)"),
         ("mnli", "Entailment of pairs (MNLI)"),
         ("sst2", "Sentiment of sentences (SST-2)"),
+    ])
+}
+
+/// How the pieces of an input are written.
+pub fn surface() -> impl TypedValueParser<Value = Surface> {
+    named(&[
+        ("raw", "As in the file: the authors' way"),
+        (
+            "plain",
+            "As in running text: spaces for underscores, camel case split",
+        ),
     ])
 }
 
@@ -186,79 +196,6 @@ impl Compute {
     /// The system gives no threads.
     pub fn pool(&self) -> Result<ThreadPool> {
         compute::pool(self.threads())
-    }
-}
-
-/// Task, data and backbone.
-#[derive(Args, Clone, Debug)]
-pub struct Inputs {
-    /// Task
-    #[arg(long, default_value = "webnlg", value_parser = task())]
-    pub task: Task,
-    /// Directory with the task's official files
-    #[arg(long)]
-    pub data: PathBuf,
-    /// Hugging Face directory, or the name of a model in the hub's cache (HF_HUB_CACHE, HF_HOME)
-    #[arg(long, value_parser = model_directory(), value_name = "DIR or NAME")]
-    pub backbone: PathBuf,
-    /// How the pieces of an input are written
-    #[arg(long, default_value = "raw", value_parser = named::<Surface>(&[
-        ("raw", "As in the file: the authors' way"),
-        ("plain", "As in running text: spaces for underscores, camel case split"),
-    ]))]
-    pub surface: Surface,
-    /// The language of the texts, of a WebNLG release with several (en, ru, ga, …)
-    #[arg(long, default_value = "en", value_parser = NonEmptyStringValueParser::new())]
-    pub language: String,
-    /// Leave out malformed entries and list them, instead of stopping at the first
-    #[arg(long)]
-    pub skip_malformed: bool,
-}
-
-impl Inputs {
-    /// Loads the data and encodes them for the backbone and an adapter; says on standard error how
-    /// their parts came about and what was left out.
-    ///
-    /// # Errors
-    /// Files that are missing, broken or do not fit; with `--skip-malformed`, files that cannot be
-    /// read on.
-    pub fn prepare(&self, adapter: &AdapterConfig) -> Result<Prepared> {
-        let malformed = match self.skip_malformed {
-            true => Malformed::Skip,
-            false => Malformed::Refuse,
-        };
-        let holds_model = |dir: &Path| dir.join("config.json").exists();
-        ensure!(
-            holds_model(&self.backbone) || !holds_model(&self.data),
-            "--data {} holds a model and --backbone {} does not: are the two swapped?",
-            self.data.display(),
-            self.backbone.display()
-        );
-        let _progress = Progress::new(0, "", "reading the data");
-        let splits = directory::load_in(self.task, &self.data, malformed, &self.language)
-            .context("--data")?;
-        splits
-            .notes
-            .iter()
-            .for_each(|n| note(format_args!("note: {n}")));
-        if !splits.malformed.is_empty() {
-            let entries = match splits.malformed.len() {
-                1 => "1 malformed entry".into(),
-                n => format!("{n} malformed entries"),
-            };
-            say(format_args!("{entries} left out:"));
-            splits
-                .malformed
-                .iter()
-                .for_each(|m| say(format_args!("  {m}")));
-        }
-        let source = Source {
-            task: self.task,
-            data: self.data.clone(),
-            backbone: self.backbone.clone(),
-            surface: self.surface,
-        };
-        Prepared::new(source, splits, std::slice::from_ref(adapter))
     }
 }
 

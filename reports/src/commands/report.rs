@@ -16,7 +16,7 @@ use crate::study::estimate::estimate;
 use crate::study::plan::{Listed, Plan, Request, candidates, listed, plan};
 use crate::study::preset::Preset;
 use crate::study::rates::Search;
-use crate::study::{Study, schedule};
+use crate::study::{Study, looks, schedule};
 use anyhow::{Result, anyhow, ensure};
 use clap::Args;
 use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
@@ -115,9 +115,17 @@ pub struct ReportArgs {
     /// Remove the runs that stand in the directories of this study first
     #[arg(long, conflicts_with_all = ["plan", "merge"])]
     pub overwrite: bool,
+    /// Look into so many test entries, each on a page of its own that the report links to: in turn
+    /// the one with the largest gain, with the largest loss, and the longest
+    #[arg(long, value_name = ranges::COUNT.text, value_parser = whole(ranges::COUNT),
+        conflicts_with_all = ["plan", "only", "shard"])]
+    pub explain: Option<usize>,
     /// Write the report's tables as CSV and LaTeX (booktabs) into this directory too
     #[arg(long, value_name = "DIR")]
     pub tables: Option<PathBuf>,
+    /// Write the report's pictures as SVG into this directory too
+    #[arg(long, value_name = "DIR")]
+    pub svg: Option<PathBuf>,
     /// Compare two reports, or each further one with the first: writes compare.html, compare.md and
     /// compare.json into --out, and nothing else
     #[arg(
@@ -377,7 +385,11 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         threads,
         dir: &args.out,
     };
-    let study = assemble::study(&plan, args.data.is_none(), &kept, started)?;
+    let mut study = assemble::study(&plan, args.data.is_none(), &kept, started)?;
+    if let Some(count) = args.explain {
+        let (pool, device) = (args.compute.pool()?, args.compute.device.open()?);
+        study.looks = pool.install(|| looks::make(&plan, count, &args.out, &device))?;
+    }
     if let Some(dir) = &args.tables {
         report::tables::write(&study, dir)?;
     }
@@ -409,8 +421,12 @@ fn made(args: &ReportArgs, request: &Request, threads: usize, jobs: usize) -> Re
     Ok(plan)
 }
 
-/// `--csv` and `--export-runs`.
+/// `--svg`, `--csv` and `--export-runs`.
 fn keep(args: &ReportArgs, study: &Study) -> Result<()> {
+    if let Some(dir) = &args.svg {
+        let count = report::tables::write_pictures(study, dir)?;
+        note(format_args!("{}: {count} pictures", dir.display()));
+    }
     if args.csv {
         let dir = args.out.join("tables");
         files::create_dir(&dir)?;

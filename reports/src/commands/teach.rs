@@ -1,6 +1,6 @@
 //! `inducer teach`: the teaching page.
 
-use crate::{files, teach};
+use crate::{files, pictures, teach};
 use anyhow::Result;
 use clap::Args;
 use std::path::PathBuf;
@@ -11,6 +11,10 @@ pub struct TeachArgs {
     /// File to write
     #[arg(long, default_value = "teach.html")]
     pub out: PathBuf,
+    /// Write the page's pictures, as they stand when it opens, into this directory as SVG (needs
+    /// Chromium)
+    #[arg(long, value_name = "DIR")]
+    pub svg: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -18,5 +22,7 @@ pub struct TeachArgs {
 /// # Errors
 /// The page cannot be made or the file cannot be written.
 pub fn run(args: &TeachArgs) -> Result<()> {
-    files::write_page(&args.out, &teach::page()?)
+    let page = teach::page()?;
+    files::write_page(&args.out, &page)?;
+    pictures::asked(&page, args.svg.as_deref())
 }

@@ -1,6 +1,7 @@
 //! `inducer train`: one method, one seed.
 
-use super::options::{Compute, Decode, Hyper, Inputs, MethodSizes};
+use super::inputs::Inputs;
+use super::options::{Compute, Decode, Hyper, MethodSizes};
 use super::print;
 use crate::progress::{Progress, note};
 use crate::run::lock::Lock;

@@ -2,10 +2,11 @@
 //! by ear.
 
 use super::export::{csv, latex, slug};
+use super::picture::standalone;
 use super::table::{Cell, Column, Kind, Mark, Table};
-use super::{Block, Document, Figure, Layout, ListStyle, Role, Section, Span, Text, palette};
-
-const STYLE: &str = include_str!("style.css");
+use super::{
+    Block, Document, Figure, Layout, ListStyle, Role, STYLE, Section, Span, Text, palette,
+};
 
 /// The page of a document.
 pub fn render(document: &Document) -> String {
@@ -151,10 +152,11 @@ impl Writer {
         let parts = [figure.meaning, &figure.signs].into_iter();
         let key: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
         format!(
-            "<figure>\n{}<figcaption><b>Figure {number}. {}.</b> {}</figcaption>\n</figure>\n{}",
+            "<figure>\n{}<figcaption><b>Figure {number}. {}.</b> {}</figcaption>\n{}</figure>\n{}",
             figure.picture,
             escape(figure.title),
             escape(&key.join(" ")),
+            picture_links(figure),
             folded(
                 &format!("Figure {number} as a table"),
                 &(table(&figure.table) + &links(&figure.table))
@@ -180,6 +182,9 @@ fn span(span: &Span) -> String {
         Span::Marked(content) => ("mark", content),
         Span::Code(content) => ("code", content),
         Span::Title(content) => ("cite", content),
+        Span::Link(content, file) => {
+            return format!("<a href=\"{}\">{}</a>", escape(file), escape(content));
+        }
     };
     format!("<{tag}>{}</{tag}>", escape(content))
 }
@@ -245,6 +250,29 @@ fn links(table: &Table) -> String {
     let files = [("csv", "CSV", csv(table)), ("tex", "LaTeX", latex(table))];
     let links: Vec<String> = files.into_iter().map(link).collect();
     format!("<p class=\"save\">{}</p>\n", links.join(" · "))
+}
+
+/// Links that save a figure's pictures as SVG, in the light scheme's colours.
+fn picture_links(figure: &Figure) -> String {
+    let pictures = standalone(&figure.picture);
+    let name = slug(figure.title);
+    let link = |(i, picture): (usize, &String)| {
+        let (own, title) = match pictures.len() {
+            1 => (String::new(), "SVG".to_string()),
+            _ => (format!("-{}", i + 1), format!("SVG {}", i + 1)),
+        };
+        format!(
+            "<a download=\"{name}{own}.svg\" aria-label=\"{title}: {}\" \
+             href=\"data:image/svg+xml;charset=utf-8,{}\">{title}</a>",
+            escape(figure.title),
+            percent(picture)
+        )
+    };
+    let links: Vec<String> = pictures.iter().enumerate().map(link).collect();
+    match links.is_empty() {
+        true => String::new(),
+        false => format!("<p class=\"save\">{}</p>\n", links.join(" · ")),
+    }
 }
 
 /// A text as part of an address.

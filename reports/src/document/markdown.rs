@@ -83,6 +83,7 @@ fn span(span: &Span) -> String {
         Span::Bold(content) | Span::Marked(content) => format!("**{}**", escape(content)),
         Span::Emphasis(content) | Span::Title(content) => format!("*{}*", escape(content)),
         Span::Code(content) => format!("`{content}`"),
+        Span::Link(content, file) => format!("[{}]({file})", escape(content)),
     }
 }
 

@@ -8,9 +8,13 @@ pub mod format;
 pub mod html;
 pub mod markdown;
 pub mod palette;
+pub mod picture;
 pub mod table;
 
 use table::Table;
+
+/// The style of documents.
+const STYLE: &str = include_str!("style.css");
 
 /// A page.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,6 +143,8 @@ pub enum Span {
     Code(String),
     /// The title of a work.
     Title(String),
+    /// A page beside this one: its name, and its file.
+    Link(String, String),
 }
 
 impl<T: Into<String>> From<T> for Text {

@@ -49,6 +49,14 @@ pub fn series(method: &str) -> usize {
     found.unwrap_or(SERIES.len() - 1)
 }
 
+/// A colour of the light scheme by its name in the style.
+pub fn light(name: &str) -> Option<u32> {
+    let named = GROUNDS.iter().chain(&INKS).chain(&RULES);
+    let found = named.into_iter().find(|colour| colour.0 == name);
+    let series = || SERIES.get(name.strip_prefix('s')?.parse::<usize>().ok()?);
+    found.or_else(series).map(|colour| colour.1)
+}
+
 /// The custom properties of one scheme.
 fn properties(dark: bool) -> String {
     let named = GROUNDS.iter().chain(&INKS).chain(&RULES);

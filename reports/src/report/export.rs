@@ -4,7 +4,7 @@ use super::document;
 use crate::csv::of_records;
 use crate::document::export::csv;
 use crate::document::table::Table;
-use crate::document::{Block, Document, Section};
+use crate::document::{Block, Document, Figure, Section};
 use crate::study::{Row, Study};
 use anyhow::Result;
 use serde_json::{Map, Value, json};
@@ -26,6 +26,22 @@ pub(super) fn of(document: &Document) -> Vec<(&str, &Table)> {
         collect(id, blocks, &mut found);
     }
     found
+}
+
+/// The figures of a page, in order.
+pub(super) fn figures(document: &Document) -> Vec<&Figure> {
+    let blocks = document.sections.iter().flat_map(|s| &s.blocks);
+    blocks.flat_map(figures_in).collect()
+}
+
+fn figures_in(block: &Block) -> Vec<&Figure> {
+    match block {
+        Block::Figure(figure) => vec![figure],
+        Block::Details { blocks, .. } | Block::Group(_, blocks) => {
+            blocks.iter().flat_map(figures_in).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn collect<'a>(id: &'a str, blocks: &'a [Block], out: &mut Vec<(&'a str, &'a Table)>) {

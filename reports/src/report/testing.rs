@@ -85,6 +85,13 @@ pub fn study() -> Study {
         rates: Some(rates()),
         rows,
         samples: samples(),
+        looks: vec![Look {
+            file: "explain-1.html".into(),
+            entry: 12,
+            rule: "largest gain".into(),
+            tokens: 57,
+            losses: vec![("prefix".into(), 2.25), ("inducer".into(), 1.5)],
+        }],
         long: None,
         ledger: Some(ledger()),
     }

@@ -109,6 +109,7 @@ pub fn study(
         contrasts: contrasts(&done)?,
         rates: plan.main.rates.clone(),
         samples: samples(plan, &done)?,
+        looks: Vec::new(),
         long,
         ledger,
     })

@@ -19,6 +19,7 @@ use std::path::Path;
 pub mod assemble;
 pub mod estimate;
 pub mod generated;
+pub mod looks;
 pub mod measure;
 pub mod paper;
 pub mod plan;
@@ -52,6 +53,9 @@ pub struct Study {
     pub contrasts: Vec<Contrast>,
     /// Test inputs with every method's text.
     pub samples: Vec<Sample>,
+    /// Test entries that were looked into, each with a page of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub looks: Vec<Look>,
     /// The same question asked with long inputs.
     #[serde(default)]
     pub long: Option<Long>,
@@ -61,6 +65,22 @@ pub struct Study {
     /// What the claims ledger said when the report was made.
     #[serde(default)]
     pub ledger: Option<Ledger>,
+}
+
+/// A page of `inducer explain` on a test entry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Look {
+    /// The page, beside the report.
+    pub file: String,
+    /// Number of the entry in the test part, from 1.
+    pub entry: usize,
+    /// The rule that chose it, in words.
+    pub rule: String,
+    /// Tokens of its row.
+    pub tokens: usize,
+    /// Loss of the target in nats, by method; `none` is the frozen backbone.
+    pub losses: Vec<(String, f64)>,
 }
 
 fn webnlg() -> Task {

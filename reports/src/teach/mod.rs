@@ -32,12 +32,19 @@ const CHAPTERS: [(&str, &str, &str); 7] = [
     ("ladder", "Ablations", include_str!("html/7-ladder.html")),
 ];
 
-/// The script, in order of use.
-const SCRIPTS: [&str; 13] = [
+/// What other interactive pages use of the script too, in order of use: formulas, panels, figures,
+/// pictures to save, the self-check.
+pub(crate) const SHARED: [&str; 5] = [
     include_str!("js/maths.js"),
-    include_str!("js/process.js"),
     include_str!("js/draw.js"),
     include_str!("js/figure.js"),
+    include_str!("js/save.js"),
+    include_str!("js/check.js"),
+];
+
+/// The rest of the script, in order of use.
+const SCRIPTS: [&str; 10] = [
+    include_str!("js/process.js"),
     include_str!("js/1-smoother.js"),
     include_str!("js/2-attention.js"),
     include_str!("js/3-prefix.js"),
@@ -46,11 +53,12 @@ const SCRIPTS: [&str; 13] = [
     include_str!("js/6-process.js"),
     include_str!("js/7-ladder.js"),
     include_str!("js/class.js"),
-    include_str!("js/check.js"),
+    include_str!("js/start.js"),
 ];
 
 const TITLE: &str = "Attention as a kernel estimator: prefixes, inducers, ablations";
-const STYLE: &str = include_str!("style.css");
+/// The style of the interactive pages.
+pub(crate) const STYLE: &str = include_str!("style.css");
 const HEAD: &str = include_str!("html/head.html");
 const FOOT: &str = include_str!("html/foot.html");
 
@@ -76,7 +84,7 @@ pub fn page() -> Result<String> {
     let foot = FOOT
         .replace("[[solutions]]", &solutions)
         .replace("[[version]]", env!("CARGO_PKG_VERSION"));
-    let scripts = SCRIPTS.concat();
+    let scripts = SHARED.concat() + &SCRIPTS.concat();
     let body = format!(
         r#"{head}<main id="main" tabindex="-1">
 {chapters}</main>
@@ -98,9 +106,12 @@ fn contents() -> String {
     CHAPTERS.iter().map(link).collect()
 }
 
-/// The self-check's data as JSON that may stand inside a script element.
-fn data(figures: &[serde_json::Value]) -> Result<String> {
-    Ok(serde_json::to_string(figures)?.replace("</", "<\\/"))
+/// Data as JSON that may stand inside a script element, whatever texts are in it.
+///
+/// # Errors
+/// A value that JSON cannot hold.
+pub(crate) fn data(of: &impl serde::Serialize) -> Result<String> {
+    Ok(serde_json::to_string(of)?.replace('<', "\\u003c"))
 }
 
 #[cfg(test)]

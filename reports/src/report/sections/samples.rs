@@ -2,8 +2,9 @@
 //! that no reference has.
 
 use super::verdict;
+use crate::document::format::fixed;
 use crate::document::{Block, Layout, ListStyle, Section, Span, Text};
-use crate::study::{Sample, Study};
+use crate::study::{Look, Sample, Study};
 use std::collections::HashSet;
 
 /// What the marks mean.
@@ -24,7 +25,38 @@ pub fn section(study: &Study) -> Section {
         Block::note(Text(key))
     };
     blocks.insert(0, first);
+    blocks.extend(looks(study));
     Section::new("samples", "Outputs", "Outputs side by side", blocks)
+}
+
+/// Links to the pages of entries that were looked into.
+fn looks(study: &Study) -> Vec<Block> {
+    if study.looks.is_empty() {
+        return Vec::new();
+    }
+    let item = |look: &Look| {
+        let name = format!("Entry {}", look.entry);
+        let loss = |(method, loss): &(String, f64)| {
+            format!("{} {}", verdict::title(study, method), fixed(*loss, 2))
+        };
+        let losses: Vec<String> = look.losses.iter().map(loss).collect();
+        let rest = format!(
+            ": {}, {} tokens; loss of the target {}.",
+            look.rule,
+            look.tokens,
+            losses.join(", ")
+        );
+        Text(vec![Span::Link(name, look.file.clone()), Span::Plain(rest)])
+    };
+    let items = study.looks.iter().map(item).collect();
+    vec![
+        Block::heading("Looked into"),
+        Block::body(
+            "What the heads do with an entry, token by token, is on a page of its own; the entries \
+             were chosen by rule, not by hand.",
+        ),
+        Block::List(ListStyle::Numbered, items),
+    ]
 }
 
 fn sample(study: &Study, s: &Sample, number: usize) -> Block {

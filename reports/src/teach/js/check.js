@@ -1,26 +1,7 @@
-// The self-check: the page's own formulas against the values of inducer-reference, each within its
-// rounding bound.
+// The self-check that a page makes of itself: its own formulas against numbers that it carries,
+// each within a bound.
 
-teach.check = () => {
-  const result = {numbers: 0, states: 0, relative: 0, share: 0, wrong: []};
-  for (const {name, states} of teach.data) {
-    states.forEach(({state, expected}, index) => {
-      result.states += 1;
-      const found = teach.figures[name].compute(state);
-      for (const [quantity, {value, bound}] of Object.entries(expected)) {
-        compare(
-          result,
-          `${name}, state ${index}, ${quantity}`,
-          [found[quantity]].flat(9),
-          value,
-          bound,
-        );
-      }
-    });
-  }
-  return result;
-};
-
+// Numbers of one quantity against what is expected, each within its bound.
 function compare(result, where, found, value, bound) {
   if (found.length !== value.length) {
     result.wrong.push(`${where}: expected ${value.length} numbers, found ${found.length}`);
@@ -42,7 +23,8 @@ function compare(result, where, found, value, bound) {
   });
 }
 
-function badge() {
+// Runs the page's check and says how it went; `words` has its sentences.
+function badge(words) {
   const place = document.getElementById('badge');
   let result;
   try {
@@ -52,18 +34,8 @@ function badge() {
   }
   const green = result.wrong.length === 0;
   place.dataset.state = green ? 'green' : 'red';
-  const count = result.numbers.toLocaleString('en-GB');
   place.textContent = green
-    ? `✓ Self-check passed: ${count} numbers in ${result.states} states agree with the ` +
-      `reference. Worst relative difference ${show(result.relative)}; at most ` +
-      `${Math.round(100 * result.share)} % of what rounding explains.`
-    : `✗ Self-check failed: ${result.wrong.length} numbers differ from the reference by more ` +
-      `than rounding. First: ${result.wrong[0]}`;
+    ? `✓ Self-check passed: ${words.passed(result)}`
+    : `✗ Self-check failed: ${words.failed(result)} First: ${result.wrong[0]}`;
   teach.result = result;
 }
-
-badge();
-for (const figure of Object.values(teach.figures)) figure.mount();
-mountClass();
-address.read();
-teach.ready = true;

@@ -1,4 +1,4 @@
-// In class: one chapter at a time in large type, a state that can be linked, pictures to save.
+// In class: one chapter at a time in large type, and a state that can be linked.
 
 const lecture = {
   chapters: [...document.querySelectorAll('.chapter')],
@@ -116,67 +116,6 @@ const address = {
     }
   },
 };
-
-// A panel as a picture that stands alone: what the style sheet says is written into it.
-const PROPERTIES =
-  'fill fill-opacity stroke stroke-width stroke-dasharray stroke-linecap stroke-linejoin opacity ' +
-  'font-family font-size font-style font-weight text-anchor paint-order visibility display';
-
-teach.svg = panel => {
-  const live = panel.querySelector('svg');
-  const copy = live.cloneNode(true);
-  const [from, to] = [live, copy].map(svg => [svg, ...svg.querySelectorAll('*')]);
-  from.forEach((element, i) => {
-    const style = getComputedStyle(element);
-    const rules = PROPERTIES.split(' ').map(name => `${name}:${style.getPropertyValue(name)}`);
-    to[i].setAttribute('style', rules.join(';'));
-    for (const name of ['class', 'tabindex', 'role']) to[i].removeAttribute(name);
-  });
-  const {width, height} = live.getBoundingClientRect();
-  const ground = getComputedStyle(document.body).backgroundColor;
-  copy.setAttribute('xmlns', 'http://www.w3.org/2000/svg');
-  copy.setAttribute('width', width);
-  copy.setAttribute('height', height);
-  copy.setAttribute('style', `${copy.getAttribute('style')};background:${ground}`);
-  return new XMLSerializer().serializeToString(copy);
-};
-
-// Twice the size of the screen's, for slides.
-teach.png = async panel => {
-  const svg = teach.svg(panel);
-  const image = new Image();
-  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
-  await image.decode();
-  const canvas = document.createElement('canvas');
-  [canvas.width, canvas.height] = [2 * image.width, 2 * image.height];
-  const context = canvas.getContext('2d');
-  context.fillStyle = getComputedStyle(document.body).backgroundColor;
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.drawImage(image, 0, 0, canvas.width, canvas.height);
-  return canvas.toDataURL('image/png');
-};
-
-async function save(figure, kind) {
-  for (const panel of figure.root.querySelectorAll('[data-panel]')) {
-    const link = document.createElement('a');
-    link.download = `${figure.name}-${panel.dataset.panel}.${kind}`;
-    link.href =
-      kind === 'png'
-        ? await teach.png(panel)
-        : `data:image/svg+xml;charset=utf-8,${encodeURIComponent(teach.svg(panel))}`;
-    link.click();
-  }
-}
-
-function savers(figure) {
-  for (const kind of ['svg', 'png']) {
-    const button = document.createElement('button');
-    [button.type, button.textContent] = ['button', `Save as ${kind.toUpperCase()}`];
-    button.dataset.save = kind;
-    button.addEventListener('click', () => save(figure, kind));
-    figure.get('.controls').append(button);
-  }
-}
 
 function mountClass() {
   const mode = document.getElementById('class-mode');

@@ -18,9 +18,10 @@ const math = {
 };
 
 class Figure {
-  constructor(name) {
+  // Without `start`, the state in which the page's data have the figure start.
+  constructor(name, start = teach.data.find?.(f => f.name === name).states[0].state) {
     this.root = document.querySelector(`figure[data-figure="${name}"]`);
-    this.start = teach.data.find(figure => figure.name === name).states[0].state;
+    this.start = start;
     this.state = structuredClone(this.start);
     this.panels = [];
     this.name = name;
@@ -52,10 +53,13 @@ class Figure {
         this.update();
       }),
     );
-    new ResizeObserver(() => {
-      this.panels.forEach(panel => panel.measure());
-      this.update();
-    }).observe(this.get('.panels'));
+    // In a frame of its own: a panel that takes another size while sizes are told is told again.
+    new ResizeObserver(() =>
+      requestAnimationFrame(() => {
+        this.panels.forEach(panel => panel.measure());
+        this.update();
+      }),
+    ).observe(this.get('.panels'));
     this.update();
   }
 
