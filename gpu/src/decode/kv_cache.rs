@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::kernels::elem::Elem;
-use crate::kernels::with_slices;
+use crate::kernels::{fused_in, with_slices};
 use crate::ops::attention::{
     CardCache, Heads, Rows, attention_cached, attention_cached_tensors, on_card,
 };
@@ -30,8 +30,12 @@ impl KvCache {
         let layer = |_| -> Box<dyn Layer> {
             match dtype {
                 _ if on_card(dtype, device, heads) => Box::new(CardCache::new(rows)),
-                DType::F64 if device.is_cpu() => Box::new(vec![<[Vec<f64>; 2]>::default(); rows]),
-                DType::F32 if device.is_cpu() => Box::new(vec![<[Vec<f32>; 2]>::default(); rows]),
+                DType::F64 if fused_in(dtype, device) => {
+                    Box::new(vec![<[Vec<f64>; 2]>::default(); rows])
+                }
+                DType::F32 if fused_in(dtype, device) => {
+                    Box::new(vec![<[Vec<f32>; 2]>::default(); rows])
+                }
                 _ => Box::new(vec![None::<[Tensor; 2]>; rows]),
             }
         };

@@ -101,7 +101,12 @@ pub(crate) fn last_dim(t: &Tensor) -> usize {
 
 /// Whether the fused CPU kernels apply.
 pub fn fused(t: &Tensor) -> bool {
-    form() == Form::Kernels && t.device().is_cpu() && matches!(t.dtype(), DType::F32 | DType::F64)
+    fused_in(t.dtype(), t.device())
+}
+
+/// Whether they apply to tensors of this type on this device.
+pub(crate) fn fused_in(dtype: DType, device: &Device) -> bool {
+    form() == Form::Kernels && device.is_cpu() && matches!(dtype, DType::F32 | DType::F64)
 }
 
 /// Whether they apply to both operands together: in mixed precision one may be f32 and the other

@@ -86,15 +86,6 @@ impl Loss {
         let there = other.there.into_iter();
         self.there.extend(there.map(|(part, t)| (share * part, t)));
     }
-
-    /// Its `count`-th part.
-    pub(crate) fn divided_by(mut self, count: f64) -> Self {
-        self.here /= count;
-        for (share, _) in &mut self.there {
-            *share /= count;
-        }
-        self
-    }
 }
 
 impl Model {

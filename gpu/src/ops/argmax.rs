@@ -5,11 +5,15 @@ use crate::kernels::cuda::{self, Arg, Grid};
 use candle_core::{DType, Tensor};
 
 /// Index of the largest logit of each row; the lowest of equal ones.
-pub(crate) fn argmax(logits: &Tensor) -> Result<Vec<u32>> {
+///
+/// # Errors
+/// Logits that are not a matrix.
+pub fn argmax(logits: &Tensor) -> Result<Vec<u32>> {
     if cuda::runs(logits) {
         return Ok(on_card(&logits.contiguous()?)?.to_vec1()?);
     }
-    let rows: Vec<Vec<f32>> = logits.to_dtype(DType::F32)?.to_vec2()?;
+    // every type that a model computes in is exact in f64
+    let rows: Vec<Vec<f64>> = logits.to_dtype(DType::F64)?.to_vec2()?;
     Ok(rows
         .iter()
         .map(|row| {

@@ -15,7 +15,7 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Optimiser steps.
     pub steps: usize,
-    /// Batches whose gradients are summed in one step.
+    /// Batches whose gradients make one step.
     pub accumulation: usize,
     /// Highest learning rate.
     pub learning_rate: f64,
@@ -28,6 +28,11 @@ pub struct TrainConfig {
     /// Clip after every micro-batch, as the authors' code does, and not once after accumulation.
     #[serde(default)]
     pub clip_micro_batches: bool,
+    /// The micro-batches of a step weigh alike, as in the authors' code, however many labels each
+    /// has. Otherwise each weighs as many labels as it has, so that a step is that of one large
+    /// batch.
+    #[serde(default)]
+    pub equal_micro_batches: bool,
     /// Label smoothing.
     pub label_smoothing: f64,
     /// Dropout rate at the paper's places.
@@ -99,6 +104,7 @@ impl TrainConfig {
             schedule: Schedule::Linear,
             clip: Some(1.0),
             clip_micro_batches: false,
+            equal_micro_batches: false,
             label_smoothing: 0.1,
             dropout: 0.1,
             optimiser: AdamWConfig::default(),

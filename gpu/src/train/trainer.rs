@@ -13,6 +13,7 @@ use crate::files::create_dir;
 use crate::gradients::Gradients;
 use crate::model::{Loss, LossOptions, Model};
 use crate::ops::dropout::{Dropout, mix};
+use inducer_datasets::batch::Batch;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::Instant;
@@ -345,7 +346,8 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Mean loss and summed gradients of one step's micro-batches, and their tokens.
+/// Mean loss of one step's micro-batches and its gradients, and their tokens: the mean over all
+/// labels, as of one large batch, or that of the micro-batches' means.
 fn accumulate(
     model: &Model,
     stream: &mut Stream<'_>,
@@ -353,22 +355,36 @@ fn accumulate(
     step: usize,
 ) -> Result<(Loss, Gradients, u64)> {
     let k = config.accumulation.max(1);
+    let batches: Vec<Batch> = (0..k).map(|j| stream.at(step * k + j).clone()).collect();
+    let shares = shares(model, &batches, config.equal_micro_batches)?;
     let (mut total, mut sum, mut tokens) = (Loss::default(), Gradients::default(), 0);
-    for j in 0..k {
-        let index = step * k + j;
-        let key = mix(config.seed ^ mix(index as u64));
-        let batch = stream.at(index);
+    for (j, (batch, share)) in batches.iter().zip(shares).enumerate() {
+        let key = mix(config.seed ^ mix((step * k + j) as u64));
         let options = LossOptions {
             smoothing: config.label_smoothing,
             dropout: Some(Dropout::new(config.dropout, key)),
         };
         let (loss, gradients) = model.loss_and_gradients(batch, options)?;
-        total.add(1.0, loss.divided_by(k as f64));
+        total.add(share, loss);
         tokens += batch.tokens() as u64;
-        sum.add_scaled(gradients, 1.0 / k as f64)?;
+        sum.add_scaled(gradients, share)?;
         if config.clip_micro_batches {
             sum.clip(config.clip)?;
         }
     }
     Ok((total, sum, tokens))
+}
+
+/// What each micro-batch's mean weighs in the step's; together 1.
+fn shares(model: &Model, batches: &[Batch], equal: bool) -> Result<Vec<f64>> {
+    if equal || batches.len() == 1 {
+        return Ok(vec![1.0 / batches.len() as f64; batches.len()]);
+    }
+    let labels = batches.iter().map(|batch| model.labelled(batch));
+    let labels = labels.collect::<Result<Vec<_>>>()?;
+    let all: usize = labels.iter().sum();
+    Ok(labels
+        .iter()
+        .map(|n| *n as f64 / all.max(1) as f64)
+        .collect())
 }

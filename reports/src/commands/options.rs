@@ -277,6 +277,9 @@ pub struct Hyper {
     /// Clip after every one of them, as the authors' code does, and not once a step
     #[arg(long)]
     clip_micro_batches: bool,
+    /// Let them weigh alike, as the authors' code does, and not as many labels as each has
+    #[arg(long)]
+    equal_micro_batches: bool,
     /// Steps between two checkpoints
     #[arg(long, default_value_t = 50, alias = "save-steps", value_name = ranges::EVERY.text,
         value_parser = whole(ranges::EVERY))]
@@ -365,6 +368,7 @@ impl Hyper {
             label_smoothing: self.label_smoothing,
             accumulation: self.accumulation,
             clip_micro_batches: self.clip_micro_batches,
+            equal_micro_batches: self.equal_micro_batches,
             checkpoint_every: self.checkpoint_every,
             max_new_tokens: decode.max_new_tokens,
             test_limit: decode.test_limit,

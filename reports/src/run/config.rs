@@ -106,6 +106,8 @@ pub struct Hyperparameters {
     pub accumulation: usize,
     /// Clip after every one of them.
     pub clip_micro_batches: bool,
+    /// They weigh alike, however many labels each has.
+    pub equal_micro_batches: bool,
     /// Steps between two checkpoints.
     pub checkpoint_every: usize,
     /// Most new tokens in decoding.
@@ -369,6 +371,7 @@ impl Hyperparameters {
             dropout: self.dropout.unwrap_or(backbone.dropout),
             accumulation: self.accumulation,
             clip_micro_batches: self.clip_micro_batches,
+            equal_micro_batches: self.equal_micro_batches,
             checkpoint_every: self.checkpoint_every,
             label_smoothing: self.label_smoothing.unwrap_or(usual.label_smoothing),
             validate_every: validate_every.unwrap_or(steps / 4).max(1),

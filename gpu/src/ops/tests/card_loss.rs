@@ -570,7 +570,7 @@ fn training(dtype: DType, lr: f64) -> Vec<[f64; 2]> {
                 let (part, gradients) = model
                     .loss_and_gradients(batch, crate::LossOptions::PLAIN)
                     .unwrap();
-                loss.add(1.0, part.divided_by(2.0));
+                loss.add(0.5, part);
                 sum.add_scaled(gradients, 0.5).unwrap();
             }
             let params = model.trainable_mut();
