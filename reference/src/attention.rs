@@ -15,8 +15,9 @@
 //! `eq03_adding_a_constant_to_a_row_of_scores_changes_nothing` and
 //! `exact_eq04_concatenation_equals_the_sum_of_row_blocks`.
 
+use crate::dropout::dropped;
 use crate::kernel::scores;
-use crate::nadaraya_watson::{estimate, row_sums};
+use crate::nadaraya_watson::{row_sums, smoother};
 use crate::scalar::{Field, Real};
 use crate::visible::Visible;
 use ndarray::{Array1, Array2, Array3, ArrayRef1, ArrayRef2, ArrayView2, Axis, s};
@@ -111,9 +112,23 @@ pub fn attend<T: Real>(
     v: &ArrayRef2<T>,
     visible: &Visible,
 ) -> Attended<T> {
+    attend_dropped(q, k, v, visible, None)
+}
+
+/// The same with dropout's factors on the weights, after they are normalised.
+///
+/// # Shapes
+/// As [`attend`]; `keep`: `[n, m]`.
+pub fn attend_dropped<T: Real>(
+    q: &ArrayRef2<T>,
+    k: &ArrayRef2<T>,
+    v: &ArrayRef2<T>,
+    visible: &Visible,
+    keep: Option<&Array2<T>>,
+) -> Attended<T> {
     let (weights, shifts) = shifted_kernel(&scores(q, k), visible);
     Attended {
-        f: estimate(&weights, v),
+        f: dropped(smoother(&weights), keep).dot(v),
         lse: log_sum_exp(&shifts, &weights),
     }
 }

@@ -8,7 +8,7 @@
 //! logits = LN_f(x) · [wte; added]ᵀ        (tied head)
 //! ```
 //!
-//! One sequence at a time, without dropout. Token and segment ids from `vocab_size` on index the
+//! One sequence at a time, without dropout but where its factors are given. Token and segment ids from `vocab_size` on index the
 //! adapter's trained task embeddings (`transformer.wte.added`). With an attention mask, positions
 //! count from the first real token (Hugging Face's rule), and masked keys are invisible; a row of a
 //! masked query is computed but means nothing. A prefix with `offset_positions` moves the text's
@@ -25,6 +25,7 @@ mod weights;
 pub use config::Gpt2Config;
 pub use weights::{Block, Gpt2};
 
+use crate::dropout::{Masks, dropped};
 use crate::embedding::{add_to, row, same_length};
 use crate::error::Error;
 use crate::files::adapter::Adapter;
@@ -77,6 +78,32 @@ impl<T: Real> Gpt2<T> {
         attention_mask: Option<&[bool]>,
         adapter: Option<&Adapter<T>>,
     ) -> Result<Forward<T>, Error> {
+        self.pass(ids, segments, given, attention_mask, adapter, &[])
+    }
+
+    /// The model in training: with dropout's factors in each layer.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_dropped(
+        &self,
+        ids: &[u32],
+        segments: Option<&[u32]>,
+        adapter: Option<&Adapter<T>>,
+        dropout: &[Masks<T>],
+    ) -> Result<Forward<T>, Error> {
+        self.pass(ids, segments, None, None, adapter, dropout)
+    }
+
+    fn pass(
+        &self,
+        ids: &[u32],
+        segments: Option<&[u32]>,
+        given: Option<&[usize]>,
+        attention_mask: Option<&[bool]>,
+        adapter: Option<&Adapter<T>>,
+        dropout: &[Masks<T>],
+    ) -> Result<Forward<T>, Error> {
         let model = self.with_replacements(adapter)?;
         let embeddings = model.embeddings(adapter)?;
         let offset = adapter.map_or(0, Adapter::position_offset);
@@ -88,10 +115,11 @@ impl<T: Real> Gpt2<T> {
         let visible = visible(ids.len(), attention_mask)?;
         let mut lambda = Vec::new();
         for (i, block) in model.blocks.iter().enumerate() {
-            let parts = match adapter {
+            let mut parts = match adapter {
                 Some(adapter) => adapter.layer(i)?,
                 None => LayerParts::none(),
             };
+            parts.dropout = dropout.get(i).cloned().unwrap_or_default();
             let act = self.config.activation::<T>();
             let (after, gate) = block.forward(x, &visible, &parts, act);
             x = after;
@@ -174,13 +202,15 @@ impl<T: Real> Block<T> {
         let attention = self
             .attention
             .forward(&self.ln_1.forward(&x), visible, parts);
-        let x = x + attention.output;
+        let dropout = &parts.dropout;
+        let x = x + dropped(attention.output, dropout.attention_branch.as_ref());
         let input = self.ln_2.forward(&x);
         let hidden = self.fc.forward(&input).mapv(gelu);
         let mut ffn = self.proj.forward(&rescale(parts.ia3.ffn.as_ref(), hidden));
         if let Some(part) = &parts.ffn {
             ffn = ffn + part.adapter.branch(&input) * part.scale;
         }
+        let ffn = dropped(ffn, dropout.ffn_branch.as_ref());
         (x + ffn, attention.lambda)
     }
 }

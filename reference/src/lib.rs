@@ -75,6 +75,7 @@ pub mod adapter;
 pub mod attention;
 pub mod bottleneck;
 pub mod distance;
+pub mod dropout;
 pub mod embedding;
 pub mod error;
 pub mod extended;

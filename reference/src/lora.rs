@@ -13,6 +13,7 @@
 //! `ladder_a_zero_lora_update_is_the_plain_inducer`.
 
 use crate::attention::Linear;
+use crate::dropout::dropped;
 use crate::scalar::Field;
 use ndarray::{Array1, Array2, ArrayRef2};
 
@@ -42,6 +43,15 @@ impl<F: Field> Lora<F> {
     /// assert_eq!(lora.delta(&array![[4.0]]), array![[12.5]]); // 0.5 (4·2·3 + 1)
     /// ```
     pub fn delta(&self, x: &ArrayRef2<F>) -> Array2<F> {
+        self.delta_of(x, None)
+    }
+
+    /// The same with dropout's factors on x.
+    ///
+    /// # Shapes
+    /// `x`, `keep`: `[n, d]` → `[n, d]`.
+    pub fn delta_of(&self, x: &ArrayRef2<F>, keep: Option<&Array2<F>>) -> Array2<F> {
+        let x = dropped(x.to_owned(), keep);
         let product = x.dot(&self.a.t()).dot(&self.b.t());
         let inside = match &self.bias {
             Some(bias) => product + bias,

@@ -4,6 +4,7 @@
 //! between the FFN's products ((IA)³), beside the FFN.
 
 use crate::adapter::BottleneckAdapter;
+use crate::dropout::Masks;
 use crate::ia3::Ia3;
 use crate::lora::Lora;
 use crate::prefix::Prefix;
@@ -46,6 +47,8 @@ pub struct LayerParts<T> {
     pub ia3: Ia3<T>,
     /// Beside the FFN.
     pub ffn: Option<FfnPart<T>>,
+    /// Dropout's factors.
+    pub dropout: Masks<T>,
 }
 
 impl<T> LayerParts<T> {
@@ -59,6 +62,7 @@ impl<T> LayerParts<T> {
             v: None,
             ia3: Ia3::none(),
             ffn: None,
+            dropout: Masks::none(),
         }
     }
 }

@@ -12,7 +12,7 @@
 //! `prefix_mu_is_the_logistic_of_two_logsumexps`, `prefix_of_length_zero_is_the_backbone` and
 //! `prefix_reparametrised_layout_is_that_of_past_keys_and_values`.
 
-use crate::attention::{Attended, Linear, attend, logistic_gate, split_heads};
+use crate::attention::{Attended, Linear, attend, attend_dropped, logistic_gate, split_heads};
 use crate::kernel::scores;
 use crate::nadaraya_watson::{gate, mixture};
 use crate::scalar::Real;
@@ -39,7 +39,22 @@ pub fn gated<T: Real>(
     p_k: &ArrayRef2<T>,
     p_v: &ArrayRef2<T>,
 ) -> (Array2<T>, Array1<T>) {
-    let over_prefix = attend(q, p_k, p_v, &Visible::all(q.nrows(), p_k.nrows()));
+    gated_dropped(q, attended, p_k, p_v, None)
+}
+
+/// The same with dropout's factors on the weights over the prefix.
+///
+/// # Shapes
+/// As [`gated`]; `keep`: `[n, l]`.
+pub fn gated_dropped<T: Real>(
+    q: &ArrayRef2<T>,
+    attended: &Attended<T>,
+    p_k: &ArrayRef2<T>,
+    p_v: &ArrayRef2<T>,
+    keep: Option<&Array2<T>>,
+) -> (Array2<T>, Array1<T>) {
+    let all = Visible::all(q.nrows(), p_k.nrows());
+    let over_prefix = attend_dropped(q, p_k, p_v, &all, keep);
     // log Σ_a κ(q, P_k,a) of an empty prefix is log 0: μ = 0.
     let Some(lse_prefix) = over_prefix.lse.iter().copied().collect::<Option<Vec<T>>>() else {
         return (attended.f.clone(), Array1::zeros(q.nrows()));

@@ -8,7 +8,7 @@
 //! logits = tanh(x_0 W_dense + b) W_out + b        (x_0 at <s>)
 //! ```
 //!
-//! One sequence at a time, without dropout. Positions count tokens other than padding; a padding
+//! One sequence at a time, without dropout but where its factors are given. Positions count tokens other than padding; a padding
 //! token has position `padding_idx`. Keys that the attention mask hides are invisible in λ's
 //! denominator too: the authors' code takes λ before it adds the padding mask, so that there a
 //! sentence's output depends on how far it was padded; Equation (7) sums over visible keys.
@@ -22,6 +22,7 @@ mod weights;
 pub use config::RobertaConfig;
 pub use weights::{Classifier, Layer, Roberta};
 
+use crate::dropout::{Masks, dropped};
 use crate::embedding::{add_to, row, same_length};
 use crate::error::Error;
 use crate::files::adapter::Adapter;
@@ -66,6 +67,32 @@ impl<T: Real> Roberta<T> {
         attention_mask: Option<&[bool]>,
         adapter: Option<&Adapter<T>>,
     ) -> Result<Forward<T>, Error> {
+        self.pass(ids, segments, given, attention_mask, adapter, &[])
+    }
+
+    /// The model in training: with dropout's factors in each layer.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_dropped(
+        &self,
+        ids: &[u32],
+        segments: Option<&[u32]>,
+        adapter: Option<&Adapter<T>>,
+        dropout: &[Masks<T>],
+    ) -> Result<Forward<T>, Error> {
+        self.pass(ids, segments, None, None, adapter, dropout)
+    }
+
+    fn pass(
+        &self,
+        ids: &[u32],
+        segments: Option<&[u32]>,
+        given: Option<&[usize]>,
+        attention_mask: Option<&[bool]>,
+        adapter: Option<&Adapter<T>>,
+        dropout: &[Masks<T>],
+    ) -> Result<Forward<T>, Error> {
         let model = self.with_replacements(adapter)?;
         let offset = adapter.map_or(0, Adapter::position_offset);
         let positions = given.map_or_else(
@@ -80,10 +107,11 @@ impl<T: Real> Roberta<T> {
         }
         let mut lambda = Vec::new();
         for (i, layer) in model.layers.iter().enumerate() {
-            let parts = match adapter {
+            let mut parts = match adapter {
                 Some(adapter) => adapter.layer(i)?,
                 None => LayerParts::none(),
             };
+            parts.dropout = dropout.get(i).cloned().unwrap_or_default();
             let (after, gate) = layer.forward(&x, &visible, &parts);
             x = after;
             lambda.extend(gate);
@@ -179,11 +207,14 @@ impl<T: Real> Layer<T> {
         parts: &LayerParts<T>,
     ) -> (Array2<T>, Option<Array2<T>>) {
         let attention = self.attention.forward(x, visible, parts);
-        let y = self.attention_norm.forward(&(attention.output + x));
+        let dropout = &parts.dropout;
+        let branch = dropped(attention.output, dropout.attention_branch.as_ref());
+        let y = self.attention_norm.forward(&(branch + x));
         let hidden = self.intermediate.forward(&y).mapv(gelu);
         let mut ffn = self
             .output
             .forward(&rescale(parts.ia3.ffn.as_ref(), hidden));
+        ffn = dropped(ffn, dropout.ffn_branch.as_ref());
         if let Some(part) = &parts.ffn {
             ffn = ffn + part.adapter.branch(&y) * part.scale;
         }

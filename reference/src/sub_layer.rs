@@ -11,12 +11,13 @@
 //! Checked on whole models, and against the augmented estimator by
 //! `eq07_model_output_is_that_of_the_augmented_estimator`.
 
-use crate::attention::{Attended, Linear, attend, output_by_concatenation, split_heads};
+use crate::attention::{Attended, Linear, attend_dropped, output_by_concatenation, split_heads};
 use crate::ia3::rescale;
 use crate::inducer::{lambda, own_scores};
 use crate::lora::Lora;
+use crate::nadaraya_watson::scale_rows;
 use crate::parts::{AttentionPart, LayerParts};
-use crate::prefix::{Prefix, gated};
+use crate::prefix::{Prefix, gated_dropped};
 use crate::scalar::Real;
 use crate::variants::{Heads, Inducer, sub_layer_output};
 use crate::visible::Visible;
@@ -57,15 +58,20 @@ impl<T: Real> Projections<T> {
         visible: &Visible,
         parts: &LayerParts<T>,
     ) -> SubLayer<T> {
-        let q = project(&self.q, x, parts.q.as_ref());
-        let k = project(&self.k, x, parts.k.as_ref());
+        let [keep_q, keep_k, keep_v] = parts.dropout.lora.each_ref().map(Option::as_ref);
+        let q = project(&self.q, x, parts.q.as_ref(), keep_q);
+        let k = project(&self.k, x, parts.k.as_ref(), keep_k);
         let k = rescale(parts.ia3.key.as_ref(), k);
-        let v = project(&self.v, x, parts.v.as_ref());
+        let v = project(&self.v, x, parts.v.as_ref(), keep_v);
         let v = rescale(parts.ia3.value.as_ref(), v);
         let split = |x: &Array2<T>| split_heads(x, self.heads);
         let (q, k, v) = (split(&q), split(&k), split(&v));
         let attended: Vec<Attended<T>> = (0..self.heads)
-            .map(|h| attend(&head(&q, h), &head(&k, h), &head(&v, h), visible))
+            .map(|h| {
+                let keep = parts.dropout.attention.as_ref().map(|keep| head(keep, h));
+                let [q, k, v] = [&q, &k, &v].map(|x| head(x, h));
+                attend_dropped(&q, &k, &v, visible, keep.as_ref())
+            })
             .collect();
         match &parts.attention {
             AttentionPart::None => self.plain(&attended),
@@ -73,8 +79,12 @@ impl<T: Real> Projections<T> {
                 output: adapter.forward(&self.plain(&attended).output),
                 lambda: None,
             },
-            AttentionPart::Prefix(prefix) => self.with_prefix(&q, &attended, prefix),
-            AttentionPart::Inducer(inducer) => self.with_inducer(&q, &attended, inducer),
+            AttentionPart::Prefix(prefix) => {
+                self.with_prefix(&q, &attended, prefix, parts.dropout.prefix.as_ref())
+            }
+            AttentionPart::Inducer(inducer) => {
+                self.with_inducer(&q, &attended, inducer, parts.dropout.gate.as_ref())
+            }
         }
     }
 
@@ -93,16 +103,14 @@ impl<T: Real> Projections<T> {
         q: &Array3<T>,
         attended: &[Attended<T>],
         prefix: &Prefix<T>,
+        keep: Option<&Array3<T>>,
     ) -> SubLayer<T> {
         let heads = attended.iter().enumerate();
         let (f, mu): (Vec<_>, Vec<_>) = heads
             .map(|(h, attended)| {
-                gated(
-                    &head(q, h),
-                    attended,
-                    &head(&prefix.key, h),
-                    &head(&prefix.value, h),
-                )
+                let [q, p_k, p_v] = [q, &prefix.key, &prefix.value].map(|x| head(x, h));
+                let keep = keep.map(|keep| head(keep, h));
+                gated_dropped(&q, attended, &p_k, &p_v, keep.as_ref())
             })
             .unzip();
         SubLayer {
@@ -111,12 +119,14 @@ impl<T: Real> Projections<T> {
         }
     }
 
-    /// P_k, λ and MLP_v of each head (Eqs. 5, 7, 11), then the variant's output.
+    /// P_k, λ and MLP_v of each head (Eqs. 5, 7, 11), then the variant's output. Dropout's factors
+    /// are on the λ that weighs MLP_v, not on the one that Gating takes from f.
     fn with_inducer(
         &self,
         q: &Array3<T>,
         attended: &[Attended<T>],
         inducer: &Inducer<T>,
+        keep: Option<&Array2<T>>,
     ) -> SubLayer<T> {
         let gates: Vec<Array1<T>> = attended
             .iter()
@@ -129,7 +139,13 @@ impl<T: Real> Projections<T> {
         let f: Vec<_> = attended.iter().map(|head| head.f.clone()).collect();
         let networks = inducer.mlp_v.iter().enumerate();
         let mlp_v: Vec<_> = networks
-            .map(|(h, mlp_v)| mlp_v.forward(&head(q, h)))
+            .map(|(h, mlp_v)| {
+                let value = mlp_v.forward(&head(q, h));
+                match keep {
+                    Some(keep) => scale_rows(&keep.column(h), &value),
+                    None => value,
+                }
+            })
             .collect();
         let heads = Heads {
             f: stack_heads(&f),
@@ -144,10 +160,15 @@ impl<T: Real> Projections<T> {
 }
 
 /// x W + b, plus LoRA's update if there is one (Eqs. 2, 10).
-fn project<T: Real>(projection: &Linear<T>, x: &ArrayRef2<T>, lora: Option<&Lora<T>>) -> Array2<T> {
+fn project<T: Real>(
+    projection: &Linear<T>,
+    x: &ArrayRef2<T>,
+    lora: Option<&Lora<T>>,
+    keep: Option<&Array2<T>>,
+) -> Array2<T> {
     let plain = projection.forward(x);
     match lora {
-        Some(lora) => plain + lora.delta(x),
+        Some(lora) => plain + lora.delta_of(x, keep),
         None => plain,
     }
 }

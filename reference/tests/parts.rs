@@ -7,6 +7,7 @@ use crate::common::{bound, cube, distance, generator, magnitude, matrix, vector}
 use inducer_reference::adapter::BottleneckAdapter;
 use inducer_reference::attention::{Linear, attend, row_block, shifted_kernel, split_heads};
 use inducer_reference::bottleneck::Bottleneck;
+use inducer_reference::dropout::Masks;
 use inducer_reference::gelu::{gelu, gelu_new};
 use inducer_reference::inducer::{
     augmented_estimate, key, lambda, lambda_by_second_softmax, own_scores, residual_form,
@@ -20,7 +21,7 @@ use inducer_reference::sub_layer::Projections;
 use inducer_reference::variants::Inducer;
 use inducer_reference::visible::Visible;
 use inducer_reference::{DoubleDouble, Real, Variant, cross_entropy, shift_labels};
-use ndarray::{Array1, Array2, Axis, array, s};
+use ndarray::{Array1, Array2, Array3, Axis, array, s};
 use ndarray_linalg::SVD;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -428,6 +429,41 @@ fn eq07_model_output_is_that_of_the_augmented_estimator() {
             "{seed}: {error:e} {control:e} {most:e}"
         );
         assert!(error < 1e-28, "{seed}: 28 digits");
+    }
+}
+
+#[test]
+fn dropout_of_ones_changes_nothing_and_each_site_has_its_factors() {
+    for variant in [Variant::Inducer, Variant::Gating] {
+        let layer = sub_layer::<f64>(71, variant, uniform);
+        let run = |dropout: Masks<f64>| {
+            let parts = LayerParts {
+                attention: AttentionPart::Inducer(layer.inducer.clone()),
+                dropout,
+                ..LayerParts::none()
+            };
+            let found = layer.projections.forward(&layer.x, &layer.visible, &parts);
+            (found.output, found.lambda.unwrap())
+        };
+        let gate = |factor: f64| Masks {
+            gate: Some(Array2::from_elem((5, HEADS), factor)),
+            ..Masks::none()
+        };
+        let attention = |factor: f64| Masks {
+            attention: Some(Array3::from_elem((HEADS, 5, 5), factor)),
+            ..Masks::none()
+        };
+        let (plain, lambda) = run(Masks::none());
+        assert_eq!(run(gate(1.0)).0, plain);
+        assert_eq!(run(attention(1.0)).0, plain);
+        // without λ's share and without f's, each time with the biases, all is there once
+        let (no_gate, no_f) = (run(gate(0.0)).0, run(attention(0.0)).0);
+        let biases = &layer.inducer.b_2 + &layer.projections.o.bias;
+        let both = &no_gate + &no_f - &biases;
+        assert!(distance(&both, &plain) < bound::<f64>(60, 20.0));
+        assert!(distance(&no_gate, &plain) > 1e-3 && distance(&no_f, &plain) > 1e-3);
+        // λ itself is that of all keys, whatever is dropped
+        assert_eq!(run(attention(0.0)).1, lambda);
     }
 }
 

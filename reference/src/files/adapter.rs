@@ -5,6 +5,7 @@
 
 use crate::adapter::BottleneckAdapter;
 use crate::bottleneck::Bottleneck;
+use crate::dropout::Masks;
 use crate::error::Error;
 use crate::files::adapter_config::{
     AdapterConfig, AttentionConfig, FfnConfig, Ia3Target, Projection,
@@ -143,6 +144,7 @@ impl<T: Real> Adapter<T> {
             v: self.lora(&mut named, &name, Projection::V)?,
             ia3: self.ia3(&mut named, i)?,
             ffn: self.ffn_part(&mut named, i)?,
+            dropout: Masks::none(),
         })
     }
 
