@@ -1,5 +1,6 @@
 # The two commands of the README, each with all the set-up it needs.
-.PHONY: report test setup wheel bench-peers check-cuda sanitize-kernels mutants proofs engines
+.PHONY: report test setup wheel bench-peers check-cuda sanitize-kernels mutants faults proofs \
+	engines
 
 report: setup
 	cargo run --release -- report
@@ -45,6 +46,12 @@ check-cuda:
 # UndefinedBehaviorSanitizer (ARGS: names of tests; GCC).
 sanitize-kernels: setup
 	verify/checks/sanitized_kernels.sh $(ARGS)
+
+# The faults of verify/faults, put into a copy of the workspace behind a switch, against the ledger
+# (ARGS: --seeds 1,2 --whole --only NAME, verify/checks/faults.py --help). A run that was stopped
+# goes on. What came out: verify/FAULTS.md.
+faults: setup
+	$(PYTHON) verify/checks/faults.py --out verify/FAULTS.md $(ARGS)
 
 # Mutation testing (needs cargo-mutants: cargo install cargo-mutants --locked): the reference with
 # its own tests, the engine's operations with theirs, the engine's methods with the claims that

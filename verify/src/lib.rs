@@ -48,6 +48,7 @@
 //! | [`identity`] | one identity, every scalar: prime field, double-double, `f64`, `f32` |
 //! | [`oracle`] | the method once more, number by number, each term mutable by name |
 //! | [`claims`] | the checks, by subject |
+//! | [`coverage`] | which pairs of method and corner the cases met |
 //! | [`ledger`], [`runner`], [`render`] | the claims in words, and what came out |
 //! | [`proofs`] | the engine "proved": theorems of a proof assistant |
 //! | [`custom`] | every check for a variant of your own, in one line |
@@ -56,6 +57,7 @@ pub mod bounds;
 pub mod cases;
 pub mod claim;
 pub mod claims;
+pub mod coverage;
 pub mod custom;
 pub mod engines;
 pub mod error;

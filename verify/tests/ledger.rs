@@ -160,7 +160,7 @@ fn every_equation_named_in_the_documentation_has_a_row() {
 
 #[test]
 fn every_function_of_a_row_exists() {
-    let code: BTreeMap<&str, String> = ["reference", "gpu"]
+    let code: BTreeMap<&str, String> = ["reference", "gpu", "datasets"]
         .map(|krate| {
             (
                 krate,

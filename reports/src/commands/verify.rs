@@ -40,6 +40,9 @@ pub struct VerifyArgs {
     /// List the claims and the engines that check them, and run nothing
     #[arg(long)]
     pub list: bool,
+    /// Print as well how many models of each method met each corner of the inputs
+    #[arg(long, conflicts_with_all = ["json", "csv"])]
+    pub coverage: bool,
     /// Print as JSON
     #[arg(long, conflicts_with = "csv")]
     pub json: bool,
@@ -88,6 +91,9 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
     } else {
         print::whole(render::text(&failures_first(&found)))
     };
+    if args.coverage {
+        print::line(format_args!("\n{}", inducer_verify::coverage::table()))?;
+    }
     if let Some(file) = &args.junit {
         files::write(file, &junit::xml(&found))?;
     }

@@ -3,10 +3,11 @@
 //! [`tolerance`] says where a bound comes from; [`traced`] has the numbers that remember how they
 //! were computed, from which every bound, and the reference's own gradient, is taken.
 
+pub mod noisy;
 pub mod tolerance;
 pub mod traced;
 
-pub use tolerance::{Conditioning, Tolerance, gradient_floor};
+pub use tolerance::{Conditioning, DEVIATIONS, SLACK, Tolerance, gradient_floor};
 pub use traced::{Trace, Traced, record};
 
 /// u of `f64`: half the distance from 1 to the next number.

@@ -7,12 +7,14 @@
 
 pub mod backbone;
 pub mod head;
+pub mod masks;
 pub mod method;
 pub mod model;
 pub mod sample;
 
 pub use backbone::{BackboneConfig, Family, gpt2, roberta};
 pub use head::Head;
+pub use masks::Dropping;
 pub use model::{ModelCase, TextRow};
 pub use sample::Sample;
 

@@ -2,7 +2,7 @@
 //! identically to every engine.
 
 use super::backbone::{BackboneConfig, Family};
-use super::{Corner, Draw, method};
+use super::{Corner, Draw, Dropping, method};
 use crate::error::Result;
 use inducer_gpu::Method;
 use inducer_reference::{AdapterConfig, AttentionConfig, Backbone, TensorMap, shift_labels};
@@ -36,6 +36,10 @@ pub struct ModelCase {
     pub rows: Vec<TextRow>,
     /// Label smoothing.
     pub smoothing: f64,
+    /// Dropout, where loss and gradients are those of a training step.
+    pub dropping: Option<Dropping>,
+    /// Where in the space of inputs it was drawn.
+    pub corner: Corner,
 }
 
 /// The name of the special tokens' embeddings.
@@ -129,6 +133,8 @@ impl ModelCase {
             adapter,
             rows,
             smoothing: draw.pick(smoothings),
+            dropping: None,
+            corner: draw.corner(),
         })
     }
 
@@ -229,12 +235,9 @@ impl ModelCase {
         }
     }
 
-    /// One line that names the case.
+    /// Its parts, in words.
     #[must_use]
-    pub fn describe(&self) -> String {
-        let [layers, heads, d] = self.backbone.sizes();
-        let name = ["", "RoBERTa, "][usize::from(self.backbone.classifies())];
-        let lengths: Vec<usize> = self.rows.iter().map(|row| row.ids.len()).collect();
+    pub fn kind(&self) -> String {
         let kind = match &self.method.attention {
             Some(AttentionConfig::Inducer { variant, .. }) => format!("{variant:?}"),
             Some(AttentionConfig::Prefix { .. }) => "Prefix".into(),
@@ -244,8 +247,20 @@ impl ModelCase {
             None => "no attention part".into(),
         };
         let lora = self.method.lora.as_ref().map_or("", |_| " + LoRA");
+        let ia3 = self.method.ia3.as_ref().map_or("", |_| " + (IA)³");
         let ffn = self.method.ffn.as_ref().map_or("", |_| " + FFN adapter");
-        format!("{name}{kind}{lora}{ffn}, L {layers}, H {heads}, d {d}, rows {lengths:?}")
+        format!("{kind}{lora}{ia3}{ffn}")
+    }
+
+    /// One line that names the case.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let [layers, heads, d] = self.backbone.sizes();
+        let name = ["", "RoBERTa, "][usize::from(self.backbone.classifies())];
+        let lengths: Vec<usize> = self.rows.iter().map(|row| row.ids.len()).collect();
+        let kind = self.kind();
+        let drop = (self.dropping.as_ref()).map_or(String::new(), |d| format!(", p {}", d.rate));
+        format!("{name}{kind}, L {layers}, H {heads}, d {d}, rows {lengths:?}{drop}")
     }
 }
 

@@ -1,6 +1,7 @@
 //! The checks of every claim, by subject. A claim names all of its checks where it is defined.
 
 pub mod equations;
+pub mod metrics;
 pub mod models;
 
 use crate::{Claim, Present};
@@ -27,6 +28,7 @@ pub fn on(present: &Present) -> Vec<Claim> {
         eq::counts::claims(),
         eq::inducing::claims(),
         eq::authors::claims(),
+        eq::sentences::claims(),
         models::mutations::claims(present),
         models::ladder::claims(present),
         models::initial::claims(),
@@ -35,6 +37,15 @@ pub fn on(present: &Present) -> Vec<Claim> {
         models::invariance::claims(present),
         models::decoding::claims(present),
         models::training::claims(present),
+        models::trainer::claims(present),
+        models::selection::claims(present),
+        models::dropout::claims(present),
+        models::greedy::claims(present),
+        models::sizes::claims(present),
+        models::heads::claims(present),
+        models::start::claims(),
+        models::exchange::claims(present),
+        metrics::claims(),
         models::departures::claims(present),
         models::files::claims(present),
         models::ia3::claims(present),

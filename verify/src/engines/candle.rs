@@ -4,10 +4,12 @@
 use super::{Computed, Engine, Target, translate};
 use crate::bounds::{UNIT_ROUNDOFF_BF16, UNIT_ROUNDOFF_F32, UNIT_ROUNDOFF_F64};
 use crate::cases::{BackboneConfig, ModelCase};
+use crate::coverage;
 use crate::error::Result;
 use candle_core::{DType, Device, Tensor};
 use inducer_datasets::batch::{Batch, Labels};
 use inducer_gpu::backbone::{Backbone, Gpt2, Roberta};
+use inducer_gpu::kernels::mask::Dropout;
 use inducer_gpu::kernels::precision::master_dtype;
 use inducer_gpu::kernels::{cuda, without_cpu_kernels};
 use inducer_gpu::{LossOptions, Model, Tensors as _};
@@ -128,6 +130,7 @@ impl Candle {
     /// # Errors
     /// The engine refuses configuration or tensors.
     pub fn model(&self, case: &ModelCase) -> Result<Model> {
+        coverage::note(case);
         let mut model = self.backbone(case)?;
         let tensors: BTreeMap<String, Tensor> = case
             .adapter
@@ -184,7 +187,7 @@ fn by_text(batch: &Batch, packed: &Tensor) -> Result<Vec<Array2<f64>>> {
 pub fn options(case: &ModelCase) -> LossOptions {
     LossOptions {
         smoothing: case.smoothing,
-        dropout: None,
+        dropout: case.dropping.map(|d| Dropout::new(d.rate, d.key)),
     }
 }
 

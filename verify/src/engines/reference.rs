@@ -1,11 +1,12 @@
 //! The reference as an engine, and as what engines are held against.
 
-use super::specification::{Answer, Forward, Specification, lift};
+use super::specification::{Answer, Forward, Specification, lift, over_texts};
 use super::{Computed, Engine, Target};
 use crate::cases::BackboneConfig;
 use crate::cases::model::{ModelCase, REPARAMETRISATION, TextRow};
 use crate::error::{Error, Result};
 use inducer_reference::attention::Linear;
+use inducer_reference::dropout::Masks;
 use inducer_reference::prefix::Reparametrised;
 use inducer_reference::{Adapter, Gpt2, Real, Roberta, TensorMap};
 use ndarray::{Array1, Array2, ArrayD, Ix1, Ix2};
@@ -28,11 +29,23 @@ impl Specification for Paper {
         case: &'a ModelCase,
         tensors: &'a TensorMap<T>,
     ) -> Result<Forward<'a, T>> {
-        let tensors = stored(case, tensors)?;
-        let adapter = Adapter::from_tensors(case.method.clone(), &case.backbone, tensors)?;
-        let model = Tuned::new(case, adapter)?;
+        let model = tuned(case, tensors)?;
         Ok(Box::new(move |row, mask| model.forward(row, mask)))
     }
+
+    fn compute<T: Real>(case: &ModelCase, tensors: &TensorMap<T>) -> Result<Computed<T>> {
+        let model = tuned(case, tensors)?;
+        over_texts(case, |row, first| match &case.dropping {
+            None => model.forward(row, None),
+            Some(dropping) => model.forward_dropped(row, &dropping.masks(case, row, first)),
+        })
+    }
+}
+
+fn tuned<T: Real>(case: &ModelCase, tensors: &TensorMap<T>) -> Result<Tuned<T>> {
+    let tensors = stored(case, tensors)?;
+    let adapter = Adapter::from_tensors(case.method.clone(), &case.backbone, tensors)?;
+    Tuned::new(case, adapter)
 }
 
 enum Backbone<T> {
@@ -73,6 +86,21 @@ impl<T: Real> Tuned<T> {
         let forward = match &self.backbone {
             Backbone::Gpt2(model) => model.forward(ids, segments, mask, adapter)?,
             Backbone::Roberta(model) => model.forward(ids, segments, mask, adapter)?,
+        };
+        Ok((forward.logits, forward.lambda))
+    }
+}
+
+impl<T: Real> Tuned<T> {
+    /// The same with dropout's factors in each layer.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_dropped(&self, row: &TextRow, masks: &[Masks<T>]) -> Result<Answer<T>> {
+        let (ids, segments, adapter) = (&row.ids, row.segments.as_deref(), Some(&self.adapter));
+        let forward = match &self.backbone {
+            Backbone::Gpt2(model) => model.forward_dropped(ids, segments, adapter, masks)?,
+            Backbone::Roberta(model) => model.forward_dropped(ids, segments, adapter, masks)?,
         };
         Ok((forward.logits, forward.lambda))
     }

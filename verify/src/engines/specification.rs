@@ -30,30 +30,7 @@ pub trait Specification: 'static {
     /// The formula refuses model or batch.
     fn compute<T: Real>(case: &ModelCase, tensors: &TensorMap<T>) -> Result<Computed<T>> {
         let model = Self::model(case, tensors)?;
-        let (mut logits, mut gates) = (Vec::new(), Vec::new());
-        let (mut sum, mut count) = (T::zero(), 0);
-        for row in &case.rows {
-            let (scores, lambda) = model(row, None)?;
-            let labels = case.targets(row);
-            if labels.iter().any(|label| *label >= 0) {
-                let smoothing = T::from_f64(case.smoothing);
-                let (loss, labelled) = cross_entropy(&scores, &labels, smoothing)?;
-                // one class a text: its mean loss is its sum
-                sum = sum
-                    + match case.backbone.classifies() {
-                        true => loss,
-                        false => loss * T::from_usize(labelled),
-                    };
-                count += labelled;
-            }
-            logits.push(scores);
-            gates.push(lambda);
-        }
-        Ok(Computed {
-            logits,
-            gates,
-            loss: (count > 0).then(|| sum / T::from_usize(count)),
-        })
+        over_texts(case, |row, _| model(row, None))
     }
 
     /// The model of the case in the scalar `T`.
@@ -91,6 +68,7 @@ pub trait Specification: 'static {
     /// As [`Specification::compute`]; the batch has no label.
     fn gradients(case: &ModelCase) -> Result<Gradients> {
         let mut variables = Vec::new();
+        let mut mean = Traced::constant(0.0);
         let (passed, trace) = record(|| {
             let lifted = lift_each(&case.adapter, |_, _, x| {
                 let variable = Traced::variable(x);
@@ -98,13 +76,17 @@ pub trait Specification: 'static {
                 variable
             });
             let loss = Self::compute(case, &lifted)?.loss.ok_or_else(no_label)?;
+            mean = loss;
             Ok::<_, Error>(backward(loss, &variables))
         });
         let Backward { gradient, greatest } = passed?;
         let values = gradient.iter().map(|g| g.value()).collect();
+        let mut spreads = trace.spreads(&[&gradient[..], &[mean]].concat());
+        let of_loss = spreads.pop().unwrap_or(f64::NAN);
         Ok(Gradients {
             tensors: shaped(&case.adapter, values)?,
-            spread: shaped(&case.adapter, trace.spreads(&gradient))?,
+            spread: shaped(&case.adapter, spreads)?,
+            loss: (mean.value(), of_loss),
             greatest,
             tokens: case.rows.iter().map(|row| row.ids.len()).sum(),
         })
@@ -118,6 +100,8 @@ pub struct Gradients {
     /// How far rounding moves each coordinate, per unit of round-off
     /// ([`Trace::spreads`](crate::bounds::Trace::spreads)).
     pub spread: TensorMap<f64>,
+    /// The loss, and how far rounding moves it.
+    pub loss: (f64, f64),
     /// G, the greatest number that the pass brings down ([`Backward::greatest`]).
     pub greatest: f64,
     /// T, the number of tokens.
@@ -130,6 +114,42 @@ impl Gradients {
         let pairs = self.tensors.iter().zip(self.spread.values());
         pairs.map(|((name, gradient), spread)| (name, gradient, spread))
     }
+}
+
+/// Logits, gates and mean loss of a case's texts, `answer` given each text and its first token's
+/// place in the batch.
+///
+/// # Errors
+/// Those of `answer`; labels that do not fit.
+pub fn over_texts<T: Real>(
+    case: &ModelCase,
+    answer: impl Fn(&TextRow, usize) -> Result<Answer<T>>,
+) -> Result<Computed<T>> {
+    let (mut logits, mut gates) = (Vec::new(), Vec::new());
+    let (mut sum, mut count, mut first) = (T::zero(), 0, 0);
+    for row in &case.rows {
+        let (scores, lambda) = answer(row, first)?;
+        first += row.ids.len();
+        let labels = case.targets(row);
+        if labels.iter().any(|label| *label >= 0) {
+            let smoothing = T::from_f64(case.smoothing);
+            let (loss, labelled) = cross_entropy(&scores, &labels, smoothing)?;
+            // one class a text: its mean loss is its sum
+            sum = sum
+                + match case.backbone.classifies() {
+                    true => loss,
+                    false => loss * T::from_usize(labelled),
+                };
+            count += labelled;
+        }
+        logits.push(scores);
+        gates.push(lambda);
+    }
+    Ok(Computed {
+        logits,
+        gates,
+        loss: (count > 0).then(|| sum / T::from_usize(count)),
+    })
 }
 
 /// Every number of the tensors in the scalar `T`.

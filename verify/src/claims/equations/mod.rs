@@ -14,3 +14,4 @@ pub mod ladder_field;
 pub mod limits;
 pub mod lora;
 pub mod prefix;
+pub mod sentences;

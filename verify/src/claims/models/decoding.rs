@@ -30,8 +30,8 @@ fn part(row: &TextRow, from: usize, to: usize) -> TextRow {
     }
 }
 
-/// Prompts of different lengths, then one token at a time; rows that have ended leave the cache. In
-/// the control the tokens of the prompt are others.
+/// Prompts of different lengths, then one to three tokens at a time; rows that have ended leave the
+/// cache. In the control the tokens of the prompt are others.
 fn decodes(engine: &Candle, case: &mut Case) -> Result<()> {
     let model = ModelCase::random(&mut case.draw, gpt2)?;
     let expected = engine.compute(&model)?;
@@ -49,7 +49,7 @@ fn decodes(engine: &Candle, case: &mut Case) -> Result<()> {
             let to = if first {
                 case.draw.size(1, row.ids.len())
             } else {
-                seen[*r] + 1
+                seen[*r] + case.draw.size(1, 3.min(row.ids.len() - seen[*r]))
             };
             let mut piece = part(row, seen[*r], to);
             if first && case.control && to < row.ids.len() {

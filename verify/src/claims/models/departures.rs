@@ -55,6 +55,7 @@ fn step(micro_batches: usize, limit: f64, each: bool) -> TrainConfig {
         accumulation: micro_batches,
         clip: Some(limit),
         clip_micro_batches: each,
+        equal_micro_batches: true,
         label_smoothing: 0.0,
         dropout: 0.0,
         warmup: 0,

@@ -204,7 +204,7 @@ fn masters(engine: &Candle, case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
@@ -213,21 +213,27 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A run that goes on from the checkpoint of step 2 ends with the same bits as the run that never
+/// A run that goes on from the checkpoint of any step ends with the same bits as the run that never
 /// stopped. In the control the generator starts from another seed.
 fn resumed(engine: &Candle, case: &mut Case) -> Result<()> {
     let (given, data) = task(case)?;
     let (whole, rest) = (tempfile::tempdir()?, tempfile::tempdir()?);
-    let seed = case.draw.bits();
+    let (seed, stop) = (case.draw.bits(), case.draw.size(1, 4));
+    let accumulation = case.draw.size(1, 2);
+    let config = |seed| TrainConfig {
+        accumulation,
+        checkpoint_every: 1,
+        ..config(seed)
+    };
     let mut model = engine.model(&given)?;
-    let mut copied = Err(Error::Missing("a checkpoint after step 2".into()));
+    let mut copied = Err(Error::Missing("a checkpoint before the end".into()));
     train(
         &mut model,
         &data,
         &config(seed),
         Some(whole.path()),
         &mut |event| {
-            if matches!(event, Event::Step { step: 3, .. }) {
+            if matches!(event, Event::Step { step, .. } if *step == stop + 1) {
                 copied = copy(
                     &whole.path().join("checkpoint"),
                     &rest.path().join("checkpoint"),
@@ -251,7 +257,7 @@ fn resumed(engine: &Candle, case: &mut Case) -> Result<()> {
         },
     )?;
     let describe = given.describe();
-    case.same(from, 2, || format!("{describe}: resumed after step"));
+    case.same(from, stop, || format!("{describe}: resumed after step"));
     let (expected, found) = (trained(&model)?, trained(&again)?);
     for (name, expected) in &expected {
         case.same(found.get(name) == Some(expected), true, || {

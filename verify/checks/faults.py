@@ -1,0 +1,299 @@
+#!/usr/bin/env python3
+"""The faults of verify/faults, put into a copy of the workspace, against the ledger.
+
+    python3 verify/checks/faults.py                    # all faults, seed 1, the rows they name
+    python3 verify/checks/faults.py --seeds 1,2,3,4,5 --whole --out verify/FAULTS.md
+    python3 verify/checks/faults.py --only lambda-never-dropped
+
+Every fault is one small file: `file` and the text in it that is `right`, what a developer might have
+written (`wrong`), what it `means` and the `claim` whose row has to catch it. Where the right text
+stands more than once in its file, `after` says behind which text to look; with `statement = true`
+both texts are statements and not expressions.
+
+All faults are put in at once, each behind a switch that the variable INDUCER_FAULT turns on while
+the program runs, so that the workspace is built once. With a fault on, the named claim runs first;
+where its rows pass, and `--whole` asks for it, the whole ledger does. A fault that was never reached
+says so. What was found is kept beside the copy, and a run that was stopped goes on from there.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+FAULTS = os.path.join(ROOT, "verify", "faults")
+
+SWITCH = '''//! Which fault is on, and which were reached.
+
+use std::io::Write as _;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static ON: LazyLock<usize> = LazyLock::new(|| {
+    let on = std::env::var("INDUCER_FAULT").ok().and_then(|on| on.parse().ok());
+    on.unwrap_or(usize::MAX)
+});
+static REACHED: AtomicBool = AtomicBool::new(false);
+
+/// Whether this fault is on.
+#[inline]
+pub fn on(fault: usize) -> bool {
+    fault == *ON && reached()
+}
+
+#[cold]
+fn reached() -> bool {
+    if !REACHED.swap(true, Ordering::Relaxed) {
+        let _ = std::io::stderr().write_all(b"the fault was reached\\n");
+    }
+    true
+}
+'''
+
+PROGRAM = '''//! Runs one claim, or all of them, with the fault that is on: a line of JSON for each row.
+
+use inducer_verify::{Options, run};
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [cases, seed] = [0, 1].map(|i| words[i].parse::<u64>().expect("a number"));
+    let mut options = Options::new(cases as usize, seed);
+    options.filter = words.get(2).cloned();
+    options.engine = words.get(3).cloned();
+    let report = run(&options, &|row| {
+        println!("{}", serde_json::json!([row.claim, row.engine, row.verdict, row.note]));
+    });
+    if let Err(error) = report {
+        eprintln!("{error}");
+        std::process::exit(2);
+    }
+}
+'''
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", default="1", help="numbers with commas between them")
+    parser.add_argument("--cases", type=int, default=16)
+    parser.add_argument("--only", help="faults whose name contains this")
+    parser.add_argument("--whole", action="store_true", help="all rows where the named one passes")
+    parser.add_argument("--work", default=os.path.join(ROOT, "target", "faults"))
+    parser.add_argument("--profile", default="release", help="of the build: release or dev")
+    parser.add_argument("--limit", type=int, default=600, help="seconds for one run")
+    parser.add_argument("--check", action="store_true", help="only that every text stands there")
+    parser.add_argument("--out", help="write the table there")
+    return parser.parse_args()
+
+
+def catalogue(only):
+    """The faults by name, in the order of their numbers, and those that are wanted."""
+    faults = []
+    names = sorted(name for name in os.listdir(FAULTS) if name.endswith(".toml"))
+    for number, name in enumerate(names):
+        with open(os.path.join(FAULTS, name), "rb") as file:
+            fault = tomllib.load(file)
+        fault.update(name=name.removesuffix(".toml"), number=number)
+        faults.append(fault)
+    return faults, [fault for fault in faults if only is None or only in fault["name"]]
+
+
+def place(fault, text):
+    """Where the right text of a fault stands, begin and end."""
+    # what stands below a file's tests is no part of the program
+    text = text.split("#[cfg(test)]\nmod tests", 1)[0]
+    after, right = fault.get("after"), fault["right"]
+    begin = 0
+    if after is not None:
+        begin = text.find(after) + len(after)
+        if begin < len(after):
+            sys.exit(f"{fault['name']}: {fault['file']} has no {after!r}")
+    elif text.count(right) > 1:
+        sys.exit(f"{fault['name']}: {fault['file']} has {right!r} more than once")
+    at = text.find(right, begin)
+    if at < 0:
+        sys.exit(f"{fault['name']}: {fault['file']} has no {right!r}")
+    return at, at + len(right)
+
+
+def broken(faults, text):
+    """The text of a file with its faults in it, each behind its switch."""
+    places = {}
+    for fault in faults:
+        places.setdefault(place(fault, text), []).append(fault)
+    end = len(text)
+    for begin, upto in sorted(places, reverse=True):
+        if upto > end:
+            sys.exit(f"{places[begin, upto][0]['name']}: two faults overlap")
+        own = places[begin, upto]
+        switches = " else ".join(
+            f"if ::inducer_fault::on({fault['number']}) {{ {fault['wrong']} }}" for fault in own
+        )
+        new = f"{switches} else {{ {text[begin:upto]} }}"
+        if not any(fault.get("statement") for fault in own):
+            new = f"({new})"
+        text, end = text[:begin] + new + text[upto:], begin
+    return text
+
+
+def write(path, text):
+    """Writes a file, unless it has this text already: cargo looks at the times."""
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            if file.read() == text:
+                return
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def copied(faults, tree):
+    """A copy of the workspace with all faults in it."""
+    listed = ["git", "ls-files", "-co", "--exclude-standard"]
+    files = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True)
+    of_file, crates = {}, set()
+    for fault in faults:
+        of_file.setdefault(fault["file"], []).append(fault)
+        crates.add(fault["file"].split("/")[0])
+    for name in files.stdout.splitlines():
+        source = os.path.join(ROOT, name)
+        if not os.path.isfile(source):
+            continue
+        target = os.path.join(tree, name)
+        try:
+            with open(source, encoding="utf-8") as file:
+                text = file.read()
+        except UnicodeDecodeError:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            shutil.copyfile(source, target)
+            continue
+        if name in of_file:
+            text = broken(of_file[name], text)
+        if name == "Cargo.toml":
+            text = text.replace("members = [", 'members = ["fault", ', 1)
+        if name.endswith("/Cargo.toml") and name.split("/")[0] in crates:
+            line = '[dependencies]\ninducer-fault = { path = "../fault" }\n'
+            text = text.replace("[dependencies]\n", line, 1)
+        write(target, text)
+    manifest = '[package]\nname = "inducer-fault"\nversion = "0.0.0"\nedition = "2024"\n'
+    write(os.path.join(tree, "fault", "Cargo.toml"), manifest)
+    write(os.path.join(tree, "fault", "src", "lib.rs"), SWITCH)
+    write(os.path.join(tree, "verify", "examples", "with_fault.rs"), PROGRAM)
+
+
+def built(a, tree):
+    """The program, built."""
+    environment = dict(os.environ)
+    target = environment.setdefault("CARGO_TARGET_DIR", os.path.join(a.work, "target"))
+    command = ["cargo", "build", "--workspace", "--example", "with_fault"]
+    command += ["--profile", a.profile]
+    subprocess.run(command, cwd=tree, check=True, env=environment)
+    directory = "debug" if a.profile == "dev" else a.profile
+    return os.path.join(target, directory, "examples", "with_fault")
+
+
+def ran(a, program, number, seed, claim, engine=None):
+    """The rows of a run that failed, whether the fault was reached, and how many rows ran."""
+    words = [program, str(a.cases), str(seed), *filter(None, [claim, engine])]
+    environment = dict(os.environ, INDUCER_FAULT=str(number))
+    try:
+        run = subprocess.run(
+            words, env=environment, capture_output=True, text=True, timeout=a.limit
+        )
+    except subprocess.TimeoutExpired:
+        return ["no end"], True, 1
+    rows = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("[")]
+    rows = [row for row in rows if not claim or row[0] == claim]
+    failed = [f"{row[0]} on {row[1]}" for row in rows if row[2] == "failed"]
+    if run.returncode not in (0, 2) and not failed:
+        failed = [f"{claim or 'the ledger'}: the program ended with {run.returncode}"]
+    counted = sum(row[2] != "not-run" for row in rows)
+    return failed, "the fault was reached" in run.stderr, counted
+
+
+def found(a, program, fault, seed):
+    """What catches a fault at a seed."""
+    number, claim = fault["number"], fault["claim"]
+    # most faults show on one engine; the others run where it does not
+    failed, reached, _ = ran(a, program, number, seed, claim, "cpu f64")
+    if not failed:
+        failed, elsewhere, _ = ran(a, program, number, seed, claim)
+        reached = reached or elsewhere
+    result = {"caught": failed, "reached": reached, "by": "claim" if failed else None}
+    if not failed and a.whole:
+        failed, anywhere, _ = ran(a, program, number, seed, None)
+        result = {"caught": failed, "reached": reached or anywhere}
+        result["by"] = "ledger" if failed else None
+    return result
+
+
+def table(wanted, seeds, results):
+    """What caught what, as Markdown."""
+    caught = {"claim": "by its row", "ledger": "by other rows", None: "**no**"}
+    head = " | ".join(f"seed {seed}" for seed in seeds)
+    lines = [f"| fault | what it means | row | {head} |", "|---|---|---|" + "---|" * len(seeds)]
+    survived = []
+    for fault in wanted:
+        cells = []
+        for seed in seeds:
+            result = results.get(f"{fault['name']} {seed}")
+            if result is None:
+                cells.append("–")
+                continue
+            note = "" if result["reached"] else ", not reached"
+            cells.append(caught[result["by"]] + note)
+            if result["by"] is None:
+                survived.append((fault["name"], seed))
+        cells = [fault["name"], fault["means"], f"`{fault['claim']}`", *cells]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines, survived
+
+
+def main():
+    a = arguments()
+    faults, wanted = catalogue(a.only)
+    tree = os.path.join(a.work, "tree")
+    for name in {fault["file"] for fault in faults}:
+        with open(os.path.join(ROOT, name), encoding="utf-8") as file:
+            broken([fault for fault in faults if fault["file"] == name], file.read())
+    print(f"{len(faults)} faults in {len({fault['file'] for fault in faults})} files", flush=True)
+    if a.check:
+        return
+    copied(faults, tree)
+    program = built(a, tree)
+    with open(program, "rb") as file:
+        key = hashlib.sha256(file.read()).hexdigest()[:16]
+    path = os.path.join(a.work, f"found-{key}-{a.cases}.json")
+    results = {}
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            results = json.load(file)
+    seeds = [int(seed) for seed in a.seeds.split(",")]
+    for seed in seeds:
+        for fault in wanted:
+            name = f"{fault['name']} {seed}"
+            if name in results and (results[name]["by"] or not a.whole):
+                continue
+            results[name] = found(a, program, fault, seed)
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump(results, file, indent=1)
+            caught = results[name]["caught"]
+            what = caught[0] if caught else "NOT CAUGHT"
+            reached = "" if results[name]["reached"] else " (not reached)"
+            print(f"seed {seed}  {fault['name']}: {what}{reached}", flush=True)
+    lines, survived = table(wanted, seeds, results)
+    if a.out:
+        with open(a.out, "w", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+    total = len(wanted) * len(seeds)
+    print(f"{total - len(survived)} of {total} caught ({len(wanted)} faults, {len(seeds)} seeds)")
+    sys.exit(1 if survived else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,325 @@
+//! Sizes at which the real kernels work: rows around a block of 64 queries, hundreds of tokens, a
+//! hidden size of 768 in twelve heads, GPT-2's vocabulary.
+//!
+//! The tape of a bound would be too large there. [`noisy`](crate::bounds::noisy) takes its place:
+//! the reference runs with random errors in every operation, and the greatest spread of a row of
+//! logits bounds each of them.
+
+use super::gradients::reverse;
+use crate::bounds::noisy::{ERROR, Noisy, with_errors};
+use crate::bounds::{DEVIATIONS, SLACK, Traced, UNIT_ROUNDOFF_F32, UNIT_ROUNDOFF_F64, record};
+use crate::cases::{BackboneConfig, Corner, Draw, ModelCase, TextRow, method, roberta};
+use crate::engines::candle::{array, batch, nearest_bf16, options, results};
+use crate::engines::{Candle, Computed, Paper, Specification, candles, mixed};
+use crate::{Case, Claim, Engine, Present, Result, Target, Tolerance};
+use candle_core::{DType, Tensor};
+use inducer_gpu::kernels::mask::Dropout;
+use inducer_gpu::ops::attention::{Heads, Rows, Visible, attention};
+use inducer_gpu::{Method, Tape, Value};
+use inducer_reference::attention::attend;
+use inducer_reference::visible::Visible as Seen;
+use inducer_reference::{Gpt2Config, RobertaConfig};
+use ndarray::Array2;
+
+/// Runs with random errors.
+const RUNS: u64 = 6;
+
+/// The claims of this file.
+#[must_use]
+pub fn claims(present: &Present) -> Vec<Claim> {
+    let few = |id, least| Claim::new(id).one_case_in(32).at_least(least);
+    vec![
+        few("sizes", 5).on_each_one_sided(candles(present), sized),
+        few("roberta-sizes", 5)
+            .about(roberta)
+            .on_each_one_sided(candles(present), sized),
+        few("sizes-decoding", 3).on_each_one_sided(candles(present), decoded),
+        few("mixed-lse", 4).on_each_one_sided(mixed(present), lse),
+        few("sizes-gradients", 3).on_each_one_sided(candles(present), gradients),
+        few("roberta-sizes-gradients", 3)
+            .about(roberta)
+            .on_each_one_sided(candles(present), gradients),
+    ]
+}
+
+/// A size class: rows, and what is large.
+struct Size {
+    rows: &'static [usize],
+    heads: usize,
+    width: usize,
+    vocabulary: usize,
+}
+
+const fn of(rows: &'static [usize], [heads, width]: [usize; 2], vocabulary: usize) -> Size {
+    Size {
+        rows,
+        heads,
+        width,
+        vocabulary,
+    }
+}
+
+/// In turn; the CPU's kernels take the longest row, which emulated threads would take minutes for.
+const SIZES: [Size; 5] = [
+    of(&[65, 1, 63, 64], [2, 4], 17),
+    of(&[2, 3], [12, 64], 40),
+    of(&[1, 129, 66, 2], [3, 5], 33),
+    of(&[5, 3], [2, 4], 50_257),
+    of(&[513, 2, 17], [2, 3], 11),
+];
+
+const FOR_GRADIENTS: [Size; 3] = [
+    of(&[65, 3], [2, 2], 9),
+    of(&[70, 64, 1], [1, 3], 9),
+    of(&[2, 63, 4], [2, 2], 9),
+];
+
+fn backbone(draw: &mut Draw, size: &Size, classifies: bool) -> BackboneConfig {
+    let (heads, d) = (size.heads, size.heads * size.width);
+    match classifies {
+        false => {
+            let mut config = Gpt2Config::new(size.vocabulary, 540, d, 1, heads);
+            config.n_inner = Some(draw.size(20, 40));
+            BackboneConfig::Gpt2(config)
+        }
+        true => {
+            let mut config = RobertaConfig::new(size.vocabulary, 540, d, 1, heads, 3);
+            config.intermediate_size = draw.size(20, 40);
+            BackboneConfig::Roberta(config)
+        }
+    }
+}
+
+/// A model of this size under one of the methods, in turn, all of whose tokens have labels.
+fn given(case: &mut Case, size: &Size, which: Method) -> Result<ModelCase> {
+    case.draw.force(Corner::Plain);
+    let classifies = (case.family)(&mut case.draw).classifies();
+    let backbone = backbone(&mut case.draw, size, classifies);
+    let config = method::random(&mut case.draw, which);
+    let mut model = ModelCase::of(&mut case.draw, backbone, config)?;
+    let (ids, padding) = (model.ids(), model.backbone.padding());
+    let token = |draw: &mut Draw| match draw.size(0, ids as usize - 1) as u32 {
+        id if Some(id) == padding => 0,
+        id => id,
+    };
+    let rows = size.rows.iter().map(|n| {
+        let tokens: Vec<u32> = (0..*n).map(|_| token(&mut case.draw)).collect();
+        let labels = match classifies {
+            true => vec![case.draw.size(0, 2) as i64],
+            false => tokens.iter().map(|id| i64::from(*id)).collect(),
+        };
+        TextRow {
+            ids: tokens,
+            segments: None,
+            labels,
+        }
+    });
+    model.rows = rows.collect();
+    Ok(model)
+}
+
+/// Methods whose kernels depend on the row's length or the head's width.
+const METHODS: [Method; 6] = [
+    Method::MamInducer,
+    Method::Prefix,
+    Method::Adaptive,
+    Method::Gating,
+    Method::Lora,
+    Method::InducerLora,
+];
+
+/// Logits, gates and loss of an engine at these sizes are the reference's, row by row in one batch.
+/// In the control a row's last token is another one.
+fn sized(engine: &Candle, case: &mut Case) -> Result<()> {
+    let index = case.draw.index;
+    let mut size = &SIZES[index % SIZES.len()];
+    let emulated = Target::is_emulated(engine.target().name());
+    if emulated && size.rows[0] > 500 {
+        size = &SIZES[0];
+    }
+    let which = METHODS[case.draw.size(0, METHODS.len() - 1)];
+    let model = given(case, size, which)?;
+    let mut other = model.clone();
+    if case.control {
+        for row in &mut other.rows {
+            let last = row.ids.len() - 1;
+            row.ids[last] = (row.ids[last] + 1) % 4;
+        }
+    }
+    let found = results(&engine.model(&model)?, &model)?;
+    let expected = Paper::computed_in::<f64>(&other)?;
+    let spread = spreads(&other, &expected)?;
+    let u = engine.roundoff() + UNIT_ROUNDOFF_F64;
+    let describe = model.describe();
+    let why = "2 u 8 times the greatest spread of its row under random errors";
+    let parts = |of: &Computed<f64>| -> Vec<Vec<f64>> {
+        let gates = of.gates.iter().flatten();
+        let matrices = of.logits.iter().chain(gates);
+        let rows = matrices.flat_map(|x| {
+            x.rows()
+                .into_iter()
+                .map(|row| row.to_vec())
+                .collect::<Vec<_>>()
+        });
+        rows.chain(of.loss.map(|loss| vec![loss])).collect()
+    };
+    let (found, expected, spread) = (parts(&found), parts(&expected), parts(&spread));
+    case.same(found.len(), expected.len(), || {
+        format!("{describe}: rows of results")
+    });
+    for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        let most = spread[i].iter().copied().fold(0.0, f64::max);
+        let tolerance = Tolerance::stated(SLACK * DEVIATIONS * u * most, why);
+        for (c, (found, expected)) in found.iter().zip(expected).enumerate() {
+            case.close(*found, *expected, &tolerance, || {
+                format!("{describe}: result {c} of row {i} of all rows, gates and the loss")
+            });
+        }
+    }
+    Ok(())
+}
+
+/// How far random errors move each result, per unit of round-off.
+fn spreads(model: &ModelCase, exact: &Computed<f64>) -> Result<Computed<f64>> {
+    let mut squares = exact.map(|_| 0.0);
+    for seed in 0..RUNS {
+        let moved = with_errors(seed, || Paper::computed_in::<Noisy>(model))?;
+        let moved = moved.map(|x| inducer_reference::Real::to_f64(*x));
+        let add = |sum: &mut f64, moved: f64, exact: f64| {
+            let error = (moved - exact) / ERROR;
+            *sum += error * error / RUNS as f64;
+        };
+        let all = (squares
+            .logits
+            .iter_mut()
+            .zip(&moved.logits)
+            .zip(&exact.logits))
+        .chain(
+            (squares.gates.iter_mut().flatten())
+                .zip(moved.gates.iter().flatten())
+                .zip(exact.gates.iter().flatten()),
+        );
+        for ((sum, moved), exact) in all {
+            let numbers = sum.iter_mut().zip(moved).zip(exact);
+            numbers.for_each(|((sum, moved), exact)| add(sum, *moved, *exact));
+        }
+        if let (Some(sum), Some(moved), Some(exact)) = (&mut squares.loss, moved.loss, exact.loss) {
+            add(sum, moved, exact);
+        }
+    }
+    Ok(squares.map(|x| x.sqrt()))
+}
+
+/// Every gradient of rows around a block of 64 queries is the reference's. In the control the first
+/// token of each row is another one.
+fn gradients(engine: &Candle, case: &mut Case) -> Result<()> {
+    let size = &FOR_GRADIENTS[case.draw.index % FOR_GRADIENTS.len()];
+    let which = METHODS[case.draw.size(0, METHODS.len() - 1)];
+    let model = given(case, size, which)?;
+    let mut other = model.clone();
+    if case.control {
+        for row in &mut other.rows {
+            row.ids[0] = (row.ids[0] + 1) % 4;
+        }
+    }
+    let loss = engine
+        .model(&model)?
+        .loss(&batch(&model), options(&model))?;
+    let (expected, spread) = Paper::gradients(&other)?.loss;
+    let u = engine.roundoff() + UNIT_ROUNDOFF_F64;
+    let tolerance = Tolerance::stated(SLACK * DEVIATIONS * u * spread, "2 u 8 √Σ(∂y/∂z M)²");
+    let describe = model.describe();
+    case.close(loss, expected, &tolerance, || format!("{describe}: loss"));
+    reverse::<Paper>(engine, case, &model, &other)
+}
+
+/// Logits of tokens decoded one by one beyond the 64th are the reference's of the whole row: caches
+/// grow there. In the control the row's first token is another one.
+fn decoded(engine: &Candle, case: &mut Case) -> Result<()> {
+    const LONG: Size = of(&[70, 67], [2, 3], 13);
+    let which = METHODS[case.draw.size(0, METHODS.len() - 1)];
+    let model = given(case, &LONG, which)?;
+    let mut other = model.clone();
+    if case.control {
+        let first = &mut other.rows[0].ids[0];
+        *first = (*first + 1) % 4;
+    }
+    let expected = Paper::computed_in::<f64>(&other)?;
+    let spread = spreads(&other, &expected)?;
+    let built = engine.model(&model)?;
+    let mut cache = built.cache(2);
+    let u = engine.roundoff() + UNIT_ROUNDOFF_F64;
+    let describe = model.describe();
+    for step in 0..=5 {
+        let rows = model.rows.iter().map(|row| {
+            let to = row.ids.len() - 5 + step;
+            let from = if step == 0 { 0 } else { to - 1 };
+            TextRow {
+                ids: row.ids[from..to].to_vec(),
+                segments: None,
+                labels: vec![-100; to - from],
+            }
+        });
+        let logits = array(&built.decode(&batch(&model.on(rows.collect())), &mut cache)?)?;
+        for r in 0..2 {
+            let at = model.rows[r].ids.len() - 6 + step;
+            let most = spread.logits[r].row(at).iter().copied().fold(0.0, f64::max);
+            let why = "2 u 8 times the greatest spread of its row under random errors";
+            let tolerance = Tolerance::stated(SLACK * DEVIATIONS * u * most, why);
+            for (c, expected) in expected.logits[r].row(at).iter().enumerate() {
+                case.close(logits[[r, c]], *expected, &tolerance, || {
+                    format!("{describe}: row {r}, token {at}, logit {c}")
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// In mixed precision the log-sum-exp of scores up to ±60 is as exact as f32 can hold it. In the
+/// control it is rounded to bf16.
+fn lse(engine: &Candle, case: &mut Case) -> Result<()> {
+    let (count, width, n) = (
+        case.draw.size(1, 3),
+        8 * case.draw.size(1, 4),
+        case.draw.size(2, 70),
+    );
+    let d = count * width;
+    let scale = (60.0 / (width as f64).sqrt()).sqrt();
+    let numbers = case.draw.array((n, 3 * d), scale).mapv(nearest_bf16);
+    let numbers: Array2<f64> = numbers;
+    let values = numbers.iter().copied().collect::<Vec<f64>>();
+    let qkv = Tensor::from_vec(values, (n, 3 * d), &engine.device)?.to_dtype(DType::BF16)?;
+    let rows = Rows {
+        heads: Heads { count, width },
+        offsets: &[0, n],
+        visible: Visible::Causal,
+    };
+    let tape = Tape::off().computing_in(DType::BF16);
+    let (_, found) = attention(&tape, &Value::constant(qkv), rows, Dropout::OFF)?;
+    let found = array(&found.tensor)?;
+    for h in 0..count {
+        let (sums, trace) = record(|| {
+            let part = |from: usize| {
+                let columns = ndarray::s![.., from + h * width..from + (h + 1) * width];
+                numbers.slice(columns).mapv(Traced::variable)
+            };
+            attend(&part(0), &part(d), &part(2 * d), &Seen::causal(n)).lse
+        });
+        let sums: Vec<Traced> = sums.into_iter().flatten().collect();
+        let spreads = trace.spreads(&sums);
+        for (i, (sum, spread)) in sums.iter().zip(&spreads).enumerate() {
+            let found = match case.control {
+                true => nearest_bf16(found[[i, h]]),
+                false => found[[i, h]],
+            };
+            let u = UNIT_ROUNDOFF_F32;
+            let bound = SLACK * DEVIATIONS * u * spread + 2.0 * u * sum.value().abs();
+            let tolerance = Tolerance::stated(bound, "2 u 8 √Σ(∂y/∂z M)² + 2 u |LSE|, u of f32");
+            case.close(found, sum.value(), &tolerance, || {
+                format!("{count} heads of {width}, query {i} of {n}, head {h}")
+            });
+        }
+    }
+    Ok(())
+}
