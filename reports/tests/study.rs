@@ -282,7 +282,7 @@ fn compared(f: &Fixture) {
     );
     let found = json(&f.path("compared/compare.json"));
     let lines = found["lines"].as_array().unwrap();
-    assert_eq!(lines.len(), 4 * 6);
+    assert_eq!(lines.len(), 4 * 8);
     assert!(
         lines
             .iter()

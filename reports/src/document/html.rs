@@ -375,7 +375,7 @@ mod tests {
             html.contains("download=\"a-b.csv\"") && html.contains("A &amp; b"),
             "{html}"
         );
-        assert!(html.contains("Name%2CN%0D%0Ax%2C1%0D%0A"), "{html}");
+        assert!(html.contains("Name%2CN%0Ax%2C1%0A"), "{html}");
         assert_eq!(links(&Table::default()), "");
     }
 }
