@@ -77,6 +77,12 @@ fn decoded(engine: &Candle, case: &mut Case) -> Result<()> {
         batch: case.draw.size(1, prompts.len() + 1),
     };
     let endless = greedy(&built, &prompts, decoding, &mut |_| {})?;
+    for (r, new) in endless.iter().enumerate() {
+        let room = decoding.max_new.min(limit - prompts[r].ids.len());
+        case.same(new.len(), room, || {
+            format!("{}: length of text {r}", model.describe())
+        });
+    }
     // a token that one of the texts has in its middle
     let longest = endless.iter().max_by_key(|text| text.len());
     decoding.eos = longest.map_or(0, |text| text[text.len() / 2]);
