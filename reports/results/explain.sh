@@ -5,7 +5,7 @@
 # reports/results/explain.sh BACKBONE WEBNLG RUNS ENTRY        # writes reports/results/explain.png
 # reports/results/explain.sh BACKBONE WEBNLG RUNS ENTRY OUT.png HEIGHT
 #
-# RUNS is what `inducer report --data WEBNLG --backbone BACKBONE` leaves under its --out as runs/.
+# Further arguments go to the command, as `--layers 1,4,8 --heads 1,4,8` do. RUNS is what `inducer report --data WEBNLG --backbone BACKBONE` leaves under its --out as runs/.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 backbone=$1 data=$2 runs=$3 entry=$4
@@ -16,7 +16,7 @@ pages=$(mktemp -d)
 trap 'rm -rf "$pages"' EXIT
 cargo run --quiet --release --bin inducer -- explain --backbone "$backbone" --data "$data" \
     --entry "$entry" --adapter "$runs/prefix-seed1/best" --compare "$runs/inducer-seed1/best" \
-    --out "$pages/explain.html"
+    --out "$pages/explain.html" "${@:7}"
 
 # As root (in a container) Chromium starts without its sandbox only; the page is our own.
 chromium --headless --no-sandbox --hide-scrollbars --force-color-profile=srgb \

@@ -3,11 +3,11 @@
 # at 1280 pixels. From the top of the repository:
 #
 #     reports/results/screenshot.sh                  # writes reports/results/report.png
-#     reports/results/screenshot.sh OUT.png HEIGHT   # 1140 is the page as far as its first section
+#     reports/results/screenshot.sh OUT.png HEIGHT   # 1660 is the page as far as the steps
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=${1:-reports/results/report.png}
-height=${2:-1140}
+height=${2:-1660}
 
 pages=$(mktemp -d)
 trap 'rm -rf "$pages"' EXIT

@@ -64,6 +64,8 @@ struct State {
     detail: String,
     /// When work began, and where it stood then.
     begun: (Instant, u64),
+    /// Whether a unit was done since: the first one also waits for all that had to be read.
+    first: bool,
     said: Instant,
 }
 
@@ -87,6 +89,7 @@ impl Progress {
                 position: 0,
                 detail: String::new(),
                 begun: (now, 0),
+                first: false,
                 said: now,
             }),
         };
@@ -112,6 +115,7 @@ impl Progress {
         if let Ok(mut state) = self.state.lock() {
             state.position = position;
             state.begun = (Instant::now(), position);
+            state.first = false;
         }
         self.show(false);
     }
@@ -121,9 +125,9 @@ impl Progress {
         let mut due = false;
         if let Ok(mut state) = self.state.lock() {
             due = state.said.elapsed() >= EVERY;
-            // the first unit also waits for all that had to be read
-            if state.position <= state.begun.1 && position > state.position {
+            if !state.first && position > state.position {
                 state.begun = (Instant::now(), position);
+                state.first = true;
             }
             (state.position, state.detail) = (position, detail.into());
         }
@@ -265,8 +269,28 @@ mod tests {
             position,
             detail: detail.into(),
             begun,
+            first: true,
             said: Instant::now(),
         }
+    }
+
+    #[test]
+    fn the_time_left_is_there_from_the_second_unit_on() {
+        let progress = Progress::new(10, "steps", "x");
+        let of = |p: &Progress| {
+            let state = p.state.lock().unwrap();
+            line(&p.name, p.unit, p.total, &state)
+        };
+        progress.at(1, "");
+        assert_eq!(of(&progress), "x: 1 of 10 steps");
+        progress.at(2, "");
+        progress.at(3, "");
+        assert_eq!(of(&progress), "x: 3 of 10 steps, 0 s left");
+        progress.resumed(6);
+        assert_eq!(of(&progress), "x: 6 of 10 steps");
+        progress.at(7, "");
+        progress.at(8, "");
+        assert_eq!(of(&progress), "x: 8 of 10 steps, 0 s left");
     }
 
     #[test]
