@@ -5,7 +5,8 @@
 # reports/results/explain.sh BACKBONE WEBNLG RUNS ENTRY        # writes reports/results/explain.png
 # reports/results/explain.sh BACKBONE WEBNLG RUNS ENTRY OUT.png HEIGHT
 #
-# Further arguments go to the command, as `--layers 1,4,8 --heads 1,4,8` do. RUNS is what `inducer report --data WEBNLG --backbone BACKBONE` leaves under its --out as runs/.
+# Further arguments go to the command, as `--layers 1,4,8 --heads 1,4,8` do. RUNS is what `inducer
+# report --data WEBNLG --backbone BACKBONE` leaves under its --out as runs/.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 backbone=$1 data=$2 runs=$3 entry=$4

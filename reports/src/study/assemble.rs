@@ -1,7 +1,9 @@
 //! From a plan and what its runs left on disk to the [`Study`] that the report shows.
 
-use super::paper::{FULL_METHOD, STEPS, is_end};
-use super::plan::{Part, Plan, Planned};
+use super::contrasts;
+use super::paper::FULL_METHOD;
+use super::plan::{Part, Plan};
+use super::planned::Planned;
 use super::{
     BackboneSource, ClaimLine, DataSource, Ledger, Long, PartCount, Provenance, Row, Run, SCHEMA,
     Sample, Settings, Study,
@@ -12,9 +14,7 @@ use crate::ledger::{LedgerProgress, kept};
 use crate::parameters::{self, is_papers};
 use crate::progress::Progress;
 use crate::run::directory::{curves, finished, outputs};
-use crate::run::test_loss::{self, ExampleLoss};
 use crate::run::{self, RunResult, Scores};
-use crate::stats::contrast::{self, Contrast, Nats};
 use anyhow::{Context, Result, ensure};
 use inducer_datasets::metrics::{accuracy, coqa, webnlg};
 use inducer_datasets::significance::approximate_randomisation;
@@ -106,7 +106,7 @@ pub fn study(
             comparable: comparable(plan, generated, matchers),
         },
         rows: rows(&plan.main, &done)?,
-        contrasts: contrasts(&done)?,
+        contrasts: contrasts::of(done.iter().map(|d| d.planned))?,
         rates: plan.main.rates.clone(),
         samples: samples(plan, &done)?,
         looks: Vec::new(),
@@ -190,43 +190,6 @@ fn rows(part: &Part, done: &[Done<'_>]) -> Result<Vec<Row>> {
         row.p_value = p_value(part.prepared.source.task, &row.method, done, &examples)?;
     }
     Ok(rows)
-}
-
-/// The paper's steps and every method with Inducer-tuning, by the loss of the test part.
-fn contrasts(done: &[Done<'_>]) -> Result<Vec<Contrast>> {
-    let mut losses: Vec<(&str, Vec<Vec<ExampleLoss>>)> = Vec::new();
-    for d in done {
-        let Some(kept) = test_loss::kept(&d.planned.dir)? else {
-            continue;
-        };
-        let method = d.planned.method();
-        match losses.iter_mut().find(|(name, _)| *name == method) {
-            Some((_, runs)) => runs.push(kept),
-            None => losses.push((method, vec![kept])),
-        }
-    }
-    let Some(first) = losses.iter().flat_map(|(_, runs)| runs).next() else {
-        return Ok(Vec::new());
-    };
-    let tokens: Vec<usize> = first.iter().map(|l| l.tokens).collect();
-    // the two ends of the scale have seeds of another kind: of an untuned backbone only the random
-    // rows of the special tokens differ, and full fine-tuning's spread is several times the others'
-    let trained = losses.iter().filter(|(method, _)| !is_end(method));
-    let means = trained.map(|(_, runs)| runs.iter().filter_map(|r| test_loss::mean(r)).collect());
-    let means: Vec<Vec<f64>> = means.collect();
-    let pooled = contrast::pooled(means.iter().map(Vec::as_slice));
-    let nats = |method: &str| -> Nats {
-        let own = losses.iter().filter(|(name, _)| *name == method);
-        let run = |run: &Vec<ExampleLoss>| run.iter().map(|l| l.nats).collect();
-        own.flat_map(|(_, runs)| runs).map(run).collect()
-    };
-    let steps = STEPS.iter().map(|s| [s.lower, s.upper]);
-    let others = losses.iter().map(|(method, _)| [FULL_METHOD, *method]);
-    let mut pairs: Vec<[&str; 2]> = steps.chain(others.filter(|[a, b]| a != b)).collect();
-    pairs.sort_unstable();
-    pairs.dedup();
-    let of = |[a, b]: [&str; 2]| Contrast::of([a, b], [&nats(a), &nats(b)], &tokens, pooled);
-    Ok(pairs.into_iter().filter_map(of).collect())
 }
 
 fn run_record(done: &Done<'_>) -> Result<Run> {

@@ -1,6 +1,7 @@
 //! How long the runs of a study will take here, from measured steps.
 
-use super::plan::{Part, Plan, Planned};
+use super::plan::{Part, Plan};
+use super::planned::Planned;
 use crate::compute;
 use crate::run::{TaskData, load, outputs, test_examples};
 use anyhow::{Context, Result};

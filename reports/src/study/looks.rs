@@ -5,7 +5,8 @@
 //! both; otherwise what a tuned method's lies below the frozen backbone's.
 
 use super::Look;
-use super::plan::{Plan, Planned};
+use super::plan::Plan;
+use super::planned::Planned;
 use crate::explain::{Files, Input, Request, explain, page};
 use crate::files;
 use crate::progress::Progress;

@@ -17,12 +17,15 @@ use serde_json::Value;
 use std::path::Path;
 
 pub mod assemble;
+mod contrasts;
 pub mod estimate;
 pub mod generated;
+pub mod listed;
 pub mod looks;
 pub mod measure;
 pub mod paper;
 pub mod plan;
+pub mod planned;
 pub mod preset;
 pub mod rates;
 pub mod schedule;

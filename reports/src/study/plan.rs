@@ -4,51 +4,22 @@
 //! divide it by number (`--only`, `--shard`) without talking to each other.
 
 use super::generated;
+use super::planned::Planned;
 use super::preset::Preset;
 use super::rates::{Found, Search, Tried};
 use crate::files::At;
 use crate::progress::Progress;
-use crate::run::directory::is_finished;
 use crate::run::{
     BackboneFacts, Budget, Hyperparameters, Knobs, MethodSpec, Prepared, Rates, RunConfig, Source,
 };
 use anyhow::{Result, bail, ensure};
 use inducer_datasets::{Malformed, Surface, Task, directory};
 use inducer_gpu::{AdapterConfig, BackboneConfig, hub};
-use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Methods of the second part, which asks what long inputs do.
-const LONG_METHODS: [&str; 2] = ["prefix", "inducer"];
-
-/// One run of a study.
-#[derive(Clone, Debug)]
-pub struct Planned {
-    /// Its directory.
-    pub dir: PathBuf,
-    /// Its configuration.
-    pub config: RunConfig,
-}
-
-impl Planned {
-    /// Name of the method.
-    pub fn method(&self) -> &str {
-        &self.config.method
-    }
-
-    /// Seed.
-    pub fn seed(&self) -> u64 {
-        self.config.train.seed
-    }
-
-    /// The name of its directory without the seed: `long-prefix`.
-    pub fn name(&self) -> String {
-        let name = self.dir.file_name().unwrap_or_default().to_string_lossy();
-        let seed = format!("-seed{}", self.seed());
-        name.trim_end_matches(&seed).into()
-    }
-}
+pub(super) const LONG_METHODS: [&str; 2] = ["prefix", "inducer"];
 
 /// Data and the runs on them.
 pub struct Part {
@@ -88,86 +59,6 @@ impl Plan {
     }
 }
 
-/// A run of the list that `--plan` shows.
-#[derive(Clone, Debug, Serialize)]
-pub struct Listed {
-    /// From 1.
-    pub number: usize,
-    /// Name of its data.
-    pub data: String,
-    /// Method.
-    pub method: String,
-    /// Its name in the study: `long-prefix`.
-    #[serde(skip)]
-    pub name: String,
-    /// Seed.
-    pub seed: u64,
-    /// Steps; none where they are epochs of data that are not there yet.
-    pub steps: Option<usize>,
-    /// Its directory.
-    pub directory: PathBuf,
-    /// Whether it is done.
-    pub done: bool,
-}
-
-/// The runs of a study. Nothing is written, and nothing is pretrained: where the study's data or
-/// backbone are made by it, only what stands in the directories tells which runs are done.
-///
-/// # Errors
-/// As [`plan`].
-pub fn listed(request: &Request) -> Result<Vec<Listed>> {
-    if request.data.is_some() && request.backbone.is_some() {
-        let plan = planned(request, 1, What::Listed)?;
-        let runs = plan.runs().into_iter().enumerate();
-        return runs
-            .map(|(i, (planned, part))| {
-                Ok(Listed {
-                    number: i + 1,
-                    data: part.data_name.clone(),
-                    method: planned.method().into(),
-                    name: planned.name(),
-                    seed: planned.seed(),
-                    steps: Some(planned.config.train.steps),
-                    directory: planned.dir.clone(),
-                    done: is_finished(&planned.dir, &planned.config)?,
-                })
-            })
-            .collect();
-    }
-    let (names, seeds) = (names(request)?, request.seeds());
-    let main = (generated::name(request.task), "", names, request.budget());
-    let long = LONG_METHODS.map(String::from).to_vec();
-    let long = (generated::long_name(), "long-", long, request.long_budget());
-    let mut all = Vec::new();
-    for (data, prefix, names, budget) in [Some(main), request.has_long().then_some(long)]
-        .into_iter()
-        .flatten()
-    {
-        for seed in &seeds {
-            for method in &names {
-                let name = format!("{prefix}{method}");
-                let directory = request.out.join("runs").join(format!("{name}-seed{seed}"));
-                let untuned = method == "none";
-                all.push(Listed {
-                    number: all.len() + 1,
-                    data: data.clone(),
-                    method: method.clone(),
-                    name,
-                    seed: *seed,
-                    steps: if untuned {
-                        Some(0)
-                    } else {
-                        request.hyper.counted(budget)
-                    },
-                    done: directory.join("result.json").exists(),
-                    directory,
-                });
-            }
-        }
-    }
-    Ok(all)
-}
-
 /// What a study is asked for.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -199,7 +90,7 @@ pub struct Request {
 
 impl Request {
     /// Its seeds, of which a quick study has one.
-    fn seeds(&self) -> Vec<u64> {
+    pub(super) fn seeds(&self) -> Vec<u64> {
         let mut seeds = self.seeds.clone();
         if self.quick() {
             seeds.truncate(1);
@@ -208,12 +99,12 @@ impl Request {
     }
 
     /// Whether it has a part on long inputs.
-    fn has_long(&self) -> bool {
+    pub(super) fn has_long(&self) -> bool {
         let usual = self.data.is_none() && self.task == Task::WebNlg && !self.no_long;
         self.long_data.is_some() || usual
     }
 
-    fn budget(&self) -> Budget {
+    pub(super) fn budget(&self) -> Budget {
         let (steps, batch_size, test_limit) = match (self.data.is_none(), self.quick()) {
             (true, false) => (160, 16, None),
             (true, true) => (80, 16, Some(120)),
@@ -233,7 +124,7 @@ impl Request {
 
     /// Long inputs need a smaller batch for the same work, and many questions share a passage: a
     /// choice of them is enough.
-    fn long_budget(&self) -> Budget {
+    pub(super) fn long_budget(&self) -> Budget {
         let (steps, test_limit) = if self.quick() { (60, 80) } else { (240, 240) };
         Budget {
             steps,
@@ -320,6 +211,15 @@ pub fn candidates(request: &Request, threads: usize) -> Result<Option<Plan>> {
         .transpose()
 }
 
+/// A study with given data and backbone as far as it is known: rates that are not chosen yet are the
+/// methods' own.
+///
+/// # Errors
+/// As [`plan`].
+pub(super) fn planned_so_far(request: &Request) -> Result<Plan> {
+    planned(request, 1, What::Listed)
+}
+
 fn planned(request: &Request, threads: usize, what: What) -> Result<Plan> {
     let seeds = request.seeds();
     ensure!(
@@ -360,7 +260,7 @@ fn planned(request: &Request, threads: usize, what: What) -> Result<Plan> {
 ///
 /// # Errors
 /// A seed or a name that stands there twice; no method of that name.
-fn names(request: &Request) -> Result<Vec<String>> {
+pub(super) fn names(request: &Request) -> Result<Vec<String>> {
     let mut seeds = BTreeSet::new();
     for seed in &request.seeds {
         ensure!(seeds.insert(seed), "--seeds: {seed} stands there twice");

@@ -1,7 +1,7 @@
 //! A learning rate for each method, chosen on the development part with a seed that is not
 //! reported, before the runs that are: one rate for all would measure how fast methods converge.
 
-use super::plan::Planned;
+use super::planned::Planned;
 use crate::files;
 use crate::run::directory::finished;
 use crate::run::{Rates, Steps};

@@ -1,7 +1,8 @@
 //! Makes the runs of a plan, several at a time. Runs that another process is making are left to it,
 //! and taken over if it ends before they do.
 
-use super::plan::{Part, Plan, Planned};
+use super::plan::{Part, Plan};
+use super::planned::Planned;
 use super::rates;
 use crate::compute;
 use crate::progress::{Level, Progress, step_words};

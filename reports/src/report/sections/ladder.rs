@@ -1,7 +1,8 @@
 //! The ablation ladder, and what each part of the method is worth.
 
 use super::by_method;
-use super::verdict::{measure, title};
+use super::title;
+use super::verdict::measure;
 use crate::document::format::{
     capitalised, fixed, interval, optional, or_dash, signed, signed_interval, spread,
 };

@@ -20,7 +20,7 @@ use crate::document::format::{count, spread};
 use crate::document::table::{Table, TableOf};
 use crate::report::figures::chart::Curve;
 use crate::stats::Summary;
-use crate::study::{Row, Run, Study};
+use crate::study::{Row, Run, Study, paper};
 
 /// All sections, in order.
 pub fn all(study: &Study) -> Vec<Section> {
@@ -40,6 +40,13 @@ pub fn all(study: &Study) -> Vec<Section> {
         record::section(study),
     ]);
     all
+}
+
+/// The name of a method in this study, or the paper's.
+fn title(study: &Study, method: &str) -> String {
+    let here = study.row(method).map(|r| r.title.clone());
+    here.or_else(|| paper::of(method).map(|r| r.title.into()))
+        .unwrap_or_else(|| method.into())
 }
 
 /// A number by step.

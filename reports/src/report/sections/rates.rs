@@ -1,6 +1,6 @@
 //! How the learning rates were chosen.
 
-use super::verdict::title;
+use super::title;
 use crate::document::format::{counted, list, optional, signed};
 use crate::document::table::{Cell, Mark, Table};
 use crate::document::{Block, Section};

@@ -1,7 +1,7 @@
 //! Outputs side by side: the triples, what people wrote, and every method's text with the words
 //! that no reference has.
 
-use super::verdict;
+use super::title;
 use crate::document::format::fixed;
 use crate::document::{Block, Layout, ListStyle, Section, Span, Text};
 use crate::study::{Look, Sample, Study};
@@ -37,7 +37,7 @@ fn looks(study: &Study) -> Vec<Block> {
     let item = |look: &Look| {
         let name = format!("Entry {}", look.entry);
         let loss = |(method, loss): &(String, f64)| {
-            format!("{} {}", verdict::title(study, method), fixed(*loss, 2))
+            format!("{} {}", title(study, method), fixed(*loss, 2))
         };
         let losses: Vec<String> = look.losses.iter().map(loss).collect();
         let rest = format!(
@@ -71,9 +71,8 @@ fn sample(study: &Study, s: &Sample, number: usize) -> Block {
         column("Input", ListStyle::Triples, &s.input),
         column("References", ListStyle::Numbered, &s.references),
     ];
-    let output = |(method, text): &(String, String)| {
-        (verdict::title(study, method), marked(text, &s.references))
-    };
+    let output =
+        |(method, text): &(String, String)| (title(study, method), marked(text, &s.references));
     let outputs = s.outputs.iter().map(output).collect();
     let blocks = vec![
         Block::heading(heading),

@@ -1,6 +1,6 @@
 //! The paper's steps, judged by the loss of the test part: the answer that the page opens with.
 
-use super::verdict::title;
+use super::title;
 use crate::document::format::{capitalised, count, fixed, list, signed, signed_interval};
 use crate::document::table::Table;
 use crate::document::{Block, Figure, ListStyle, Role, Section, Span, Text};

@@ -1,11 +1,12 @@
 //! What the study says about the paper's claims, in sentences that come from the runs alone.
 
 use super::steps::{self, missing};
+use super::title;
 use crate::document::format::{fixed, list, signed, signed_interval};
 use crate::document::{Block, ListStyle, Role, Section, Span, Text};
 use crate::stats::{Summary, Verdict, excludes_zero};
 use crate::study::measure::Measure;
-use crate::study::paper::{self, ABLATIONS, FULL_METHOD, STEPS, Step};
+use crate::study::paper::{ABLATIONS, FULL_METHOD, STEPS, Step};
 use crate::study::{Row, Study};
 use inducer_datasets::Task;
 
@@ -74,13 +75,6 @@ fn steps(study: &Study) -> Vec<Measured> {
 
 fn between(study: &Study, a: &str, b: &str) -> Option<Summary> {
     measure(study).difference(study.row(a)?, study.row(b)?)
-}
-
-/// The name of a method in this study, or the paper's.
-pub fn title(study: &Study, method: &str) -> String {
-    let here = study.row(method).map(|r| r.title.clone());
-    here.or_else(|| paper::of(method).map(|r| r.title.into()))
-        .unwrap_or_else(|| method.into())
 }
 
 /// A difference with its interval: `+0.71 BLEU (95 % interval +0.30 to +1.12, 3 seeds)`.
