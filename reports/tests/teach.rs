@@ -270,6 +270,8 @@ fn a_claim_opens_the_text_of_its_proof() {
     assert!(page.number("document.querySelectorAll('details.proof').length") >= 10.0);
     let proof = "document.querySelector('[data-claim=\"eq07-eq08\"] details.proof')";
     assert_eq!(page.evaluate(&format!("{proof}.open")), false);
+    // the claims of a figure are folded away, and a summary within cannot be clicked
+    page.evaluate(&format!("{proof}.closest('details.claims').open = true"));
     page.click("[data-claim=\"eq07-eq08\"] details.proof > summary");
     page.wait_for(&format!("{proof}.open"));
     let said = page.text(&format!("{proof}.querySelector('pre').innerText"));
