@@ -20,18 +20,7 @@ use std::path::{Path, PathBuf};
 
 /// An adapter far from its start, so that everything in it shows.
 fn adapter(f: &Fixture, method: Method) -> PathBuf {
-    let dir = f.path(&format!("{}-far", method.name()));
-    let mut model = Model::load(&f.path("backbone"), DType::F32, &Device::Cpu).unwrap();
-    let config = method.on(&model.backbone.config());
-    let special = Task::WebNlg.special_tokens().len();
-    model.attach(&config, special, 5).unwrap();
-    for p in model.trainable_mut() {
-        if p.name.contains("inducer") || p.name.contains("lora") {
-            p.tensor = (&p.tensor * 15.0).unwrap();
-        }
-    }
-    model.save_adapter(&dir).unwrap();
-    dir
+    f.far_adapter(method, &format!("{}-far", method.name()))
 }
 
 fn ids() -> Vec<u32> {

@@ -24,18 +24,7 @@ const TEXT: &str = "The <b>tower</b> & \"Paris\" </script><script>window.injecte
 
 /// An adapter away from its start, so that gates differ.
 fn adapter(f: &Fixture, method: Method) -> PathBuf {
-    let dir = f.path(&format!("runs/{}/best", method.name()));
-    let mut model = Model::load(&f.path("backbone"), DType::F32, &Device::Cpu).unwrap();
-    let config = method.on(&model.backbone.config());
-    let special = Task::WebNlg.special_tokens().len();
-    model.attach(&config, special, 5).unwrap();
-    for p in model.trainable_mut() {
-        if p.name.contains("inducer") || p.name.contains("lora") {
-            p.tensor = (&p.tensor * 15.0).unwrap();
-        }
-    }
-    model.save_adapter(&dir).unwrap();
-    dir
+    f.far_adapter(method, &format!("runs/{}/best", method.name()))
 }
 
 fn html(f: &Fixture, methods: &[Method], text: &str) -> String {
@@ -362,13 +351,5 @@ fn text_contrast_labels_and_roles_pass_axe_in_light_and_dark() {
     let Some(mut page) = opened(&f, &html(&f, &BOTH, TEXT)) else {
         return;
     };
-    for scheme in ["light", "dark"] {
-        page.media(scheme, "screen");
-        for width in [1280, 390] {
-            page.viewport(width, 900);
-            page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })");
-            let Some(violations) = page.axe() else { return };
-            assert_eq!(violations, [""; 0], "{scheme}, {width} pixels");
-        }
-    }
+    page.passes_axe(&[("light", "screen"), ("dark", "screen")]);
 }

@@ -160,9 +160,7 @@ impl Found {
         let at = |rate: f64| Some((rate, b.loss(rate)? - a.loss(rate)?));
         self.rates().into_iter().filter_map(at).collect()
     }
-}
 
-impl Found {
     /// Whether the sign of the difference of two methods at the rate that is best for one of them
     /// is another one than at the rate that is best for the other, both methods at the same rate.
     pub fn turns(&self, lower: &str, upper: &str) -> bool {

@@ -295,4 +295,20 @@ impl Page {
         let lines = found.as_array().unwrap().iter();
         Some(lines.map(|l| l.as_str().unwrap().to_owned()).collect())
     }
+
+    /// The page, all of it unfolded, has no violation in these schemes and media, at a desk's and at
+    /// a phone's width; "not run" as [`Self::axe`] says it.
+    pub fn passes_axe(&mut self, looks: &[(&str, &str)]) {
+        for (scheme, medium) in looks {
+            self.media(scheme, medium);
+            for width in [1280, 390] {
+                self.viewport(width, 900);
+                let unfold =
+                    "document.querySelectorAll('details').forEach(d => { d.open = true; })";
+                self.evaluate(unfold);
+                let Some(violations) = self.axe() else { return };
+                assert_eq!(violations, [""; 0], "{scheme}, {medium}, {width} pixels");
+            }
+        }
+    }
 }

@@ -27,6 +27,23 @@ pub fn tiny_roberta() -> RobertaConfig {
 pub struct Fixture(pub tempfile::TempDir);
 
 impl Fixture {
+    /// An adapter on the backbone, fifteen times as far from its start as chance puts it, in a
+    /// folder of that name.
+    pub fn far_adapter(&self, method: Method, folder: &str) -> PathBuf {
+        let dir = self.path(folder);
+        let mut model = Model::load(&self.path("backbone"), DType::F32, &Device::Cpu).unwrap();
+        let config = method.on(&model.backbone.config());
+        let special = Task::WebNlg.special_tokens().len();
+        model.attach(&config, special, 5).unwrap();
+        for p in model.trainable_mut() {
+            if p.name.contains("inducer") || p.name.contains("lora") {
+                p.tensor = (&p.tensor * 15.0).unwrap();
+            }
+        }
+        model.save_adapter(&dir).unwrap();
+        dir
+    }
+
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         synthetic::write(

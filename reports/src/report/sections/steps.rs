@@ -12,14 +12,18 @@ use crate::study::paper::{STEPS, Step};
 use crate::study::{Row, Study};
 
 /// How a judgement is reached.
-const METHOD: &str = "The measure is the loss of all references of the scored test entries, in \
+fn method() -> String {
+    format!(
+        "The measure is the loss of all references of the scored test entries, in \
  nats a token: every reference counts, nothing is decoded. Its error has two parts, the seeds' \
  (pooled over the methods, the untuned backbone and full fine-tuning aside) and that of the choice of entries (each entry compared with itself); \
  intervals are Student's t with Satterthwaite's degrees of freedom. A step appears, or is reversed, \
  when Holm's probability over the steps is below 0.05; it is equivalent when two one-sided tests at \
- 5 per cent place it within 0.02 nats; it depends on the learning rate when, with both methods at \
+ 5 per cent place it within {MARGIN} nats; it depends on the learning rate when, with both methods at \
  one rate, its sign at the rate that is best for one is another than at that which is best for the \
- other; else it is undecided. BLEU stands beside it over seeds alone.";
+ other; else it is undecided. BLEU stands beside it over seeds alone."
+    )
+}
 
 /// A step as it was measured here.
 struct Judged<'a> {
@@ -45,7 +49,7 @@ pub fn section(study: &Study) -> Section {
     ];
     blocks.extend(bleu(study).map(Block::Figure));
     blocks.extend(missing(study).map(Block::body));
-    blocks.push(Block::note(METHOD));
+    blocks.push(Block::note(method()));
     Section {
         id: "verdict",
         name: None,
@@ -87,14 +91,11 @@ fn lead(judged: &[Judged<'_>]) -> String {
         let those = judged.iter().filter(|j| j.judgement == of);
         those.map(|j| name(&j)).collect()
     };
+    let equivalent = |verb: &str| format!("{verb} equivalent within {MARGIN} nats a token");
     let parts: Vec<String> = [
         (Judgement::Appears, "appear", "appears"),
         (Judgement::Reversed, "are reversed", "is reversed"),
-        (
-            Judgement::Equivalent,
-            "are equivalent within 0.02 nats a token",
-            "is equivalent within 0.02 nats a token",
-        ),
+        (Judgement::Equivalent, &equivalent("are"), &equivalent("is")),
         (
             Judgement::DependsOnRate,
             "depend on the learning rate",
@@ -241,11 +242,11 @@ fn losses(study: &Study, judged: &[Judged<'_>]) -> Figure {
     Figure {
         title: "The paper's steps, by the loss of the test part",
         meaning: "",
-        signs:
+        signs: format!(
             "Right of zero the step helps. Large sign: mean. Line: 95 % interval over seeds and \
-                entries. Small dots: one seed of both methods each. Band: differences that count \
-                as none, up to 0.02 nats a token."
-                .into(),
+             entries. Small dots: one seed of both methods each. Band: differences that count as \
+             none, up to {MARGIN} nats a token."
+        ),
         picture: picture.draw(),
         table: table.finish(),
     }
