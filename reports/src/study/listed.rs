@@ -33,7 +33,7 @@ pub struct Listed {
 /// backbone are made by it, only what stands in the directories tells which runs are done.
 ///
 /// # Errors
-/// As [`plan`].
+/// As [`plan`](super::plan).
 pub fn listed(request: &Request) -> Result<Vec<Listed>> {
     if request.data.is_some() && request.backbone.is_some() {
         let plan = planned_so_far(request)?;
