@@ -1,6 +1,6 @@
 # The two commands of the README, each with all the set-up it needs.
 .PHONY: report test setup wheel bench-peers check-cuda sanitize-kernels mutants faults proofs \
-	engines
+	engines backbones
 
 report: setup
 	cargo run --release -- report
@@ -10,6 +10,12 @@ test: setup
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 	cargo test --workspace --no-fail-fast
+
+# The backbones that the program carries, pretrained again into reports/backbones, of whose log the
+# first ten steps and every 200th stay. Forty minutes on two cores.
+backbones: setup
+	cargo build --release
+	reports/checks/backbones.sh
 
 # The paper's identities, proved for all inputs: checked by Coq, installed where apt is and it is
 # missing (verify/proofs/README.md).

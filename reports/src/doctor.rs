@@ -59,7 +59,7 @@ pub fn examine(threads: usize, cuda: Result<()>) -> Vec<Finding> {
         finding(
             "own cache",
             directory(&files::cache()),
-            "the embedded backbone, encoded data",
+            "the embedded backbones as files, encoded data",
         ),
         finding("Chromium", chromium(), "this project's tests of its pages"),
     ]

@@ -10,7 +10,7 @@ use crate::run::lock::Lock;
 use anyhow::{Result, anyhow, ensure};
 use candle_core::{DType, Device};
 use inducer_datasets::batches::epoch_batches;
-use inducer_datasets::{Batch, IGNORE, Tokenizer};
+use inducer_datasets::{Batch, IGNORE, Tokenizer, fingerprint};
 use inducer_gpu::backbone::Gpt2;
 use inducer_gpu::backbone::Roberta;
 use inducer_gpu::files::backbone::save_as;
@@ -90,6 +90,20 @@ pub struct PretrainConfig {
     /// Scalar type of the weights that are written.
     #[serde(default, skip_serializing_if = "Stored::is_single")]
     pub save_dtype: Stored,
+}
+
+/// What a backbone was made of: the file `pretraining.json` beside it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Made {
+    /// Version of the program.
+    pub version: String,
+    /// SHA-256 of the text.
+    pub text: String,
+    /// SHA-256 of `model.safetensors`.
+    pub weights: String,
+    /// Everything else that decided it.
+    pub config: PretrainConfig,
 }
 
 /// Rows of equal length cut from the tokens of the text.
@@ -252,6 +266,15 @@ pub fn pretrain(
     let parameters = parameters.iter().map(|p| p.tensor.elem_count()).sum();
     let card = card(config, &summary, parameters, held_out);
     files::write(&out.join("README.md"), &card)?;
+    let weights = out.join("model.safetensors");
+    let made = Made {
+        version: env!("CARGO_PKG_VERSION").into(),
+        text: fingerprint::of_bytes(text.as_bytes()),
+        weights: fingerprint::of_bytes(&std::fs::read(&weights).at(&weights)?),
+        config: config.clone(),
+    };
+    let made = serde_json::to_string_pretty(&made)? + "\n";
+    files::write(&out.join("pretraining.json"), &made)?;
     let (log, kept) = (work.join("metrics.jsonl"), out.join("pretraining.jsonl"));
     std::fs::rename(&log, &kept).at(&kept)?;
     std::fs::remove_dir_all(&work).at(&work)?;

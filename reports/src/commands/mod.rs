@@ -39,7 +39,7 @@ Exit status:
   130, 143  stopped by Ctrl-C or SIGTERM at a checkpoint: the same command goes on
 
 Environment:
-  INDUCER_CACHE           the embedded backbone and encoded data [$XDG_CACHE_HOME/inducer,
+  INDUCER_CACHE           the embedded backbones and encoded data [$XDG_CACHE_HOME/inducer,
                           ~/.cache/inducer]
   HF_HUB_CACHE, HF_HOME   models by name [$XDG_CACHE_HOME/huggingface/hub,
                           ~/.cache/huggingface/hub]

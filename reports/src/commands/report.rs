@@ -24,7 +24,7 @@ use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use inducer_datasets::Task;
 use inducer_gpu::ranges;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// `inducer report`.
@@ -37,7 +37,7 @@ pub struct ReportArgs {
     #[arg(long, requires = "backbone")]
     pub data: Option<PathBuf>,
     /// Hugging Face directory, or name in the hub's cache, of a GPT-2, for MNLI and SST-2 of a
-    /// RoBERTa [default: a small one, pretrained once on embedded text and cached]
+    /// RoBERTa [default: a small one that comes with the program]
     #[arg(long, value_parser = model_directory(), value_name = "DIR or NAME")]
     pub backbone: Option<PathBuf>,
     /// CoQA's files, to measure prefix against inducer by length of the input [default with
@@ -72,7 +72,8 @@ pub struct ReportArgs {
     )]
     pub methods: Vec<String>,
     /// Choose each method's learning rate among these by the validation loss, with a seed that is
-    /// not reported; rates of --learning-rate METHOD=RATE stay
+    /// not reported; rates of --learning-rate METHOD=RATE stay [default: on generated data
+    /// 1.25e-3,3.5e-3,1e-2, with --quick or --learning-rate RATE none]
     #[arg(long, value_delimiter = ',', num_args = 1.., value_name = ranges::LEARNING_RATE.text,
         value_parser = real(ranges::LEARNING_RATE))]
     pub rates: Vec<f64>,
@@ -245,23 +246,30 @@ fn compared(args: &ReportArgs, paths: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// Writes `name`.json, `name`.md and `name`.html, each whole or not at all, and prints the first,
-/// or where they are.
+/// Writes the files of a report and prints its JSON, or where they are.
 fn write(args: &ReportArgs, data: &impl Serialize, name: &str, pages: [String; 2]) -> Result<()> {
-    let json = serde_json::to_string_pretty(data)? + "\n";
-    files::create_dir(&args.out)?;
-    let [markdown, html] = pages;
-    let path = |kind: &str| args.out.join(format!("{name}.{kind}"));
-    files::write(&path("json"), &json)?;
-    files::write(&path("md"), &markdown)?;
-    files::write(&path("html"), &html)?;
+    let (json, paths) = put(&args.out, data, name, pages)?;
     if args.json {
         return print::whole(json);
     }
-    for kind in ["html", "md", "json"] {
-        print::line(path(kind).display())?;
+    paths.iter().try_for_each(|p| print::line(p.display()))
+}
+
+/// Writes `name`.html, `name`.md and `name`.json into a directory, each whole or not at all; the
+/// last one's text, and where they are.
+fn put(
+    dir: &Path,
+    data: &impl Serialize,
+    name: &str,
+    [markdown, html]: [String; 2],
+) -> Result<(String, [PathBuf; 3])> {
+    let json = serde_json::to_string_pretty(data)? + "\n";
+    files::create_dir(dir)?;
+    let paths = ["html", "md", "json"].map(|kind| dir.join(format!("{name}.{kind}")));
+    for (path, text) in paths.iter().zip([&html, &markdown, &json]) {
+        files::write(path, text)?;
     }
-    Ok(())
+    Ok((json, paths))
 }
 
 /// `--preset`.
@@ -315,6 +323,12 @@ impl ReportArgs {
     }
 
     fn request(&self) -> Request {
+        let hyper = self.hyper.with(&self.decode, &self.compute);
+        let seeds = numbers(&self.seeds);
+        let usual = || {
+            let open = self.data.is_none() && hyper.learning_rate.all.is_none();
+            open.then(|| self.preset().search(&seeds)).flatten()
+        };
         Request {
             task: self.task,
             data: self.data.clone(),
@@ -322,12 +336,12 @@ impl ReportArgs {
             long_data: self.long_data.clone(),
             no_long: self.no_long,
             out: self.out.clone(),
-            seeds: numbers(&self.seeds),
             methods: self.methods.clone(),
             preset: self.preset(),
             knobs: self.sizes.knobs(),
-            hyper: self.hyper.with(&self.decode, &self.compute),
-            search: self.search(),
+            search: self.search().or_else(usual),
+            hyper,
+            seeds,
         }
     }
 
@@ -363,13 +377,13 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     if args.plan {
         if request.preset == Preset::Paper {
             let device = args.compute.device.open()?;
-            say_how_long(&plan(&request, threads)?, &device, threads, jobs)?;
+            say_how_long(&plan(&request)?, &device, threads, jobs)?;
         }
         return list(&listed(&request)?, args.json);
     }
     let plan = match args.merge {
-        true => plan(&request, threads)?,
-        false => made(args, &request, threads, jobs)?,
+        true => plan(&request)?,
+        false => made(args, &request, threads, jobs, started)?,
     };
     files::create_dir(&args.out)?;
     if !args.only.is_empty() || args.shard.is_some() {
@@ -401,14 +415,20 @@ pub fn run(args: &ReportArgs) -> Result<()> {
 
 /// Makes the candidates of a search for learning rates, then the runs that are asked for; the plan
 /// of all runs.
-fn made(args: &ReportArgs, request: &Request, threads: usize, jobs: usize) -> Result<Plan> {
+fn made(
+    args: &ReportArgs,
+    request: &Request,
+    threads: usize,
+    jobs: usize,
+    started: SystemTime,
+) -> Result<Plan> {
     let device = args.compute.device.open()?;
-    if let Some(search) = candidates(request, threads)? {
+    if let Some(search) = candidates(request)? {
         let all: Vec<usize> = (0..search.runs().len()).collect();
         files::create_dir(&args.out)?;
-        schedule::execute(&search, &all, jobs, threads, &device)?;
+        schedule::execute(&search, &all, jobs, threads, &device, &|| Ok(()))?;
     }
-    let plan = plan(request, threads)?;
+    let plan = plan(request)?;
     if request.preset == Preset::Paper {
         say_how_long(&plan, &device, threads, jobs)?;
     }
@@ -418,8 +438,25 @@ fn made(args: &ReportArgs, request: &Request, threads: usize, jobs: usize) -> Re
     if args.overwrite {
         schedule::clear(&plan, &chosen)?;
     }
-    schedule::execute(&plan, &chosen, jobs, threads, &device)?;
+    let parts = !args.only.is_empty() || args.shard.is_some();
+    let so_far = || match parts {
+        true => Ok(()),
+        false => page_so_far(args, &plan, threads, started),
+    };
+    schedule::execute(&plan, &chosen, jobs, threads, &device, &so_far)?;
     Ok(plan)
+}
+
+/// Writes the report of the runs that are finished, in which the others are to come.
+fn page_so_far(args: &ReportArgs, plan: &Plan, threads: usize, started: SystemTime) -> Result<()> {
+    let none = assemble::Ledgers {
+        cases: 0,
+        threads,
+        dir: &args.out,
+    };
+    let study = assemble::study(plan, args.data.is_none(), &none, started)?;
+    let pages = [report::markdown(&study), report::html(&study)];
+    put(&args.out, &study, "report", pages).map(drop)
 }
 
 /// `--svg`, `--csv` and `--export-runs`.

@@ -92,22 +92,6 @@ impl Lock {
             return Ok(Self { file, path });
         }
     }
-
-    /// The same, when the directory may be waited for; `wait` is called before each new try.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn wait(dir: &Path, wait: impl Fn(&Busy)) -> Result<Self> {
-        loop {
-            match Self::take(dir) {
-                Err(error) => match error.downcast_ref::<Busy>() {
-                    Some(busy) => wait(busy),
-                    None => return Err(error),
-                },
-                taken => return taken,
-            }
-        }
-    }
 }
 
 #[cfg(unix)]
@@ -170,7 +154,13 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..50 {
-                        let lock = Lock::wait(dir.path(), |_| std::thread::yield_now()).unwrap();
+                        let lock = loop {
+                            match Lock::take(dir.path()) {
+                                Ok(lock) => break lock,
+                                Err(e) => assert!(e.downcast_ref::<Busy>().is_some(), "{e:#}"),
+                            }
+                            std::thread::yield_now();
+                        };
                         most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                         inside.fetch_sub(1, Ordering::SeqCst);
                         drop(lock);

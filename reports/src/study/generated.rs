@@ -1,53 +1,31 @@
 //! What the report runs on when it is given nothing: generated data, and a small backbone
-//! pretrained once on generated prose.
+//! pretrained on generated prose, which the program carries within it.
 //!
-//! The backbone is cached under `$INDUCER_CACHE`, else `$XDG_CACHE_HOME/inducer`, else
-//! `~/.cache/inducer`, in a directory named by the fingerprint of everything that decides it.
+//! The backbone's files are written under `$INDUCER_CACHE`, else `$XDG_CACHE_HOME/inducer`, else
+//! `~/.cache/inducer`, in a directory named by their fingerprint.
 
-use crate::compute::{self, Precision};
-use crate::files::{self, At, create_dir};
-use crate::pretraining::{Kind, PretrainConfig, Stored, pretrain};
-use crate::progress::{Progress, note};
-use crate::run::lock::Lock;
-use anyhow::Result;
-use candle_core::Device;
+use crate::files::{self, At};
+use anyhow::{Result, ensure};
 use inducer_datasets::synthetic::{self, CoqaConfig, GlueConfig, SyntheticConfig};
 use inducer_datasets::{Task, fingerprint};
-use inducer_gpu::train::Event;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-/// The prose's seed and size in bytes.
-const PROSE: (u64, usize) = (1, 4_000_000);
+/// The files of an embedded backbone: name and bytes.
+type Files = [(&'static str, &'static [u8])];
 
-/// The embedded backbone of a task: GPT-2 to generate, RoBERTa to classify.
-pub fn backbone_config(task: Task) -> PretrainConfig {
-    if !task.generates() {
-        return PretrainConfig {
-            kind: Kind::Roberta,
-            batch_size: 16,
-            length: 48,
-            steps: 2500,
-            learning_rate: 1e-3,
-            ..backbone_config(Task::WebNlg)
-        };
-    }
-    PretrainConfig {
-        kind: Kind::Gpt2,
-        vocabulary: 1536,
-        layers: 3,
-        hidden: 128,
-        heads: 4,
-        positions: 384,
-        length: 192,
-        batch_size: 8,
-        steps: 3000,
-        learning_rate: 2e-3,
-        seed: 1,
-        dtype: Precision::F32,
-        save_dtype: Stored::F32,
-    }
+macro_rules! embedded {
+    ($folder:literal: $($name:literal),*) => {
+        &[$(($name, include_bytes!(concat!("../../backbones/", $folder, "/", $name)))),*]
+    };
 }
+
+/// The embedded GPT-2; its README.md has the command that made it.
+const GPT2: &Files = embedded!("gpt2": "config.json", "model.safetensors", "tokenizer.json",
+    "tokenizer_config.json", "generation_config.json", "pretraining.json", "README.md");
+
+/// The embedded RoBERTa.
+const ROBERTA: &Files = embedded!("roberta": "config.json", "model.safetensors", "tokenizer.json",
+    "tokenizer_config.json", "pretraining.json", "README.md");
 
 /// Words a passage of the long part: from the shortest to the longest.
 const LONG_WORDS: (usize, usize) = (15, 110);
@@ -59,11 +37,14 @@ const LONG_WORDS: (usize, usize) = (15, 110);
 pub fn data(task: Task, dir: &Path) -> Result<String> {
     let triples = SyntheticConfig::default();
     let (coqa, glue) = (CoqaConfig::default(), GlueConfig::default());
-    once(dir, |dir| match task {
-        Task::WebNlg => synthetic::write(dir, triples),
-        Task::Coqa => synthetic::write_coqa(dir, coqa),
-        Task::Mnli => synthetic::write_mnli(dir, glue),
-        Task::Sst2 => synthetic::write_sst2(dir, glue),
+    once(dir, |dir| {
+        match task {
+            Task::WebNlg => synthetic::write(dir, triples),
+            Task::Coqa => synthetic::write_coqa(dir, coqa),
+            Task::Mnli => synthetic::write_mnli(dir, glue),
+            Task::Sst2 => synthetic::write_sst2(dir, glue),
+        }?;
+        Ok(())
     })?;
     Ok(name(task))
 }
@@ -96,7 +77,7 @@ pub fn long_data(dir: &Path) -> Result<String> {
         longest_passage_words: Some(longest),
         ..CoqaConfig::default()
     };
-    once(dir, |dir| synthetic::write_coqa(dir, config))?;
+    once(dir, |dir| Ok(synthetic::write_coqa(dir, config)?))?;
     Ok(long_name())
 }
 
@@ -110,7 +91,7 @@ pub fn long_name() -> String {
 }
 
 /// Makes a directory whole or not at all; another process may be making the same one.
-fn once(dir: &Path, write: impl FnOnce(&Path) -> inducer_datasets::Result<()>) -> Result<()> {
+fn once(dir: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     if dir.exists() {
         return Ok(());
     }
@@ -123,44 +104,58 @@ fn once(dir: &Path, write: impl FnOnce(&Path) -> inducer_datasets::Result<()>) -
     .at(dir)
 }
 
-/// The directory of the embedded backbone for a task; made when it is not cached.
+/// The directory of the embedded backbone for a task, GPT-2 to generate and RoBERTa to classify;
+/// its files are written there when they are not there yet.
 ///
 /// # Errors
-/// The cache cannot be written.
-pub fn backbone(task: Task, threads: usize) -> Result<PathBuf> {
-    let config = backbone_config(task);
-    let text = synthetic::pretraining_text(PROSE.0, PROSE.1);
-    let of_text = fingerprint::of_bytes(text.as_bytes());
-    let settings = serde_json::to_string(&config)?;
-    let all = format!("{}{of_text}{settings}", env!("CARGO_PKG_VERSION"));
-    let key = fingerprint::of_bytes(all.as_bytes());
+/// The cache cannot be written, or one of its files is no longer the embedded one.
+pub fn backbone(task: Task) -> Result<PathBuf> {
+    let files = if task.generates() { GPT2 } else { ROBERTA };
+    let prints = files.iter().map(|(name, bytes)| {
+        let print = fingerprint::of_bytes(bytes);
+        format!("{name} {print}\n")
+    });
+    let key = fingerprint::of_bytes(prints.collect::<String>().as_bytes());
     let dir = files::cache().join(format!("backbone-{}", &key[..16]));
-    if dir.exists() {
-        return Ok(dir);
-    }
-    let partial = dir.with_extension("partial");
-    // one process pretrains, the others wait for it
-    let begun = dir.with_extension("begun");
-    let _lock = Lock::wait(&begun, |busy| {
-        note(format_args!(
-            "waiting: {} pretrains the embedded backbone",
-            busy.holder
-        ));
-        std::thread::sleep(Duration::from_secs(2));
+    once(&dir, |dir| {
+        std::fs::create_dir_all(dir).at(dir)?;
+        for (name, bytes) in files {
+            let path = dir.join(name);
+            std::fs::write(&path, bytes).at(&path)?;
+        }
+        Ok(())
     })?;
-    if dir.exists() {
-        return Ok(dir);
+    for (name, bytes) in files {
+        let path = dir.join(name);
+        ensure!(
+            std::fs::read(&path).at(&path)? == *bytes,
+            "{}: this is no longer the embedded backbone's file; remove the folder",
+            path.display()
+        );
     }
-    create_dir(&partial)?;
-    note(format_args!(
-        "Pretraining the embedded backbone, once: {} steps, kept in {}",
-        config.steps,
-        dir.display()
-    ));
-    let progress = Progress::new(config.steps as u64, "steps", "pretraining");
-    let mut follow = |event: &Event| progress.follow(event);
-    let pool = compute::pool(threads)?;
-    pool.install(|| pretrain(&text, &config, &partial, &Device::Cpu, &mut follow))?;
-    std::fs::rename(&partial, &dir).at(&dir)?;
     Ok(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn embedded(name: &str, files: &'static Files) -> &'static [u8] {
+        let of = |file: &&(&str, &'static [u8])| file.0 == name;
+        files.iter().find(of).unwrap().1
+    }
+
+    #[test]
+    fn embedded_backbones_are_those_that_were_pretrained_and_small() {
+        for files in [GPT2, ROBERTA] {
+            let made: Value = serde_json::from_slice(embedded("pretraining.json", files)).unwrap();
+            let weights = fingerprint::of_bytes(embedded("model.safetensors", files));
+            assert_eq!(made["weights"], weights.as_str());
+            // every position was trained
+            assert_eq!(made["config"]["length"], made["config"]["positions"]);
+        }
+        let bytes = GPT2.iter().chain(ROBERTA).map(|(_, bytes)| bytes.len());
+        assert!(bytes.sum::<usize>() < 8_000_000);
+    }
 }

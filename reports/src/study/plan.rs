@@ -195,8 +195,8 @@ enum What {
 ///
 /// # Errors
 /// Files that are missing or do not fit; an unknown method; candidates that are missing.
-pub fn plan(request: &Request, threads: usize) -> Result<Plan> {
-    planned(request, threads, What::Runs)
+pub fn plan(request: &Request) -> Result<Plan> {
+    planned(request, What::Runs)
 }
 
 /// The candidates of a study's search for learning rates, as a plan of their own; none without a
@@ -204,10 +204,10 @@ pub fn plan(request: &Request, threads: usize) -> Result<Plan> {
 ///
 /// # Errors
 /// As [`plan`].
-pub fn candidates(request: &Request, threads: usize) -> Result<Option<Plan>> {
+pub fn candidates(request: &Request) -> Result<Option<Plan>> {
     let searched = request.search.is_some();
     searched
-        .then(|| planned(request, threads, What::Candidates))
+        .then(|| planned(request, What::Candidates))
         .transpose()
 }
 
@@ -217,10 +217,10 @@ pub fn candidates(request: &Request, threads: usize) -> Result<Option<Plan>> {
 /// # Errors
 /// As [`plan`].
 pub(super) fn planned_so_far(request: &Request) -> Result<Plan> {
-    planned(request, 1, What::Listed)
+    planned(request, What::Listed)
 }
 
-fn planned(request: &Request, threads: usize, what: What) -> Result<Plan> {
+fn planned(request: &Request, what: What) -> Result<Plan> {
     let seeds = request.seeds();
     ensure!(
         !seeds.is_empty() && !request.methods.is_empty(),
@@ -234,7 +234,7 @@ fn planned(request: &Request, threads: usize, what: What) -> Result<Plan> {
     }
     let dir = match &request.backbone {
         Some(dir) => dir.clone(),
-        None => generated::backbone(request.task, threads)?,
+        None => generated::backbone(request.task)?,
     };
     let _progress = Progress::new(0, "", "reading data and backbone");
     let planner = Planner {

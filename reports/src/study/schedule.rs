@@ -32,9 +32,20 @@ struct Study<'a> {
     failed: Mutex<Option<anyhow::Error>>,
     done: AtomicUsize,
     progress: Progress,
+    /// What is done when a run is finished; one at a time, with the time of the last.
+    look: Mutex<Option<Instant>>,
+    on_finished: &'a OnFinished<'a>,
 }
 
-/// Makes the chosen runs of a plan, several at a time.
+/// What is done when a run that is reported has been finished.
+pub type OnFinished<'a> = dyn Fn() -> Result<()> + Sync + 'a;
+
+/// The shortest time between two of its calls: a page is not worth more than a few per cent of the
+/// time that the runs take.
+const BETWEEN: Duration = Duration::from_secs(20);
+
+/// Makes the chosen runs of a plan, several at a time. After the first one that is reported, and
+/// then not more often than every twenty seconds, `on_finished` is called.
 ///
 /// # Errors
 /// The first run that failed or was stopped; the others that were going are finished first.
@@ -44,6 +55,7 @@ pub fn execute(
     jobs: usize,
     threads: usize,
     device: &Device,
+    on_finished: &OnFinished<'_>,
 ) -> Result<()> {
     let all = plan.runs();
     let runs: Vec<(&Planned, &Part)> = chosen.iter().map(|i| all[*i]).collect();
@@ -65,6 +77,8 @@ pub fn execute(
         threads: (threads / jobs).max(1),
         failed: Mutex::new(None),
         done: AtomicUsize::new(0),
+        look: Mutex::new(None),
+        on_finished,
     };
     std::thread::scope(|scope| {
         for _ in 0..jobs {
@@ -108,6 +122,9 @@ impl Study<'_> {
             let error = match self.make(i, planned, part) {
                 Ok(made) => {
                     self.finished(planned, part, &made);
+                    if let Err(error) = self.look(planned) {
+                        held(&self.failed).get_or_insert(error);
+                    }
                     continue;
                 }
                 Err(error) => error,
@@ -195,6 +212,20 @@ impl Study<'_> {
         self.progress.skip(steps as u64);
         let line = format!("{done:>3} of {of}: {:<14} diverged", planned.name());
         self.progress.tell(Level::Usual, line);
+    }
+
+    /// Calls `on_finished` where it is time for it and nobody else is at it.
+    fn look(&self, planned: &Planned) -> Result<()> {
+        let Ok(mut last) = self.look.try_lock() else {
+            return Ok(());
+        };
+        let recent = last.is_some_and(|at| at.elapsed() < BETWEEN);
+        if planned.config.is_candidate() || recent {
+            return Ok(());
+        }
+        (self.on_finished)()?;
+        *last = Some(Instant::now());
+        Ok(())
     }
 
     fn finished(&self, planned: &Planned, part: &Part, made: &Made) {
