@@ -327,6 +327,7 @@ fn gates(layer: usize, mean: f64, noise: &mut Noise) -> LayerGates {
         heads: (0..4).map(|h| at(0.5 * f64::from(h) - 0.75)).collect(),
         distance: Some([0.5, 1.0, 1.6, 2.2, 3.0]),
         unreached: Some(0.08),
+        untrained: Some(at(-0.5)),
     }
 }
 

@@ -151,6 +151,7 @@ fn score(
         });
     }
     let examples = test_examples(prepared, config.test_limit);
+    let untrained = || Ok(start(config, prepared, model.device())?.0);
     let clock = Instant::now();
     on_stage(Stage::Decoding(examples.len()));
     let texts = outputs(
@@ -166,7 +167,7 @@ fn score(
     on_stage(Stage::Scoring);
     let losses = test_loss::measure(model, prepared, &examples)?;
     let result = RunResult {
-        mechanism: mechanism::measure(model, prepared, &examples, &texts)?,
+        mechanism: mechanism::measure(model, prepared, &examples, &texts, untrained)?,
         scores: Scores::of(config.task, &texts, &examples, &meteor_files(None, None))?,
         training: TrainingSummary {
             decode_seconds,

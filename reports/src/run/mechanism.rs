@@ -128,15 +128,17 @@ fn values(t: &Tensor) -> Result<Vec<Vec<f64>>> {
         .to_vec2::<f64>()?)
 }
 
-/// Measures a tuned model on the scored examples and the texts it made of them.
+/// Measures a tuned model on the scored examples and the texts it made of them. `untrained` makes
+/// the model as it was before its first step; it is asked for where the method has a gate.
 ///
 /// # Errors
-/// Rows that do not fit the model.
+/// Rows that do not fit the model; those of `untrained`.
 pub fn measure(
     model: &Model,
     prepared: &Prepared,
     examples: &[Example],
     outputs: &[String],
+    untrained: impl FnOnce() -> Result<Model>,
 ) -> Result<Mechanism> {
     let layout = prepared.layout()?;
     let mut lengths = Vec::new();
@@ -150,6 +152,7 @@ pub fn measure(
     }
     let mut all = Collected::default();
     let mut by_length = Vec::new();
+    let mut looked_at = Vec::new();
     for members in bins(&lengths, BINS) {
         let mut queries = Queries::default();
         let here: Vec<&Encoded> = members.iter().map(|i| &rows[*i]).collect();
@@ -157,6 +160,7 @@ pub fn measure(
         for chunk in chosen.chunks(8) {
             all.add(model, chunk, &mut queries)?;
         }
+        looked_at.extend(chosen);
         let texts: Vec<String> = members.iter().map(|i| outputs[*i].clone()).collect();
         let those: Vec<Example> = members.iter().map(|i| examples[*i].clone()).collect();
         let tokens = || members.iter().map(|i| lengths[*i]);
@@ -171,14 +175,23 @@ pub fn measure(
             distance: queries.median_distance(),
         });
     }
+    let layers = all.layers.into_iter().enumerate();
+    let mut gates: Vec<LayerGates> = layers
+        .filter(|(_, (queries, _))| !queries.gates.is_empty())
+        .map(|(layer, (queries, heads))| summary(layer, queries, &heads))
+        .collect();
+    if !gates.is_empty() {
+        let mut before = Collected::default();
+        let model = untrained()?;
+        for chunk in looked_at.chunks(8) {
+            before.add(&model, chunk, &mut Queries::default())?;
+        }
+        for layer in &mut gates {
+            layer.untrained = before.layers[layer.layer].0.mean_gate();
+        }
+    }
     Ok(Mechanism {
-        gates: all
-            .layers
-            .into_iter()
-            .enumerate()
-            .filter(|(_, (queries, _))| !queries.gates.is_empty())
-            .map(|(layer, (queries, heads))| summary(layer, queries, &heads))
-            .collect(),
+        gates,
         by_position: all
             .positions
             .into_iter()
@@ -215,6 +228,7 @@ fn summary(layer: usize, mut queries: Queries, heads: &[Queries]) -> LayerGates 
         heads: heads.iter().map(|h| mean(&h.gates)).collect(),
         distance: Some(QUANTILES.map(|q| quantile(&queries.distances, q))),
         unreached,
+        untrained: None,
     }
 }
 

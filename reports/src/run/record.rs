@@ -330,6 +330,10 @@ pub struct LayerGates {
     /// Share of queries whose added tokens together get less than a hundredth of the weight.
     #[serde(default)]
     pub unreached: Option<f64>,
+    /// Mean before the first step of training, on the same queries: what the frozen model and the
+    /// start decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untrained: Option<f64>,
 }
 
 /// λ (or μ) of the queries in a span of positions, over layers and heads.

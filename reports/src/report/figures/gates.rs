@@ -41,6 +41,10 @@ pub fn over_seeds(row: &Row) -> Vec<LayerGates> {
 
 fn add(sum: &mut LayerGates, more: &LayerGates) {
     let mut more = more.clone();
+    // a mean over all seeds or none
+    if more.untrained.is_none() {
+        sum.untrained = None;
+    }
     numbers(sum)
         .zip(numbers(&mut more))
         .for_each(|(a, b)| *a += *b);
@@ -52,6 +56,7 @@ fn numbers(g: &mut LayerGates) -> impl Iterator<Item = &mut f64> {
         .chain(&mut g.quantiles)
         .chain(&mut g.histogram)
         .chain(&mut g.heads)
+        .chain(&mut g.untrained)
 }
 
 /// A panel for each method that has gates; empty when none has.

@@ -33,7 +33,8 @@ fn blocks(study: &Study) -> Vec<Block> {
     let by_layer = Figure {
         title: "How much weight the added tokens get",
         meaning: "λ is the weight of the inducer's own token, μ that of all prefix tokens \
-                  together.",
+                  together. What it was before the first step stands in the table: the frozen \
+                  model's queries and keys decide it, and only the difference was learnt.",
         signs: gates::SIGNS.into(),
         picture: gates::draw(&study.rows),
         table: layers,
@@ -64,7 +65,8 @@ fn layers(study: &Study) -> Table {
     let mut table = Table::of(caption, layers)
         .text("Method", |l| l.0.title.clone())
         .number("Layer", |l| (l.1.layer + 1).to_string())
-        .number("mean", |l| fixed(l.1.mean, 3));
+        .number("mean", |l| fixed(l.1.mean, 3))
+        .number("mean before training", |l| optional(l.1.untrained, 3));
     for (i, title) in QUANTILES.iter().enumerate() {
         table = table.under("Quantiles", title, |l| fixed(l.1.quantiles[i], 3));
     }
@@ -164,6 +166,23 @@ mod tests {
         assert!(picture.contains("Prefix-tuning") && !picture.contains("Fine-tuning"));
         assert_eq!(positions(&study).rows.len(), 6 * 3);
         assert_eq!(distances(&study).rows.len(), 6 * 4);
+    }
+
+    #[test]
+    fn what_was_there_before_training_is_a_mean_over_all_seeds_or_none() {
+        let mut study = testing::study();
+        let column = |study: &Study| {
+            let table = layers(study);
+            let rows = table.rows.iter().map(|r| r[3].text.clone());
+            rows.collect::<Vec<String>>()
+        };
+        let full = column(&study);
+        assert!(full.iter().all(|text| text != DASH), "{full:?}");
+        let runs = study.rows.iter_mut().flat_map(|r| r.runs.last_mut());
+        for gates in runs.flat_map(|r| &mut r.result.mechanism.gates) {
+            gates.untrained = None;
+        }
+        assert!(column(&study).iter().all(|text| text == DASH));
     }
 
     #[test]
