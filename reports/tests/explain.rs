@@ -240,22 +240,25 @@ fn what_cannot_be_looked_into_is_refused_in_one_line() {
         message.contains("320 positions and the prefix takes"),
         "{message}"
     );
-    refused(
-        &f,
-        &format!("{at} --data data --entry 9"),
-        1,
-        &["--entry 9", "from 1 to 8"],
-    );
-    refused(
-        &f,
-        &format!("{at} --data data --entry 1 --layers 3"),
-        1,
-        &["--layers 3", "1 to 2"],
-    );
+    // one line, beside what says that the data are read
+    let one = |line: &str, parts: &[&str]| {
+        refused(&f, line, 1, parts);
+        let message = said(&f.inducer(&line.split(' ').collect::<Vec<_>>()));
+        let lines = message.lines().filter(|l| *l != "reading the data");
+        let lines: Vec<&str> = lines.filter(|l| !l.starts_with("note: ")).collect();
+        assert!(
+            lines.len() == 1 && lines[0].starts_with("error: "),
+            "{message}"
+        );
+    };
+    let entry = |more: &str| format!("{at} --data data --entry {more}");
+    one(&entry("9"), &["--entry 9", "from 1 to 8"]);
+    one(&entry("1 --layers 3"), &["--layers 3", "1 to 2"]);
+    one(&entry("1 --heads 0"), &["--heads 0", "1 to 3"]);
     refused(&f, &format!("{at} --data data"), 2, &["--entry"]);
     refused(&f, &at, 2, &["--text"]);
     let wrong = "explain --backbone backbone --adapter backbone --data data --entry 1";
-    refused(&f, wrong, 1, &["adapter_config.json"]);
+    one(wrong, &["adapter_config.json"]);
     // an adapter of another backbone
     let other = f.path("other");
     std::fs::create_dir(&other).unwrap();
@@ -269,7 +272,10 @@ fn what_cannot_be_looked_into_is_refused_in_one_line() {
         "explain --backbone backbone --adapter {} --text tower",
         other.display()
     );
-    refused(&f, &line, 1, &["prefix.key"]);
+    one(&line, &["other/adapter_model.safetensors", "prefix.key"]);
+    // a second adapter that does not fit is the one that is named
+    let second = format!("{at} --text tower --compare {}", other.display());
+    one(&second, &["other/adapter_model.safetensors", "prefix.key"]);
     assert!(!f.path("explain.html").exists());
 }
 
@@ -317,12 +323,46 @@ fn a_report_links_to_entries_that_are_chosen_by_rule_and_saves_its_pictures() {
     assert!(!read("out/report.html").contains("Looked into"));
 }
 
+/// The first value of an attribute from here on.
+fn attribute(svg: &str, name: &str) -> Option<f64> {
+    let (_, rest) = svg.split_once(&format!(" {name}=\""))?;
+    rest.split('"').next()?.parse().ok()
+}
+
+/// No text starts beyond the rim: what is drawn has the size that the picture says.
+fn within_its_frame(name: &str, svg: &str) {
+    let width = attribute(svg, "width").unwrap();
+    let places = svg.split("<text").skip(1).filter_map(|t| attribute(t, "x"));
+    let places: Vec<f64> = places.collect();
+    assert!(places.len() > 2, "{name}");
+    let farthest = places.iter().copied().fold(0.0, f64::max);
+    assert!(
+        (0.3 * width..=width).contains(&farthest),
+        "{name}: {farthest} of {width}"
+    );
+}
+
+/// A PNG has the size of its SVG, doubled, and is not all of one colour.
+fn twice_as_large(file: &Path, svg: &str) {
+    let png = std::fs::read(file).unwrap();
+    assert!(png.starts_with(b"\x89PNG\r\n\x1a\n"), "{}", file.display());
+    let number = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap());
+    for (at, name) in [(16, "width"), (20, "height")] {
+        let size = attribute(svg, name).unwrap();
+        let apart = (f64::from(number(at)) - 2.0 * size).abs();
+        assert!(apart <= 2.0, "{}: {name} {size}", file.display());
+    }
+    // one colour alone compresses to some hundred bytes for a picture of this size
+    assert!(png.len() > 3000, "{}: {} bytes", file.display(), png.len());
+}
+
 #[test]
 fn pictures_are_files_where_there_is_a_browser() {
     let f = Fixture::new();
     let dir = adapter(&f, Method::Inducer);
     let line = format!(
-        "explain --backbone backbone --adapter {} --text tower_and_tower --svg pictures",
+        "explain --backbone backbone --adapter {} --text tower_and_tower --svg pictures \
+         --png drawn",
         dir.display()
     );
     let none = |command: &str| {
@@ -337,7 +377,7 @@ fn pictures_are_files_where_there_is_a_browser() {
     let out = none(&line);
     assert_eq!(out.status.code(), Some(1), "{}", said(&out));
     assert!(
-        said(&out).contains("--svg: no Chromium was found"),
+        said(&out).contains("--png: no Chromium was found"),
         "{}",
         said(&out)
     );
@@ -348,6 +388,7 @@ fn pictures_are_files_where_there_is_a_browser() {
     }
     assert!(out.status.success(), "{}", said(&out));
     for name in [
+        "tokens-tokens",
         "map-gates-1",
         "weights-bars-1",
         "plane-plane-1",
@@ -358,8 +399,10 @@ fn pictures_are_files_where_there_is_a_browser() {
             picture.starts_with("<svg") && !picture.contains("var("),
             "{name}"
         );
+        within_its_frame(name, &picture);
+        twice_as_large(&f.path(&format!("drawn/{name}.png")), &picture);
     }
-    succeeds(&f, "teach --out teach.html --svg lecture");
+    succeeds(&f, "teach --out teach.html --svg lecture --png lecture");
     let lecture = std::fs::read_dir(f.path("lecture")).unwrap().count();
-    assert!(lecture >= 10, "{lecture} pictures");
+    assert!(lecture >= 20, "{lecture} pictures");
 }

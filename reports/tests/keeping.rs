@@ -1,10 +1,11 @@
-//! Results as people keep them, and what the command says of itself: CSV, the schema of
-//! `report.json`, completions, manual pages, `doctor`.
+//! Results as people keep them, and what the command says of itself: CSV, the schemas of
+//! `report.json` and of `explain --json`, completions, manual pages, `doctor`.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
 use common::Fixture;
+use inducer_gpu::Method;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -25,8 +26,8 @@ fn says(f: &Fixture, line: &str) -> String {
     String::from_utf8(out.stdout).unwrap()
 }
 
-/// Checks a value against the part of JSON Schema (2020-12) that `report.schema.json` uses; another
-/// keyword is a failure. The error is the place and what is wrong there.
+/// Checks a value against the part of JSON Schema (2020-12) that the schemas use; another keyword
+/// is a failure. The error is the place and what is wrong there.
 struct Schema<'a>(&'a Value);
 
 impl Schema<'_> {
@@ -153,6 +154,62 @@ fn the_schema_describes_every_committed_report_and_refuses_what_is_changed() {
         let mut more = report.clone();
         more["rows"][0]["more"] = json!(1);
         assert!(check(&more).is_err());
+    }
+}
+
+/// What `explain --json` writes of adapters on a text.
+fn explained(f: &Fixture, methods: [Option<Method>; 2]) -> Value {
+    let mut line = "explain --backbone backbone --text tower_and_tower --json n.json".to_string();
+    for (option, method) in ["adapter", "compare"].into_iter().zip(methods) {
+        if let Some(method) = method {
+            let dir = f.far_adapter(method, &format!("{}-far", method.name()));
+            line += &format!(" --{option} {}", dir.display());
+        }
+    }
+    says(f, &line);
+    read(&f.path("n.json"))
+}
+
+#[test]
+fn the_schema_of_explain_describes_what_it_writes_and_refuses_what_is_changed() {
+    let f = Fixture::new();
+    let schema = read(&results("explain.schema.json"));
+    let check = |found: &Value| Schema(&schema).check(&schema, found, "explain");
+    for methods in [
+        [Some(Method::Lora), None],
+        [Some(Method::Bitfit), None],
+        [Some(Method::Prefix), Some(Method::Inducer)],
+    ] {
+        let found = explained(&f, methods);
+        assert_eq!(check(&found), Ok(()), "{methods:?}");
+        assert_eq!(found["schema"], json!(inducer_reports::explain::SCHEMA));
+        for (pointer, wrong) in [
+            ("/schema", json!(2)),
+            ("/tokens/0/id", json!("17")),
+            ("/target/from", json!(-1)),
+            ("/chosen/layers", json!([])),
+            ("/sides/0/kind", json!("lora")),
+            ("/sides/0/next/0/0/tuned", json!(-0.1)),
+            ("/sides/0/queries/values/0", json!(0.5)),
+            ("/sides/0/keys/scale", json!(null)),
+            ("/sides/0/lse/shape", json!([1, 2])),
+            ("/sides/0/share/0", json!([0.5])),
+            ("/sides", json!([])),
+        ] {
+            let mut changed = found.clone();
+            *changed.pointer_mut(pointer).unwrap() = wrong;
+            assert!(check(&changed).is_err(), "{methods:?}: {pointer}");
+        }
+        for (place, name) in [("", "more"), ("/sides/0", "more"), ("/tokens/0", "more")] {
+            let mut more = found.clone();
+            more.pointer_mut(place).unwrap()[name] = json!(1);
+            assert!(check(&more).is_err(), "{place}");
+        }
+        for name in ["queries", "error", "switches"] {
+            let mut less = found.clone();
+            less["sides"][0].as_object_mut().unwrap().remove(name);
+            assert!(check(&less).is_err(), "{name}");
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use clap::{Arg, Command, CommandFactory as _};
 use inducer_reports::commands::Cli;
 
 /// Options whose value is a word or a path.
-const WORDS: [&str; 40] = [
+const WORDS: [&str; 41] = [
     "language",
     "smoothing",
     "adapter",
@@ -43,6 +43,7 @@ const WORDS: [&str; 40] = [
     "shard",
     "surface",
     "svg",
+    "png",
     "tables",
     "targets",
     "task",

@@ -71,6 +71,49 @@ fn every_figure_is_shown_once_in_each_width_with_a_table_behind_it() {
 }
 
 #[test]
+fn every_figure_is_saved_as_svg_and_as_png() {
+    let Some((_directory, mut page)) = open() else {
+        return;
+    };
+    let without = "[...document.querySelectorAll('figure')].filter(f => \
+                   f.querySelectorAll('a[download$=\".svg\"]').length === 0 || \
+                   f.querySelectorAll('a[download$=\".svg\"]').length !== \
+                   f.querySelectorAll('button[data-save=png]').length).length";
+    assert_eq!(page.number(without), 0.0);
+    page.evaluate(
+        "HTMLAnchorElement.prototype.click = function () { window.saved = [this.download, \
+         this.href]; }",
+    );
+    page.click("button[data-save=png]");
+    page.wait_for("window.saved");
+    let link = page.text("document.querySelector('a[download$=\".svg\"]').download");
+    assert_eq!(page.text("saved[0]"), link.replace(".svg", ".png"));
+    let loaded = "new Promise(done => { const i = new Image(); i.onload = () => done(i); i.src = \
+                  saved[1]; })";
+    page.evaluate(&format!("{loaded}.then(i => {{ window.picture = i; }})"));
+    // twice the size, on the ground of the light scheme, and something is drawn on it
+    let width = page.number(
+        "parseFloat(decodeURIComponent(document.querySelector(\
+                             'a[download$=\".svg\"]').href).match(/ width=\"(\\d+)/)[1])",
+    );
+    assert_eq!(page.number("picture.naturalWidth"), 2.0 * width);
+    page.evaluate(
+        "(() => { const c = document.createElement('canvas'); [c.width, c.height] = \
+         [picture.naturalWidth, picture.naturalHeight]; const x = c.getContext('2d'); \
+         x.drawImage(picture, 0, 0); window.pixels = x.getImageData(0, 0, c.width, c.height).data; \
+         })()",
+    );
+    assert_eq!(
+        page.text("[...pixels.slice(0, 4)].join()"),
+        "253,252,250,255"
+    );
+    let colours = "new Set(new Uint32Array(pixels.buffer)).size";
+    assert!(page.number(colours) > 20.0);
+    assert_eq!(page.errors(), [""; 0]);
+    assert_eq!(page.requests(), [""; 0]);
+}
+
+#[test]
 fn no_text_of_a_figure_lies_outside_it_or_on_another() {
     let Some((_directory, mut page)) = open() else {
         return;

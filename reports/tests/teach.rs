@@ -345,6 +345,26 @@ fn the_command_writes_the_page_and_names_a_file_that_it_cannot_write() {
 }
 
 #[test]
+fn the_last_chapter_has_a_command_for_a_model_of_ones_own_that_the_command_line_knows() {
+    let page = teach::page().unwrap();
+    let (_, last) = page.split_once("<section id=\"ladder\"").unwrap();
+    let (_, command) = last.split_once("<pre").unwrap();
+    let command = command.split("</pre>").next().unwrap();
+    assert!(command.contains("inducer explain "), "{command}");
+    let help = std::process::Command::new(env!("CARGO_BIN_EXE_inducer"))
+        .args(["explain", "--help"])
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let options = command.split_whitespace().filter(|w| w.starts_with("--"));
+    let options: Vec<&str> = options.collect();
+    assert!(options.len() >= 4, "{options:?}");
+    for option in options {
+        assert!(help.contains(&format!("{option} <")), "{option}");
+    }
+}
+
+#[test]
 fn text_contrast_labels_and_roles_pass_axe_in_light_and_dark() {
     let Some((_directory, mut page)) = open() else {
         return;

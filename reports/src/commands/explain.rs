@@ -2,7 +2,7 @@
 
 use super::inputs::Inputs;
 use super::options::{
-    Compute, Span, adapter_directory, model_directory, numbers, surface, task, whole,
+    Compute, Pictures, Span, adapter_directory, model_directory, numbers, surface, task, whole,
 };
 use crate::explain::{Input, Request, explain, page};
 use crate::{files, inference, pictures};
@@ -57,10 +57,9 @@ pub struct ExplainArgs {
     /// Heads, likewise [default: all]
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
     pub heads: Vec<Span>,
-    /// Write the page's pictures, as they stand when it opens, into this directory as SVG (needs
-    /// Chromium)
-    #[arg(long, value_name = "DIR")]
-    pub svg: Option<PathBuf>,
+    /// Pictures
+    #[command(flatten)]
+    pub pictures: Pictures,
     /// Compute
     #[command(flatten)]
     pub compute: Compute,
@@ -120,5 +119,5 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     }
     let page = page::html(&found).context("the page")?;
     files::write_page(&args.out, &page)?;
-    pictures::asked(&page, args.svg.as_deref())
+    pictures::of_page(&page, args.pictures.places())
 }

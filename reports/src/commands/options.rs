@@ -2,6 +2,7 @@
 
 use crate::compute::{self, Device, Precision};
 use crate::inference::Limits;
+use crate::pictures::Places;
 use crate::run::{Hyperparameters, Knobs, Rates, Steps, meteor_files};
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -26,6 +27,28 @@ pub fn named<T: DeserializeOwned + Clone + Send + Sync + 'static>(
     let value = |(name, help): &(&'static str, &'static str)| PossibleValue::new(name).help(help);
     PossibleValuesParser::new(names.iter().map(value))
         .try_map(|name| serde_json::from_value(name.into()))
+}
+
+/// Where a page's pictures go.
+#[derive(Args, Clone, Debug)]
+pub struct Pictures {
+    /// Write the page's pictures, as they stand when it opens, into this directory as SVG (those of
+    /// an interactive page need Chromium)
+    #[arg(long, value_name = "DIR")]
+    pub svg: Option<PathBuf>,
+    /// The same as PNG, at twice the size (needs Chromium)
+    #[arg(long, value_name = "DIR")]
+    pub png: Option<PathBuf>,
+}
+
+impl Pictures {
+    /// The directories.
+    pub fn places(&self) -> Places<'_> {
+        Places {
+            svg: self.svg.as_deref(),
+            png: self.png.as_deref(),
+        }
+    }
 }
 
 /// The tasks.

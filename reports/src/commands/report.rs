@@ -4,10 +4,12 @@
 //! read, runs that were stopped go on.
 
 use super::options::{
-    Compute, Decode, Hyper, MethodSizes, Span, model_directory, named, numbers, real, task, whole,
+    Compute, Decode, Hyper, MethodSizes, Pictures, Span, model_directory, named, numbers, real,
+    task, whole,
 };
 use super::{print, study_file};
 use crate::files;
+use crate::pictures;
 use crate::progress::note;
 use crate::report::{self, compare};
 use crate::run::Steps;
@@ -125,9 +127,9 @@ pub struct ReportArgs {
     /// Write the report's tables as CSV and LaTeX (booktabs) into this directory too
     #[arg(long, value_name = "DIR")]
     pub tables: Option<PathBuf>,
-    /// Write the report's pictures as SVG into this directory too
-    #[arg(long, value_name = "DIR")]
-    pub svg: Option<PathBuf>,
+    /// Pictures
+    #[command(flatten)]
+    pub pictures: Pictures,
     /// Compare two reports, or each further one with the first: writes compare.html, compare.md and
     /// compare.json into --out, and nothing else
     #[arg(
@@ -459,12 +461,9 @@ fn page_so_far(args: &ReportArgs, plan: &Plan, threads: usize, started: SystemTi
     put(&args.out, &study, "report", pages).map(drop)
 }
 
-/// `--svg`, `--csv` and `--export-runs`.
+/// `--svg`, `--png`, `--csv` and `--export-runs`.
 fn keep(args: &ReportArgs, study: &Study) -> Result<()> {
-    if let Some(dir) = &args.svg {
-        let count = report::tables::write_pictures(study, dir)?;
-        note(format_args!("{}: {count} pictures", dir.display()));
-    }
+    pictures::write(&report::tables::pictures(study), args.pictures.places())?;
     if args.csv {
         let dir = args.out.join("tables");
         files::create_dir(&dir)?;

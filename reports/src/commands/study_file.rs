@@ -15,7 +15,7 @@ use toml::{Table, Value};
 const FILE: &str = "study.toml";
 
 /// Options that say where and how the work is done and not what is studied.
-const NOT_OF_THE_STUDY: [&str; 14] = [
+const NOT_OF_THE_STUDY: [&str; 16] = [
     "out",
     "config",
     "plan",
@@ -25,6 +25,8 @@ const NOT_OF_THE_STUDY: [&str; 14] = [
     "compare",
     "overwrite",
     "tables",
+    "svg",
+    "png",
     "json",
     "jobs",
     "threads",

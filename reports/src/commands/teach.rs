@@ -1,5 +1,6 @@
 //! `inducer teach`: the teaching page.
 
+use super::options::Pictures;
 use crate::{files, pictures, teach};
 use anyhow::Result;
 use clap::Args;
@@ -11,10 +12,9 @@ pub struct TeachArgs {
     /// File to write
     #[arg(long, default_value = "teach.html")]
     pub out: PathBuf,
-    /// Write the page's pictures, as they stand when it opens, into this directory as SVG (needs
-    /// Chromium)
-    #[arg(long, value_name = "DIR")]
-    pub svg: Option<PathBuf>,
+    /// Pictures
+    #[command(flatten)]
+    pub pictures: Pictures,
 }
 
 /// Runs the command.
@@ -24,5 +24,5 @@ pub struct TeachArgs {
 pub fn run(args: &TeachArgs) -> Result<()> {
     let page = teach::page()?;
     files::write_page(&args.out, &page)?;
-    pictures::asked(&page, args.svg.as_deref())
+    pictures::of_page(&page, args.pictures.places())
 }

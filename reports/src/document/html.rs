@@ -1,12 +1,15 @@
-//! A document as one HTML file: no script, no font, no request; readable on a phone, on paper, and
-//! by ear.
+//! A document as one HTML file: no font, no request; readable on a phone, on paper, and by ear. Its
+//! only script adds the buttons that save figures as PNG, and nothing else needs one.
 
 use super::export::{csv, latex, slug};
-use super::picture::standalone;
+use super::picture::{ground, standalone};
 use super::table::{Cell, Column, Kind, Mark, Table};
 use super::{
-    Block, Document, Figure, Layout, ListStyle, Role, STYLE, Section, Span, Text, palette,
+    Block, Document, Figure, Layout, ListStyle, RASTER, Role, STYLE, Section, Span, Text, palette,
 };
+
+/// The buttons that save figures as PNG.
+const SAVE: &str = include_str!("js/save.js");
 
 /// The page of a document.
 pub fn render(document: &Document) -> String {
@@ -25,14 +28,27 @@ pub fn render(document: &Document) -> String {
 <main id="main" tabindex="-1">
 {sections}</main>
 <footer><p>{foot}</p></footer>
-"##,
+{script}"##,
         skip = escape(document.skip),
         kind = escape(document.kind),
         title = escape(&document.title),
         what = escape(&document.what),
         foot = text(&document.foot),
+        script = if writer.figures > 0 {
+            script()
+        } else {
+            String::new()
+        },
     );
     page(&document.title, STYLE, &body)
+}
+
+/// The script of a page with figures, whose pictures are in the light scheme's colours.
+fn script() -> String {
+    format!(
+        "<script data-ground=\"{}\">\n(() => {{\n'use strict';\n{RASTER}{SAVE}}})();\n</script>\n",
+        ground()
+    )
 }
 
 /// A whole file: the head with the colours and a style, and a body.
@@ -276,7 +292,7 @@ fn picture_links(figure: &Figure) -> String {
 }
 
 /// A text as part of an address.
-fn percent(text: &str) -> String {
+pub(crate) fn percent(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
         match byte.is_ascii_alphanumeric() {

@@ -16,6 +16,9 @@ use table::Table;
 /// The style of documents.
 const STYLE: &str = include_str!("style.css");
 
+/// A picture as PNG, in the browser: what every page that saves one has in its script.
+pub(crate) const RASTER: &str = include_str!("js/raster.js");
+
 /// A page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {

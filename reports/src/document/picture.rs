@@ -11,6 +11,11 @@ pub fn standalone(html: &str) -> Vec<String> {
     wanted.filter_map(|(picture, _)| one(picture)).collect()
 }
 
+/// What a picture in the light scheme's colours stands on.
+pub fn ground() -> String {
+    format!("#{:06x}", palette::light("ground").unwrap_or_default())
+}
+
 /// A picture from what stands between `<svg ` and `</svg>`.
 fn one(picture: &str) -> Option<String> {
     let (_, size) = picture.split_once("viewBox=\"0 0 ")?;

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use inducer_gpu::model::Insight;
 use inducer_gpu::parts::observe::{Added, HeadsSeen};
 use inducer_reference::spectrum::eigenvalues;
-use ndarray::{Array2, Axis};
+use ndarray::Array2;
 use serde::Serialize;
 
 /// Queries, keys and what a method puts beside them, of the chosen layers and heads; gates of all.
@@ -198,10 +198,19 @@ fn minus(keys: &[Vec<f32>], queries: &[Vec<f32>]) -> Vec<f32> {
 fn explained(points: &[&Points]) -> Result<[f64; 2]> {
     let rows: Vec<&Vec<f32>> = points.iter().flat_map(|p| p.iter()).collect();
     let width = rows.first().map_or(0, |row| row.len());
-    let all = Array2::from_shape_fn((rows.len(), width), |(i, a)| f64::from(rows[i][a]));
-    let mean = all.mean_axis(Axis(0)).unwrap_or_default();
-    let centred = &all - &mean;
-    let covariance = centred.t().dot(&centred) / rows.len().max(1) as f64;
+    let count = rows.len().max(1) as f64;
+    let centred = |a: usize| -> Vec<f64> {
+        let column: Vec<f64> = rows.iter().map(|row| f64::from(row[a])).collect();
+        let mean = column.iter().sum::<f64>() / count;
+        column.into_iter().map(|x| x - mean).collect()
+    };
+    let columns: Vec<Vec<f64>> = (0..width).map(centred).collect();
+    // By hand: BLAS spreads so small a product over all cores, and where they are busy each of the
+    // products waits for its turn on every one of them.
+    let covariance = Array2::from_shape_fn((width, width), |(a, b)| {
+        let pairs = columns[a].iter().zip(&columns[b]);
+        pairs.map(|(x, y)| x * y).sum::<f64>() / count
+    });
     let total = covariance.diag().sum();
     if total <= 0.0 || width < 2 {
         return Ok([1.0, 0.0]);

@@ -88,13 +88,14 @@ pub(super) fn of(
     if let Some(class) = says.first().and_then(|row| greatest(row)) {
         input.decide(class);
     }
-    let frozen = files.frozen(&tuned, &request.device)?;
-    let before = log_probabilities(&frozen.logits(&input.batch)?)?;
+    let after = outputs::output(&tuned, input, &says)?;
     let config = tuned.config.clone();
     let switches = config
         .has_parts()
         .then(|| switches(&mut tuned, input))
         .transpose()?;
+    let frozen = files.frozen(tuned, &request.device)?;
+    let before = log_probabilities(&frozen.logits(&input.batch)?)?;
     let name = last_parts(adapter, 2);
     Ok(Side {
         name: name
@@ -107,7 +108,7 @@ pub(super) fn of(
             _ => Kind::None,
         },
         frozen: outputs::output(&frozen, input, &before)?,
-        tuned: outputs::output(&tuned, input, &says)?,
+        tuned: after,
         kl: divergence(&before, &says),
         next: candidates(input, &before, &says),
         switches,
@@ -141,15 +142,18 @@ impl Files<'_> {
     }
 
     /// The backbone with only what it has nothing of itself: the tuned model's rows for special
-    /// tokens and its classification head.
+    /// tokens and its classification head. It is read again only where the method has tuned it.
     ///
     /// # Errors
     /// As [`Files::tuned`].
-    pub fn frozen(&self, tuned: &Model, device: &Device) -> Result<Model> {
-        let mut model = self.plain(device)?;
+    pub fn frozen(&self, tuned: Model, device: &Device) -> Result<Model> {
         let taken = |n: &str| n == Attached::SPECIAL_TOKENS || n.starts_with("classifier.");
         let stored = tuned.stored()?.into_iter().filter(|(name, _)| taken(name));
         let stored: BTreeMap<String, Tensor> = stored.collect();
+        let mut model = match tuned.config.tunes_any() {
+            true => self.plain(device)?,
+            false => tuned,
+        };
         model.install(&AdapterConfig::none(), stored)?;
         Ok(model)
     }

@@ -1,5 +1,5 @@
-//! The report's tables as CSV (RFC 4180) and as LaTeX with booktabs, and its pictures as SVG, one
-//! file each.
+//! The report's tables as CSV (RFC 4180) and as LaTeX with booktabs, one file each, and its
+//! pictures.
 
 use super::export;
 use crate::document::Document;
@@ -7,6 +7,7 @@ use crate::document::export::{csv, latex, slug};
 use crate::document::picture::standalone;
 use crate::document::table::Table;
 use crate::files;
+use crate::pictures::Picture;
 use crate::study::Study;
 use anyhow::Result;
 use std::path::Path;
@@ -25,28 +26,24 @@ pub fn write(study: &Study, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes every picture of a study's report to a directory as `NN-title.svg`, several of one figure
-/// as `NN-title-1.svg` and so on; says how many.
-///
-/// # Errors
-/// The system's.
-pub fn write_pictures(study: &Study, dir: &Path) -> Result<usize> {
-    files::create_dir(dir)?;
+/// Every picture of a study's report, called `NN-title`, several of one figure `NN-title-1` and so
+/// on.
+pub fn pictures(study: &Study) -> Vec<Picture> {
     let document = super::document(study);
-    let mut count = 0;
+    let mut all = Vec::new();
     for (i, figure) in export::figures(&document).into_iter().enumerate() {
         let pictures = standalone(&figure.picture);
-        for (k, picture) in pictures.iter().enumerate() {
-            let own = match pictures.len() {
+        let count = pictures.len();
+        for (k, svg) in pictures.into_iter().enumerate() {
+            let own = match count {
                 1 => String::new(),
                 _ => format!("-{}", k + 1),
             };
-            let name = format!("{:02}-{}{own}.svg", i + 1, slug(figure.title));
-            files::write(&dir.join(name), picture)?;
-            count += 1;
+            let name = format!("{:02}-{}{own}", i + 1, slug(figure.title));
+            all.push(Picture { name, svg });
         }
     }
-    Ok(count)
+    all
 }
 
 /// The tables of a page that have rows, in order.
@@ -78,13 +75,11 @@ mod tests {
     }
 
     #[test]
-    fn every_picture_of_the_report_is_written_and_stands_alone() {
-        let (study, dir) = (testing::study(), tempfile::tempdir().unwrap());
-        let count = write_pictures(&study, dir.path()).unwrap();
-        let files: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
-        assert!(count > 8 && files.len() == count, "{count}");
-        for file in files {
-            let picture = std::fs::read_to_string(file.unwrap().path()).unwrap();
+    fn every_picture_of_the_report_has_a_name_and_stands_alone() {
+        let all = pictures(&testing::study());
+        let names: std::collections::BTreeSet<&str> = all.iter().map(|p| p.name.as_str()).collect();
+        assert!(all.len() > 8 && names.len() == all.len(), "{names:?}");
+        for picture in all.iter().map(|p| &p.svg) {
             assert!(picture.starts_with("<svg xmlns=") && picture.ends_with("</svg>\n"));
             assert!(!picture.contains("var(") && !picture.contains("class=\"narrow"));
         }

@@ -56,8 +56,9 @@ pub fn make(plan: &Plan, count: usize, out: &Path, device: &Device) -> Result<Ve
     for adapter in &best {
         models.push(files(adapter).tuned(device)?);
     }
-    if let [tuned] = &models[..] {
-        models.insert(0, files(&best[0]).frozen(tuned, device)?);
+    if let [adapter] = &best[..] {
+        let tuned = files(adapter).tuned(device)?;
+        models.insert(0, files(adapter).frozen(tuned, device)?);
     }
     let asked = asked(plan, &models)?;
     drop(models);

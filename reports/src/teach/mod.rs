@@ -34,7 +34,8 @@ const CHAPTERS: [(&str, &str, &str); 7] = [
 
 /// What other interactive pages use of the script too, in order of use: formulas, panels, figures,
 /// pictures to save, the self-check.
-pub(crate) const SHARED: [&str; 5] = [
+pub(crate) const SHARED: [&str; 6] = [
+    document::RASTER,
     include_str!("js/maths.js"),
     include_str!("js/draw.js"),
     include_str!("js/figure.js"),

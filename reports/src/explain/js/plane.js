@@ -145,9 +145,18 @@ class Plane extends Shared {
       marks('query'),
       marks('prefix'),
       marks('inducer'),
-      chart.mark(from, 'query', {name: safe(label(view.query))}),
+      chart.mark(from, 'query'),
+      this.named(chart, from),
       places.inducer.length > 0 && chart.mark(places.inducer[view.query], 'inducer', {size: 0.9}),
     ]);
+  }
+
+  // The query's token, on the side of its point where there is room.
+  named(chart, p) {
+    const [x, y] = chart.at(p),
+      left = x > chart.w / 2;
+    const name = safe(label(view.query));
+    return chart.text(x + (left ? -12 : 12), y - 9, name, 'name', left ? 'end' : 'start');
   }
 
   // Both axes in one unit, so that distances in the plane are distances.

@@ -105,10 +105,10 @@ Object.assign(teach.figures, {
 });
 for (const figure of Object.values(teach.figures)) {
   figure.mount();
-  if (figure.paint && figure.panels.length > 0) savers(figure);
+  if (figure.paint) savers(figure);
 }
 view.now();
 Object.assign(teach, {view, page});
 teach.ready = true;
 // After the frames in which panels take their sizes.
-setTimeout(() => pictures(Object.values(teach.figures)), 100);
+setTimeout(() => pictures(Object.values(teach.figures), view.now), 100);

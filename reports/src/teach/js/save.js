@@ -5,7 +5,13 @@ const PROPERTIES =
   'fill fill-opacity stroke stroke-width stroke-dasharray stroke-linecap stroke-linejoin opacity ' +
   'font-family font-size font-style font-weight text-anchor paint-order visibility display';
 
-teach.svg = panel => {
+// A panel that draws no SVG has a function that makes one.
+teach.svg = panel => (panel.picture?.() ?? standalone(panel)).replace(CONTROLS, '\ufffd');
+
+// Characters that no XML may have.
+const CONTROLS = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g;
+
+function standalone(panel) {
   const live = panel.querySelector('svg');
   const copy = live.cloneNode(true);
   const [from, to] = [live, copy].map(svg => [svg, ...svg.querySelectorAll('*')]);
@@ -22,31 +28,22 @@ teach.svg = panel => {
   copy.setAttribute('height', height);
   copy.setAttribute('style', `${copy.getAttribute('style')};background:${ground}`);
   return new XMLSerializer().serializeToString(copy);
+}
+
+teach.png = async panel => {
+  const image = new Image();
+  image.src = inAddress(teach.svg(panel));
+  await image.decode();
+  return raster(image, getComputedStyle(document.body).backgroundColor);
 };
 
-// Twice the size of the screen's, for slides.
-teach.png = async panel => {
-  const svg = teach.svg(panel);
-  const image = new Image();
-  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
-  await image.decode();
-  const canvas = document.createElement('canvas');
-  [canvas.width, canvas.height] = [2 * image.width, 2 * image.height];
-  const context = canvas.getContext('2d');
-  context.fillStyle = getComputedStyle(document.body).backgroundColor;
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.drawImage(image, 0, 0, canvas.width, canvas.height);
-  return canvas.toDataURL('image/png');
-};
+const inAddress = svg => `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
 
 async function save(figure, kind) {
   for (const panel of figure.root.querySelectorAll('[data-panel]')) {
     const link = document.createElement('a');
     link.download = `${figure.name}-${panel.dataset.panel}.${kind}`;
-    link.href =
-      kind === 'png'
-        ? await teach.png(panel)
-        : `data:image/svg+xml;charset=utf-8,${encodeURIComponent(teach.svg(panel))}`;
+    link.href = kind === 'png' ? await teach.png(panel) : inAddress(teach.svg(panel));
     link.click();
   }
 }
@@ -62,12 +59,15 @@ function savers(figure) {
 }
 
 // All pictures of a page as JSON in an element of it, where its address asks for them: what
-// `--svg` reads.
-function pictures(figures) {
+// `--svg` reads. Panels take their sizes anew and `draw` draws them, since a browser without a
+// screen may not have come to the frame that does.
+function pictures(figures, draw) {
   if (location.hash !== '#pictures') return;
+  for (const {panels} of figures) panels.forEach(panel => panel.measure());
+  draw();
   const all = figures.flatMap(figure =>
     [...figure.root.querySelectorAll('[data-panel]')]
-      .filter(panel => panel.querySelector('svg')?.getClientRects().length > 0)
+      .filter(panel => panel.getClientRects().length > 0)
       .map(panel => ({name: `${figure.name}-${panel.dataset.panel}`, svg: teach.svg(panel)})),
   );
   const place = document.createElement('script');

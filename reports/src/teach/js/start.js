@@ -34,4 +34,7 @@ mountClass();
 address.read();
 teach.ready = true;
 // After the frames in which panels take their sizes.
-setTimeout(() => pictures(Object.values(teach.figures).map(f => f.figure)), 100);
+setTimeout(() => {
+  const all = Object.values(teach.figures).map(f => f.figure);
+  pictures(all, () => all.forEach(figure => figure.update()));
+}, 100);
