@@ -361,9 +361,11 @@ fn pictures_are_files_where_there_is_a_browser() {
     let f = Fixture::new();
     let dir = adapter(&f, Method::Inducer);
     let line = format!(
-        "explain --backbone backbone --adapter {} --text tower_and_tower --svg pictures \
+        "explain --backbone backbone --adapter {} --text {} --svg pictures \
          --png drawn",
-        dir.display()
+        dir.display(),
+        // long enough to fill a third of the picture of the tokens
+        "the_old_tower_stands_beside_the_new_tower_and_the_town_hall_of_the_tower"
     );
     let none = |command: &str| {
         std::process::Command::new(env!("CARGO_BIN_EXE_inducer"))

@@ -1,6 +1,5 @@
 //! From a plan and what its runs left on disk to the [`Study`] that the report shows.
 
-use super::contrasts;
 use super::paper::FULL_METHOD;
 use super::plan::{Part, Plan};
 use super::planned::Planned;
@@ -8,6 +7,7 @@ use super::{
     BackboneSource, ClaimLine, DataSource, Ledger, Long, PartCount, Provenance, Row, Run, SCHEMA,
     Sample, Settings, Study,
 };
+use super::{constant, contrasts};
 use crate::compute;
 use crate::document::format;
 use crate::ledger::{LedgerProgress, kept};
@@ -36,7 +36,7 @@ const DRAWS: usize = 1999;
 pub const LEDGER_CASES: usize = 4;
 
 /// Most points of a curve in a report: what a picture can show. A run's directory has them all.
-const CURVE_POINTS: usize = 60;
+const CURVE_POINTS: usize = 48;
 
 /// Puts the study together from the runs that are done.
 ///
@@ -66,11 +66,16 @@ pub fn study(
         _ => None,
     });
     let long = plan.long.as_ref().map(|part| -> Result<Long> {
+        let rows = rows(part, &self::done(part)?)?;
+        let mut runs = rows.iter().flat_map(|row| &row.runs);
+        let bins = runs.next().map(|run| &run.result.mechanism.by_length);
+        let limit = self::first(part)?.config.test_limit;
         Ok(Long {
             settings: settings(part, plan)?,
             data: data(part)?,
             rates: part.rates.clone(),
-            rows: rows(part, &self::done(part)?)?,
+            constant: constant::of(part, limit, bins.map_or(&[], Vec::as_slice))?,
+            rows,
         })
     });
     let long = long.transpose()?;

@@ -17,6 +17,7 @@ use serde_json::Value;
 use std::path::Path;
 
 pub mod assemble;
+pub mod constant;
 mod contrasts;
 pub mod estimate;
 pub mod generated;
@@ -101,6 +102,9 @@ pub struct Long {
     /// How learning rates were chosen, where a search chose them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rates: Option<rates::Found>,
+    /// What always giving one answer scores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constant: Option<constant::Constant>,
     /// One row a method.
     pub rows: Vec<Row>,
 }

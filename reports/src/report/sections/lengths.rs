@@ -9,6 +9,7 @@ use crate::document::table::Table;
 use crate::document::{Block, Figure, Section};
 use crate::report::figures::chart::{Chart, Curve};
 use crate::stats::{Summary, differences, mean, paired};
+use crate::study::constant::Constant;
 use crate::study::measure::Measure;
 use crate::study::{LengthBin, Row, Run, Study};
 use inducer_datasets::Task;
@@ -23,12 +24,14 @@ pub fn section(study: &Study) -> Section {
         name: &study.provenance.data.name,
         task: study.task,
         rows: &study.rows,
+        constant: None,
     };
     let long = study.long.as_ref().map(|long| Lengths {
         id: "long",
         name: &long.data.name,
         task: Task::Coqa,
         rows: &long.rows,
+        constant: long.constant.as_ref(),
     });
     let blocks = std::iter::once(own)
         .chain(long)
@@ -47,6 +50,8 @@ struct Lengths<'a> {
     name: &'a str,
     task: Task,
     rows: &'a [Row],
+    /// What always giving one answer scores, where it is known.
+    constant: Option<&'a Constant>,
 }
 
 impl Lengths<'_> {
@@ -186,7 +191,9 @@ impl Lengths<'_> {
         let growth = paired(&short, &long)?;
         let mean = |x: &[(u64, f64)]| mean(&x.iter().map(|v| v.1).collect::<Vec<f64>>());
         let span = |i: usize| format!("{} to {} tokens", bins[i].from, bins[i].to);
+        let floor = self.floor();
         let verdict = match growth.interval {
+            _ if floor.is_some() => "no verdict on the length",
             None => "one seed gives no interval",
             Some((low, _)) if low > 0.0 => "the gap grows with the length, as the paper says",
             Some((_, high)) if high < 0.0 => "the gap shrinks with the length, against the paper",
@@ -196,15 +203,43 @@ impl Lengths<'_> {
         let range = range.map_or(String::new(), |i| format!(", 95 % interval {i}"));
         Some(format!(
             "Inducer-tuning less prefix-tuning: {} {} on the shortest inputs ({}), {} on the \
-             longest ({}); from one to the other {}{range}: {verdict}.{}",
+             longest ({}); from one to the other {}{range}: {verdict}.{}{}",
             signed(mean(&short), 2),
             self.unit(),
             span(0),
             signed(mean(&long), 2),
             span(last),
             signed(growth.mean, 2),
+            floor.unwrap_or_default(),
             retention(prefix, inducer, last).unwrap_or_default()
         ))
+    }
+
+    /// Where one of the sides does not score more than the best constant answer: what it has not
+    /// learnt cannot fall with the length.
+    fn floor(&self) -> Option<String> {
+        let constant = self.constant?;
+        SIDES.iter().find_map(|method| {
+            let row = self.row(method)?;
+            let bins = self.bins().iter().zip(&constant.scores).enumerate();
+            bins.filter_map(|(i, (bin, least))| {
+                let score = Self::summary(row, i, |b| b.score)?.mean;
+                (score <= *least).then(|| {
+                    format!(
+                        " {} scores {} {} on inputs of {} to {} tokens, where always answering \
+                         “{}” scores {}: it has not learnt the task.",
+                        row.title,
+                        fixed(score, 2),
+                        self.unit(),
+                        bin.from,
+                        bin.to,
+                        constant.answer,
+                        fixed(*least, 2)
+                    )
+                })
+            })
+            .next()
+        })
     }
 
     /// Queries that the prefix does not reach, shortest and longest inputs.
@@ -259,6 +294,7 @@ mod tests {
             name: "invented",
             task: Task::WebNlg,
             rows,
+            constant: None,
         }
     }
 
@@ -286,6 +322,26 @@ mod tests {
         set(&mut study, "inducer", [31.0, 25.0, 20.0, 4.0]);
         let said = of(&study.rows).gap().unwrap();
         assert!(said.contains("against the paper"), "{said}");
+        // a prefix that has not learnt the task says nothing about the length
+        let constant = |score: f64| Constant {
+            answer: "yes".into(),
+            scores: vec![score; 4],
+        };
+        let beside = |score: f64| {
+            let constant = constant(score);
+            let lengths = Lengths {
+                constant: Some(&constant),
+                ..of(&study.rows)
+            };
+            lengths.gap().unwrap()
+        };
+        let said = beside(6.0);
+        assert!(said.contains("no verdict on the length"), "{said}");
+        assert!(
+            said.contains("always answering “yes” scores 6.00"),
+            "{said}"
+        );
+        assert!(beside(3.0).contains("against the paper"), "{said}");
     }
 
     #[test]

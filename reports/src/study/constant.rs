@@ -1,0 +1,105 @@
+//! What always giving one answer scores: where a method does not beat it, the method has not learnt
+//! the task, and its score says nothing of anything else.
+
+use super::LengthBin;
+use super::plan::Part;
+use crate::run;
+use anyhow::Result;
+use inducer_datasets::metrics::coqa::Counts;
+use inducer_datasets::{Example, Task};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// So many of the training part's answers are tried.
+const TRIED: usize = 20;
+
+/// The answer that scores best where it is given to every question.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Constant {
+    /// The answer.
+    pub answer: String,
+    /// Its F1, 0 to 100, on the inputs of each bin of lengths.
+    pub scores: Vec<f64>,
+}
+
+/// The best constant answer of a part on questions; none for other tasks.
+///
+/// # Errors
+/// Examples that do not fit the layout.
+pub fn of(part: &Part, test_limit: Option<usize>, bins: &[LengthBin]) -> Result<Option<Constant>> {
+    if part.prepared.source.task != Task::Coqa || bins.is_empty() {
+        return Ok(None);
+    }
+    let examples = run::test_examples(&part.prepared, test_limit);
+    let layout = part.prepared.layout()?;
+    let mut lengths = Vec::new();
+    for example in &examples {
+        lengths.push(layout.prompt(example)?.prompt_len);
+    }
+    let answers = frequent(&part.prepared.splits.train);
+    let all: Vec<&Example> = examples.iter().collect();
+    let best = answers
+        .into_iter()
+        .max_by(|a, b| f1(a, &all).total_cmp(&f1(b, &all)));
+    Ok(best.map(|answer| {
+        let of_bin = |bin: &LengthBin| {
+            let here = lengths.iter().zip(&examples);
+            let here = here.filter(|(n, _)| (bin.from..=bin.to).contains(n));
+            f1(&answer, &here.map(|(_, e)| e).collect::<Vec<_>>())
+        };
+        Constant {
+            scores: bins.iter().map(of_bin).collect(),
+            answer,
+        }
+    }))
+}
+
+/// The most frequent first references, the most frequent one last: of two that score alike it is
+/// taken.
+fn frequent(train: &[Example]) -> Vec<String> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for answer in train.iter().filter_map(|e| e.references.first()) {
+        *counts.entry(answer.to_lowercase()).or_default() += 1;
+    }
+    let mut all: Vec<(String, usize)> = counts.into_iter().collect();
+    all.sort_by_key(|(_, n)| *n);
+    let from = all.len().saturating_sub(TRIED);
+    all.drain(..from);
+    all.into_iter().map(|(answer, _)| answer).collect()
+}
+
+/// F1, 0 to 100, of one answer to all of these questions.
+fn f1(answer: &str, examples: &[&Example]) -> f64 {
+    let mut sum = Counts::default();
+    for example in examples {
+        sum += Counts::of(answer, &example.references);
+    }
+    sum.score().f1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use inducer_datasets::Input;
+
+    fn question(answer: &str) -> Example {
+        Example {
+            position: 1,
+            input: Input::Sentence("?".into()),
+            references: vec![answer.into()],
+            category: String::new(),
+            seen: true,
+            class: None,
+        }
+    }
+
+    #[test]
+    fn the_most_frequent_answer_comes_last_and_its_score_is_its_share() {
+        let all: Vec<Example> = ["Yes", "no", "yes", "blue", "yes"].map(question).into();
+        assert_eq!(frequent(&all).last().map(String::as_str), Some("yes"));
+        let refs: Vec<&Example> = all.iter().collect();
+        assert!((f1("yes", &refs) - 60.0).abs() < 1e-9);
+        assert!((f1("red", &refs)).abs() < 1e-9);
+    }
+}
