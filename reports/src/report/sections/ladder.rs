@@ -125,11 +125,12 @@ fn costs(study: &Study) -> Intervals {
             paper: measure.beside().paper_difference(FULL_METHOD, method),
         }
     };
-    let score = capitalised(measure.named().sentence);
+    // a phone's width holds the short name
+    let score = capitalised(measure.named().short);
     Intervals {
         id: "costs",
         title: "Difference of each change to Inducer-tuning".into(),
-        axis: format!("{score} minus that of Inducer-tuning, same seed"),
+        axis: format!("{score}: minus Inducer-tuning, same seed"),
         digits: [measure.named().digits, measure.named().paper_digits],
         signed: true,
         band: None,

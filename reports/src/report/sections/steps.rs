@@ -1,7 +1,7 @@
 //! The paper's steps, judged by the loss of the test part: the answer that the page opens with.
 
 use super::title;
-use crate::document::format::{capitalised, count, fixed, list, signed, signed_interval};
+use crate::document::format::{count, fixed, list, signed, signed_interval};
 use crate::document::table::Table;
 use crate::document::{Block, Figure, ListStyle, Role, Section, Span, Text};
 use crate::report::figures::intervals::{Intervals, Lane};
@@ -276,7 +276,7 @@ fn bleu(study: &Study) -> Option<Figure> {
     let picture = Intervals {
         id: "steps-bleu",
         title: format!("The paper's steps in {score}"),
-        axis: format!("{}: difference of the step", capitalised(score)),
+        axis: format!("{}: difference of the step", measure.named().short),
         digits: [measure.named().digits, measure.named().paper_digits],
         signed: true,
         band: None,
