@@ -348,7 +348,7 @@ fn the_command_writes_the_page_and_names_a_file_that_it_cannot_write() {
 fn the_last_chapter_has_a_command_for_a_model_of_ones_own_that_the_command_line_knows() {
     let page = teach::page().unwrap();
     let (_, last) = page.split_once("<section id=\"ladder\"").unwrap();
-    let (_, command) = last.split_once("<pre").unwrap();
+    let (_, command) = last.split_once("aria-label=\"Command\"").unwrap();
     let command = command.split("</pre>").next().unwrap();
     assert!(command.contains("inducer explain "), "{command}");
     let help = std::process::Command::new(env!("CARGO_BIN_EXE_inducer"))
