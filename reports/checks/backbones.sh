@@ -3,14 +3,19 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 binary=${1:-target/release/inducer}
-common="--prose 4000000 --vocabulary 1536 --layers 3 --hidden 128 --heads 4 --save-dtype bf16"
 
-pretrain() {
-    local out=reports/backbones/$1
-    shift
+for out in reports/backbones/gpt2 reports/backbones/roberta; do
+    # the settings stand in the file that the command wrote
+    mapfile -t options < <(python3 - "$out/pretraining.json" <<'END'
+import json
+import sys
+
+for name, value in json.load(open(sys.argv[1]))["config"].items():
+    print("--" + name.replace("_", "-"), value, sep="\n")
+END
+    )
     rm -rf "$out"
-    # shellcheck disable=SC2086
-    "$binary" pretrain $common --out "$out" "$@"
+    "$binary" pretrain --prose 4000000 --out "$out" "${options[@]}"
     # seconds are of this machine, and a tenth of a megabyte of steps would be read by nobody
     python3 - "$out/pretraining.jsonl" <<'END'
 import json
@@ -25,8 +30,4 @@ for line in open(sys.argv[1]):
         kept.append(json.dumps(event, separators=(",", ":")))
 open(sys.argv[1], "w").write("\n".join(kept) + "\n")
 END
-}
-
-pretrain gpt2 --positions 384 --length 384 --batch-size 4 --steps 4000 --learning-rate 2e-3
-pretrain roberta --kind roberta --positions 128 --length 128 --batch-size 16 --steps 6000 \
-    --learning-rate 2e-3
+done

@@ -122,7 +122,10 @@ impl Study<'_> {
             let error = match self.make(i, planned, part) {
                 Ok(made) => {
                     self.finished(planned, part, &made);
-                    if let Err(error) = self.look(planned) {
+                    // what stands there of a run made before may say more than a page so far
+                    if !made.before
+                        && let Err(error) = self.look(planned)
+                    {
                         held(&self.failed).get_or_insert(error);
                     }
                     continue;
