@@ -36,10 +36,11 @@
 //! `examples/finetune.rs` goes on from here: training and decoding.
 //!
 //! The modules stand in layers, each using those before it only: [`ranges`] (what a setting may
-//! be), [`notes`], [`kernels`] (slices, products, threads), [`gradients`], [`tape`] (reverse mode), [`ops`]
-//! (what is differentiated), [`tensors`](mod@tensors) (how a tensor is declared), [`config`]
-//! (backbones' configurations), [`parts`] (one file a method's part), [`backbone`], [`adapter`],
-//! [`counts`], [`methods`], [`model`], [`decode`] and [`drift`], [`files`], [`train`](mod@train).
+//! be), [`notes`], [`kernels`] (slices, products, threads), [`gradients`], [`tape`] (reverse
+//! mode), [`ops`] (what is differentiated), [`tensors`](mod@tensors) (how a tensor is declared),
+//! [`config`] (backbones' configurations), [`parts`] (one file a method's part), [`backbone`],
+//! [`adapter`], [`counts`], [`methods`], [`model`], [`decode`] and [`drift`], [`files`],
+//! [`train`](mod@train).
 
 pub mod adapter;
 pub mod backbone;

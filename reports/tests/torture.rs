@@ -20,8 +20,8 @@ const STEPS: usize = 6;
 
 fn study(f: &Fixture, out: &str) -> Command {
     let line = "report --data data --backbone backbone --methods none,lora,inducer --seeds 1-4 \
-                --steps 6 --batch-size 4 --checkpoint-every 2 --max-new-tokens 3 --ledger-cases 0 --jobs 1 \
-                --threads 1 --quiet";
+                --steps 6 --batch-size 4 --checkpoint-every 2 --max-new-tokens 3 \
+                --ledger-cases 0 --jobs 1 --threads 1 --quiet";
     let mut command = Command::new(env!("CARGO_BIN_EXE_inducer"));
     command
         .args(line.split_whitespace())

@@ -1,5 +1,6 @@
 //! The loss of every reference of the scored examples: how probable the model finds what people
-//! wrote. Unlike a score of one decoded text it takes all references, and no decoding comes between.
+//! wrote. Unlike a score of one decoded text it takes all references, and no decoding comes
+//! between.
 
 use super::prepared::{Prepared, by_length};
 use crate::files::{At, read_json};

@@ -211,8 +211,8 @@ pub fn candidates(request: &Request) -> Result<Option<Plan>> {
         .transpose()
 }
 
-/// A study with given data and backbone as far as it is known: rates that are not chosen yet are the
-/// methods' own.
+/// A study with given data and backbone as far as it is known: rates that are not chosen yet are
+/// the methods' own.
 ///
 /// # Errors
 /// As [`plan`].

@@ -296,8 +296,8 @@ impl Page {
         Some(lines.map(|l| l.as_str().unwrap().to_owned()).collect())
     }
 
-    /// The page, all of it unfolded, has no violation in these schemes and media, at a desk's and at
-    /// a phone's width; "not run" as [`Self::axe`] says it.
+    /// The page, all of it unfolded, has no violation in these schemes and media, at a desk's and
+    /// at a phone's width; "not run" as [`Self::axe`] says it.
     pub fn passes_axe(&mut self, looks: &[(&str, &str)]) {
         for (scheme, medium) in looks {
             self.media(scheme, medium);

@@ -2,8 +2,8 @@
 //! large for a tape.
 //!
 //! Monte Carlo arithmetic (Parker 1997): each operation's result is moved by ±c δ of itself, δ =
-//! 2⁻²⁶ far above `f64`'s own rounding, c as in [`tolerance`](super::tolerance). What that does to a
-//! result, divided by δ, is one sample of the sum whose spread [`Trace::spreads`] estimates by
+//! 2⁻²⁶ far above `f64`'s own rounding, c as in [`tolerance`](super::tolerance). What that does to
+//! a result, divided by δ, is one sample of the sum whose spread [`Trace::spreads`] estimates by
 //! carrying errors through a tape; several runs of the formula take the place of the tape.
 //!
 //! [`Trace::spreads`]: super::Trace::spreads

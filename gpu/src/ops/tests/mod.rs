@@ -10,6 +10,8 @@ mod card_loss;
 #[cfg(emulated_kernels)]
 mod card_methods;
 #[cfg(emulated_kernels)]
+mod card_optimiser;
+#[cfg(emulated_kernels)]
 mod card_rows;
 mod composed;
 mod layers;

@@ -15,12 +15,12 @@ const MARKS: &str = "Mean ± sample standard deviation over seeds. Bold: best of
  untuned backbone and full fine-tuning aside. † differs from Inducer-tuning over seeds: the 95 % \
  interval of the difference, paired by seed (Student's t), leaves out zero. * differs from it over \
  test inputs: p < 0.05 by approximate randomisation, in which an input changes sides with the \
- outputs of all common seeds; given for one score of the task. Each test stands for its cell alone, \
- without correction for their number. BLEU seen, unseen and all are multi-bleu's, as in the paper: a \
- missing reference counts as an empty one, which rewards texts that leave out facts; BLEU without \
- empty references does not. The test loss is that of all references of the scored entries. The \
- validation loss is the lowest of a run, that of the adapter whose outputs are scored. \
- ↓ less is better.";
+ outputs of all common seeds; given for one score of the task. Each test stands for its cell \
+ alone, without correction for their number. BLEU seen, unseen and all are multi-bleu's, as in the \
+ paper: a missing reference counts as an empty one, which rewards texts that leave out facts; BLEU \
+ without empty references does not. The test loss is that of all references of the scored \
+ entries. The validation loss is the lowest of a run, that of the adapter whose outputs \
+ are scored. ↓ less is better.";
 
 /// The section.
 pub fn section(study: &Study) -> Section {

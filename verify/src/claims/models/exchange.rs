@@ -71,8 +71,8 @@ fn merged(engine: &Candle, case: &mut Case) -> Result<()> {
 }
 
 /// What PEFT makes of an exported LoRA, `(lora_alpha/r) B A` (`/√r` with rsLoRA) and the bias times
-/// that factor, is the update of each projection, and nothing where there is none; where B is square
-/// too. In the control the update is 5/4 of it.
+/// that factor, is the update of each projection, and nothing where there is none; where B is
+/// square too. In the control the update is 5/4 of it.
 fn exported(case: &mut Case) -> Result<()> {
     let (given, scale) = with_lora(case)?;
     let engine = Candle::cpu_f32();

@@ -139,9 +139,9 @@ fn formula(
     (at, loss, last + config.validate_every)
 }
 
-/// Best adapter and end of a run are the formula's, with scores that are tied, with losses, and with
-/// steps too small to change a loss; after a stop at any checkpoint too. In the control a tie counts
-/// as a new best.
+/// Best adapter and end of a run are the formula's, with scores that are tied, with losses, and
+/// with steps too small to change a loss; after a stop at any checkpoint too. In the control a tie
+/// counts as a new best.
 fn chosen(engine: &Candle, case: &mut Case, stop: bool) -> Result<()> {
     case.draw.force(Corner::Plain);
     let model = ModelCase::trainable(&mut case.draw, case.family)?;

@@ -94,8 +94,8 @@ fn large(classifies: bool) -> BackboneConfig {
     }
 }
 
-/// Every part's tensors start as stated, those of one distribution taken together, and no two alike.
-/// In the control every number is 5/4 of what it is.
+/// Every part's tensors start as stated, those of one distribution taken together, and no two
+/// alike. In the control every number is 5/4 of what it is.
 fn distributed(case: &mut Case) -> Result<()> {
     const METHODS: [Method; 6] = [
         Method::Inducer,
