@@ -9,10 +9,10 @@
 //! ```
 //!
 //! One sequence at a time, without dropout but where its factors are given. Token and segment ids
-//! from `vocab_size` on index the adapter's trained task embeddings (`transformer.wte.added`).
-//! With an attention mask, positions count from the first real token (Hugging Face's
-//! rule), and masked keys are invisible; a row of a masked query is computed but means nothing. A prefix with `offset_positions` moves the text's
-//! positions by l.
+//! from `vocab_size` on index the adapter's trained task embeddings (`transformer.wte.added`). With
+//! an attention mask, positions count from the first real token (Hugging Face's rule), and masked
+//! keys are invisible; a row of a masked query is computed but means nothing. A prefix with
+//! `offset_positions` moves the text's positions by l.
 //!
 //! Departure from the paper: none; the details are Hugging Face's.
 //!

@@ -9,9 +9,10 @@
 //! ```
 //!
 //! One sequence at a time, without dropout but where its factors are given. Positions count tokens
-//! other than padding; a padding token has position `padding_idx`. Keys that the attention
-//! mask hides are invisible in λ's denominator too: the authors' code takes λ before it
-//! adds the padding mask, so that there a sentence's output depends on how far it was padded; Equation (7) sums over visible keys.
+//! other than padding; a padding token has position `padding_idx`. Keys that the attention mask
+//! hides are invisible in λ's denominator too: the authors' code takes λ before it adds the padding
+//! mask, so that there a sentence's output depends on how far it was padded; Equation (7) sums over
+//! visible keys.
 //!
 //! Checked by `roberta_logits_match_transformers` (golden numbers) and
 //! `roberta_padding_changes_no_output_under_any_method`.
