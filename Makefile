@@ -1,4 +1,5 @@
-# The two commands of the README, each with all the set-up it needs.
+# The two commands of the README, each with all the set-up it needs. Both build with one profile,
+# release: what one has built the other uses, and what is tested is what is run.
 .PHONY: report test setup wheel bench-peers check-cuda sanitize-kernels mutants faults proofs \
 	engines backbones
 
@@ -7,9 +8,9 @@ report: setup
 
 test: setup
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
-	cargo test --workspace --no-fail-fast
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+	cargo test --release --workspace --no-fail-fast
 
 # The backbones that the program carries, pretrained again into reports/backbones, of whose log the
 # first ten steps and every 200th stay. Forty minutes on two cores.

@@ -1,6 +1,7 @@
 //! A saved adapter, or the backbone alone, put to use: its texts and its scores on the test part.
 
 use crate::compute::Precision;
+use crate::files::read_json;
 use crate::progress::Progress;
 use crate::run::{self, Prepared, Scores, TaskData};
 use anyhow::{Result, ensure};
@@ -8,10 +9,10 @@ use candle_core::Device;
 use inducer_datasets::metrics::meteor::Files;
 use inducer_datasets::{Example, Task};
 use inducer_gpu::train::{Data, evaluate};
-use inducer_gpu::{AdapterConfig, BackboneConfig, Model};
+use inducer_gpu::{AdapterConfig, BackboneConfig, Model, hub};
 use rayon::ThreadPool;
-use serde::Serialize;
-use std::path::Path;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 
 /// Limits of decoding and scoring.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +34,34 @@ pub fn parts(adapter: Option<&Path>, backbone: &Path) -> Result<AdapterConfig> {
         .map(read)
         .transpose()?
         .unwrap_or_else(AdapterConfig::none))
+}
+
+/// The backbone that an adapter names as its own, a directory or a model of the hub's cache.
+///
+/// # Errors
+/// The adapter's configuration cannot be read, or names no backbone that is here.
+pub fn named_backbone(adapter: &Path) -> Result<PathBuf> {
+    #[derive(Deserialize)]
+    struct Named {
+        #[serde(default)]
+        base_model_name_or_path: Option<String>,
+    }
+    let file = adapter.join("adapter_config.json");
+    let named: Named = read_json(&file)?;
+    let name = named.base_model_name_or_path.unwrap_or_default();
+    ensure!(
+        !name.is_empty(),
+        "{}: field `base_model_name_or_path` names no backbone; give one with --backbone",
+        file.display()
+    );
+    let found = hub::directory(&name, &hub::cache());
+    ensure!(
+        found.exists(),
+        "{}: field `base_model_name_or_path`: `{name}` is neither a directory nor in the hub's \
+         cache; give the backbone with --backbone",
+        file.display()
+    );
+    Ok(found)
 }
 
 /// A backbone for a task with a saved adapter, or untuned: then its rows for the special tokens, or

@@ -148,6 +148,19 @@ impl Progress {
         }
     }
 
+    /// Units that are left.
+    pub fn left(&self) -> u64 {
+        let position = self.state.lock().map_or(0, |s| s.position);
+        self.total.saturating_sub(position)
+    }
+
+    /// The seconds that so many units will take, as those took that are done; none before the
+    /// second one is.
+    pub fn seconds_for(&self, units: u64) -> Option<f64> {
+        let state = self.state.lock().ok()?;
+        seconds(&state, units)
+    }
+
     /// Draws the line, or writes one if it is `due`.
     fn show(&self, due: bool) {
         let Ok(mut state) = self.state.lock() else {
@@ -235,18 +248,21 @@ fn line(name: &str, unit: &str, total: u64, state: &State) -> String {
     if !state.detail.is_empty() {
         parts.push(state.detail.clone());
     }
-    let (begun, from) = state.begun;
-    let done = state.position.saturating_sub(from);
     let left = total.saturating_sub(state.position);
-    if done > 0 && left > 0 {
-        let seconds = begun.elapsed().as_secs_f64() / done as f64 * left as f64;
+    if let Some(seconds) = seconds(state, left).filter(|_| left > 0) {
         parts.push(format!("{} left", duration(seconds)));
     }
     parts.join(", ")
 }
 
+fn seconds(state: &State, units: u64) -> Option<f64> {
+    let (begun, from) = state.begun;
+    let done = state.position.saturating_sub(from);
+    (done > 0).then(|| begun.elapsed().as_secs_f64() / done as f64 * units as f64)
+}
+
 /// `42 s`, `3 min`, `2 h 5 min`.
-fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64) -> String {
     match seconds as u64 {
         s @ 0..120 => format!("{s} s"),
         s @ 120..7200 => format!("{} min", s / 60),

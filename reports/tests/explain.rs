@@ -280,6 +280,43 @@ fn what_cannot_be_looked_into_is_refused_in_one_line() {
 }
 
 #[test]
+fn the_backbone_is_the_one_that_the_adapter_names() {
+    let f = Fixture::new();
+    let dir = adapter(&f, Method::Inducer);
+    let file = dir.join("adapter_config.json");
+    let given = numbers(&f, &format!("--adapter {} --text tower", dir.display()));
+    let line = format!(
+        "explain --threads 1 --json m.json --adapter {} --text tower",
+        dir.display()
+    );
+    let mut config: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    let mut name = |name: &str| {
+        config["base_model_name_or_path"] = name.into();
+        std::fs::write(&file, config.to_string()).unwrap();
+    };
+    name("backbone");
+    succeeds(&f, &line);
+    let text = std::fs::read_to_string(f.path("m.json")).unwrap();
+    let found: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(found["sides"], given["sides"]);
+    name("nowhere");
+    refused(
+        &f,
+        &line,
+        1,
+        &["base_model_name_or_path", "`nowhere`", "--backbone"],
+    );
+    name("");
+    refused(
+        &f,
+        &line,
+        1,
+        &["base_model_name_or_path", "names no backbone", "--backbone"],
+    );
+}
+
+#[test]
 fn a_report_links_to_entries_that_are_chosen_by_rule_and_saves_its_pictures() {
     let f = Fixture::new();
     let line = format!(

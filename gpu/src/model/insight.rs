@@ -4,7 +4,7 @@
 use super::Model;
 use crate::error::Result;
 use crate::parts::observe::{HeadsSeen, Observation};
-use crate::parts::{ForwardContext, Part};
+use crate::parts::{FixedGates, ForwardContext, Part};
 use candle_core::Tensor;
 use inducer_datasets::batch::Batch;
 use std::cell::RefCell;
@@ -64,6 +64,14 @@ impl Model {
         }
         found
     }
+
+    /// What `of` makes of the model while λ and μ are these numbers at every token.
+    pub fn with_fixed_gates<T>(&mut self, gates: FixedGates, of: impl FnOnce(&Self) -> T) -> T {
+        let before = self.fixed_gates.replace(gates);
+        let found = of(self);
+        self.fixed_gates = before;
+        found
+    }
 }
 
 #[cfg(test)]
@@ -72,6 +80,7 @@ mod tests {
     use crate::config::Gpt2Config;
     use crate::methods::Method;
     use crate::model::{LossOptions, Model};
+    use crate::parts::FixedGates;
     use crate::parts::observe::Added;
     use candle_core::{DType, Device};
     use inducer_datasets::batch::Batch;
@@ -151,5 +160,56 @@ mod tests {
                 "{method:?}"
             );
         }
+    }
+
+    fn logits(model: &Model, batch: &Batch) -> Vec<f64> {
+        let logits = model.logits(batch).unwrap().flatten_all().unwrap();
+        logits.to_vec1().unwrap()
+    }
+
+    fn apart(a: &[f64], b: &[f64]) -> f64 {
+        let each = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+        each.fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn gates_that_are_given_take_the_place_of_the_methods_own_while_they_are_asked_for() {
+        // of one token, λ and μ of each head are one number
+        let one = Batch::pack(&[vec![3]], None, None);
+        for method in [
+            Method::Prefix,
+            Method::Adaptive,
+            Method::Gating,
+            Method::Inducer,
+        ] {
+            let mut model = model(method);
+            let whole = logits(&model, &one);
+            let observed = model.observations(&one).unwrap();
+            let own: FixedGates = observed
+                .iter()
+                .map(|o| (o.layer, o.gate.flatten_all().unwrap().to_vec1().unwrap()))
+                .collect();
+            assert_eq!(own.len(), 3, "{method:?}");
+            let found = model.with_fixed_gates(own.clone(), |m| logits(m, &one));
+            assert!(apart(&found, &whole) < 1e-12, "{method:?}");
+            // the control: one head of one layer has another
+            let mut other = own;
+            other
+                .entry(1)
+                .and_modify(|heads| heads[2] = 1.0 - 0.5 * heads[2]);
+            let found = model.with_fixed_gates(other, |m| logits(m, &one));
+            assert!(apart(&found, &whole) > 1e-6, "{method:?}");
+            assert_eq!(logits(&model, &one), whole, "{method:?}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_of_no_weight_is_none() {
+        let mut model = model(Method::Prefix);
+        let none = model.with_parts_in(|_| false, |m| logits(m, &batch()));
+        let zero: FixedGates = (0..3).map(|layer| (layer, vec![0.0; 3])).collect();
+        let found = model.with_fixed_gates(zero, |m| logits(m, &batch()));
+        assert!(apart(&found, &none) < 1e-12);
+        assert!(apart(&logits(&model, &batch()), &none) > 1e-6);
     }
 }

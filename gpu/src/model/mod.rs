@@ -17,7 +17,7 @@ use crate::ops::argmax::argmax;
 use crate::ops::attention::Visible;
 use crate::ops::dropout::Dropout;
 use crate::parts::observe::Observation;
-use crate::parts::{ForwardContext, Part};
+use crate::parts::{FixedGates, ForwardContext, Part};
 use crate::tape::{Parameter, Tape, Value};
 use crate::tensors::{Source, Tensors};
 use candle_core::{D, DType, Device, Tensor};
@@ -32,6 +32,8 @@ pub struct Model {
     /// The method.
     pub config: AdapterConfig,
     attached: Attached,
+    /// What stands in the place of λ or μ, while somebody asks what becomes of the model then.
+    fixed_gates: Option<FixedGates>,
     dtype: DType,
     device: Device,
 }
@@ -52,6 +54,7 @@ impl Model {
                 layers,
                 ..Attached::default()
             },
+            fixed_gates: None,
             dtype,
             device: device.clone(),
         }
@@ -260,6 +263,7 @@ impl Model {
             prefix: network.map_or(Ok(Vec::new()), |n| n.apply(tape))?,
             observed: None,
             seen: None,
+            fixed_gates: self.fixed_gates.as_ref(),
             maps: Some(self.backbone.as_ref()),
         })
     }

@@ -6,9 +6,15 @@ use crate::decode::kv_cache::KvCache;
 use crate::error::Result;
 use crate::ops::attention::{Heads, Visible};
 use crate::ops::dropout::Dropout;
+use crate::ops::inducer::gate;
 use crate::tape::{Tape, Value};
 use candle_core::Tensor;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+/// Gates that take the place of λ or μ at every token: layer to one number in [0, 1] for each head.
+/// A layer that is not named keeps its own.
+pub type FixedGates = BTreeMap<usize, Vec<f64>>;
 
 /// Everything that is fixed during one forward pass.
 pub struct ForwardContext<'a> {
@@ -32,6 +38,8 @@ pub struct ForwardContext<'a> {
     pub observed: Option<RefCell<Vec<Observation>>>,
     /// Queries, keys and what parts put beside them, of each layer, when asked for.
     pub seen: Option<RefCell<Vec<HeadsSeen>>>,
+    /// Gates that are not computed but given.
+    pub fixed_gates: Option<&'a FixedGates>,
     /// The backbone's linear maps, for parts that depend on their weights.
     pub maps: Option<&'a dyn FoldTarget>,
 }
@@ -57,6 +65,31 @@ impl ForwardContext<'_> {
     /// Dropout at a site of a layer.
     pub fn dropout(&self, layer: usize, site: DropoutSite) -> Dropout {
         self.dropout.at((layer * 16 + site as usize) as u64)
+    }
+
+    /// The gate σ(`score` − `lse`) [tokens, H] of a layer's part, or the one that is given in its
+    /// place; kept with the distances [tokens, H] to the part's keys when somebody looks.
+    ///
+    /// # Errors
+    /// Shapes that do not fit; those of `distance`.
+    pub fn gate(
+        &self,
+        layer: usize,
+        score: &Value,
+        lse: &Value,
+        distance: impl FnOnce() -> Result<Tensor>,
+    ) -> Result<Value> {
+        let gate = match self.fixed_gates.and_then(|gates| gates.get(&layer)) {
+            None => gate(self.tape, score, lse)?,
+            Some(heads) => {
+                let like = &lse.tensor;
+                let heads = Tensor::new(heads.as_slice(), like.device())?;
+                let all = heads.to_dtype(like.dtype())?.broadcast_as(like.shape())?;
+                Value::constant(all.contiguous()?)
+            }
+        };
+        self.observe(layer, &gate, distance)?;
+        Ok(gate)
     }
 
     /// Keeps the gate [tokens, H] of a layer's part, and the distances [tokens, H] to its keys,

@@ -12,9 +12,7 @@ use super::{Attended, DropoutSite, ForwardContext, Part, PartConfig, Wrong, at_l
 use crate::config::Spec;
 use crate::error::Result;
 use crate::ops::dropout::dropout;
-use crate::ops::inducer::{
-    add_gated_values, gate, gated_hidden, inducer_score, scale_by_complement,
-};
+use crate::ops::inducer::{add_gated_values, gated_hidden, inducer_score, scale_by_complement};
 use crate::ops::linear::Linear;
 use crate::tape::{Parameter, Value};
 use crate::tensors::{Declare, Init};
@@ -135,8 +133,7 @@ impl Part for Inducer {
         let [down, down_bias, up, up_bias] = tape.parameters(&self.value)?;
 
         let score = inducer_score(tape, qkv, ctx.heads, key.as_ref())?;
-        let lambda = gate(tape, &score, &attended.lse)?;
-        ctx.observe(self.layer, &lambda, || {
+        let lambda = ctx.gate(self.layer, &score, &attended.lse, || {
             distance_to_inducer(&qkv.tensor, self.key.as_ref(), ctx.heads)
         })?;
         ctx.show_added(self.layer, || {

@@ -15,7 +15,7 @@ pub mod observe;
 mod prefix;
 
 pub use adapter::{AttentionAdapterConfig, Bottleneck, FfnAdapterConfig, Placement};
-pub use context::{DropoutSite, ForwardContext};
+pub use context::{DropoutSite, FixedGates, ForwardContext};
 pub use ia3::{Ia3, Ia3Config, Ia3Target};
 pub use inducer::{Inducer, InducerConfig, Variant};
 pub use lora::{LoraConfig, LoraException, LowRank, LowRankUpdate};
@@ -241,6 +241,7 @@ mod tests {
             prefix: Vec::new(),
             observed: None,
             seen: None,
+            fixed_gates: None,
             maps: None,
         }
     }

@@ -10,7 +10,7 @@ use crate::config::Spec;
 use crate::error::Result;
 use crate::kernels::precision::upcast;
 use crate::ops::attention::attention_to;
-use crate::ops::inducer::{gate, joint, mixture};
+use crate::ops::inducer::{joint, mixture};
 use crate::tape::{Pair, Parameter, Tape, Value};
 use crate::tensors::{Declare, Init};
 use candle_core::{DType, Tensor};
@@ -136,8 +136,7 @@ impl Part for Prefix {
             ctx.heads,
             ctx.dropout(self.layer, DropoutSite::Prefix),
         )?;
-        let mu = gate(tape, &lse, &attended.lse)?;
-        ctx.observe(self.layer, &mu, || {
+        let mu = ctx.gate(self.layer, &lse, &attended.lse, || {
             distance_to_nearest(&qkv.tensor, &keys.tensor, ctx.heads)
         })?;
         ctx.show_added(self.layer, || Ok(Added::Prefix(upcast(&keys.tensor)?)))?;

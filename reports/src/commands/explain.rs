@@ -18,8 +18,9 @@ use std::path::{Path, PathBuf};
 #[command(group = ArgGroup::new("row").required(true).args(["text", "data"]))]
 pub struct ExplainArgs {
     /// Hugging Face directory, or the name of a model in the hub's cache (HF_HUB_CACHE, HF_HOME)
+    /// [default: the one that the adapter names]
     #[arg(long, value_parser = model_directory(), value_name = "DIR or NAME")]
-    pub backbone: PathBuf,
+    pub backbone: Option<PathBuf>,
     /// Adapter directory
     #[arg(long, value_parser = adapter_directory(), value_name = "DIR")]
     pub adapter: PathBuf,
@@ -66,11 +67,11 @@ pub struct ExplainArgs {
 }
 
 impl ExplainArgs {
-    fn request(&self) -> Result<Request> {
+    fn request(&self, backbone: &Path) -> Result<Request> {
         let places = |spans: &[Span]| numbers(spans).into_iter().map(|n| n as usize).collect();
         let adapters = std::iter::once(&self.adapter).chain(&self.compare);
         Ok(Request {
-            backbone: self.backbone.clone(),
+            backbone: backbone.to_path_buf(),
             adapters: adapters.cloned().collect(),
             layers: places(&self.layers),
             heads: places(&self.heads),
@@ -79,25 +80,25 @@ impl ExplainArgs {
         })
     }
 
-    fn input(&self) -> Result<Input> {
+    fn input(&self, backbone: &Path) -> Result<Input> {
         match (&self.text, &self.data, self.entry) {
-            (Some(text), ..) => Input::text(&self.backbone, &self.adapter, self.task, text),
-            (None, Some(data), Some(entry)) => self.entry(data, entry),
+            (Some(text), ..) => Input::text(backbone, &self.adapter, self.task, text),
+            (None, Some(data), Some(entry)) => self.entry(backbone, data, entry),
             _ => anyhow::bail!("expected --text, or --data and --entry"),
         }
     }
 
     /// An entry of the test part; of the other parts nothing is encoded.
-    fn entry(&self, data: &Path, entry: usize) -> Result<Input> {
+    fn entry(&self, backbone: &Path, data: &Path, entry: usize) -> Result<Input> {
         let inputs = Inputs {
             task: self.task,
             data: data.to_path_buf(),
-            backbone: self.backbone.clone(),
+            backbone: backbone.to_path_buf(),
             surface: self.surface,
             language: self.language.clone(),
             skip_malformed: false,
         };
-        let config = inference::parts(Some(&self.adapter), &self.backbone)?;
+        let config = inference::parts(Some(&self.adapter), backbone)?;
         let mut splits = inputs.splits()?;
         splits.train.clear();
         splits.dev.clear();
@@ -111,8 +112,12 @@ impl ExplainArgs {
 /// Files that are missing or do not fit each other; a text that is empty or too long; an entry that
 /// is not there; a file that cannot be written.
 pub fn run(args: &ExplainArgs) -> Result<()> {
-    let request = args.request()?;
-    let input = args.input()?;
+    let backbone = match &args.backbone {
+        Some(given) => given.clone(),
+        None => inference::named_backbone(&args.adapter)?,
+    };
+    let request = args.request(&backbone)?;
+    let input = args.input(&backbone)?;
     let found = args.compute.pool()?.install(|| explain(&request, input))?;
     if let Some(path) = &args.json {
         files::write(path, &found.json()?)?;

@@ -16,10 +16,12 @@ use crate::run::Steps;
 use crate::study::assemble::{self, LEDGER_CASES};
 use crate::study::estimate::estimate;
 use crate::study::listed::{Listed, listed};
-use crate::study::plan::{Plan, Request, candidates, plan};
+use crate::study::plan::{Part, Plan, Request, plan};
+use crate::study::planned::Planned;
 use crate::study::preset::Preset;
 use crate::study::rates::Search;
-use crate::study::{Study, looks, schedule};
+use crate::study::schedule::{Left, Workers};
+use crate::study::{Going, Study, looks, schedule};
 use anyhow::{Result, anyhow, ensure};
 use clap::Args;
 use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
@@ -383,10 +385,11 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         }
         return list(&listed(&request)?, args.json);
     }
-    let plan = match args.merge {
-        true => plan(&request)?,
-        false => made(args, &request, threads, jobs, started)?,
-    };
+    let mut plan = plan(&request)?;
+    if !args.merge {
+        make(args, &request, &mut plan, jobs, started)?;
+    }
+    plan.check_chosen()?;
     files::create_dir(&args.out)?;
     if !args.only.is_empty() || args.shard.is_some() {
         return Ok(());
@@ -415,48 +418,84 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     keep(args, &study)
 }
 
-/// Makes the candidates of a search for learning rates, then the runs that are asked for; the plan
-/// of all runs.
-fn made(
+/// Makes the runs that are asked for: those whose learning rate is known, then the candidates of
+/// the others', then these.
+fn make(
     args: &ReportArgs,
     request: &Request,
-    threads: usize,
+    plan: &mut Plan,
     jobs: usize,
     started: SystemTime,
-) -> Result<Plan> {
+) -> Result<()> {
     let device = args.compute.device.open()?;
-    if let Some(search) = candidates(request)? {
-        let all: Vec<usize> = (0..search.runs().len()).collect();
-        files::create_dir(&args.out)?;
-        schedule::execute(&search, &all, jobs, threads, &device, &|| Ok(()))?;
-    }
-    let plan = plan(request)?;
+    let workers = Workers {
+        jobs,
+        threads: args.compute.threads(),
+        device: &device,
+    };
     if request.preset == Preset::Paper {
-        say_how_long(&plan, &device, threads, jobs)?;
+        say_how_long(plan, &device, workers.threads, jobs)?;
     }
     files::create_dir(&args.out)?;
     study_file::write(&args.out, &args.given)?;
     let chosen = chosen(args, plan.runs().len())?;
     if args.overwrite {
-        schedule::clear(&plan, &chosen)?;
+        schedule::clear(&picked(plan, &chosen))?;
     }
-    let parts = !args.only.is_empty() || args.shard.is_some();
-    let so_far = || match parts {
-        true => Ok(()),
-        false => page_so_far(args, &plan, threads, started),
+    let of = |plan: &Plan, runs: &[usize], later: Left| {
+        schedule::execute(&picked(plan, runs), workers, later, &|left| {
+            page_so_far(args, plan, left, started)
+        })
     };
-    schedule::execute(&plan, &chosen, jobs, threads, &device, &so_far)?;
-    Ok(plan)
+    let runs = plan.runs();
+    let (open, known): (Vec<usize>, Vec<usize>) = chosen
+        .into_iter()
+        .partition(|i| runs[*i].1.is_open(runs[*i].0));
+    let candidates = if open.is_empty() {
+        Vec::new()
+    } else {
+        plan.candidates()
+    };
+    let rest = Left::of(&picked(plan, &open));
+    let both = Left::of(&candidates);
+    let both = Left {
+        runs: both.runs + rest.runs,
+        steps: both.steps + rest.steps,
+        ..both
+    };
+    of(plan, &known, both)?;
+    schedule::execute(&candidates, workers, rest, &|left| {
+        page_so_far(args, plan, left, started)
+    })?;
+    plan.choose()?;
+    of(plan, &open, Left::default())
 }
 
-/// Writes the report of the runs that are finished, in which the others are to come.
-fn page_so_far(args: &ReportArgs, plan: &Plan, threads: usize, started: SystemTime) -> Result<()> {
+/// The runs of these numbers, from 0.
+fn picked<'a>(plan: &'a Plan, numbers: &[usize]) -> Vec<(&'a Planned, &'a Part)> {
+    let all = plan.runs();
+    numbers.iter().map(|i| all[*i]).collect()
+}
+
+/// Writes the report of the runs that are finished, in which the others are to come; nothing where
+/// none is, or where this process makes only a part of them.
+fn page_so_far(args: &ReportArgs, plan: &Plan, left: Left, started: SystemTime) -> Result<()> {
+    let parts = !args.only.is_empty() || args.shard.is_some();
+    if parts || !assemble::can_report(plan)? {
+        return Ok(());
+    }
     let none = assemble::Ledgers {
         cases: 0,
-        threads,
+        threads: args.compute.threads(),
         dir: &args.out,
     };
-    let study = assemble::study(plan, args.data.is_none(), &none, started)?;
+    let study = Study {
+        going: Some(Going {
+            runs: left.runs,
+            seconds: left.seconds,
+        }),
+        ..assemble::study(plan, args.data.is_none(), &none, started)?
+    };
     let pages = [report::markdown(&study), report::html(&study)];
     put(&args.out, &study, "report", pages).map(drop)
 }

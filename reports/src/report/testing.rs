@@ -85,6 +85,7 @@ pub fn study() -> Study {
         rates: Some(rates()),
         rows,
         samples: samples(),
+        going: None,
         looks: vec![Look {
             file: "explain-1.html".into(),
             entry: 12,
@@ -220,6 +221,11 @@ fn run(
         }),
         by_position: gate.map_or(Vec::new(), |g| (0..3).map(|i| position(i, g)).collect()),
         by_length: (0..4).map(|i| length(i, seen, gate, noise)).collect(),
+        fixed_gates: gate.map(|_| FixedLosses {
+            own: last,
+            head_mean: last + 0.05,
+            one: last + 0.4,
+        }),
     };
     Run {
         seed,

@@ -110,7 +110,7 @@ pub fn execute_run(
     }
     let result = RunResult {
         peak_bytes,
-        ..score(dir, config, prepared, &model, &summary, on_stage)?
+        ..score(dir, config, prepared, &mut model, &summary, on_stage)?
     };
     let card = card::text(config, &result, &model);
     for adapter in ["adapter", "best"].map(|name| dir.join(name)) {
@@ -128,7 +128,7 @@ fn score(
     dir: &Path,
     config: &RunConfig,
     prepared: &Prepared,
-    model: &Model,
+    model: &mut Model,
     summary: &Summary,
     on_stage: &mut dyn FnMut(Stage<'_>),
 ) -> Result<RunResult> {
@@ -151,7 +151,8 @@ fn score(
         });
     }
     let examples = test_examples(prepared, config.test_limit);
-    let untrained = || Ok(start(config, prepared, model.device())?.0);
+    let device = model.device().clone();
+    let untrained = || Ok(start(config, prepared, &device)?.0);
     let clock = Instant::now();
     on_stage(Stage::Decoding(examples.len()));
     let texts = outputs(

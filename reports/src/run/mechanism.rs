@@ -3,14 +3,16 @@
 //! input.
 
 use super::prepared::{Prepared, evenly, in_batches};
-use super::record::{LayerGates, LengthBin, Mechanism, PositionGates};
+use super::record::{FixedLosses, LayerGates, LengthBin, Mechanism, PositionGates};
 use super::scores::headline;
 use crate::stats::mean;
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
+use inducer_datasets::batch::Batch;
 use inducer_datasets::batches::pack;
 use inducer_datasets::{Encoded, Example};
 use inducer_gpu::Model;
+use inducer_gpu::parts::FixedGates;
 use inducer_gpu::train::evaluate;
 
 /// Inputs are divided into so many bins of (nearly) equal counts by length.
@@ -134,7 +136,7 @@ fn values(t: &Tensor) -> Result<Vec<Vec<f64>>> {
 /// # Errors
 /// Rows that do not fit the model; those of `untrained`.
 pub fn measure(
-    model: &Model,
+    model: &mut Model,
     prepared: &Prepared,
     examples: &[Example],
     outputs: &[String],
@@ -190,8 +192,17 @@ pub fn measure(
             layer.untrained = before.layers[layer.layer].0.mean_gate();
         }
     }
+    let fixed_gates = match gates.is_empty() {
+        true => None,
+        false => Some(fixed(
+            model,
+            &in_batches(&rows.iter().collect::<Vec<_>>()),
+            &gates,
+        )?),
+    };
     Ok(Mechanism {
         gates,
+        fixed_gates,
         by_position: all
             .positions
             .into_iter()
@@ -209,6 +220,21 @@ pub fn measure(
             })
             .collect(),
         by_length,
+    })
+}
+
+/// What the gates are worth: the loss with them, with each head's mean in their place, and with 1.
+fn fixed(model: &mut Model, batches: &[Batch], gates: &[LayerGates]) -> Result<FixedLosses> {
+    let own = evaluate(model, batches)?;
+    let mut with = |of: &dyn Fn(f64) -> f64| {
+        let heads = |g: &LayerGates| g.heads.iter().map(|mean| of(*mean)).collect();
+        let gates: FixedGates = gates.iter().map(|g| (g.layer, heads(g))).collect();
+        model.with_fixed_gates(gates, |m| evaluate(m, batches))
+    };
+    Ok(FixedLosses {
+        own,
+        head_mean: with(&|mean| mean)?,
+        one: with(&|_| 1.0)?,
     })
 }
 

@@ -284,6 +284,22 @@ pub struct Mechanism {
     /// Score and mechanism by length of the input.
     #[serde(default)]
     pub by_length: Vec<LengthBin>,
+    /// What λ or μ is worth; absent for other methods and in runs of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed_gates: Option<FixedLosses>,
+}
+
+/// The loss of the scored inputs, each with its first reference, in nats a token (a row of a
+/// classifier): with the method's own gates and with others in their place.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FixedLosses {
+    /// λ or μ as it is.
+    pub own: f64,
+    /// The mean of each head at every token.
+    pub head_mean: f64,
+    /// 1 at every token.
+    pub one: f64,
 }
 
 /// BLEU, 0 to 100; absent where the test part has no such entry.

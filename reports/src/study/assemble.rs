@@ -115,9 +115,23 @@ pub fn study(
         rates: plan.main.rates.clone(),
         samples: samples(plan, &done)?,
         looks: Vec::new(),
+        going: None,
         long,
         ledger,
     })
+}
+
+/// Whether a run of the study is finished.
+///
+/// # Errors
+/// A run's files cannot be read.
+pub fn can_report(plan: &Plan) -> Result<bool> {
+    for run in &plan.main.runs {
+        if finished(&run.dir, &run.config)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn first(part: &Part) -> Result<&Planned> {
@@ -184,7 +198,7 @@ fn rows(part: &Part, done: &[Done<'_>]) -> Result<Vec<Row>> {
     let mut rows: Vec<Row> = Vec::new();
     for planned in &part.runs {
         if rows.iter().all(|r| r.method != planned.method()) {
-            rows.push(row(planned, &part.prepared.backbone)?);
+            rows.push(row(planned, part)?);
         }
     }
     let examples = run::test_examples(&part.prepared, first(part)?.config.test_limit);
@@ -214,9 +228,9 @@ fn run_record(done: &Done<'_>) -> Result<Run> {
     })
 }
 
-fn row(planned: &Planned, backbone: &BackboneConfig) -> Result<Row> {
+fn row(planned: &Planned, part: &Part) -> Result<Row> {
     let (method, adapter) = (planned.method(), &planned.config.adapter);
-    let counted = parameters::row(parameters::title(method), adapter, backbone);
+    let counted = parameters::row(parameters::title(method), adapter, &part.prepared.backbone);
     let train = &planned.config.train;
     Ok(Row {
         method: method.into(),
@@ -225,7 +239,7 @@ fn row(planned: &Planned, backbone: &BackboneConfig) -> Result<Row> {
         trained: counted.trained,
         stored: counted.stored,
         share: counted.trained_percent,
-        learning_rate: (train.steps > 0).then_some(train.learning_rate),
+        learning_rate: (train.steps > 0 && !part.is_open(planned)).then_some(train.learning_rate),
         runs: Vec::new(),
         p_value: None,
     })

@@ -1,7 +1,7 @@
 //! The runs of a study as `--plan` shows them.
 
 use super::generated;
-use super::plan::{LONG_METHODS, Request, names, planned_so_far};
+use super::plan::{LONG_METHODS, Request, names, plan};
 use crate::run::directory::is_finished;
 use anyhow::Result;
 use serde::Serialize;
@@ -36,7 +36,7 @@ pub struct Listed {
 /// As [`plan`](super::plan).
 pub fn listed(request: &Request) -> Result<Vec<Listed>> {
     if request.data.is_some() && request.backbone.is_some() {
-        let plan = planned_so_far(request)?;
+        let plan = plan(request)?;
         let runs = plan.runs().into_iter().enumerate();
         return runs
             .map(|(i, (planned, part))| {

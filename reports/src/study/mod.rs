@@ -32,7 +32,7 @@ pub mod rates;
 pub mod schedule;
 
 pub use crate::run::record::{
-    Bleu, LayerGates, LengthBin, Mechanism, PositionGates, Scores, TrainingSummary,
+    Bleu, FixedLosses, LayerGates, LengthBin, Mechanism, PositionGates, Scores, TrainingSummary,
 };
 
 /// Version of the layout of `report.json`; [`Study::read`] also reads the ones before.
@@ -57,6 +57,9 @@ pub struct Study {
     pub contrasts: Vec<Contrast>,
     /// Test inputs with every method's text.
     pub samples: Vec<Sample>,
+    /// What is to come of a study that is not over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub going: Option<Going>,
     /// Test entries that were looked into, each with a page of its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub looks: Vec<Look>,
@@ -69,6 +72,16 @@ pub struct Study {
     /// What the claims ledger said when the report was made.
     #[serde(default)]
     pub ledger: Option<Ledger>,
+}
+
+/// What is to come of a study.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Going {
+    /// Runs, those that choose learning rates among them.
+    pub runs: usize,
+    /// Seconds, from the time that the runs before took.
+    pub seconds: Option<f64>,
 }
 
 /// A page of `inducer explain` on a test entry.

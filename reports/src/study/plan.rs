@@ -27,10 +27,17 @@ pub struct Part {
     pub prepared: Prepared,
     /// Name of the data.
     pub data_name: String,
-    /// What a search for learning rates found.
+    /// The candidates of a search for learning rates: every method that is searched for, at every
+    /// rate.
+    pub candidates: Vec<Planned>,
+    /// What the search found; none without a search, and until its candidates are made.
     pub rates: Option<Found>,
-    /// Runs, all methods of one seed before the next seed.
+    /// Runs, all methods of one seed before the next seed. Until their rates are chosen they have
+    /// the methods' own.
     pub runs: Vec<Planned>,
+    methods: Vec<MethodSpec>,
+    prefix: &'static str,
+    budget: Budget,
 }
 
 /// A study: inputs and runs.
@@ -43,19 +50,63 @@ pub struct Plan {
     pub backbone_name: String,
     /// Seeds, in order.
     pub seeds: Vec<u64>,
+    planner: Planner,
+}
+
+impl Part {
+    /// Whether the learning rate of a run is still to be chosen.
+    pub fn is_open(&self, run: &Planned) -> bool {
+        self.rates.is_none() && self.candidates.iter().any(|c| c.method() == run.method())
+    }
 }
 
 impl Plan {
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        [Some(&self.main), self.long.as_ref()].into_iter().flatten()
+    }
+
     /// All runs with their data, in the order of `--plan`.
     pub fn runs(&self) -> Vec<(&Planned, &Part)> {
-        let of = |part| move |run| (run, part);
-        let long = self.long.iter().flat_map(|p| p.runs.iter().map(of(p)));
-        self.main
-            .runs
-            .iter()
-            .map(of(&self.main))
-            .chain(long)
-            .collect()
+        let of = |part: &'_ Part| part.runs.iter().map(move |run| (run, part));
+        self.parts().flat_map(of).collect()
+    }
+
+    /// The candidates of all searches for learning rates that are not over, with their data.
+    pub fn candidates(&self) -> Vec<(&Planned, &Part)> {
+        let open = self.parts().filter(|part| part.rates.is_none());
+        let of = |part: &'_ Part| part.candidates.iter().map(move |run| (run, part));
+        open.flat_map(of).collect()
+    }
+
+    /// Takes up the learning rates that the candidates made so far choose.
+    ///
+    /// # Errors
+    /// A broken file; a method whose candidates all diverged.
+    pub fn choose(&mut self) -> Result<()> {
+        for part in [Some(&mut self.main), self.long.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            part.rates = self.planner.found(part)?;
+            part.runs = self.planner.runs(part)?;
+        }
+        Ok(())
+    }
+
+    /// Checks that every learning rate is chosen.
+    ///
+    /// # Errors
+    /// A method whose candidates are not all made.
+    pub fn check_chosen(&self) -> Result<()> {
+        let mut runs = self.runs().into_iter();
+        match runs.find(|(run, part)| part.is_open(run)) {
+            Some((run, _)) => bail!(
+                "{}: the learning rate of {} is not chosen yet: run the study without --merge",
+                self.planner.out.join("rates").display(),
+                run.name()
+            ),
+            None => Ok(()),
+        }
     }
 }
 
@@ -179,48 +230,12 @@ impl Request {
     }
 }
 
-/// What of a study is planned.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
-    /// The candidates of its search for learning rates.
-    Candidates,
-    /// Its runs, with the rates that were found.
-    Runs,
-    /// Its runs as far as they are known; rates that are not chosen yet are the methods' own.
-    Listed,
-}
-
-/// Plans a study: loads data and backbone, resolves every run. Where learning rates are chosen by a
-/// search, its candidates must have been made.
+/// Plans a study: loads data and backbone, resolves every run, with the learning rates that a
+/// search has chosen by now.
 ///
 /// # Errors
-/// Files that are missing or do not fit; an unknown method; candidates that are missing.
+/// Files that are missing or do not fit; an unknown method.
 pub fn plan(request: &Request) -> Result<Plan> {
-    planned(request, What::Runs)
-}
-
-/// The candidates of a study's search for learning rates, as a plan of their own; none without a
-/// search.
-///
-/// # Errors
-/// As [`plan`].
-pub fn candidates(request: &Request) -> Result<Option<Plan>> {
-    let searched = request.search.is_some();
-    searched
-        .then(|| planned(request, What::Candidates))
-        .transpose()
-}
-
-/// A study with given data and backbone as far as it is known: rates that are not chosen yet are
-/// the methods' own.
-///
-/// # Errors
-/// As [`plan`].
-pub(super) fn planned_so_far(request: &Request) -> Result<Plan> {
-    planned(request, What::Listed)
-}
-
-fn planned(request: &Request, what: What) -> Result<Plan> {
     let seeds = request.seeds();
     ensure!(
         !seeds.is_empty() && !request.methods.is_empty(),
@@ -238,22 +253,28 @@ fn planned(request: &Request, what: What) -> Result<Plan> {
     };
     let _progress = Progress::new(0, "", "reading data and backbone");
     let planner = Planner {
-        request,
+        out: request.out.clone(),
         facts: BackboneFacts::read(&dir)?,
         hyper: request.preset.hyper(request.task, request.hyper.clone()),
-        seeds: &seeds,
-        what,
+        seeds: seeds.clone(),
+        search: request.search.clone(),
+    };
+    let part = |source, names: &[&str], prefix, budget| {
+        planner.part(source, names, &request.knobs, prefix, budget)
     };
     let methods: Vec<&str> = request.methods.iter().map(String::as_str).collect();
-    let main = planner.part(request.main_source(&dir)?, &methods, "", request.budget())?;
+    let main = part(request.main_source(&dir)?, &methods, "", request.budget())?;
     let long = request.long_source(&dir)?;
-    let long = long.map(|s| planner.part(s, &LONG_METHODS, "long-", request.long_budget()));
-    Ok(Plan {
+    let long = long.map(|s| part(s, &LONG_METHODS, "long-", request.long_budget()));
+    let mut plan = Plan {
         backbone_name: backbone_name(request.backbone.as_deref(), request.task),
         long: long.transpose()?,
         main,
         seeds,
-    })
+        planner,
+    };
+    plan.choose()?;
+    Ok(plan)
 }
 
 /// The names of the methods, once nothing is asked for twice: each run has a directory of its own.
@@ -296,25 +317,26 @@ fn backbone_name(given: Option<&Path>, task: Task) -> String {
 }
 
 /// Plans the parts of a study.
-struct Planner<'a> {
-    request: &'a Request,
+struct Planner {
+    out: PathBuf,
     facts: BackboneFacts,
     hyper: Hyperparameters,
-    seeds: &'a [u64],
-    what: What,
+    seeds: Vec<u64>,
+    search: Option<Search>,
 }
 
-impl Planner<'_> {
-    /// Runs of some methods on one data set, in directories called after `prefix` and the method.
+impl Planner {
+    /// Some methods on one data set, in directories called after `prefix` and the method: the
+    /// data, and the candidates of a search.
     fn part(
         &self,
         (source, data_name): (Source, String),
         names: &[&str],
-        prefix: &str,
+        knobs: &Knobs,
+        prefix: &'static str,
         budget: Budget,
     ) -> Result<Part> {
         let backbone = BackboneConfig::read(&source.backbone)?;
-        let knobs = &self.request.knobs;
         let methods: Vec<MethodSpec> = names
             .iter()
             .map(|name| MethodSpec::find(name, &backbone, knobs))
@@ -328,61 +350,52 @@ impl Planner<'_> {
         let mut part = Part {
             prepared: Prepared::new(source, splits, &adapters)?,
             data_name,
+            candidates: Vec::new(),
             rates: None,
             runs: Vec::new(),
+            methods,
+            prefix,
+            budget,
         };
-        let candidates = match &self.request.search {
-            Some(search) => self.candidates(search, &part.prepared, &methods, prefix, budget)?,
-            None => Vec::new(),
-        };
-        if self.what == What::Candidates {
-            part.runs = candidates;
-            return Ok(part);
-        }
-        let mut hyper = self.hyper.clone();
-        if let Some(search) = &self.request.search {
-            part.rates = self.found(search, &methods, &candidates)?;
-            let found = part.rates.iter().flat_map(|f| &f.methods);
-            let chosen = found.map(|t| (t.method.clone(), t.chosen));
-            hyper.learning_rate.of.extend(chosen);
-        }
-        let dir = self.request.out.join("runs");
-        for seed in self.seeds {
-            for method in &methods {
-                let name = format!("{prefix}{}-seed{seed}", method.name);
-                let run = self.run(&part.prepared, method, &hyper, budget, *seed);
-                part.runs.push(Planned {
-                    dir: dir.join(name),
-                    config: run?,
-                });
-            }
+        if let Some(search) = &self.search {
+            part.candidates = self.candidates(search, &part)?;
         }
         Ok(part)
     }
 
+    /// The runs of a part, with the learning rates that were chosen for it.
+    fn runs(&self, part: &Part) -> Result<Vec<Planned>> {
+        let mut hyper = self.hyper.clone();
+        let found = part.rates.iter().flat_map(|f| &f.methods);
+        let chosen = found.map(|t| (t.method.clone(), t.chosen));
+        hyper.learning_rate.of.extend(chosen);
+        let mut runs = Vec::new();
+        for seed in &self.seeds {
+            for method in &part.methods {
+                let name = format!("{}{}-seed{seed}", part.prefix, method.name);
+                let config = self.run(part, method, &hyper, *seed)?;
+                let dir = self.out.join("runs").join(name);
+                runs.push(Planned { dir, config });
+            }
+        }
+        Ok(runs)
+    }
+
     fn run(
         &self,
-        prepared: &Prepared,
+        part: &Part,
         method: &MethodSpec,
         hyper: &Hyperparameters,
-        budget: Budget,
         seed: u64,
     ) -> Result<RunConfig> {
+        let (prepared, budget) = (&part.prepared, part.budget);
         RunConfig::resolve(prepared, &self.facts, method, hyper, budget, seed)
     }
 
     /// Every method that trains something and has no rate of its own, at every rate.
-    fn candidates(
-        &self,
-        search: &Search,
-        prepared: &Prepared,
-        methods: &[MethodSpec],
-        prefix: &str,
-        budget: Budget,
-    ) -> Result<Vec<Planned>> {
-        let dir = self.request.out.join("rates");
+    fn candidates(&self, search: &Search, part: &Part) -> Result<Vec<Planned>> {
         let mut all = Vec::new();
-        for method in methods.iter().filter(|m| self.searched(m)) {
+        for method in self.searched(part) {
             for rate in &search.rates {
                 let hyper = Hyperparameters {
                     learning_rate: Rates {
@@ -393,44 +406,40 @@ impl Planner<'_> {
                     test_limit: Some(0),
                     ..self.hyper.clone()
                 };
+                let name = format!("{}{}-{rate:e}", part.prefix, method.name);
                 all.push(Planned {
-                    dir: dir.join(format!("{prefix}{}-{rate:e}", method.name)),
-                    config: self.run(prepared, method, &hyper, budget, search.seed)?,
+                    dir: self.out.join("rates").join(name),
+                    config: self.run(part, method, &hyper, search.seed)?,
                 });
             }
         }
         Ok(all)
     }
 
-    fn searched(&self, method: &MethodSpec) -> bool {
-        let given = self.hyper.learning_rate.of(&method.name).is_some();
-        !given && method.adapter != AdapterConfig::none()
+    fn searched<'a>(&'a self, part: &'a Part) -> impl Iterator<Item = &'a MethodSpec> {
+        let given = |m: &MethodSpec| self.hyper.learning_rate.of(&m.name).is_some();
+        let trains = |m: &MethodSpec| m.adapter != AdapterConfig::none();
+        part.methods.iter().filter(move |m| trains(m) && !given(m))
     }
 
-    /// What the candidates say; none while they are not made, where that is no error.
-    fn found(
-        &self,
-        search: &Search,
-        methods: &[MethodSpec],
-        candidates: &[Planned],
-    ) -> Result<Option<Found>> {
-        let mut found = Vec::new();
-        for method in methods.iter().filter(|m| self.searched(m)) {
-            match Tried::of(&method.name, candidates)? {
-                Some(tried) => found.push(tried),
-                None if self.what == What::Listed => return Ok(None),
-                None => bail!(
-                    "{}: the learning rate of {} is not chosen yet: run the study without --merge",
-                    self.request.out.join("rates").display(),
-                    method.name
-                ),
+    /// What the candidates of a part say; none without a search, and while one of them is not
+    /// made.
+    fn found(&self, part: &Part) -> Result<Option<Found>> {
+        let Some(search) = &self.search else {
+            return Ok(None);
+        };
+        let mut methods = Vec::new();
+        for method in self.searched(part) {
+            match Tried::of(&method.name, &part.candidates)? {
+                Some(tried) => methods.push(tried),
+                None => return Ok(None),
             }
         }
-        let steps = candidates.first().map_or(0, |c| c.config.train.steps);
+        let steps = part.candidates.first().map_or(0, |c| c.config.train.steps);
         Ok(Some(Found {
             seed: search.seed,
             steps,
-            methods: found,
+            methods,
         }))
     }
 }

@@ -1,7 +1,7 @@
 //! Makes the runs of a plan, several at a time. Runs that another process is making are left to it,
 //! and taken over if it ends before they do.
 
-use super::plan::{Part, Plan};
+use super::plan::Part;
 use super::planned::Planned;
 use super::rates;
 use crate::compute;
@@ -32,36 +32,75 @@ struct Study<'a> {
     failed: Mutex<Option<anyhow::Error>>,
     done: AtomicUsize,
     progress: Progress,
-    /// What is done when a run is finished; one at a time, with the time of the last.
-    look: Mutex<Option<Instant>>,
+    /// Work that comes after these runs.
+    later: Left,
+    /// What is done when a run is finished; one at a time, with the earliest time of the next.
+    look: Mutex<Instant>,
     on_finished: &'a OnFinished<'a>,
 }
 
-/// What is done when a run that is reported has been finished.
-pub type OnFinished<'a> = dyn Fn() -> Result<()> + Sync + 'a;
+/// What is done when a run has been finished.
+pub type OnFinished<'a> = dyn Fn(Left) -> Result<()> + Sync + 'a;
 
-/// The shortest time between two of its calls: a page is not worth more than a few per cent of the
-/// time that the runs take.
+/// The shortest time between two of its calls.
 const BETWEEN: Duration = Duration::from_secs(20);
 
-/// Makes the chosen runs of a plan, several at a time. After the first one that is reported, and
-/// then not more often than every twenty seconds, `on_finished` is called.
+/// What is left of a study.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Left {
+    /// Runs.
+    pub runs: usize,
+    /// Their steps, decoding counted in steps.
+    pub steps: u64,
+    /// Seconds, where that can be said.
+    pub seconds: Option<f64>,
+}
+
+impl Left {
+    /// All of these runs.
+    pub fn of(runs: &[(&Planned, &Part)]) -> Self {
+        Self {
+            runs: runs.len(),
+            steps: runs.iter().map(|(run, _)| work(run)).sum(),
+            seconds: None,
+        }
+    }
+}
+
+/// Steps of a run, with decoding counted in steps.
+fn work(run: &Planned) -> u64 {
+    (run.config.train.steps + DECODE_SHARE) as u64
+}
+
+/// What runs are made on.
+#[derive(Clone, Copy)]
+pub struct Workers<'a> {
+    /// Runs at a time.
+    pub jobs: usize,
+    /// Threads of all of them.
+    pub threads: usize,
+    /// Device.
+    pub device: &'a Device,
+}
+
+/// Makes runs, several at a time. After the first one that is made, and then not more often than
+/// every twenty seconds, `on_finished` is called with what is left: of these, and `later`.
 ///
 /// # Errors
 /// The first run that failed or was stopped; the others that were going are finished first.
 pub fn execute(
-    plan: &Plan,
-    chosen: &[usize],
-    jobs: usize,
-    threads: usize,
-    device: &Device,
+    runs: &[(&Planned, &Part)],
+    Workers {
+        jobs,
+        threads,
+        device,
+    }: Workers<'_>,
+    later: Left,
     on_finished: &OnFinished<'_>,
 ) -> Result<()> {
-    let all = plan.runs();
-    let runs: Vec<(&Planned, &Part)> = chosen.iter().map(|i| all[*i]).collect();
-    let work = runs
-        .iter()
-        .map(|(r, _)| (r.config.train.steps + DECODE_SHARE) as u64);
+    if runs.is_empty() {
+        return Ok(());
+    }
     let now = Instant::now();
     let searches = runs.iter().all(|(r, _)| r.config.is_candidate());
     let name = match runs.len() {
@@ -70,14 +109,15 @@ pub fn execute(
         n => format!("study of {n} runs"),
     };
     let study = Study {
-        progress: Progress::new(work.sum(), "steps", name),
+        progress: Progress::new(Left::of(runs).steps, "steps", name),
         queue: Mutex::new((0..runs.len()).map(|i| (i, now)).collect()),
-        runs,
+        runs: runs.to_vec(),
         device,
         threads: (threads / jobs).max(1),
         failed: Mutex::new(None),
         done: AtomicUsize::new(0),
-        look: Mutex::new(None),
+        later,
+        look: Mutex::new(now),
         on_finished,
     };
     std::thread::scope(|scope| {
@@ -96,13 +136,12 @@ pub fn execute(
     }
 }
 
-/// Removes what stands in the directories of the chosen runs.
+/// Removes what stands in the directories of runs.
 ///
 /// # Errors
 /// [`Busy`] when another process makes one of them; the system's.
-pub fn clear(plan: &Plan, chosen: &[usize]) -> Result<()> {
-    let all = plan.runs();
-    for (planned, _) in chosen.iter().map(|i| all[*i]) {
+pub fn clear(runs: &[(&Planned, &Part)]) -> Result<()> {
+    for (planned, _) in runs {
         let _lock = Lock::take(&planned.dir)?;
         directory::clear(&planned.dir)?;
     }
@@ -124,7 +163,7 @@ impl Study<'_> {
                     self.finished(planned, part, &made);
                     // what stands there of a run made before may say more than a page so far
                     if !made.before
-                        && let Err(error) = self.look(planned)
+                        && let Err(error) = self.look()
                     {
                         held(&self.failed).get_or_insert(error);
                     }
@@ -218,16 +257,24 @@ impl Study<'_> {
     }
 
     /// Calls `on_finished` where it is time for it and nobody else is at it.
-    fn look(&self, planned: &Planned) -> Result<()> {
-        let Ok(mut last) = self.look.try_lock() else {
+    fn look(&self) -> Result<()> {
+        let Ok(mut next) = self.look.try_lock() else {
             return Ok(());
         };
-        let recent = last.is_some_and(|at| at.elapsed() < BETWEEN);
-        if planned.config.is_candidate() || recent {
+        let now = Instant::now();
+        if now < *next {
             return Ok(());
         }
-        (self.on_finished)()?;
-        *last = Some(Instant::now());
+        let done = self.done.load(Ordering::SeqCst);
+        (self.on_finished)(Left {
+            runs: self.runs.len() - done + self.later.runs,
+            steps: self.progress.left() + self.later.steps,
+            seconds: self
+                .progress
+                .seconds_for(self.progress.left() + self.later.steps),
+        })?;
+        // a page is not worth more than a few per cent of the time that the runs take
+        *next = now + BETWEEN.max(20 * now.elapsed());
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use crate::document::{Block, Figure, Section};
 use crate::report::figures::chart::{Chart, Curve};
 use crate::report::figures::gates::{self, over_seeds};
 use crate::stats::Summary;
-use crate::study::{LayerGates, PositionGates, Row, Run, Study};
+use crate::study::{FixedLosses, LayerGates, PositionGates, Row, Run, Study};
 use std::collections::BTreeSet;
 
 const QUANTILES: [&str; 5] = ["5 %", "25 %", "50 %", "75 %", "95 %"];
@@ -18,6 +18,13 @@ const DISTANCE: &str = "Distance: from a query to the nearest key that the metho
  the two norms alone; at three bandwidths the Gaussian has fallen to one hundredth. Not reached: \
  queries whose added tokens together get less than 0.01 of the weight. Adaptive and Extension put \
  the key on the query, at distance 0.";
+
+/// What the replaced gates mean.
+const WORTH: &str = "The loss of the scored inputs, each with its first reference, in nats a token \
+ (a row of a classifier), with the trained method's own gates, and what is added to it when a \
+ number stands in their place at every token: the mean of each head, so that a gate no longer \
+ depends on its query, or 1, so that an inducer is an adapter without a gate and of a prefix's \
+ layer only the prefix is left. Nothing is trained again.";
 
 /// The section.
 pub fn section(study: &Study) -> Section {
@@ -49,12 +56,18 @@ fn blocks(study: &Study) -> Vec<Block> {
         table: positions(study),
     };
     let figures = [by_layer, by_position].into_iter();
+    let worth = [
+        Block::heading("What λ and μ are worth"),
+        Block::note(WORTH),
+        Block::Table(worth(study)),
+    ];
     let distances = [
         Block::heading("How far the added keys lie"),
         Block::note(DISTANCE),
         Block::Table(distances(study)),
     ];
-    figures.filter_map(Figure::block).chain(distances).collect()
+    let figures = figures.filter_map(Figure::block);
+    figures.chain(worth).chain(distances).collect()
 }
 
 /// Gates by method and layer, means over seeds: what the strips draw.
@@ -143,6 +156,32 @@ fn distances(study: &Study) -> Table {
     table.finish()
 }
 
+/// The losses with other gates, means over seeds.
+fn worth(study: &Study) -> Table {
+    let fixed = |row: &Row| {
+        row.runs
+            .iter()
+            .any(|r| r.result.mechanism.fixed_gates.is_some())
+    };
+    let rows = study.rows.iter().filter(|row| fixed(row));
+    let mean = |row: &Row, of: fn(&FixedLosses) -> f64| {
+        let all = row
+            .runs
+            .iter()
+            .filter_map(|r| r.result.mechanism.fixed_gates.as_ref());
+        Summary::of(&all.map(of).collect::<Vec<f64>>())
+    };
+    let caption = "Loss with other gates, mean ± sample standard deviation over seeds";
+    Table::of(caption, rows)
+        .text("Method", |row| row.title.clone())
+        .number("own λ or μ", |row| spread(mean(row, |f| f.own), 3))
+        .number("each head's mean", |row| {
+            spread(mean(row, |f| f.head_mean - f.own), 3)
+        })
+        .number("1", |row| spread(mean(row, |f| f.one - f.own), 3))
+        .finish()
+}
+
 fn position_gates(row: &Row) -> impl Iterator<Item = &PositionGates> {
     row.runs
         .iter()
@@ -183,6 +222,27 @@ mod tests {
             gates.untrained = None;
         }
         assert!(column(&study).iter().all(|text| text == DASH));
+    }
+
+    #[test]
+    fn what_a_gate_is_worth_is_the_difference_of_the_losses_and_old_runs_leave_it_out() {
+        let mut study = testing::study();
+        let text = |study: &Study| {
+            let rows = worth(study).rows;
+            rows.iter()
+                .map(|r| r[1..].iter().map(|c| c.text.clone()).collect())
+                .collect()
+        };
+        let found: Vec<Vec<String>> = text(&study);
+        assert_eq!(found.len(), 6);
+        assert!(
+            found
+                .iter()
+                .all(|r| r[1].starts_with("0.050") && r[2].starts_with("0.400"))
+        );
+        let runs = study.rows.iter_mut().flat_map(|r| &mut r.runs);
+        runs.for_each(|r| r.result.mechanism.fixed_gates = None);
+        assert_eq!(text(&study), Vec::<Vec<String>>::new());
     }
 
     #[test]

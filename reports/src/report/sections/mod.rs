@@ -3,6 +3,7 @@
 mod claims;
 mod drift;
 mod gates;
+mod going;
 mod ladder;
 mod lengths;
 mod rates;
@@ -39,6 +40,9 @@ pub fn all(study: &Study) -> Vec<Section> {
         claims::section(study),
         record::section(study),
     ]);
+    if let (Some(going), Some(first)) = (going::block(study), all.first_mut()) {
+        first.blocks.insert(0, going);
+    }
     all
 }
 
