@@ -35,6 +35,43 @@ fn page(file: &Path) -> Output {
 }
 
 #[test]
+fn an_empirical_claim_has_the_words_of_the_study_that_it_is_given() {
+    let dir = TempDir::new().unwrap();
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("results/embedded.json");
+    let of = |more: &[&str]| {
+        let out = verify(&[&["--claim", "gating-collapses"], more].concat());
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        text(&out.stdout)
+    };
+    let study = ["--study", dir.path().to_str().unwrap()];
+    assert!(of(&[]).contains("not run: empirical: "), "{}", of(&[]));
+    let missing = verify(&["--claim", "gating-collapses", study[0], study[1]]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(text(&missing.stderr).contains("report.json"));
+    let report = std::fs::read_to_string(committed).unwrap();
+    std::fs::write(dir.path().join("report.json"), &report).unwrap();
+    let found = of(&study);
+    let row = "measured: appears: inducer less gating: test loss −0.";
+    assert!(found.contains(row), "{found}");
+    assert!(
+        found.contains("0 passed, 0 failed, 0 not run, 1 measured by a study"),
+        "{found}"
+    );
+    // the verdict follows the numbers: the same comparison with the other sign
+    let mut other: serde_json::Value = serde_json::from_str(&report).unwrap();
+    for c in other["contrasts"].as_array_mut().unwrap() {
+        let fall = c["difference"].as_f64().unwrap();
+        c["difference"] = (-fall).into();
+    }
+    std::fs::write(dir.path().join("report.json"), other.to_string()).unwrap();
+    assert!(
+        of(&study).contains("measured: reversed: "),
+        "{}",
+        of(&study)
+    );
+}
+
+#[test]
 fn rows_on_a_gpu_that_is_not_there_are_not_run_and_no_failure() {
     if cfg!(feature = "cuda") {
         eprintln!("not run: this build can have a GPU");

@@ -9,6 +9,7 @@ use crate::proofs::{self, Checked, Index};
 use inducer_reference::scalar::prime::MODULUS;
 use rayon::prelude::*;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::Instant;
 
@@ -29,6 +30,8 @@ pub enum Verdict {
     Failed,
     /// Not checked here: never counts as passed.
     NotRun,
+    /// What a study says of an empirical claim: neither passed nor failed.
+    Measured,
 }
 
 impl Verdict {
@@ -39,6 +42,7 @@ impl Verdict {
             Self::Passed => "passed",
             Self::Failed => "FAILED",
             Self::NotRun => "not run",
+            Self::Measured => "measured",
         }
     }
 }
@@ -150,6 +154,8 @@ pub struct Options {
     pub cuda: Cuda,
     /// A program that speaks the protocol of engines: the run is about it alone then.
     pub external: Option<External>,
+    /// What a study says of empirical claims, by their ids.
+    pub measured: BTreeMap<String, String>,
 }
 
 impl Options {
@@ -163,6 +169,7 @@ impl Options {
             engine: None,
             cuda: Cuda::not_asked(),
             external: None,
+            measured: BTreeMap::new(),
         }
     }
 
@@ -272,7 +279,14 @@ fn row_of(claims: &[Claim], entry: &LedgerRow, engine: &str, options: &Options) 
             let engine = name.unwrap_or_else(|| found.engine.clone());
             ReportRow { engine, ..found }
         }
-        None => not_run(entry, engine, &options.cuda),
+        None => match options.measured.get(&entry.id) {
+            Some(words) => ReportRow {
+                verdict: Verdict::Measured,
+                note: Some(words.clone()),
+                ..ReportRow::new(&entry.id, engine)
+            },
+            None => not_run(entry, engine, &options.cuda),
+        },
     }
 }
 

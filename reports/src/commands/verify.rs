@@ -5,6 +5,7 @@ use super::print;
 use crate::compute::Device;
 use crate::ledger::{LedgerProgress, junit};
 use crate::report::claims_page;
+use crate::study::{Study, empirical};
 use crate::{csv, files};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -12,7 +13,8 @@ use clap::builder::NonEmptyStringValueParser;
 use inducer_gpu::ranges;
 use inducer_verify::engines::External;
 use inducer_verify::{Cuda, Ledger, Options, Report, Target, Verdict, render, runner};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// `inducer verify`.
@@ -37,6 +39,9 @@ pub struct VerifyArgs {
     #[arg(long, default_value_t = 120, value_name = ranges::COUNT.text,
         value_parser = whole(ranges::COUNT))]
     pub time_limit: usize,
+    /// A folder with a study's report.json, for the empirical claims: what was measured there
+    #[arg(long, value_name = "DIR")]
+    pub study: Option<PathBuf>,
     /// List the claims and the engines that check them, and run nothing
     #[arg(long)]
     pub list: bool,
@@ -77,6 +82,10 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
         engine,
         cuda: cuda(args),
         external,
+        measured: match &args.study {
+            Some(dir) => measured(&dir.join("report.json"))?,
+            None => BTreeMap::new(),
+        },
     };
     let found = {
         let progress = LedgerProgress::new(&options)?;
@@ -103,6 +112,22 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
     written?;
     ensure!(found.passed(), "not every claim holds; see the rows above");
     Ok(())
+}
+
+/// What a study says of the empirical claims; of those that it did not measure, nothing.
+fn measured(report: &Path) -> Result<BTreeMap<String, String>> {
+    let study = Study::read(report)?;
+    let origin = empirical::origin(&study, &report.display().to_string());
+    let found = empirical::findings(&study).into_iter();
+    let found = found.filter(empirical::Finding::is_measured);
+    Ok(found
+        .map(|f| {
+            (
+                f.claim.into(),
+                format!("{}: {}; {origin}", f.verdict, f.evidence),
+            )
+        })
+        .collect())
 }
 
 /// Part of the engines' names, or a program.

@@ -24,7 +24,8 @@ fn case(row: &ReportRow) -> String {
     let inside = match row.verdict {
         Verdict::Failed => format!("<failure message=\"{note}\"/>"),
         Verdict::NotRun => format!("<skipped message=\"{note}\"/>"),
-        _ => String::new(),
+        Verdict::Measured => format!("<system-out>{note}</system-out>"),
+        Verdict::Passed => String::new(),
     };
     format!(
         "    <testcase classname=\"{}\" name=\"{}\" time=\"{:.3}\">{inside}</testcase>\n",

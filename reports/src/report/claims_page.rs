@@ -92,6 +92,18 @@ impl<'a> Entry<'a> {
     fn verdict(&self) -> String {
         let (passed, failed) = (self.count(Verdict::Passed), self.count(Verdict::Failed));
         let missing = self.count(Verdict::NotRun);
+        let measured = |row: &&&ReportRow| row.verdict == Verdict::Measured;
+        if let Some(note) = self
+            .rows
+            .iter()
+            .find(measured)
+            .and_then(|r| r.note.as_ref())
+        {
+            let word = note
+                .split_once(": ")
+                .map_or(note.as_str(), |(word, _)| word);
+            return format!("measured: {word}");
+        }
         match (passed, failed, missing) {
             (_, 1.., _) => format!("FAILED on {failed} of {}", self.rows.len()),
             (0, 0, _) => "not run".into(),
@@ -194,7 +206,11 @@ fn outcome(report: &Report) -> Section {
         Block::Paragraph(Role::Lead, lead.into()),
         Block::body(CHECK),
     ];
-    for (verdict, caption) in [(Verdict::Failed, "Failed"), (Verdict::NotRun, "Not run")] {
+    for (verdict, caption) in [
+        (Verdict::Failed, "Failed"),
+        (Verdict::Measured, "Measured by a study"),
+        (Verdict::NotRun, "Not run"),
+    ] {
         if report.count(verdict) > 0 {
             blocks.push(Block::Table(together(report, verdict, caption)));
         }

@@ -6,7 +6,10 @@ use crate::run::test_loss::{self, ExampleLoss};
 use crate::stats::contrast::{self, Contrast, Nats};
 use anyhow::Result;
 
-/// The paper's steps and every method with Inducer-tuning, by the loss of the test part.
+/// LoRA alone and with the inducer: "complements" means better than either alone.
+pub const COMPLEMENT: [&str; 2] = ["lora", "inducer-lora"];
+
+/// The paper's steps, [`COMPLEMENT`] and every method with Inducer-tuning, by the loss of the test part.
 ///
 /// # Errors
 /// A broken file.
@@ -39,7 +42,9 @@ pub fn of<'a>(done: impl Iterator<Item = &'a Planned>) -> Result<Vec<Contrast>> 
     };
     let steps = STEPS.iter().map(|s| [s.lower, s.upper]);
     let others = losses.iter().map(|(method, _)| [FULL_METHOD, *method]);
-    let mut pairs: Vec<[&str; 2]> = steps.chain(others.filter(|[a, b]| a != b)).collect();
+    let complement = std::iter::once(COMPLEMENT);
+    let others = others.filter(|[a, b]| a != b);
+    let mut pairs: Vec<[&str; 2]> = steps.chain(others).chain(complement).collect();
     pairs.sort_unstable();
     pairs.dedup();
     let of = |[a, b]: [&str; 2]| Contrast::of([a, b], [&nats(a), &nats(b)], &tokens, pooled);

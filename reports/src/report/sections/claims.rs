@@ -3,6 +3,7 @@
 use crate::document::format::count;
 use crate::document::table::Table;
 use crate::document::{Block, Section};
+use crate::study::empirical::{self, Finding};
 use crate::study::{Ledger, Study};
 use inducer_verify::Verdict;
 use inducer_verify::render::number;
@@ -10,6 +11,9 @@ use inducer_verify::render::number;
 /// The section.
 pub fn section(study: &Study) -> Section {
     let mut blocks = vec![Block::body(sentence(study))];
+    let found = empirical::findings(study);
+    blocks.push(Block::heading("What this study says of the empirical ones"));
+    blocks.push(Block::Table(measured(&found)));
     if let Some(ledger) = &study.ledger {
         blocks.push(Block::details(
             "Every claim",
@@ -17,6 +21,15 @@ pub fn section(study: &Study) -> Section {
         ));
     }
     Section::new("claims", "Claims", "What has been verified", blocks)
+}
+
+/// The paper's empirical claims, and what this study says of each.
+fn measured(found: &[Finding]) -> Table {
+    Table::of("The paper's empirical claims in this study", found)
+        .text("Claim", |f| f.claim.to_string())
+        .text("Verdict", |f| f.verdict.to_string())
+        .text("By", |f| f.evidence.clone())
+        .finish()
 }
 
 /// One sentence, and what was not run.

@@ -5,8 +5,9 @@ use crate::document::format::{count, fixed, list, signed, signed_interval};
 use crate::document::table::Table;
 use crate::document::{Block, Figure, ListStyle, Role, Section, Span, Text};
 use crate::report::figures::intervals::{Intervals, Lane};
-use crate::stats::contrast::{Contrast, Judgement, MARGIN, holm};
+use crate::stats::contrast::{Contrast, Judgement, MARGIN};
 use crate::stats::{Summary, differences, paired};
+use crate::study::judged::{Judged, judged};
 use crate::study::measure::Measure;
 use crate::study::paper::{STEPS, Step};
 use crate::study::{Row, Study};
@@ -24,15 +25,6 @@ fn method() -> String {
  that is best for one is another than at that which is best for the other; else it is \
  undecided. BLEU stands beside it over seeds alone."
     )
-}
-
-/// A step as it was measured here.
-struct Judged<'a> {
-    step: Step,
-    contrast: Option<&'a Contrast>,
-    /// Holm's probability over the steps that were measured.
-    p: f64,
-    judgement: Judgement,
 }
 
 /// The section.
@@ -57,32 +49,6 @@ pub fn section(study: &Study) -> Section {
         heading: "What the ablation shows",
         blocks,
     }
-}
-
-fn judged(study: &Study) -> Vec<Judged<'_>> {
-    let found = STEPS.map(|s| study.contrast(s.lower, s.upper));
-    let p: Vec<f64> = found.iter().flatten().map(|c| c.p()).collect();
-    let mut adjusted = holm(&p).into_iter();
-    STEPS
-        .iter()
-        .zip(found)
-        .map(|(step, contrast)| {
-            let p = contrast.and_then(|_| adjusted.next()).unwrap_or(1.0);
-            let judgement = contrast.map(|c| Judgement::of(c, p));
-            let rates = study.rates.as_ref();
-            let turns = rates.is_some_and(|f| f.turns(step.lower, step.upper));
-            let judgement = match judgement.unwrap_or(Judgement::NotMeasured) {
-                Judgement::Appears | Judgement::Reversed if turns => Judgement::DependsOnRate,
-                other => other,
-            };
-            Judged {
-                step: *step,
-                contrast,
-                p,
-                judgement,
-            }
-        })
-        .collect()
 }
 
 /// How many of the steps come to which judgement.

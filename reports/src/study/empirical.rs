@@ -1,0 +1,321 @@
+//! What a study says of the ledger's empirical claims.
+
+use super::contrasts::COMPLEMENT;
+use super::judged::judged;
+use super::{LengthBin, Row, Study};
+use crate::document::format::{fixed, signed};
+use crate::stats::contrast::{Contrast, Judgement};
+use crate::stats::{Summary, differences, mean, paired};
+
+/// What a study says of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Id in the ledger.
+    pub claim: &'static str,
+    /// In a word or two: `appears`.
+    pub verdict: &'static str,
+    /// By which numbers.
+    pub evidence: String,
+    /// Where the report shows it: the id of a section.
+    pub section: &'static str,
+}
+
+impl Finding {
+    /// Whether the study says anything of the claim.
+    pub fn is_measured(&self) -> bool {
+        self.verdict != NOT_MEASURED
+    }
+}
+
+/// What is said where nothing was measured.
+const NOT_MEASURED: &str = "not measured";
+
+/// Every empirical claim, in the order of the ledger.
+pub fn findings(study: &Study) -> Vec<Finding> {
+    let step = |claim, lower, upper| step(study, claim, lower, upper);
+    vec![
+        near(study),
+        long(study),
+        step("extension-helps", "adaptive", "extension"),
+        step("key-mlp-helps", "extension", "inducer"),
+        step("gating-collapses", "gating", "inducer"),
+        complement(study),
+        Finding {
+            claim: "mam-long",
+            verdict: NOT_MEASURED,
+            evidence: "the part on long inputs trains the prefix and the inducer alone".into(),
+            section: "lengths",
+        },
+    ]
+}
+
+/// The study that the findings are of, in words: where it stands and what it was made from.
+pub fn origin(study: &Study, file: &str) -> String {
+    let short = |print: &str| print.chars().take(12).collect::<String>();
+    format!(
+        "{file}, data {}, backbone {}",
+        short(&study.provenance.data.fingerprint),
+        short(&study.provenance.backbone.fingerprint)
+    )
+}
+
+fn numbers(c: &Contrast) -> String {
+    let (low, high) = c.interval(0.05);
+    format!(
+        "{} less {}: test loss {} nats a token (95 % interval {} to {}), {} and {} runs, {} \
+         entries",
+        c.upper,
+        c.lower,
+        signed(c.difference, 3),
+        signed(low, 3),
+        signed(high, 3),
+        c.seeds[1],
+        c.seeds[0],
+        c.entries
+    )
+}
+
+fn step(study: &Study, claim: &'static str, lower: &str, upper: &str) -> Finding {
+    let found = judged(study).into_iter();
+    let found = found.filter(|j| j.step.lower == lower && j.step.upper == upper);
+    let found = found
+        .filter_map(|j| Some((j.judgement, j.contrast?)))
+        .next();
+    let (verdict, evidence) = match found {
+        Some((judgement, contrast)) => (judgement.label(), numbers(contrast)),
+        None => (
+            NOT_MEASURED,
+            format!("no runs of {lower} and {upper} with losses"),
+        ),
+    };
+    Finding {
+        claim,
+        verdict,
+        evidence,
+        section: "verdict",
+    }
+}
+
+/// LoRA and the inducer together are better than either alone, or not than one of them.
+fn complement(study: &Study) -> Finding {
+    let beside_inducer = step(study, "lora-complements", "inducer", "inducer-lora");
+    let [lora, both] = COMPLEMENT;
+    let Some(beside_lora) = study.contrast(lora, both) else {
+        return Finding {
+            verdict: NOT_MEASURED,
+            evidence: format!("no runs of {lora} and {both} with losses"),
+            ..beside_inducer
+        };
+    };
+    let other = Judgement::of(beside_lora, beside_lora.p()).label();
+    let verdict = match (beside_inducer.verdict, other) {
+        (a, b) if a == b => a,
+        // what is not better than one of the two alone does not complement it
+        ("appears", b) => b,
+        (a, _) => a,
+    };
+    Finding {
+        verdict,
+        evidence: format!(
+            "beside the inducer alone {}: {}; beside LoRA alone {other}: {}",
+            beside_inducer.verdict,
+            beside_inducer.evidence,
+            numbers(beside_lora)
+        ),
+        ..beside_inducer
+    }
+}
+
+/// A number of a bin by seed.
+fn by_seed(row: &Row, bin: usize, of: fn(&LengthBin) -> Option<f64>) -> Vec<(u64, f64)> {
+    let value = |r: &super::Run| Some((r.seed, of(r.result.mechanism.by_length.get(bin)?)?));
+    row.runs.iter().filter_map(value).collect()
+}
+
+/// The prefix and the inducer on long inputs, where the study has them.
+fn sides(study: &Study) -> Option<(&Row, &Row, usize)> {
+    let rows = &study.long.as_ref()?.rows;
+    let of = |method| rows.iter().find(|row| row.method == method);
+    let (prefix, inducer) = (of("prefix")?, of("inducer")?);
+    let bins = prefix.runs.first()?.result.mechanism.by_length.len();
+    Some((prefix, inducer, bins.checked_sub(1)?))
+}
+
+/// How an interval lies to zero, in the words of [`Judgement`].
+fn verdict(found: Option<Summary>) -> &'static str {
+    match found.and_then(|s| s.interval) {
+        None => NOT_MEASURED,
+        Some((low, _)) if low > 0.0 => Judgement::Appears.label(),
+        Some((_, high)) if high < 0.0 => Judgement::Reversed.label(),
+        Some(_) => Judgement::Undecided.label(),
+    }
+}
+
+fn interval(found: Option<Summary>, digits: usize) -> String {
+    let Some(Summary {
+        n,
+        mean,
+        interval: Some((low, high)),
+        ..
+    }) = found
+    else {
+        return "no two seeds of both".into();
+    };
+    format!(
+        "{} (95 % interval {} to {}, {n} seeds)",
+        signed(mean, digits),
+        signed(low, digits),
+        signed(high, digits)
+    )
+}
+
+/// How much farther the nearest key of the prefix lies than that of the inducer on the longest
+/// inputs.
+fn near(study: &Study) -> Finding {
+    let found = sides(study).and_then(|(prefix, inducer, last)| {
+        let [a, b] = [inducer, prefix].map(|row| by_seed(row, last, |b| b.distance));
+        let unreached = |bin| {
+            let all = by_seed(prefix, bin, |b| b.unreached);
+            mean(
+                &all.iter()
+                    .map(|(_, share)| 100.0 * share)
+                    .collect::<Vec<_>>(),
+            )
+        };
+        Some((paired(&a, &b)?, unreached(0), unreached(last)))
+    });
+    Finding {
+        claim: "near-inducers",
+        verdict: verdict(found.map(|f| f.0)),
+        evidence: match found {
+            None => "no prefix and inducer on long inputs".into(),
+            Some((far, short, long)) => format!(
+                "median distance to the nearest added key on the longest inputs, prefix less \
+                 inducer: {} bandwidths; queries that no prefix key reaches: {} % of those in the \
+                 shortest inputs, {} % in the longest",
+                interval(Some(far), 2),
+                fixed(short, 1),
+                fixed(long, 1)
+            ),
+        },
+        section: "lengths",
+    }
+}
+
+/// How the loss gap grows from the shortest to the longest inputs.
+fn long(study: &Study) -> Finding {
+    let found = sides(study).and_then(|(prefix, inducer, last)| {
+        let gap = |bin| {
+            let [a, b] = [inducer, prefix].map(|row| by_seed(row, bin, |b| Some(b.loss)));
+            differences(&a, &b)
+        };
+        paired(&gap(0), &gap(last))
+    });
+    Finding {
+        claim: "long-inputs",
+        verdict: verdict(found),
+        evidence: match found {
+            None => "no prefix and inducer on long inputs".into(),
+            Some(_) => format!(
+                "loss of the first reference, prefix less inducer, on the longest inputs less the \
+                 same on the shortest: {} nats a token",
+                interval(found, 3)
+            ),
+        },
+        section: "lengths",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing;
+    use inducer_verify::Ledger;
+
+    fn of(study: &Study, claim: &str) -> Finding {
+        let all = findings(study).into_iter();
+        all.filter(|f| f.claim == claim).next().unwrap()
+    }
+
+    #[test]
+    fn every_empirical_claim_of_the_ledger_has_a_finding_and_nothing_else_has() {
+        let ledger = Ledger::read().unwrap();
+        let empirical = ledger.claim.iter().filter(|c| c.measured.is_some());
+        let ids: Vec<&str> = empirical.map(|c| c.id.as_str()).collect();
+        let found = findings(&testing::study());
+        assert_eq!(found.iter().map(|f| f.claim).collect::<Vec<_>>(), ids);
+    }
+
+    #[test]
+    fn a_step_has_the_judgement_of_the_page_and_follows_its_numbers() {
+        let mut study = testing::study();
+        assert_eq!(of(&study, "gating-collapses").verdict, "appears");
+        let gating = study
+            .contrasts
+            .iter_mut()
+            .find(|c| c.lower == "gating")
+            .unwrap();
+        gating.difference *= -1.0;
+        let found = of(&study, "gating-collapses");
+        assert_eq!(found.verdict, "reversed");
+        assert!(
+            found.evidence.contains("nats a token (95 % interval"),
+            "{found:?}"
+        );
+        study.contrasts.clear();
+        assert_eq!(of(&study, "gating-collapses").verdict, NOT_MEASURED);
+    }
+
+    #[test]
+    fn lora_complements_the_inducer_only_where_both_are_better_than_lora_alone_too() {
+        let mut study = testing::study();
+        let strong = study
+            .contrasts
+            .iter()
+            .find(|c| c.lower == "gating")
+            .unwrap()
+            .clone();
+        study.contrasts.retain(|c| c.upper != "inducer-lora");
+        let named = |lower: &str, difference: f64| Contrast {
+            lower: lower.into(),
+            upper: "inducer-lora".into(),
+            difference,
+            ..strong.clone()
+        };
+        let fall = strong.difference;
+        study.contrasts.push(named("inducer", fall));
+        assert_eq!(of(&study, "lora-complements").verdict, NOT_MEASURED);
+        study.contrasts.push(named("lora", -fall));
+        assert_eq!(of(&study, "lora-complements").verdict, "reversed");
+        study.contrasts.pop();
+        study.contrasts.push(named("lora", fall));
+        assert_eq!(of(&study, "lora-complements").verdict, "appears");
+    }
+
+    #[test]
+    fn a_gap_that_grows_appears_and_one_that_shrinks_is_reversed() {
+        let mut study = testing::study();
+        let set = |study: &mut Study, last: f64| {
+            let long = study.long.as_mut().unwrap();
+            for row in &mut long.rows {
+                let more = if row.method == "prefix" { last } else { 0.0 };
+                for run in &mut row.runs {
+                    let noise = 0.01 * run.seed as f64;
+                    let bins = &mut run.result.mechanism.by_length;
+                    let of = bins.len() - 1;
+                    for (i, bin) in bins.iter_mut().enumerate() {
+                        let own = if row.method == "prefix" { noise } else { 0.0 };
+                        bin.loss = 1.0 + if i == of { more + own } else { 0.0 };
+                    }
+                }
+            }
+        };
+        set(&mut study, 0.5);
+        assert_eq!(of(&study, "long-inputs").verdict, "appears");
+        set(&mut study, -0.5);
+        assert_eq!(of(&study, "long-inputs").verdict, "reversed");
+        study.long = None;
+        assert_eq!(of(&study, "long-inputs").verdict, NOT_MEASURED);
+        assert_eq!(of(&study, "near-inducers").verdict, NOT_MEASURED);
+    }
+}

@@ -1,0 +1,49 @@
+//! The paper's steps, judged by the loss of the test part.
+
+use super::Study;
+use super::paper::{STEPS, Step};
+use crate::stats::contrast::{Contrast, Judgement, holm};
+
+/// A step as it was measured here.
+pub struct Judged<'a> {
+    /// The step.
+    pub step: Step,
+    /// The comparison, where both methods have runs with losses.
+    pub contrast: Option<&'a Contrast>,
+    /// Holm's probability over the steps that were measured.
+    pub p: f64,
+    /// What is said of it.
+    pub judgement: Judgement,
+}
+
+/// Every step of the paper, in its order.
+pub fn judged(study: &Study) -> Vec<Judged<'_>> {
+    let found = STEPS.map(|s| study.contrast(s.lower, s.upper));
+    let p: Vec<f64> = found.iter().flatten().map(|c| c.p()).collect();
+    let mut adjusted = holm(&p).into_iter();
+    STEPS
+        .iter()
+        .zip(found)
+        .map(|(step, contrast)| {
+            let p = contrast.and_then(|_| adjusted.next()).unwrap_or(1.0);
+            let judgement = contrast.map_or(Judgement::NotMeasured, |c| Judgement::of(c, p));
+            Judged {
+                step: *step,
+                contrast,
+                p,
+                judgement: judgement.at_rates(study.rates.as_ref(), step.lower, step.upper),
+            }
+        })
+        .collect()
+}
+
+impl Judgement {
+    /// The same, where the sign of a decided difference turns with the learning rate.
+    fn at_rates(self, rates: Option<&super::rates::Found>, lower: &str, upper: &str) -> Self {
+        let turns = rates.is_some_and(|f| f.turns(lower, upper));
+        match self {
+            Self::Appears | Self::Reversed if turns => Self::DependsOnRate,
+            other => other,
+        }
+    }
+}
