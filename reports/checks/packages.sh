@@ -29,4 +29,4 @@ cd "$work/crates"
     sed -n '/^\[profile/,$p' "$root/Cargo.toml"
 } >Cargo.toml
 cp "$root/Cargo.lock" .
-CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target} cargo test --workspace --no-fail-fast "$@"
+CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target} cargo test --release --workspace --no-fail-fast "$@"
