@@ -182,6 +182,14 @@ impl Options {
         }
     }
 
+    /// The claims and engines that a run is about, in the order of the ledger.
+    #[must_use]
+    pub fn rows<'a>(&self, ledger: &'a Ledger) -> Vec<(&'a LedgerRow, &'a str)> {
+        let all = ledger.claim.iter().flat_map(engines);
+        all.filter(|(entry, engine)| self.wants(&entry.id, engine))
+            .collect()
+    }
+
     fn wants(&self, id: &str, engine: &str) -> bool {
         let within = |part: &Option<String>, whole: &str| {
             part.as_deref().is_none_or(|part| whole.contains(part))
@@ -206,9 +214,7 @@ pub fn run(options: &Options, on_row: &(dyn Fn(&ReportRow) + Sync)) -> Result<Re
         cuda: options.cuda.clone(),
         external: options.external.clone(),
     });
-    let all = ledger.claim.iter().flat_map(engines);
-    let wanted = |(entry, engine): &(&LedgerRow, &str)| options.wants(&entry.id, engine);
-    let rows: Vec<(&LedgerRow, &str)> = all.filter(wanted).collect();
+    let rows = options.rows(&ledger);
     if rows.is_empty() {
         let [id, engine] =
             [&options.filter, &options.engine].map(|part| part.clone().unwrap_or_default());

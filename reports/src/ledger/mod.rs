@@ -22,14 +22,9 @@ impl LedgerProgress {
     /// # Errors
     /// The ledger cannot be read.
     pub fn new(options: &Options) -> Result<Self> {
-        let everything = options.filter.is_none() && options.engine.is_none();
-        let rows = Ledger::read()?
-            .claim
-            .into_iter()
-            .map(|c| c.engines.len().max(1) as u64);
-        let total = if everything { rows.sum() } else { 0 };
+        let rows = options.rows(&Ledger::read()?).len();
         Ok(Self {
-            progress: Progress::new(total, "rows", "claims ledger"),
+            progress: Progress::new(rows as u64, "rows", "claims ledger"),
             failed: AtomicUsize::new(0),
         })
     }

@@ -54,6 +54,10 @@ pub struct Plan {
 }
 
 impl Part {
+    fn with<'a>(&'a self, runs: &'a [Planned]) -> impl Iterator<Item = (&'a Planned, &'a Self)> {
+        runs.iter().map(move |run| (run, self))
+    }
+
     /// Whether the learning rate of a run is still to be chosen.
     pub fn is_open(&self, run: &Planned) -> bool {
         self.rates.is_none() && self.candidates.iter().any(|c| c.method() == run.method())
@@ -67,15 +71,14 @@ impl Plan {
 
     /// All runs with their data, in the order of `--plan`.
     pub fn runs(&self) -> Vec<(&Planned, &Part)> {
-        let of = |part: &'_ Part| part.runs.iter().map(move |run| (run, part));
-        self.parts().flat_map(of).collect()
+        let all = self.parts();
+        all.flat_map(|part| part.with(&part.runs)).collect()
     }
 
     /// The candidates of all searches for learning rates that are not over, with their data.
     pub fn candidates(&self) -> Vec<(&Planned, &Part)> {
         let open = self.parts().filter(|part| part.rates.is_none());
-        let of = |part: &'_ Part| part.candidates.iter().map(move |run| (run, part));
-        open.flat_map(of).collect()
+        open.flat_map(|part| part.with(&part.candidates)).collect()
     }
 
     /// Takes up the learning rates that the candidates made so far choose.

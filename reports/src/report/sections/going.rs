@@ -1,6 +1,6 @@
 //! What a page says first while its study is still going.
 
-use crate::document::{Block, Role, Span, Text};
+use crate::document::{Block, Role};
 use crate::progress::duration;
 use crate::study::{Going, Study};
 
@@ -14,19 +14,14 @@ pub fn block(study: &Study) -> Option<Block> {
     };
     let left = match runs {
         0 => "Its last part is to come, the check of the paper’s claims.".into(),
-        1 => format!("One run is to come{time}, then the check of the paper’s claims."),
-        n => format!("{n} runs are to come{time}, then the check of the paper’s claims."),
+        1 => format!("One run is to come{time}."),
+        n => format!("{n} runs are to come{time}."),
     };
-    Some(Block::Paragraph(
-        Role::Lead,
-        Text(vec![
-            Span::Bold("This study is still going.".into()),
-            Span::Plain(format!(
-                " {left}{choosing} The page is written again as runs finish: load it again to see \
-                 more. Until then rows and intervals are of the runs that there are."
-            )),
-        ]),
-    ))
+    let text = format!(
+        "This study is still going. {left}{choosing} The page is written again as runs finish: \
+         load it again to see more. Until then rows and intervals are of the runs that there are."
+    );
+    Some(Block::Paragraph(Role::Lead, text.into()))
 }
 
 #[cfg(test)]
@@ -45,10 +40,7 @@ mod tests {
             seconds: Some(200.0),
         });
         for text in [html(&study), markdown(&study)] {
-            assert!(
-                text.contains("12 runs are to come, about 3 min, then"),
-                "{text}"
-            );
+            assert!(text.contains("12 runs are to come, about 3 min."), "{text}");
             assert!(!text.contains("being chosen"));
         }
         for row in &mut study.rows {

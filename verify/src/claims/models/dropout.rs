@@ -110,6 +110,7 @@ fn independent(case: &mut Case) -> Result<()> {
             prefix: Vec::new(),
             observed: None,
             seen: None,
+            fixed_gates: None,
             maps: None,
         };
         context.dropout(layer, site)
