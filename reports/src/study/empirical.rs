@@ -230,6 +230,7 @@ fn long(study: &Study) -> Finding {
 mod tests {
     use super::*;
     use crate::report::testing;
+    use crate::study::Long;
     use inducer_verify::Ledger;
 
     fn of(study: &Study, claim: &str) -> Finding {
@@ -295,6 +296,13 @@ mod tests {
     #[test]
     fn a_gap_that_grows_appears_and_one_that_shrinks_is_reversed() {
         let mut study = testing::study();
+        study.long = Some(Long {
+            settings: study.provenance.settings.clone(),
+            data: study.provenance.data.clone(),
+            rates: None,
+            constant: None,
+            rows: study.rows.clone(),
+        });
         let set = |study: &mut Study, last: f64| {
             let long = study.long.as_mut().unwrap();
             for row in &mut long.rows {
