@@ -41,6 +41,7 @@ const WORDS: [&str; 41] = [
     "save-dtype",
     "schedule",
     "shard",
+    "study",
     "surface",
     "svg",
     "png",
