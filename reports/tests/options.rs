@@ -7,7 +7,7 @@ use clap::{Arg, Command, CommandFactory as _};
 use inducer_reports::commands::Cli;
 
 /// Options whose value is a word or a path.
-const WORDS: [&str; 41] = [
+const WORDS: [&str; 42] = [
     "language",
     "smoothing",
     "adapter",
