@@ -234,8 +234,8 @@ mod tests {
     use inducer_verify::Ledger;
 
     fn of(study: &Study, claim: &str) -> Finding {
-        let all = findings(study).into_iter();
-        all.filter(|f| f.claim == claim).next().unwrap()
+        let mut all = findings(study).into_iter();
+        all.find(|f| f.claim == claim).unwrap()
     }
 
     #[test]
