@@ -18,6 +18,7 @@ pub mod pretrain;
 mod print;
 pub mod report;
 pub mod score;
+pub mod shard;
 mod study_file;
 pub mod teach;
 pub mod train;

@@ -7,6 +7,7 @@ use super::options::{
     Compute, Decode, Hyper, MethodSizes, Pictures, Span, model_directory, named, numbers, real,
     task, whole,
 };
+use super::shard::Shard;
 use super::{print, study_file};
 use crate::files;
 use crate::pictures;
@@ -165,31 +166,6 @@ pub struct ReportArgs {
     /// Compute
     #[command(flatten)]
     pub compute: Compute,
-}
-
-/// A part of a list: every run whose number leaves `part − 1` when divided by `of`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shard {
-    /// From 1.
-    pub part: usize,
-    /// Parts.
-    pub of: usize,
-}
-
-impl std::str::FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parsed = text
-            .split_once('/')
-            .and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
-        match parsed {
-            Some((part, of)) if (1..=of).contains(&part) => Ok(Self { part, of }),
-            _ => Err(format!(
-                "expected I/N with 1 ≤ I ≤ N, as in 2/8; found `{text}`"
-            )),
-        }
-    }
 }
 
 /// The numbers of `--only` (from 1) or `--shard`, else all.

@@ -8,7 +8,6 @@ use super::scores::headline;
 use crate::stats::mean;
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
-use inducer_datasets::batch::Batch;
 use inducer_datasets::batches::pack;
 use inducer_datasets::{Encoded, Example};
 use inducer_gpu::Model;
@@ -192,17 +191,9 @@ pub fn measure(
             layer.untrained = before.layers[layer.layer].0.mean_gate();
         }
     }
-    let fixed_gates = match gates.is_empty() {
-        true => None,
-        false => Some(fixed(
-            model,
-            &in_batches(&rows.iter().collect::<Vec<_>>()),
-            &gates,
-        )?),
-    };
     Ok(Mechanism {
+        fixed_gates: fixed(model, &rows, &gates)?,
         gates,
-        fixed_gates,
         by_position: all
             .positions
             .into_iter()
@@ -223,19 +214,24 @@ pub fn measure(
     })
 }
 
-/// What the gates are worth: the loss with them, with each head's mean in their place, and with 1.
-fn fixed(model: &mut Model, batches: &[Batch], gates: &[LayerGates]) -> Result<FixedLosses> {
-    let own = evaluate(model, batches)?;
+/// What the gates are worth: the loss of the rows with them, with each head's mean in their place,
+/// and with 1; none where there is no gate.
+fn fixed(model: &mut Model, rows: &[Encoded], gates: &[LayerGates]) -> Result<Option<FixedLosses>> {
+    if gates.is_empty() {
+        return Ok(None);
+    }
+    let batches = in_batches(&rows.iter().collect::<Vec<_>>());
+    let own = evaluate(model, &batches)?;
     let mut with = |of: &dyn Fn(f64) -> f64| {
         let heads = |g: &LayerGates| g.heads.iter().map(|mean| of(*mean)).collect();
         let gates: FixedGates = gates.iter().map(|g| (g.layer, heads(g))).collect();
-        model.with_fixed_gates(gates, |m| evaluate(m, batches))
+        model.with_fixed_gates(gates, |m| evaluate(m, &batches))
     };
-    Ok(FixedLosses {
+    Ok(Some(FixedLosses {
         own,
         head_mean: with(&|mean| mean)?,
         one: with(&|_| 1.0)?,
-    })
+    }))
 }
 
 fn summary(layer: usize, mut queries: Queries, heads: &[Queries]) -> LayerGates {

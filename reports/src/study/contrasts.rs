@@ -9,7 +9,8 @@ use anyhow::Result;
 /// LoRA alone and with the inducer: "complements" means better than either alone.
 pub const COMPLEMENT: [&str; 2] = ["lora", "inducer-lora"];
 
-/// The paper's steps, [`COMPLEMENT`] and every method with Inducer-tuning, by the loss of the test part.
+/// The paper's steps, [`COMPLEMENT`] and every method with Inducer-tuning, by the loss of the test
+/// part.
 ///
 /// # Errors
 /// A broken file.

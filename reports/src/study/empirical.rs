@@ -2,8 +2,8 @@
 
 use super::contrasts::COMPLEMENT;
 use super::judged::judged;
-use super::{LengthBin, Row, Study};
-use crate::document::format::{fixed, signed};
+use super::{Row, Study};
+use crate::document::format::{fixed, signed, signed_interval};
 use crate::stats::contrast::{Contrast, Judgement};
 use crate::stats::{Summary, differences, mean, paired};
 
@@ -16,8 +16,6 @@ pub struct Finding {
     pub verdict: &'static str,
     /// By which numbers.
     pub evidence: String,
-    /// Where the report shows it: the id of a section.
-    pub section: &'static str,
 }
 
 impl Finding {
@@ -44,7 +42,6 @@ pub fn findings(study: &Study) -> Vec<Finding> {
             claim: "mam-long",
             verdict: NOT_MEASURED,
             evidence: "the part on long inputs trains the prefix and the inducer alone".into(),
-            section: "lengths",
         },
     ]
 }
@@ -76,11 +73,9 @@ fn numbers(c: &Contrast) -> String {
 }
 
 fn step(study: &Study, claim: &'static str, lower: &str, upper: &str) -> Finding {
-    let found = judged(study).into_iter();
-    let found = found.filter(|j| j.step.lower == lower && j.step.upper == upper);
-    let found = found
-        .filter_map(|j| Some((j.judgement, j.contrast?)))
-        .next();
+    let mut all = judged(study).into_iter();
+    let found = all.find(|j| j.step.lower == lower && j.step.upper == upper);
+    let found = found.and_then(|j| Some((j.judgement, j.contrast?)));
     let (verdict, evidence) = match found {
         Some((judgement, contrast)) => (judgement.label(), numbers(contrast)),
         None => (
@@ -92,7 +87,6 @@ fn step(study: &Study, claim: &'static str, lower: &str, upper: &str) -> Finding
         claim,
         verdict,
         evidence,
-        section: "verdict",
     }
 }
 
@@ -126,12 +120,6 @@ fn complement(study: &Study) -> Finding {
     }
 }
 
-/// A number of a bin by seed.
-fn by_seed(row: &Row, bin: usize, of: fn(&LengthBin) -> Option<f64>) -> Vec<(u64, f64)> {
-    let value = |r: &super::Run| Some((r.seed, of(r.result.mechanism.by_length.get(bin)?)?));
-    row.runs.iter().filter_map(value).collect()
-}
-
 /// The prefix and the inducer on long inputs, where the study has them.
 fn sides(study: &Study) -> Option<(&Row, &Row, usize)> {
     let rows = &study.long.as_ref()?.rows;
@@ -152,30 +140,22 @@ fn verdict(found: Option<Summary>) -> &'static str {
 }
 
 fn interval(found: Option<Summary>, digits: usize) -> String {
-    let Some(Summary {
-        n,
-        mean,
-        interval: Some((low, high)),
-        ..
-    }) = found
-    else {
-        return "no two seeds of both".into();
-    };
-    format!(
-        "{} (95 % interval {} to {}, {n} seeds)",
-        signed(mean, digits),
-        signed(low, digits),
-        signed(high, digits)
-    )
+    match (found, signed_interval(found, digits)) {
+        (Some(Summary { n, mean, .. }), Some(interval)) => format!(
+            "{} (95 % interval {interval}, {n} seeds)",
+            signed(mean, digits)
+        ),
+        _ => "no two seeds of both".into(),
+    }
 }
 
 /// How much farther the nearest key of the prefix lies than that of the inducer on the longest
 /// inputs.
 fn near(study: &Study) -> Finding {
     let found = sides(study).and_then(|(prefix, inducer, last)| {
-        let [a, b] = [inducer, prefix].map(|row| by_seed(row, last, |b| b.distance));
+        let [a, b] = [inducer, prefix].map(|row| row.of_length(last, |b| b.distance));
         let unreached = |bin| {
-            let all = by_seed(prefix, bin, |b| b.unreached);
+            let all = prefix.of_length(bin, |b| b.unreached);
             mean(
                 &all.iter()
                     .map(|(_, share)| 100.0 * share)
@@ -198,7 +178,6 @@ fn near(study: &Study) -> Finding {
                 fixed(long, 1)
             ),
         },
-        section: "lengths",
     }
 }
 
@@ -206,7 +185,7 @@ fn near(study: &Study) -> Finding {
 fn long(study: &Study) -> Finding {
     let found = sides(study).and_then(|(prefix, inducer, last)| {
         let gap = |bin| {
-            let [a, b] = [inducer, prefix].map(|row| by_seed(row, bin, |b| Some(b.loss)));
+            let [a, b] = [inducer, prefix].map(|row| row.of_length(bin, |b| Some(b.loss)));
             differences(&a, &b)
         };
         paired(&gap(0), &gap(last))
@@ -222,7 +201,6 @@ fn long(study: &Study) -> Finding {
                 interval(found, 3)
             ),
         },
-        section: "lengths",
     }
 }
 

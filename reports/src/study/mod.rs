@@ -429,6 +429,12 @@ impl Study {
 }
 
 impl Row {
+    /// A number of a bin of lengths by seed, of the runs in which it was measured.
+    pub fn of_length(&self, bin: usize, of: fn(&LengthBin) -> Option<f64>) -> Vec<(u64, f64)> {
+        let value = |r: &Run| Some((r.seed, of(r.result.mechanism.by_length.get(bin)?)?));
+        self.runs.iter().filter_map(value).collect()
+    }
+
     /// The run of a seed.
     pub fn run(&self, seed: u64) -> Option<&Run> {
         self.runs.iter().find(|r| r.seed == seed)

@@ -122,14 +122,8 @@ impl Lengths<'_> {
         measured.map_or(&[], |r| &r.result.mechanism.by_length)
     }
 
-    /// A number of a bin by seed.
-    fn by_seed(row: &Row, bin: usize, of: Number) -> Vec<(u64, f64)> {
-        let value = |r: &Run| Some((r.seed, of(r.result.mechanism.by_length.get(bin)?)?));
-        row.runs.iter().filter_map(value).collect()
-    }
-
     fn summary(row: &Row, bin: usize, of: Number) -> Option<Summary> {
-        let values: Vec<f64> = Self::by_seed(row, bin, of).iter().map(|x| x.1).collect();
+        let values: Vec<f64> = row.of_length(bin, of).iter().map(|x| x.1).collect();
         Summary::of(&values)
     }
 
@@ -184,7 +178,7 @@ impl Lengths<'_> {
         let bins = self.bins();
         let last = bins.len().checked_sub(1)?;
         let lead = |bin: usize| {
-            let [a, b] = [prefix, inducer].map(|row| Self::by_seed(row, bin, |b| b.score));
+            let [a, b] = [prefix, inducer].map(|row| row.of_length(bin, |b| b.score));
             differences(&a, &b)
         };
         let (short, long) = (lead(0), lead(last));
