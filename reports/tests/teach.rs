@@ -240,6 +240,14 @@ fn what_the_exercises_promise_comes_true() {
     page.click("figure[data-figure=process] [data-do=reset]");
     page.click("figure[data-figure=process] [data-do=crowd]");
     assert!(shown(&mut page, "process", "v.evidence - v.titsias") > 10.0);
+    // Chapter 7 starts where its text starts, with the prefix.
+    let shows = "[...document.querySelectorAll('[data-method]')].filter(e => e.checkVisibility())\
+                 .map(e => e.dataset.method).join(' ')";
+    assert_eq!(page.text(shows), "prefix");
+    assert_eq!(
+        page.text("teach.figures.ladder.figure.state.method"),
+        "prefix"
+    );
     // Chapter 7: at zero only the prefix and Gating are away from the frozen model; without MLP_k
     // Inducer is Extension.
     page.click("figure[data-figure=ladder] [data-do=start]");

@@ -139,6 +139,17 @@ fn answers_are_folded_away_and_stand_together_in_print() {
     assert_eq!(solutions.matches("<li>").count(), exercises);
     assert_eq!(solutions.matches("<h3>Chapter").count(), 7);
     assert!(html.contains("<a href=\"https://arxiv.org/abs/2210.14469\">"));
+    // the plan's parts follow one another and fill ninety minutes
+    let plan = html.split("<details class=\"plan\">").nth(1).unwrap();
+    let plan = plan.split("</details>").next().unwrap();
+    let parts = plan.split("<th scope=\"row\">").skip(1);
+    let mut minute = 0;
+    for part in parts {
+        let (from, to) = part.split("</th>").next().unwrap().split_once('–').unwrap();
+        assert_eq!(from.parse(), Ok(minute), "{part}");
+        minute = to.parse().unwrap();
+    }
+    assert_eq!(minute, 90);
     let Some((_directory, _, mut page)) = open() else {
         return;
     };

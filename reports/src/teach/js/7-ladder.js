@@ -65,8 +65,8 @@ teach.figures.ladder = {
 
   mount() {
     const figure = (this.figure = new Figure('ladder'));
-    Object.assign(figure.start, {method: 'inducer'});
-    figure.state.method = 'inducer';
+    Object.assign(figure.start, {method: 'prefix'});
+    figure.state.method = 'prefix';
     const keys = figure.panel('keys', {
       x: [-3, 3],
       y: [-1, 1],
