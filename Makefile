@@ -1,7 +1,7 @@
 # The two commands of the README, each with all the set-up it needs. Both build with one profile,
 # release: what one has built the other uses, and what is tested is what is run.
 .PHONY: report test setup wheel bench-peers check-cuda sanitize-kernels mutants faults proofs \
-	engines backbones
+	engines backbones variant check-variant
 
 report: setup
 	cargo run --release -- report
@@ -39,6 +39,15 @@ PYTHON ?= python3
 bench-peers: setup
 	cargo build --release
 	$(PYTHON) reports/peers/compare.py
+
+# A crate of one's own around a variant, in DIR (CONTRIBUTING.md, "A variant of your own").
+variant: setup
+	@verify/checks/variant.sh $(DIR)
+
+# The same elsewhere: built outside of the workspace, checked, trained and reported (ARGS:
+# --profile dev).
+check-variant: setup
+	@verify/checks/variant.sh $(ARGS)
 
 # The Python wheel: the command and the package inducer_tuning, tested in a fresh environment.
 wheel: setup

@@ -5,8 +5,8 @@ use crate::backbone::Gpt2;
 use crate::config::Spec;
 use crate::error::{Error, Result};
 use crate::parts::{
-    AttentionAdapterConfig, FfnAdapterConfig, Ia3Config, InducerConfig, LoraConfig, Part,
-    PartConfig, PrefixConfig, PrefixNetwork,
+    AttentionAdapterConfig, CustomConfig, FfnAdapterConfig, Ia3Config, InducerConfig, LoraConfig,
+    Part, PartConfig, PrefixConfig, PrefixNetwork,
 };
 use crate::tape::Parameter;
 use crate::tensors::{Declare, Init};
@@ -57,6 +57,9 @@ pub struct AdapterConfig {
     /// (IA)³ part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ia3: Option<Ia3Config>,
+    /// A part of one's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom: Option<CustomConfig>,
     /// FFN part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ffn: Option<Ffn>,
@@ -81,6 +84,7 @@ impl AdapterConfig {
             attention: None,
             lora: None,
             ia3: None,
+            custom: None,
             ffn: None,
             bitfit: false,
             full: false,
@@ -99,6 +103,7 @@ impl AdapterConfig {
         });
         let lora = self.lora.as_ref().map(|c| -> &dyn PartConfig { c });
         let ia3 = self.ia3.as_ref().map(|c| -> &dyn PartConfig { c });
+        let custom = self.custom.as_ref().map(|c| -> &dyn PartConfig { c });
         let ffn = self
             .ffn
             .as_ref()
@@ -107,6 +112,7 @@ impl AdapterConfig {
             ("lora", lora),
             ("ia3", ia3),
             ("attention", attention),
+            ("custom", custom),
             ("ffn", ffn),
         ];
         all.into_iter()

@@ -39,8 +39,8 @@
 //! be), [`notes`], [`kernels`] (slices, products, threads), [`gradients`], [`tape`] (reverse
 //! mode), [`ops`] (what is differentiated), [`tensors`](mod@tensors) (how a tensor is declared),
 //! [`config`] (backbones' configurations), [`parts`] (one file a method's part), [`backbone`],
-//! [`adapter`], [`counts`], [`methods`], [`model`], [`decode`] and [`drift`], [`files`],
-//! [`train`](mod@train).
+//! [`adapter`], [`counts`], [`methods`], [`named`] (one's own among them), [`model`], [`decode`] and
+//! [`drift`], [`files`], [`train`](mod@train).
 
 pub mod adapter;
 pub mod backbone;
@@ -54,6 +54,7 @@ pub mod gradients;
 pub mod kernels;
 pub mod methods;
 pub mod model;
+pub mod named;
 pub mod notes;
 pub mod ops;
 pub mod parts;
@@ -70,6 +71,7 @@ pub use error::{Error, Result};
 pub use files::{SavedAdapter, hub, peft};
 pub use methods::Method;
 pub use model::{Loss, LossOptions, Model};
-pub use parts::Variant;
+pub use named::{Named, register};
+pub use parts::{CustomMethod, Variant};
 pub use tape::{Parameter, Tape, Value};
 pub use tensors::Tensors;

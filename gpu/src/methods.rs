@@ -257,7 +257,7 @@ impl Method {
 
 /// The smallest of the sizes from 1 to `most` whose count is nearest to `budget`; counts grow with
 /// the size.
-fn nearest(most: usize, budget: usize, count: impl Fn(usize) -> usize) -> usize {
+pub(crate) fn nearest(most: usize, budget: usize, count: impl Fn(usize) -> usize) -> usize {
     let sizes: Vec<usize> = (1..=most).collect();
     let first = |least| sizes.partition_point(|size| count(*size) < least) + 1;
     let above = first(budget);

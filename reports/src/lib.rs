@@ -33,6 +33,10 @@
 //! - [`pictures`]: the pictures of such a page as SVG files.
 //! - [`explain`]: a trained adapter on one text, as a page of the same kind.
 //!
+//! # A variant of one's own
+//!
+//! [`program!`] makes this same command with variants that a crate of one's own has.
+//!
 //! # What belongs where
 //!
 //! Only [`commands`] knows the command line: each subcommand reads its options, calls one function
@@ -76,3 +80,32 @@ pub mod signals;
 pub mod stats;
 pub mod study;
 pub mod teach;
+
+pub use inducer_verify::custom::register;
+#[doc(hidden)]
+pub use mimalloc::MiMalloc;
+
+/// The whole program `inducer`, `fn main` included, with these variants of one's own (values of
+/// [`Formula`](inducer_verify::custom::Formula) and
+/// [`CustomMethod`](inducer_gpu::parts::CustomMethod)) beside the paper's methods: each is trained,
+/// decoded, saved, loaded, counted, reported and checked by its name.
+///
+/// ```ignore
+/// inducer_reports::program!(TwoInducers);
+/// ```
+#[macro_export]
+macro_rules! program {
+    ($($variant:path),* $(,)?) => {
+        /// A step allocates and frees the same few hundred buffers over and over; this allocator
+        /// keeps them mapped.
+        #[global_allocator]
+        static ALLOCATOR: $crate::memory::Counting<$crate::MiMalloc> =
+            $crate::memory::Counting($crate::MiMalloc);
+
+        /// The command.
+        pub fn main() -> ::std::process::ExitCode {
+            $crate::memory::installed();
+            $crate::commands::main(&[$(|| $crate::register(&$variant)),*])
+        }
+    };
+}

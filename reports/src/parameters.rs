@@ -1,6 +1,8 @@
 //! The parameter counts of the paper's tables, computed from the model definitions.
 
-use inducer_gpu::{AdapterConfig, BackboneConfig, Gpt2Config, Method, RobertaConfig, counts};
+use inducer_gpu::{
+    AdapterConfig, BackboneConfig, Gpt2Config, Method, Named, RobertaConfig, counts,
+};
 use serde::Serialize;
 
 /// One row of the table.
@@ -60,7 +62,7 @@ fn paper(method: Method, backbone: &BackboneConfig) -> Option<&'static str> {
 
 /// The title of a method in tables; a name that is no method's is its own.
 pub fn title(method: &str) -> &str {
-    Method::named(method).map_or(method, |m| m.title())
+    Named::find(method).map_or(method, |m| m.title())
 }
 
 /// The counts of an adapter.
@@ -85,12 +87,16 @@ pub fn row(name: &str, config: &AdapterConfig, backbone: &BackboneConfig) -> Row
 /// The table of a backbone. The special tokens' rows, or the classification head, are trained with
 /// every method and not counted.
 pub fn table(backbone: &BackboneConfig) -> Vec<Row> {
-    let methods = Method::ALL.iter().filter(|m| **m != Method::None);
-    let named = |m: &Method| Row {
-        paper: paper(*m, backbone),
+    let row_of = |m: Named| Row {
+        paper: match m {
+            Named::Paper(method) => paper(method, backbone),
+            Named::Custom(_) => None,
+        },
         ..row(m.title(), &m.on(backbone), backbone)
     };
-    methods.map(named).collect()
+    let methods = Named::all().into_iter();
+    let trained = methods.filter(|m| !matches!(m, Named::Paper(Method::None)));
+    trained.map(row_of).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
     cargo run -p inducer-verify --example my_variant_in_python
 
-checks it against the formula of verify/examples/my_variant.rs: logits, loss, every gradient,
+checks it against the formula of verify/examples/my_variant: logits, loss, every gradient,
 causality, packing. Copy both files and change them.
 """
 

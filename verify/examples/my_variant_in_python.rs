@@ -1,20 +1,20 @@
 //! A variant of your own in PyTorch, checked against its formula in Rust:
 //! `cargo run -p inducer-verify --example my_variant_in_python -- 'python3 my_engine.py'`.
 //!
-//! The formula is that of `my_variant.rs`; without an argument the program is
+//! The formula is that of `my_variant`; without an argument the program is
 //! `verify/engines/my_variant.py`, which needs torch, transformers and safetensors.
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "my_variant.rs"]
+#[path = "my_variant/src/two_inducers.rs"]
 #[allow(dead_code)]
-mod my_variant;
+mod two_inducers;
 
 use inducer_verify::engines::External;
 use inducer_verify::{Verdict, custom, render};
-use my_variant::TwoInducers;
 use std::process::ExitCode;
 use std::time::Duration;
+use two_inducers::TwoInducers;
 
 fn main() -> inducer_verify::Result<ExitCode> {
     let given = std::env::args().nth(1);

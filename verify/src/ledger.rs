@@ -3,6 +3,7 @@
 use crate::engines::Target;
 use crate::error::Result;
 use serde::{Deserialize, Deserializer};
+use std::sync::{PoisonError, RwLock};
 
 /// The ledger's text.
 pub const TEXT: &str = include_str!("../claims.toml");
@@ -101,12 +102,25 @@ impl Row {
     }
 }
 
+/// Rows about what is no part of this crate.
+static FURTHER: RwLock<Vec<Row>> = RwLock::new(Vec::new());
+
+/// Adds rows behind this crate's.
+pub(crate) fn add(rows: impl Iterator<Item = Row>) {
+    let mut all = FURTHER.write().unwrap_or_else(PoisonError::into_inner);
+    all.extend(rows);
+}
+
 impl Ledger {
-    /// The ledger of this crate.
+    /// The ledger of this crate, and behind it the claims about the variants that are
+    /// [registered](crate::custom::register).
     ///
     /// # Errors
     /// It is not the TOML that it should be.
     pub fn read() -> Result<Self> {
-        Ok(toml::from_str(TEXT)?)
+        let mut ledger: Self = toml::from_str(TEXT)?;
+        let further = FURTHER.read().unwrap_or_else(PoisonError::into_inner);
+        ledger.claim.extend(further.iter().cloned());
+        Ok(ledger)
     }
 }

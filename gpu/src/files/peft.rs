@@ -134,6 +134,12 @@ pub fn export(saved: &SavedAdapter, backbone: &dyn Backbone, dir: &Path) -> Resu
             "PEFT's layout has no adapter beside the FFN; expected LoRA, (IA)³ or a prefix alone",
         );
     }
+    if c.custom.is_some() {
+        return unknown(
+            "custom",
+            "PEFT's layout has no part of one's own; expected LoRA, (IA)³ or a prefix alone",
+        );
+    }
     if c.full || c.bitfit {
         return unknown(
             "full",

@@ -17,7 +17,7 @@ use crate::ops::argmax::argmax;
 use crate::ops::attention::Visible;
 use crate::ops::dropout::Dropout;
 use crate::parts::observe::Observation;
-use crate::parts::{FixedGates, ForwardContext, Part};
+use crate::parts::{FixedGates, ForwardContext};
 use crate::tape::{Parameter, Tape, Value};
 use crate::tensors::{Source, Tensors};
 use candle_core::{D, DType, Device, Tensor};
@@ -158,14 +158,6 @@ impl Model {
             }
         }
         Ok(())
-    }
-
-    /// Appends a part of your own to every layer; `make` gets the layer's index. This is the door
-    /// for new variants.
-    pub fn push_parts(&mut self, mut make: impl FnMut(usize) -> Box<dyn Part>) {
-        for (i, parts) in self.attached.layers.iter_mut().enumerate() {
-            parts.push(make(i));
-        }
     }
 
     /// The trainable parameters, in a fixed order.

@@ -8,6 +8,7 @@
 
 mod adapter;
 mod context;
+pub mod custom;
 mod ia3;
 mod inducer;
 mod lora;
@@ -16,6 +17,7 @@ mod prefix;
 
 pub use adapter::{AttentionAdapterConfig, Bottleneck, FfnAdapterConfig, Placement};
 pub use context::{DropoutSite, FixedGates, ForwardContext};
+pub use custom::{CustomConfig, CustomMethod};
 pub use ia3::{Ia3, Ia3Config, Ia3Target};
 pub use inducer::{Inducer, InducerConfig, Variant};
 pub use lora::{LoraConfig, LoraException, LowRank, LowRankUpdate};

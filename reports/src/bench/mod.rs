@@ -10,7 +10,7 @@ pub mod work;
 
 use crate::compute::Precision;
 use candle_core::Device;
-use inducer_gpu::{AdapterConfig, Gpt2Config, Method};
+use inducer_gpu::{AdapterConfig, Gpt2Config, Named};
 use rand::{Rng, SeedableRng};
 use serde::Deserialize;
 use std::time::Instant;
@@ -61,7 +61,7 @@ pub struct Options {
     /// Backbone.
     pub preset: Preset,
     /// Method.
-    pub method: Method,
+    pub method: Named,
     /// Rows, or prompts.
     pub batch: usize,
     /// Length of the longest row, or of every prompt.
@@ -80,10 +80,10 @@ pub struct Options {
     pub device: Device,
 }
 
-/// The method with the paper's sizes on every preset; a prefix without its reparametrisation, as
-/// the other side trains it.
-pub fn method(method: Method) -> AdapterConfig {
-    method.paper().stored()
+/// The method with its sizes on GPT-2 small on every preset; a prefix without its
+/// reparametrisation, as the other side trains it.
+pub fn method(method: Named) -> AdapterConfig {
+    method.on(&(&Gpt2Config::small()).into()).stored()
 }
 
 /// Length of each row: `length − (i · 7919 + seed) mod (length / 4)`.
@@ -140,6 +140,7 @@ pub fn rounded(x: f64, digits: i32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use inducer_gpu::Method;
 
     #[test]
     fn lengths_follow_the_rule_of_the_other_side() {
@@ -157,7 +158,7 @@ mod tests {
     #[test]
     fn a_prefix_is_timed_without_its_reparametrisation_and_the_rest_has_the_papers_sizes() {
         let small = Preset::Gpt2.config();
-        let trained = |m| inducer_gpu::counts::trained(&method(m), &small);
+        let trained = |m| inducer_gpu::counts::trained(&method(Named::Paper(m)), &small);
         assert_eq!(trained(Method::Prefix), 1_990_656);
         assert_eq!(trained(Method::Inducer), 2_003_472);
         assert_eq!(inducer_gpu::counts::of_backbone(&small), 124_439_808);

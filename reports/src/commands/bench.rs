@@ -8,7 +8,7 @@ use crate::files;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use inducer_gpu::Method;
+use inducer_gpu::Named;
 use inducer_gpu::ranges;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -74,8 +74,8 @@ pub struct BenchArgs {
 /// # Errors
 /// An unknown method, a backbone that cannot be read, rows that do not fit.
 pub fn run(args: &BenchArgs) -> Result<()> {
-    let Some(method) = Method::named(&args.method) else {
-        let names = Method::ALL.map(Method::name).join(", ");
+    let Some(method) = Named::find(&args.method) else {
+        let names = Named::names();
         bail!("--method {}: expected one of {names}", args.method);
     };
     ensure!(

@@ -88,6 +88,7 @@ impl Cli {
             && let Some(command) = command.find_subcommand(name)
         {
             args.given = study_file::given(command, matches);
+            args.options = study_file::options(command, matches)?;
         }
         Ok(cli)
     }
@@ -107,8 +108,12 @@ impl Cli {
 
 /// The whole program: status 0, 1 after an error, 2 for a wrong option, 130 or 143 where it was
 /// stopped.
-pub fn main() -> ExitCode {
-    let error = match Cli::read().and_then(|cli| cli.run()) {
+///
+/// `register` gives it the variants of one's own ([`program!`](crate::program!)).
+pub fn main(register: &[fn() -> inducer_verify::Result<()>]) -> ExitCode {
+    let registered = register.iter().try_for_each(|register| register());
+    let read = registered.map_err(Into::into).and_then(|()| Cli::read());
+    let error = match read.and_then(|cli| cli.run()) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(error) => error,
     };

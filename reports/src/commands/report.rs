@@ -19,7 +19,7 @@ use crate::study::estimate::estimate;
 use crate::study::listed::{Listed, listed};
 use crate::study::plan::{Part, Plan, Request, plan};
 use crate::study::planned::Planned;
-use crate::study::preset::Preset;
+use crate::study::preset::{Preset, usual_methods};
 use crate::study::rates::Search;
 use crate::study::schedule::{Left, Workers};
 use crate::study::{Going, Study, looks, schedule};
@@ -62,6 +62,9 @@ pub struct ReportArgs {
     /// What was given, to be written back
     #[arg(skip)]
     pub given: toml::Table,
+    /// Every option of the study, for the report
+    #[arg(skip)]
+    pub options: serde_json::Value,
     /// Seeds: 1,2,3 or 1-3 or 1 2 3
     #[arg(long, value_delimiter = ',', num_args = 1.., default_value = "1,2,3",
         value_name = "SEEDS")]
@@ -72,8 +75,7 @@ pub struct ReportArgs {
         value_delimiter = ',',
         num_args = 1..,
         value_parser = NonEmptyStringValueParser::new(),
-        default_value = "none,full,bitfit,adapter,lora,prefix,mam-adapter,adaptive,extension,\
-                         gating,inducer,inducer-lora,mam-inducer"
+        default_value = usual_methods()
     )]
     pub methods: Vec<String>,
     /// Choose each method's learning rate among these by the validation loss, with a seed that is
@@ -382,6 +384,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         dir: &args.out,
     };
     let mut study = assemble::study(&plan, args.data.is_none(), &kept, started)?;
+    study.provenance.options = args.options.clone();
     if let Some(count) = args.explain {
         let (pool, device) = (args.compute.pool()?, args.compute.device.open()?);
         study.looks = pool.install(|| looks::make(&plan, count, &args.out, &device))?;
@@ -465,13 +468,14 @@ fn page_so_far(args: &ReportArgs, plan: &Plan, left: Left, started: SystemTime) 
         threads: args.compute.threads(),
         dir: &args.out,
     };
-    let study = Study {
+    let mut study = Study {
         going: Some(Going {
             runs: left.runs,
             seconds: left.seconds,
         }),
         ..assemble::study(plan, args.data.is_none(), &none, started)?
     };
+    study.provenance.options = args.options.clone();
     let pages = [report::markdown(&study), report::html(&study)];
     put(&args.out, &study, "report", pages).map(drop)
 }

@@ -155,6 +155,17 @@ fn option_words(long: &str, value: &Value, words: Option<String>) -> Vec<String>
 
 /// What was given to a command, as its file would say it.
 pub fn given(command: &Command, matches: &ArgMatches) -> Table {
+    of(command, matches, |source| {
+        source == ValueSource::CommandLine
+    })
+}
+
+/// Every option of the study that has a value, given or not.
+pub fn options(command: &Command, matches: &ArgMatches) -> Result<serde_json::Value> {
+    Ok(serde_json::to_value(of(command, matches, |_| true))?)
+}
+
+fn of(command: &Command, matches: &ArgMatches, wanted: impl Fn(ValueSource) -> bool) -> Table {
     let mut table = Table::new();
     for arg in command.get_arguments() {
         let id = arg.get_id().as_str();
@@ -162,7 +173,7 @@ pub fn given(command: &Command, matches: &ArgMatches) -> Table {
             continue;
         };
         let known = matches.try_contains_id(id).is_ok();
-        if !known || matches.value_source(id) != Some(ValueSource::CommandLine) {
+        if !known || !matches.value_source(id).is_some_and(&wanted) {
             continue;
         }
         if !arg.get_action().takes_values() {

@@ -83,13 +83,18 @@ pub(super) fn of(
             tuned.special()
         );
     }
-    let seen = tuned.insight(&input.batch)?;
+    let config = tuned.config.clone();
+    let mut seen = tuned.insight(&input.batch)?;
+    if config.custom.is_some() {
+        // the page computes gates again, by the formulas of a prefix and of an inducer
+        seen.gates.clear();
+        seen.layers.iter_mut().for_each(|layer| layer.added = None);
+    }
     let says = log_probabilities(&seen.logits)?;
     if let Some(class) = says.first().and_then(|row| greatest(row)) {
         input.decide(class);
     }
     let after = outputs::output(&tuned, input, &says)?;
-    let config = tuned.config.clone();
     let switches = config
         .has_parts()
         .then(|| switches(&mut tuned, input))
@@ -207,6 +212,10 @@ fn words(config: &AdapterConfig) -> String {
         }
         Some(Attention::Adapter(_)) => parts.push("adapter".into()),
         None => {}
+    }
+    if let Some(custom) = &config.custom {
+        let title = custom.method().title();
+        parts.push(format!("{title} of size {}", custom.size));
     }
     if let Some(lora) = &config.lora {
         parts.push(format!("LoRA of rank {}", lora.rank));

@@ -102,7 +102,7 @@ pub fn study() -> Study {
 fn contrasts(rows: &[Row]) -> Vec<Contrast> {
     let of = |method: &str| rows.iter().find(|r| r.method == method);
     let mean = |row: &Row| Measure::TestLoss.summary(row).map(|s| s.mean);
-    let contrast = |s: &Step| {
+    let contrast = |s: &Step<'_>| {
         let (a, b) = (of(s.lower)?, of(s.upper)?);
         Some(Contrast {
             lower: s.lower.into(),
@@ -181,6 +181,7 @@ fn row(m: &Invented, noise: &mut Noise) -> Row {
         learning_rate,
         runs,
         p_value: (method == "gating").then_some(0.0005),
+        step: None,
     }
 }
 
@@ -343,6 +344,7 @@ fn provenance() -> Provenance {
         command: "inducer report --data webnlg --backbone wiki-192".into(),
         rerun: "cargo run --release -- report --data webnlg --backbone wiki-192 --seeds 1,2,3"
             .into(),
+        options: json!({ "seeds": [1, 2, 3], "long-data": "coqa", "no-long": false }),
         started: "2026-11-23T01:17:12Z".into(),
         finished: "2026-11-23T01:58:40Z".into(),
         device: "CPU".into(),

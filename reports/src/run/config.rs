@@ -7,7 +7,7 @@ use crate::files::read_json;
 use anyhow::{Result, bail, ensure};
 use inducer_datasets::{Surface, Task, fingerprint};
 use inducer_gpu::train::{Schedule, TrainConfig};
-use inducer_gpu::{AdapterConfig, BackboneConfig, Method, hub, ranges};
+use inducer_gpu::{AdapterConfig, BackboneConfig, Method, Named, hub, ranges};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -149,13 +149,13 @@ impl MethodSpec {
     /// Neither a name nor a file.
     pub fn name_of(given: &str) -> Result<String> {
         let path = Path::new(given);
-        if let Some(method) = Method::named(given) {
+        if let Some(method) = Named::find(given) {
             return Ok(method.name().into());
         }
         ensure!(
             path.is_file(),
             "--method {given}: expected an adapter_config.json or one of {}",
-            Method::ALL.map(Method::name).join(", ")
+            Named::names()
         );
         let stem = path.file_stem().unwrap_or(path.as_os_str());
         let folder = path.parent().and_then(Path::file_name);
@@ -172,7 +172,7 @@ impl MethodSpec {
     /// Neither a name nor a readable file; a size that the method does not have.
     pub fn find(given: &str, backbone: &BackboneConfig, knobs: &Knobs) -> Result<Self> {
         let name = Self::name_of(given)?;
-        let (adapter, named) = match Method::named(given) {
+        let (adapter, named) = match Named::find(given) {
             Some(m) => (m.on(backbone), true),
             None => (AdapterConfig::read(given.as_ref(), backbone)?, false),
         };
@@ -204,7 +204,7 @@ impl MethodSpec {
     /// GPT-2's own sizes.
     fn learning_rate(&self, backbone: &BackboneConfig) -> f64 {
         let large = backbone.spec().hidden >= 768;
-        match (backbone, Method::named(&self.name)) {
+        match (backbone, Named::find(&self.name)) {
             (BackboneConfig::Roberta(_), _) if large => 2e-4,
             (BackboneConfig::Gpt2(_), Some(m)) if large => m.learning_rate(),
             _ => Method::Inducer.learning_rate(),

@@ -52,7 +52,7 @@ pub struct Knobs {
     pub targets: Vec<String>,
     /// Length of a prefix.
     pub prefix_length: Option<usize>,
-    /// Bottleneck of an adapter, and of an inducer's networks.
+    /// Bottleneck of an adapter and of an inducer's networks; the size of a variant of one's own.
     pub bottleneck: Option<usize>,
 }
 
@@ -68,6 +68,7 @@ const PLACES: [(&str, &[(&str, &str)]); 5] = [
             ("attention", "bottleneck"),
             ("attention", "key_bottleneck"),
             ("attention", "value_bottleneck"),
+            ("custom", "size"),
             ("ffn", "bottleneck"),
         ],
     ),

@@ -4,8 +4,8 @@ use super::paper::FULL_METHOD;
 use super::plan::{Part, Plan};
 use super::planned::Planned;
 use super::{
-    BackboneSource, ClaimLine, DataSource, Ledger, Long, PartCount, Provenance, Row, Run, SCHEMA,
-    Sample, Settings, Study,
+    BackboneSource, ClaimLine, DataSource, Ledger, Long, OwnStep, PartCount, Provenance, Row, Run,
+    SCHEMA, Sample, Settings, Study,
 };
 use super::{constant, contrasts};
 use crate::compute;
@@ -22,6 +22,7 @@ use inducer_datasets::{Example, Input, Task};
 use inducer_gpu::BackboneConfig;
 use inducer_gpu::counts;
 use inducer_verify::{Ledger as Claims, Options, Report, Verdict, runner};
+use serde_json::Value;
 use std::ops::AddAssign;
 use std::path::Path;
 use std::time::SystemTime;
@@ -92,6 +93,7 @@ pub fn study(
             version: env!("CARGO_PKG_VERSION").into(),
             command: command.join(" "),
             rerun: format!("cargo run --release -- {}", command[1..].join(" ")),
+            options: Value::Null,
             started: humantime::format_rfc3339_seconds(started).to_string(),
             finished: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             device: first.config.device.name().into(),
@@ -232,6 +234,7 @@ fn row(planned: &Planned, part: &Part) -> Result<Row> {
     let (method, adapter) = (planned.method(), &planned.config.adapter);
     let counted = parameters::row(parameters::title(method), adapter, &part.prepared.backbone);
     let train = &planned.config.train;
+    let own = adapter.custom.as_ref().and_then(|c| c.method().step());
     Ok(Row {
         method: method.into(),
         title: counted.method,
@@ -242,6 +245,10 @@ fn row(planned: &Planned, part: &Part) -> Result<Row> {
         learning_rate: (train.steps > 0 && !part.is_open(planned)).then_some(train.learning_rate),
         runs: Vec::new(),
         p_value: None,
+        step: own.map(|(lower, change)| OwnStep {
+            lower: lower.into(),
+            change: change.into(),
+        }),
     })
 }
 

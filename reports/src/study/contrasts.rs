@@ -9,18 +9,21 @@ use anyhow::Result;
 /// LoRA alone and with the inducer: "complements" means better than either alone.
 pub const COMPLEMENT: [&str; 2] = ["lora", "inducer-lora"];
 
-/// The paper's steps, [`COMPLEMENT`] and every method with Inducer-tuning, by the loss of the test
-/// part.
+/// The paper's steps, those to variants of one's own, [`COMPLEMENT`] and every method with
+/// Inducer-tuning, by the loss of the test part.
 ///
 /// # Errors
 /// A broken file.
 pub fn of<'a>(done: impl Iterator<Item = &'a Planned>) -> Result<Vec<Contrast>> {
+    let mut own: Vec<[&str; 2]> = Vec::new();
     let mut losses: Vec<(&str, Vec<Vec<ExampleLoss>>)> = Vec::new();
     for planned in done {
         let Some(kept) = test_loss::kept(&planned.dir)? else {
             continue;
         };
         let method = planned.method();
+        let custom = planned.config.adapter.custom.as_ref();
+        own.extend(custom.and_then(|c| Some([c.method().step()?.0, method])));
         match losses.iter_mut().find(|(name, _)| *name == method) {
             Some((_, runs)) => runs.push(kept),
             None => losses.push((method, vec![kept])),
@@ -43,9 +46,12 @@ pub fn of<'a>(done: impl Iterator<Item = &'a Planned>) -> Result<Vec<Contrast>> 
     };
     let steps = STEPS.iter().map(|s| [s.lower, s.upper]);
     let others = losses.iter().map(|(method, _)| [FULL_METHOD, *method]);
-    let complement = std::iter::once(COMPLEMENT);
-    let others = others.filter(|[a, b]| a != b);
-    let mut pairs: Vec<[&str; 2]> = steps.chain(others).chain(complement).collect();
+    let mut pairs: Vec<[&str; 2]> = steps
+        .chain(own)
+        .chain(others)
+        .chain([COMPLEMENT])
+        .filter(|[a, b]| a != b)
+        .collect();
     pairs.sort_unstable();
     pairs.dedup();
     let of = |[a, b]: [&str; 2]| Contrast::of([a, b], [&nats(a), &nats(b)], &tokens, pooled);

@@ -2,6 +2,7 @@
 
 use super::contrasts::COMPLEMENT;
 use super::judged::judged;
+use super::paper::STEPS;
 use super::{Row, Study};
 use crate::document::format::{fixed, signed, signed_interval};
 use crate::stats::contrast::{Contrast, Judgement};
@@ -73,7 +74,7 @@ fn numbers(c: &Contrast) -> String {
 }
 
 fn step(study: &Study, claim: &'static str, lower: &str, upper: &str) -> Finding {
-    let mut all = judged(study).into_iter();
+    let mut all = judged(study, &STEPS).into_iter();
     let found = all.find(|j| j.step.lower == lower && j.step.upper == upper);
     let found = found.and_then(|j| Some((j.judgement, j.contrast?)));
     let (verdict, evidence) = match found {

@@ -1,13 +1,13 @@
-//! The paper's steps, judged by the loss of the test part.
+//! Steps, the paper's and one's own, judged by the loss of the test part.
 
 use super::Study;
-use super::paper::{STEPS, Step};
+use super::paper::Step;
 use crate::stats::contrast::{Contrast, Judgement, holm};
 
 /// A step as it was measured here.
 pub struct Judged<'a> {
     /// The step.
-    pub step: Step,
+    pub step: Step<'a>,
     /// The comparison, where both methods have runs with losses.
     pub contrast: Option<&'a Contrast>,
     /// Holm's probability over the steps that were measured.
@@ -16,12 +16,13 @@ pub struct Judged<'a> {
     pub judgement: Judgement,
 }
 
-/// Every step of the paper, in its order.
-pub fn judged(study: &Study) -> Vec<Judged<'_>> {
-    let found = STEPS.map(|s| study.contrast(s.lower, s.upper));
+/// These steps, in their order.
+pub fn judged<'a>(study: &'a Study, steps: &[Step<'a>]) -> Vec<Judged<'a>> {
+    let found = steps.iter().map(|s| study.contrast(s.lower, s.upper));
+    let found: Vec<Option<&Contrast>> = found.collect();
     let p: Vec<f64> = found.iter().flatten().map(|c| c.p()).collect();
     let mut adjusted = holm(&p).into_iter();
-    STEPS
+    steps
         .iter()
         .zip(found)
         .map(|(step, contrast)| {

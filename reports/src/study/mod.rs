@@ -169,6 +169,9 @@ pub struct Provenance {
     pub command: String,
     /// The command that gives this report again.
     pub rerun: String,
+    /// Every option of the study by its name, given or by default; earlier versions wrote none.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub options: Value,
     /// Start, RFC 3339.
     pub started: String,
     /// End, RFC 3339.
@@ -287,6 +290,19 @@ pub struct Row {
     /// a difference of the first score, by approximate randomisation over inputs.
     #[serde(default)]
     pub p_value: Option<f64>,
+    /// Of a variant of one's own: the method that it is a step from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<OwnStep>,
+}
+
+/// A step that is judged as the paper's are: from a method to a variant of one's own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnStep {
+    /// The method below.
+    pub lower: String,
+    /// What the variant has and that method has not.
+    pub change: String,
 }
 
 /// One finished run: what it found, and its way there.
@@ -420,6 +436,11 @@ impl Study {
         self.contrasts.iter().find(of)
     }
 
+    /// The steps to variants of one's own.
+    pub fn own_steps(&self) -> Vec<paper::Step<'_>> {
+        self.rows.iter().filter_map(Row::own_step).collect()
+    }
+
     /// The seeds that were asked for and have no run in a row.
     pub fn missing(&self, row: &Row) -> Vec<u64> {
         let seeds = &self.provenance.settings.seeds;
@@ -433,6 +454,15 @@ impl Row {
     pub fn of_length(&self, bin: usize, of: fn(&LengthBin) -> Option<f64>) -> Vec<(u64, f64)> {
         let value = |r: &Run| Some((r.seed, of(r.result.mechanism.by_length.get(bin)?)?));
         self.runs.iter().filter_map(value).collect()
+    }
+
+    /// The step to it, where it is a variant of one's own that names one.
+    pub fn own_step(&self) -> Option<paper::Step<'_>> {
+        self.step.as_ref().map(|step| paper::Step {
+            lower: &step.lower,
+            upper: &self.method,
+            change: &step.change,
+        })
     }
 
     /// The run of a seed.

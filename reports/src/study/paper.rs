@@ -1,7 +1,5 @@
 //! The paper's results (Tables 1 and 5, GPT-2 small) and what it expects of its ablation.
 
-use crate::parameters::title;
-
 /// One row of the paper's tables on generation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PaperRow {
@@ -69,22 +67,15 @@ pub fn of(method: &str) -> Option<&'static PaperRow> {
     TABLE.iter().find(|r| r.method == method)
 }
 
-/// A step that the paper finds to help.
+/// A step from one method to another: one that the paper finds to help, or one's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct Step<'a> {
     /// The method below.
-    pub lower: &'static str,
+    pub lower: &'a str,
     /// The method above.
-    pub upper: &'static str,
+    pub upper: &'a str,
     /// What the upper one has and the lower one has not.
-    pub change: &'static str,
-}
-
-impl Step {
-    /// `Prefix-tuning → Adaptive`.
-    pub fn words(&self) -> String {
-        format!("{} → {}", title(self.lower), title(self.upper))
-    }
+    pub change: &'a str,
 }
 
 /// The two ends of the scale, the untuned backbone and full fine-tuning, which are not compared.
@@ -98,7 +89,7 @@ pub const FULL_METHOD: &str = "inducer";
 /// The ladder Prefix < Adaptive < Extension < Inducer < Inducer + LoRA, and the branch Gating <
 /// Inducer.
 #[rustfmt::skip]
-pub const STEPS: [Step; 5] = [
+pub const STEPS: [Step<'static>; 5] = [
     Step { lower: "prefix", upper: "adaptive", change: "one virtual token made from each query, \
      instead of tokens that all queries share" },
     Step { lower: "adaptive", upper: "extension", change: "values extended to the whole hidden \

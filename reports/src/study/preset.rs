@@ -3,7 +3,9 @@
 use super::rates::Search;
 use crate::run::{Hyperparameters, Steps};
 use inducer_datasets::Task;
+use inducer_gpu::{Method, Named};
 use serde::Deserialize;
+use std::sync::LazyLock;
 
 /// How much a study does where nothing else is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -20,6 +22,18 @@ pub enum Preset {
 
 /// Learning rates that a study on generated data tries for each method.
 const RATES: [f64; 3] = [1.25e-3, 3.5e-3, 1e-2];
+
+/// The names of the methods of a study that names none: those of the paper's tables, and those of
+/// one's own.
+pub fn usual_methods() -> &'static str {
+    static USUAL: LazyLock<String> = LazyLock::new(|| {
+        let all = Named::all().into_iter();
+        let usual = all.filter(|m| !matches!(m, Named::Paper(Method::Ia3)));
+        let names: Vec<&str> = usual.map(Named::name).collect();
+        names.join(",")
+    });
+    &USUAL
+}
 
 /// Section 6: epochs of WebNLG, of CoQA, of the classification tasks.
 fn epochs(task: Task) -> usize {

@@ -1,6 +1,8 @@
 //! A tiny study in a temporary directory: WebNLG-like data and a random GPT-2.
 #![allow(dead_code, unreachable_pub)] // each test binary uses its part
 
+pub mod schema;
+
 use candle_core::{DType, Device};
 use inducer_datasets::synthetic::{self, SyntheticConfig};
 use inducer_datasets::{Task, Tokenizer};

@@ -6,6 +6,19 @@ pub mod models;
 
 use crate::{Claim, Present};
 use equations as eq;
+use std::sync::{PoisonError, RwLock};
+
+/// Makes claims.
+type Make = Box<dyn Fn() -> Vec<Claim> + Send + Sync>;
+
+/// Claims about what is no part of this crate.
+static FURTHER: RwLock<Vec<Make>> = RwLock::new(Vec::new());
+
+/// Adds claims, behind this crate's; their rows go to [`ledger::add`](crate::ledger::add).
+pub(crate) fn add(claims: impl Fn() -> Vec<Claim> + Send + Sync + 'static) {
+    let mut all = FURTHER.write().unwrap_or_else(PoisonError::into_inner);
+    all.push(Box::new(claims));
+}
 
 /// Every claim that this crate checks, on the CPU.
 #[must_use]
@@ -50,5 +63,7 @@ pub fn on(present: &Present) -> Vec<Claim> {
         models::files::claims(present),
         models::ia3::claims(present),
     ];
-    groups.into_iter().flatten().collect()
+    let further = FURTHER.read().unwrap_or_else(PoisonError::into_inner);
+    let further = further.iter().flat_map(|claims| claims());
+    groups.into_iter().flatten().chain(further).collect()
 }

@@ -1,45 +1,53 @@
-//! A variant of your own: two small traits, and every check of a built-in method in one line.
+//! A variant of your own: two small traits, and every check of a built-in method.
 //!
 //! ```text
 //! Formula         the paper's side: f̃ of one head, for any scalar
 //!                 (the reference; exact gradients by the traced scalar)
-//! TrainablePart   the engine's side: the part that trains
+//! CustomMethod    the engine's side: the part that trains, with its tensors
 //!                 (inducer_gpu::parts::Part, as the built-in ones)
 //! ```
 //!
-//! [`check`] puts both into random whole GPT-2s (one head, one query, tied scores, logits at ±80,
+//! [`check`] puts both into random whole models (one head, one query, tied scores, logits at ±80,
 //! several texts to a batch) and holds them against each other; the bounds come from the formula
 //! itself ([`tolerance`](crate::bounds::tolerance)):
 //!
 //! | claim | what must hold | control that must fail |
 //! |---|---|---|
-//! | `custom-agree` | logits and loss are those of the formula in f64 | one tensor changed |
-//! | `custom-gradients` | so is every coordinate of every gradient | one tensor changed |
-//! | `custom-reaches` | no tensor is cut off from the loss | the tensors are frozen |
-//! | `custom-causal` | no output depends on a later token | the token itself changes |
-//! | `custom-packing` | a text gives the same alone as in its batch | the text before joins it |
-//! | `custom-padding` | masked keys change nothing (in the formula) | the padding is not masked |
+//! | `agree` | logits and loss are those of the formula in f64 | one tensor changed |
+//! | `gradients` | so is every coordinate of every gradient | one tensor changed |
+//! | `reaches` | no tensor is cut off from the loss | the tensors are frozen |
+//! | `causal` | no output depends on a later token | the token itself changes |
+//! | `packing` | a text gives the same alone as in its batch | the text before joins it |
+//! | `padding` | masked keys change nothing (in the formula) | the padding is not masked |
+//! | `decoding` | every decoded token is the likeliest | another first token of each prompt |
+//! | `files` | what was written computes the same when read | the tensors are written changed |
 //!
-//! Each claim runs on the engines that can show it: the engine in f64, in f32 and on candle's
-//! tensor operations, and the formula in f32. `examples/my_variant.rs` is a complete variant to
-//! copy: two inducers for each query; `examples/my_variant_in_python.rs` holds the same one,
-//! written in fifteen lines of PyTorch, against the same formula.
+//! All but `causal` and `decoding` run on GPT-2 and on RoBERTa. Each runs on the engines that can
+//! show it: the engine in f64, in f32, in mixed precision and on candle's tensor operations, and
+//! the formula in f32.
+//!
+//! [`register`] gives a variant to the whole program: its claims stand in the ledger as
+//! `NAME-agree` and so on, and it is a method by its name. `examples/my_variant` is a crate of
+//! one's own around a complete variant, two inducers for each query;
+//! `examples/my_variant_in_python.rs` holds the same one, written in fifteen lines of PyTorch,
+//! against the same formula.
 
 mod checks;
 mod model;
+pub mod prelude;
 
 pub use checks::{program_suite, suite};
 
-use crate::Claim;
 use crate::engines::External;
 use crate::runner::{ReportRow, row};
-use inducer_gpu::Parameter;
+use crate::{Claim, Result, claims, ledger};
 use inducer_gpu::ops::attention::Heads;
-use inducer_gpu::parts::Part;
+use inducer_gpu::parts::CustomMethod;
 use inducer_reference::Real;
 use inducer_reference::visible::Visible;
 use ndarray::{Array1, Array2, ArrayD, Axis};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 /// What one head sees.
 #[derive(Clone, Debug)]
@@ -77,24 +85,75 @@ pub fn vector<T: Real>(tensor: &ArrayD<T>, h: usize) -> Array1<T> {
 
 /// The formula of a variant.
 pub trait Formula: Send + Sync + 'static {
-    /// The tensors of one layer: name and shape.
-    fn shapes(heads: Heads) -> Vec<(&'static str, Vec<usize>)>;
+    /// The tensors of one layer: name and shape, by the one size that is left free.
+    fn shapes(heads: Heads, size: usize) -> Vec<(&'static str, Vec<usize>)>;
 
     /// f̃ of one head, before W^o: [n, p].
     fn head<T: Real>(points: &Points<'_, T>, tensors: &Tensors<T>) -> Array2<T>;
 }
 
-/// The same variant in the training engine.
-pub trait TrainablePart: Send + Sync + 'static {
-    /// The part of one layer; its parameters stand in the order of [`Formula::shapes`].
-    fn part(layer: usize, parameters: Vec<Parameter>) -> Box<dyn Part>;
+static KNOWN: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+
+/// Gives this program a variant: it is a method by its name, and its claims stand in the ledger. Do
+/// it first of all; a second time it changes nothing.
+///
+/// # Errors
+/// A name that another method has, or that is no name of a directory.
+pub fn register<V: Formula + CustomMethod>(variant: &'static V) -> Result<()> {
+    inducer_gpu::register(variant)?;
+    let (name, title) = (variant.name(), variant.title());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if !known.insert(name) {
+        return Ok(());
+    }
+    // a claim's id lives as long as the program
+    let ids =
+        checks::WORDS.map(|(id, ..)| -> &'static str { String::leak(format!("{name}-{id}")) });
+    let own = move || -> Vec<Claim> {
+        let named = |(mut claim, id): (Claim, &'static str)| {
+            claim.id = id;
+            claim
+        };
+        suite::<V>(variant)
+            .into_iter()
+            .zip(ids)
+            .map(named)
+            .collect()
+    };
+    let words = checks::WORDS.into_iter().zip(own());
+    ledger::add(words.map(|((_, statement, control), claim)| {
+        ledger::Row {
+            id: claim.id.into(),
+            statement: format!("{title}: {statement}."),
+            formula: "the variant's own, custom::Formula".into(),
+            citation: "a variant of one's own".into(),
+            functions: vec!["custom::Formula".into(), "CustomMethod".into()],
+            control: control.into(),
+            breaks: None,
+            engines: claim
+                .checks
+                .iter()
+                .map(|c| c.target.name().into())
+                .collect(),
+            measured: None,
+        }
+    }));
+    claims::add(own);
+    Ok(())
 }
 
 /// Every check of [`suite`] on `cases` random models, each with its control: one row for a claim on
-/// an engine.
-#[must_use]
-pub fn check<F: Formula, P: TrainablePart>(cases: usize, seed: u64) -> Vec<ReportRow> {
-    rows(&suite::<F, P>(), cases, seed)
+/// an engine. The formula is that of `F`, which is the variant's own unless you try another.
+///
+/// # Errors
+/// As [`register`].
+pub fn check<F: Formula>(
+    method: &'static dyn CustomMethod,
+    cases: usize,
+    seed: u64,
+) -> Result<Vec<ReportRow>> {
+    inducer_gpu::register(method)?;
+    Ok(rows(&suite::<F>(method), cases, seed))
 }
 
 /// The same of a variant in a program that speaks the protocol of engines

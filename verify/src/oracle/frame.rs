@@ -1,11 +1,12 @@
-//! GPT-2 around any attention sub-layer: embedding, layer normalisation, FFN and head of the
-//! reference, any scalar.
+//! GPT-2 and RoBERTa around any attention sub-layer: embedding, layer normalisation, FFN and head
+//! of the reference, any scalar.
 
 use crate::cases::TextRow;
 use crate::error::{Error, Result};
-use inducer_reference::gelu::gelu_new;
+use inducer_reference::gelu::{gelu, gelu_new};
 use inducer_reference::gpt2::{Block, positions};
-use inducer_reference::{Gpt2, Real};
+use inducer_reference::roberta::{self, Layer};
+use inducer_reference::{Gpt2, Real, Roberta};
 use ndarray::{Array2, Axis, concatenate};
 
 /// The logits of one row, [n, ids], its positions from `offset`, when `attention` makes each
@@ -43,4 +44,40 @@ pub fn logits<T: Real>(
         x = &x + &block.proj.forward(&hidden);
     }
     Ok(model.ln_f.forward(&x).dot(&table.t()))
+}
+
+/// The logits [1, classes] of one row without segments, when `attention` makes each layer's
+/// attention sub-layer: (index, layer, input) to its output before the residual sum.
+///
+/// # Errors
+/// Ids or positions that the model does not have, no classifier, and the errors of `attention`.
+pub fn class_logits<T: Real>(
+    model: &Roberta<T>,
+    row: &TextRow,
+    mut attention: impl FnMut(usize, &Layer<T>, &Array2<T>) -> Result<Array2<T>>,
+) -> Result<Array2<T>> {
+    let places = roberta::positions(&row.ids, model.config.pad_token_id, 0);
+    let known = |id: &u32| (*id as usize) < model.word.nrows();
+    let placed = |place: &usize| *place < model.position.nrows();
+    if !row.ids.iter().all(known) || !places.iter().all(placed) {
+        return Err(Error::Missing(
+            "an embedding of every id and position".into(),
+        ));
+    }
+    let summed = Array2::from_shape_fn((row.ids.len(), model.word.ncols()), |(i, c)| {
+        let token = model.word[[row.ids[i] as usize, c]];
+        token + model.position[[places[i], c]] + model.token_type[[0, c]]
+    });
+    let mut x = model.norm.forward(&summed);
+    for (i, layer) in model.layers.iter().enumerate() {
+        let y = &x + &attention(i, layer, &x)?;
+        let y = layer.attention_norm.forward(&y);
+        let hidden = layer.intermediate.forward(&y).mapv(gelu);
+        x = layer
+            .output_norm
+            .forward(&(layer.output.forward(&hidden) + &y));
+    }
+    let classifier = model.classifier.as_ref();
+    let classifier = classifier.ok_or_else(|| Error::Missing("a classifier".into()))?;
+    Ok(classifier.forward(&x))
 }

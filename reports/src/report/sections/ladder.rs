@@ -98,11 +98,15 @@ fn all_seeds(study: &Study) -> Vec<u64> {
     seeds
 }
 
-/// Every method that is compared with the whole, and what is taken from it or added to it.
-fn changes() -> impl Iterator<Item = (&'static str, String)> {
+/// Every method that is compared with the whole, and what is taken from it or added to it; steps of
+/// one's own from it among them.
+fn changes(study: &Study) -> impl Iterator<Item = (&str, String)> {
     let taken = ABLATIONS.map(|(m, part)| (m, format!("without {part}")));
     let added = ADDITIONS.map(|(m, part)| (m, format!("with {part}")));
-    taken.into_iter().chain(added)
+    let own = study.own_steps().into_iter();
+    let own = own.filter(|step| step.lower == FULL_METHOD);
+    let own = own.map(|step| (step.upper, format!("with {}", step.change)));
+    taken.into_iter().chain(added).chain(own)
 }
 
 /// The difference of each ablation and addition to the whole method.
@@ -134,7 +138,7 @@ fn costs(study: &Study) -> Intervals {
         digits: [measure.named().digits, measure.named().paper_digits],
         signed: true,
         band: None,
-        lanes: changes().map(lane).collect(),
+        lanes: changes(study).map(lane).collect(),
     }
 }
 
@@ -153,7 +157,7 @@ fn costs_table(study: &Study) -> Table {
     let (unit, digits) = (first.named().unit, first.named().digits);
     let caption = "What each ablation costs and each addition brings, against Inducer-tuning, \
                    paired by seed";
-    Table::of(caption, changes())
+    Table::of(caption, changes(study))
         .text("Method", |c| title(study, c.0))
         .text("Change", |c| c.1.clone())
         .under(unit, "difference", |c| mean(score(c.0), digits))

@@ -19,8 +19,10 @@ pub use record::sources;
 use crate::document::Section;
 use crate::document::format::{count, spread};
 use crate::document::table::{Table, TableOf};
+use crate::parameters;
 use crate::report::figures::chart::Curve;
 use crate::stats::Summary;
+use crate::study::paper::Step;
 use crate::study::{Row, Run, Study, paper};
 
 /// All sections, in order.
@@ -51,6 +53,15 @@ fn title(study: &Study, method: &str) -> String {
     let here = study.row(method).map(|r| r.title.clone());
     here.or_else(|| paper::of(method).map(|r| r.title.into()))
         .unwrap_or_else(|| method.into())
+}
+
+/// A step by the names of its methods: `Prefix-tuning → Adaptive`.
+fn words(study: &Study, step: &Step<'_>) -> String {
+    let name = |method: &str| {
+        let row = study.row(method);
+        row.map_or_else(|| parameters::title(method).to_owned(), |r| r.title.clone())
+    };
+    format!("{} → {}", name(step.lower), name(step.upper))
 }
 
 /// A number by step.

@@ -1,6 +1,6 @@
 //! How the learning rates were chosen.
 
-use super::title;
+use super::{title, words};
 use crate::document::format::{counted, list, optional, signed};
 use crate::document::table::{Cell, Mark, Table};
 use crate::document::{Block, Section};
@@ -22,7 +22,7 @@ pub fn section(study: &Study) -> Option<Section> {
         Block::Table(candidates(study, found)),
     ];
     blocks.extend(edges(study, found).map(Block::body));
-    blocks.push(Block::Table(steps(found)));
+    blocks.push(Block::Table(steps(study, found)));
     if let Some(long) = study.long.as_ref().and_then(|long| long.rates.as_ref()) {
         blocks.push(Block::heading("On long inputs"));
         blocks.push(Block::Table(candidates(study, long)));
@@ -59,11 +59,16 @@ fn edges(study: &Study, found: &Found) -> Option<String> {
     })
 }
 
-/// The paper's steps with both methods at one rate.
-fn steps(found: &Found) -> Table {
+/// The paper's steps and one's own.
+fn all_steps(study: &Study) -> Vec<Step<'_>> {
+    STEPS.into_iter().chain(study.own_steps()).collect()
+}
+
+/// The steps with both methods at one rate.
+fn steps(study: &Study, found: &Found) -> Table {
     let caption = "The paper's steps at equal rates: validation loss of the upper method minus \
                    that of the lower";
-    let mut table = Table::of(caption, STEPS).text("Step", Step::words);
+    let mut table = Table::of(caption, all_steps(study)).text("Step", |s| words(study, s));
     for rate in found.rates() {
         table = table.number(&format!("{rate:e}"), move |s| {
             let all = found.differences(s.lower, s.upper);
@@ -72,7 +77,7 @@ fn steps(found: &Found) -> Table {
         });
     }
     let chosen = |t: Option<&Tried>| t.and_then(|t| t.loss(t.chosen));
-    let best = |s: &Step| Some(chosen(found.of(s.upper))? - chosen(found.of(s.lower))?);
+    let best = |s: &Step<'_>| Some(chosen(found.of(s.upper))? - chosen(found.of(s.lower))?);
     table
         .number("each at its own", |s| {
             best(s).map_or("–".into(), |d| signed(d, 3))

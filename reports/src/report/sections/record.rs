@@ -13,17 +13,32 @@ use serde_json::Value;
 /// The section.
 pub fn section(study: &Study) -> Section {
     let [common, differing] = configurations(study).map(Block::Table);
+    let options = match &study.provenance.options {
+        Value::Object(all) if !all.is_empty() => {
+            let rows = all.iter().map(|(name, value)| (name, value.to_string()));
+            let table = Table::pairs("Every option", ["Option", "Value"], rows);
+            Some(Block::details("Every option", vec![Block::Table(table)]))
+        }
+        _ => None,
+    };
     Section::new(
         "record",
         "Settings",
         "Settings and sources",
-        vec![
-            Block::heading("Run it again"),
-            Block::Code(study.provenance.rerun.clone()),
-            Block::Table(sources(study)),
-            Block::details("Every run", vec![Block::Table(runs(study))]),
-            Block::details("Every run's configuration", vec![common, differing]),
-        ],
+        [
+            Some(Block::heading("Run it again")),
+            Some(Block::Code(study.provenance.rerun.clone())),
+            Some(Block::Table(sources(study))),
+            options,
+            Some(Block::details("Every run", vec![Block::Table(runs(study))])),
+            Some(Block::details(
+                "Every run's configuration",
+                vec![common, differing],
+            )),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     )
 }
 

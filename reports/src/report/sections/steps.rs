@@ -1,6 +1,6 @@
 //! The paper's steps, judged by the loss of the test part: the answer that the page opens with.
 
-use super::title;
+use super::{title, words};
 use crate::document::format::{count, fixed, list, signed, signed_interval};
 use crate::document::table::Table;
 use crate::document::{Block, Figure, ListStyle, Role, Section, Span, Text};
@@ -29,18 +29,27 @@ fn method() -> String {
 
 /// The section.
 pub fn section(study: &Study) -> Section {
-    let judged = judged(study);
+    let judged = judged(study, &STEPS);
     let sentence = |j: &Judged<'_>| {
         let label = Span::Bold(j.judgement.label().into());
         Text(vec![label, Span::Plain(format!(" {}", sentence(study, j)))])
     };
     let mut blocks = vec![
-        Block::Figure(losses(study, &judged)),
-        Block::Paragraph(Role::Lead, lead(&judged).into()),
+        Block::Figure(losses(study, &judged, &PAPERS)),
+        Block::Paragraph(Role::Lead, lead(study, &judged).into()),
         Block::heading("The paper's order, step by step"),
         Block::List(ListStyle::Steps, judged.iter().map(sentence).collect()),
     ];
     blocks.extend(bleu(study).map(Block::Figure));
+    let own = self::judged(study, &study.own_steps());
+    if !own.is_empty() {
+        blocks.push(Block::heading("Steps of one's own"));
+        blocks.push(Block::List(
+            ListStyle::Steps,
+            own.iter().map(sentence).collect(),
+        ));
+        blocks.push(Block::Figure(losses(study, &own, &OWN)));
+    }
     blocks.extend(missing(study).map(Block::body));
     blocks.push(Block::note(method()));
     Section {
@@ -52,8 +61,8 @@ pub fn section(study: &Study) -> Section {
 }
 
 /// How many of the steps come to which judgement.
-fn lead(judged: &[Judged<'_>]) -> String {
-    let name = |j: &&Judged<'_>| j.step.words();
+fn lead(study: &Study, judged: &[Judged<'_>]) -> String {
+    let name = |j: &&Judged<'_>| words(study, &j.step);
     let with = |of: Judgement| -> Vec<String> {
         let those = judged.iter().filter(|j| j.judgement == of);
         those.map(|j| name(&j)).collect()
@@ -149,12 +158,31 @@ fn probability(p: f64) -> String {
     }
 }
 
-fn rows<'a>(study: &'a Study, step: &Step) -> Option<(&'a Row, &'a Row)> {
+fn rows<'a>(study: &'a Study, step: &Step<'_>) -> Option<(&'a Row, &'a Row)> {
     Some((study.row(step.lower)?, study.row(step.upper)?))
 }
 
+/// What a picture of steps is called: its id, its title and the words that it begins with.
+struct Called {
+    id: &'static str,
+    title: &'static str,
+    steps: &'static str,
+}
+
+const PAPERS: Called = Called {
+    id: "steps",
+    title: "The paper's steps, by the loss of the test part",
+    steps: "The paper's steps",
+};
+
+const OWN: Called = Called {
+    id: "own-steps",
+    title: "Steps of one's own, by the loss of the test part",
+    steps: "Steps of one's own",
+};
+
 /// The steps in the loss, with the margin of what counts as none.
-fn losses(study: &Study, judged: &[Judged<'_>]) -> Figure {
+fn losses(study: &Study, judged: &[Judged<'_>], called: &Called) -> Figure {
     let lane = |j: &Judged<'_>| {
         let measure = Measure::TestLoss;
         let by_seed = |row| measure.by_seed(row);
@@ -170,7 +198,7 @@ fn losses(study: &Study, judged: &[Judged<'_>]) -> Figure {
         });
         Lane {
             method: j.step.upper.into(),
-            title: j.step.words(),
+            title: words(study, &j.step),
             value: summary.map_or("not measured".into(), |s| signed(s.mean, 3)),
             dots: dots.unwrap_or_default(),
             summary,
@@ -178,8 +206,8 @@ fn losses(study: &Study, judged: &[Judged<'_>]) -> Figure {
         }
     };
     let picture = Intervals {
-        id: "steps",
-        title: "The paper's steps in the loss of the test part".into(),
+        id: called.id,
+        title: format!("{} in the loss of the test part", called.steps),
         axis: "How far the test loss falls, nats a token".into(),
         digits: [3, 1],
         signed: true,
@@ -192,9 +220,12 @@ fn losses(study: &Study, judged: &[Judged<'_>]) -> Figure {
     };
     let of =
         |j: &&Judged<'_>, text: &dyn Fn(&Contrast) -> String| j.contrast.map_or("–".into(), text);
-    let caption = "The paper's steps in the loss of the test part: upper minus lower, nats a token";
-    let table = Table::of(caption, judged)
-        .text("Step", |j| j.step.words())
+    let caption = format!(
+        "{} in the loss of the test part: upper minus lower, nats a token",
+        called.steps
+    );
+    let table = Table::of(&caption, judged)
+        .text("Step", |j| words(study, &j.step))
         .number("difference", |j| of(j, &|c| signed(c.difference, 4)))
         .number("95 % interval", |j| of(j, &|c| interval(c, 0.05)))
         .number("90 % interval", |j| of(j, &|c| interval(c, 0.1)))
@@ -207,7 +238,7 @@ fn losses(study: &Study, judged: &[Judged<'_>]) -> Figure {
         .number("Holm's p", |j| of(j, &|_| probability(j.p)))
         .text("judgement", |j| j.judgement.label().to_string());
     Figure {
-        title: "The paper's steps, by the loss of the test part",
+        title: called.title,
         meaning: "",
         signs: format!(
             "Right of zero the step helps. Large sign: mean. Line: 95 % interval over seeds and \
@@ -222,17 +253,17 @@ fn losses(study: &Study, judged: &[Judged<'_>]) -> Figure {
 /// The steps in BLEU, beside the paper's; none where the task has none.
 fn bleu(study: &Study) -> Option<Figure> {
     let measure = Measure::BleuWithoutEmpty;
-    let with = |step: &Step| {
+    let with = |step: &Step<'_>| {
         let (a, b) = rows(study, step)?;
         let (a, b) = (measure.by_seed(a), measure.by_seed(b));
         Some((differences(&a, &b), paired(&a, &b)?))
     };
     STEPS.iter().find_map(with)?;
-    let lane = |step: &Step| {
+    let lane = |step: &Step<'_>| {
         let (dots, summary) = with(step).map_or((Vec::new(), None), |(d, s)| (d, Some(s)));
         Lane {
             method: step.upper.into(),
-            title: step.words(),
+            title: words(study, step),
             value: summary.map_or("not measured".into(), |s| signed(s.mean, 2)),
             dots,
             summary,
@@ -251,7 +282,7 @@ fn bleu(study: &Study) -> Option<Figure> {
     };
     let caption = format!("The paper's steps in {score}, and in the paper's BLEU");
     let table = Table::of(&caption, STEPS)
-        .text("Step", Step::words)
+        .text("Step", |s| words(study, s))
         .number("difference", |s| {
             with(s).map_or("–".into(), |(_, d)| signed(d.mean, 2))
         })
@@ -291,9 +322,10 @@ pub fn missing(study: &Study) -> Option<String> {
 mod tests {
     use super::*;
     use crate::report::testing;
+    use crate::study::OwnStep;
 
     fn of(study: &Study) -> Vec<Judgement> {
-        judged(study).iter().map(|j| j.judgement).collect()
+        judged(study, &STEPS).iter().map(|j| j.judgement).collect()
     }
 
     #[test]
@@ -309,7 +341,7 @@ mod tests {
         assert_eq!(of(&study)[4], Judgement::Reversed);
         study.contrasts.retain(|c| c.lower != "adaptive");
         assert_eq!(of(&study)[1], Judgement::NotMeasured);
-        let lead = lead(&judged(&study));
+        let lead = lead(&study, &judged(&study, &STEPS));
         assert!(
             lead.contains("1 is reversed (Gating → Inducer-tuning)"),
             "{lead}"
@@ -328,7 +360,7 @@ mod tests {
         let c = c.unwrap();
         (c.difference, c.seed_variance) = (-0.03, 0.0016);
         let (seen, seeds) = (fixed(c.detectable(), 3), c.seeds_needed().unwrap());
-        let all = judged(&study);
+        let all = judged(&study, &STEPS);
         assert_eq!(all[1].judgement, Judgement::Undecided);
         let text = sentence(&study, &all[1]);
         assert!(
@@ -338,5 +370,42 @@ mod tests {
         assert!(text.contains(&format!("about {seeds} seeds")), "{text}");
         assert!(text.contains("−0.030 nats a token"), "{text}");
         assert!(text.contains("in the paper +0.8 BLEU"), "{text}");
+    }
+
+    #[test]
+    fn a_step_of_ones_own_is_judged_apart_from_the_papers() {
+        let mut study = testing::study();
+        assert!(judged(&study, &study.own_steps()).is_empty());
+        let before = of(&study);
+        let inducer = study.row("inducer").unwrap().clone();
+        study.rows.push(Row {
+            method: "mine".into(),
+            title: "My own".into(),
+            step: Some(OwnStep {
+                lower: "inducer".into(),
+                change: "a second one".into(),
+            }),
+            ..inducer
+        });
+        assert_eq!(of(&study), before);
+        let own = judged(&study, &study.own_steps());
+        assert_eq!(own[0].judgement, Judgement::NotMeasured);
+        let contrast = study.contrasts.iter().find(|c| c.upper == "inducer");
+        let contrast = Contrast {
+            lower: "inducer".into(),
+            upper: "mine".into(),
+            ..contrast.unwrap().clone()
+        };
+        study.contrasts.push(contrast);
+        let own = judged(&study, &study.own_steps());
+        assert_ne!(own[0].judgement, Judgement::NotMeasured);
+        let text = sentence(&study, &own[0]);
+        assert!(text.starts_with("Inducer-tuning → My own: "), "{text}");
+        assert!(text.ends_with("What changes: a second one."), "{text}");
+        let headings = format!("{:?}", section(&study).blocks);
+        assert!(headings.contains("Steps of one's own"));
+        // the ladder has it too
+        let page = crate::report::markdown(&study);
+        assert!(page.contains("with a second one"), "{page}");
     }
 }

@@ -20,22 +20,29 @@ pub fn section(study: &Study) -> Section {
     if !study.contrasts.is_empty() {
         return steps::section(study);
     }
-    let step = |m: &Measured| {
+    let step = |m: &Measured<'_>| {
         let verdict = Span::Bold(m.verdict.label().into());
         let sentence = Span::Plain(format!(" {}", step_sentence(study, m)));
         Text(vec![verdict, sentence])
     };
+    let list =
+        |steps: &[Measured<'_>]| Block::List(ListStyle::Steps, steps.iter().map(step).collect());
+    let mut blocks = vec![
+        Block::Paragraph(Role::Lead, lead(study).into()),
+        Block::body(summary(study).join(" ")),
+        Block::heading("The paper's order, step by step"),
+        list(&steps(study, &STEPS)),
+    ];
+    let own = steps(study, &study.own_steps());
+    if !own.is_empty() {
+        blocks.extend([Block::heading("Steps of one's own"), list(&own)]);
+    }
+    blocks.push(Block::note(METHOD));
     Section {
         id: "verdict",
         name: None,
         heading: "What the ablation shows",
-        blocks: vec![
-            Block::Paragraph(Role::Lead, lead(study).into()),
-            Block::body(summary(study).join(" ")),
-            Block::heading("The paper's order, step by step"),
-            Block::List(ListStyle::Steps, steps(study).iter().map(step).collect()),
-            Block::note(METHOD),
-        ],
+        blocks,
     }
 }
 
@@ -49,20 +56,20 @@ pub fn measure(study: &Study) -> Measure {
     }
 }
 
-/// One step of the paper's order, measured here.
+/// One step, measured here.
 #[derive(Clone, Debug, PartialEq)]
-struct Measured {
+struct Measured<'a> {
     /// The step.
-    step: Step,
+    step: Step<'a>,
     /// `upper − lower` here.
     difference: Option<Summary>,
     /// Whether it appears.
     verdict: Verdict,
 }
 
-/// The steps of the paper's order, in its order.
-fn steps(study: &Study) -> Vec<Measured> {
-    let measured = |step: &Step| {
+/// The steps as they were measured here.
+fn steps<'a>(study: &Study, steps: &[Step<'a>]) -> Vec<Measured<'a>> {
+    let measured = |step: &Step<'a>| {
         let difference = between(study, step.lower, step.upper);
         Measured {
             step: *step,
@@ -70,7 +77,7 @@ fn steps(study: &Study) -> Vec<Measured> {
             verdict: Verdict::of(difference.as_ref()),
         }
     };
-    STEPS.iter().map(measured).collect()
+    steps.iter().map(measured).collect()
 }
 
 fn between(study: &Study, a: &str, b: &str) -> Option<Summary> {
@@ -87,7 +94,7 @@ fn with_interval(d: Summary, measure: Measure) -> String {
 }
 
 /// The sentence of a step, but for its verdict.
-fn step_sentence(study: &Study, m: &Measured) -> String {
+fn step_sentence(study: &Study, m: &Measured<'_>) -> String {
     let (lower, upper) = (title(study, m.step.lower), title(study, m.step.upper));
     let (measure, change) = (measure(study), m.step.change);
     let here = m.difference.map(|d| with_interval(d, measure));
@@ -161,12 +168,12 @@ fn other_ablations(study: &Study) -> Option<String> {
 /// The sentences after the lead: the other ablations, the order as a whole, the two ends of the
 /// scale, and what is missing.
 fn summary(study: &Study) -> Vec<String> {
-    let order = Some(order(&steps(study)));
+    let order = Some(order(&steps(study, &STEPS)));
     let all = [other_ablations(study), order, ends(study), missing(study)];
     all.into_iter().flatten().collect()
 }
 
-fn order(steps: &[Measured]) -> String {
+fn order(steps: &[Measured<'_>]) -> String {
     let with = |v: Verdict| steps.iter().filter(|m| m.verdict == v).count();
     let all = steps.len();
     if with(Verdict::Appears) == all {
@@ -209,8 +216,8 @@ fn order(steps: &[Measured]) -> String {
 }
 
 /// How many of the steps within the spread point the other way.
-fn against(steps: &[Measured]) -> String {
-    let falls = |m: &&Measured| {
+fn against(steps: &[Measured<'_>]) -> String {
+    let falls = |m: &&Measured<'_>| {
         m.verdict == Verdict::WithinSpread && m.difference.is_some_and(|d| d.mean < 0.0)
     };
     match steps.iter().filter(falls).count() {
@@ -256,7 +263,7 @@ mod tests {
                 _ => {}
             }
         }
-        let last = &steps(&study)[4];
+        let last = &steps(&study, &STEPS)[4];
         assert_eq!(last.verdict, Verdict::Reversed);
         assert_eq!(last.verdict.label(), "does not appear");
         assert!(step_sentence(&study, last).contains("BLEU (95 % interval −"));
@@ -269,7 +276,7 @@ mod tests {
         let mut study = testing::study();
         study.rows.retain(|r| r.method != "extension");
         study.rows[2].runs.pop();
-        let steps = steps(&study);
+        let steps = steps(&study, &STEPS);
         assert_eq!(steps[1].verdict, Verdict::NotMeasured);
         assert_eq!(steps[2].verdict, Verdict::NotMeasured);
         let all = summary(&study).join(" ");
@@ -285,7 +292,18 @@ mod tests {
         for row in &mut study.rows {
             row.runs.truncate(1);
         }
-        assert!(steps(&study).iter().all(|m| m.verdict == Verdict::OneSeed));
+        assert!(
+            steps(&study, &STEPS)
+                .iter()
+                .all(|m| m.verdict == Verdict::OneSeed)
+        );
         assert!(summary(&study)[1].contains("5 cannot be judged from one seed"));
+        // what is one is not said as if it were several
+        study.provenance.settings.seeds.truncate(1);
+        study.rows.truncate(1);
+        let page = crate::report::markdown(&study);
+        for wrong in [" 1 seeds", " 1 runs", " 1 methods", " 1 entries"] {
+            assert!(!page.contains(wrong), "{wrong}: {page}");
+        }
     }
 }

@@ -6,9 +6,9 @@ use crate::cases::{BackboneConfig, Corner, Draw, ModelCase, TextRow, gpt2, metho
 use crate::engines::{Candle, Paper, Specification, candles};
 use crate::{Case, Claim, Engine, Present, Result, Tolerance};
 use candle_core::Tensor;
-use inducer_gpu::Method;
 use inducer_gpu::decode::greedy::{Decoding, Prompt, greedy};
 use inducer_gpu::ops::argmax::argmax;
+use inducer_gpu::{Method, Model};
 use ndarray::Array2;
 
 /// The claims of this file.
@@ -27,7 +27,7 @@ pub fn claims(present: &Present) -> Vec<Claim> {
 }
 
 /// A GPT-2 with few positions, so that texts reach the last one.
-fn short(draw: &mut Draw) -> BackboneConfig {
+pub(crate) fn short(draw: &mut Draw) -> BackboneConfig {
     let mut backbone = gpt2(draw);
     if let BackboneConfig::Gpt2(config) = &mut backbone {
         config.n_positions = 13;
@@ -35,14 +35,27 @@ fn short(draw: &mut Draw) -> BackboneConfig {
     backbone
 }
 
-/// A model of any method, every third with a prefix, and prompts of different lengths.
-fn given(case: &mut Case) -> Result<(ModelCase, Option<u32>)> {
+/// A model of any method, every third with a prefix.
+fn given(case: &mut Case) -> Result<ModelCase> {
     case.draw.force(Corner::Plain);
     let which = match case.draw.index % 3 {
         0 => Method::Prefix,
         _ => method::of_case(case.draw.index),
     };
-    let mut model = ModelCase::with(&mut case.draw, short, which)?;
+    ModelCase::with(&mut case.draw, short, which)
+}
+
+/// Greedy decoding of any method's prompts.
+fn decoded(engine: &Candle, case: &mut Case) -> Result<()> {
+    let mut model = given(case)?;
+    let segment = prompts(case, &mut model);
+    model.round(|x| engine.representable(x));
+    let built = engine.model(&model)?;
+    decodes::<Paper>(&built, engine.roundoff(), case, &model, segment)
+}
+
+/// Gives a model prompts of different lengths; the segment of what is decoded, where they have any.
+pub(crate) fn prompts(case: &mut Case, model: &mut ModelCase) -> Option<u32> {
     let more = model.more_rows(&mut case.draw);
     model.rows.extend(more);
     let ids = model.ids();
@@ -53,16 +66,21 @@ fn given(case: &mut Case) -> Result<(ModelCase, Option<u32>)> {
         row.labels = vec![-100; n];
         row.segments = segmented.then(|| (0..n).map(|_| any(&mut case.draw)).collect());
     }
-    let segment = segmented.then(|| any(&mut case.draw));
-    Ok((model, segment))
+    segmented.then(|| any(&mut case.draw))
 }
 
-/// Greedy decoding of all prompts: the tokens, and why each text ended. In the control the formula
-/// is given another first token of each prompt.
-fn decoded(engine: &Candle, case: &mut Case) -> Result<()> {
-    let (mut model, segment) = given(case)?;
-    model.round(|x| engine.representable(x));
-    let built = engine.model(&model)?;
+/// Greedy decoding of all prompts by the engine's model of a case: the tokens, and why each text
+/// ended. In the control the formula is given another first token of each prompt.
+///
+/// # Errors
+/// Engine or specification refuses the model.
+pub(crate) fn decodes<S: Specification>(
+    built: &Model,
+    roundoff: f64,
+    case: &mut Case,
+    model: &ModelCase,
+    segment: Option<u32>,
+) -> Result<()> {
     let prompts: Vec<Prompt> = (model.rows.iter())
         .map(|row| Prompt {
             ids: row.ids.clone(),
@@ -70,13 +88,13 @@ fn decoded(engine: &Candle, case: &mut Case) -> Result<()> {
             next_segment: segment,
         })
         .collect();
-    let limit = 13 - offset(&model);
+    let limit = 13 - offset(model);
     let mut decoding = Decoding {
         max_new: case.draw.pick(&[2, 5, 30]),
         eos: u32::MAX,
         batch: case.draw.size(1, prompts.len() + 1),
     };
-    let endless = greedy(&built, &prompts, decoding, &mut |_| {})?;
+    let endless = greedy(built, &prompts, decoding, &mut |_| {})?;
     for (r, new) in endless.iter().enumerate() {
         let room = decoding.max_new.min(limit - prompts[r].ids.len());
         case.same(new.len(), room, || {
@@ -86,7 +104,7 @@ fn decoded(engine: &Candle, case: &mut Case) -> Result<()> {
     // a token that one of the texts has in its middle
     let longest = endless.iter().max_by_key(|text| text.len());
     decoding.eos = longest.map_or(0, |text| text[text.len() / 2]);
-    let found = greedy(&built, &prompts, decoding, &mut |_| {})?;
+    let found = greedy(built, &prompts, decoding, &mut |_| {})?;
     let describe = format!("{}, at most {} new", model.describe(), decoding.max_new);
     case.same(found.len(), prompts.len(), || format!("{describe}: texts"));
     for (r, new) in found.iter().enumerate() {
@@ -111,13 +129,8 @@ fn decoded(engine: &Candle, case: &mut Case) -> Result<()> {
             segment,
             new: &tokens,
         };
-        likeliest(
-            engine,
-            case,
-            &model,
-            &text,
-            &format!("{describe}: text {r}"),
-        )?;
+        let describe = format!("{describe}: text {r}");
+        likeliest::<S>(roundoff, case, model, &text, &describe)?;
     }
     Ok(())
 }
@@ -142,8 +155,8 @@ struct Text<'a> {
 }
 
 /// Each new token has the greatest logit behind the tokens before it, up to rounding.
-fn likeliest(
-    engine: &Candle,
+fn likeliest<S: Specification>(
+    roundoff: f64,
     case: &mut Case,
     model: &ModelCase,
     text: &Text<'_>,
@@ -162,11 +175,11 @@ fn likeliest(
         segments,
         labels,
     }]);
-    let (computed, trace) = record(|| Paper::computed_in::<Traced>(&whole));
+    let (computed, trace) = record(|| S::computed_in::<Traced>(&whole));
     let logits: Array2<Traced> = computed?.logits.remove(0);
     let flat: Vec<Traced> = logits.iter().copied().collect();
     let spread = Array2::from_shape_vec(logits.raw_dim(), trace.spreads(&flat))?;
-    let u = engine.roundoff() + UNIT_ROUNDOFF_F64;
+    let u = roundoff + UNIT_ROUNDOFF_F64;
     for (k, id) in text.new.iter().enumerate() {
         let (at, chosen) = (start + k - 1, *id as usize);
         for (c, other) in logits.row(at).iter().enumerate() {

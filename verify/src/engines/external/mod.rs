@@ -9,7 +9,6 @@ mod about;
 mod files;
 mod process;
 
-pub(crate) use about::CUSTOM;
 pub use about::{ANSWERS, About, FEATURES, PROTOCOL, Scalar};
 pub use files::Surrounded;
 
