@@ -8,7 +8,7 @@ use common::{
     trained, wait_for, words,
 };
 use inducer_reports::run::lock::Lock;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 #[test]
 fn a_second_process_is_refused_and_a_lock_that_was_left_is_not_one() {
@@ -216,4 +216,81 @@ fn a_full_or_read_only_disk_is_one_clear_line_and_what_was_there_stays() {
         "{}",
         said(&out)
     );
+}
+
+/// What a terminal of that width shows after these bytes.
+fn screen(text: &str, width: usize) -> Vec<String> {
+    let mut rows: Vec<Vec<char>> = vec![Vec::new()];
+    let (mut row, mut column) = (0, 0);
+    let mut all = text.chars();
+    while let Some(c) = all.next() {
+        match c {
+            '\r' => column = 0,
+            '\n' => row += 1,
+            '\u{1b}' => {
+                let code: String = all.by_ref().take(1).collect();
+                assert_eq!(code, "[", "a sequence that this terminal does not know");
+                let mut number = String::new();
+                let end = all.by_ref().find(|c| {
+                    number.push(*c);
+                    c.is_ascii_alphabetic()
+                });
+                let n = number[..number.len() - 1].parse().unwrap_or(1);
+                match end {
+                    Some('K') if n == 2 => rows[row].clear(),
+                    Some('K') => rows[row].truncate(column),
+                    Some('J') => rows.truncate(row + 1),
+                    Some('A') => row -= n.min(row),
+                    Some('B') => row += n,
+                    Some('G') => column = n - 1,
+                    _ => {}
+                }
+            }
+            c => {
+                if column == width {
+                    (row, column) = (row + 1, 0);
+                }
+                rows.resize(rows.len().max(row + 1), Vec::new());
+                let length = rows[row].len().max(column + 1);
+                rows[row].resize(length, ' ');
+                rows[row][column] = c;
+                column += 1;
+            }
+        }
+        rows.resize(rows.len().max(row + 1), Vec::new());
+    }
+    let rows = rows.iter().map(|row| row.iter().collect::<String>());
+    rows.map(|row| row.trim_end().to_string()).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn on_a_terminal_the_line_fits_its_width_and_leaves_nothing_behind() {
+    let drawn = screen("a line that wraps\rb\u{1b}[2K\u{1b}[1Ac", 10);
+    assert_eq!(drawn, ["a line tha", "wraps"], "the control: {drawn:?}");
+    let f = Fixture::new();
+    let line = format!(
+        "{} report {INPUTS} --no-long --methods none,lora --seeds 1 --steps 40 --jobs 1 \
+         --ledger-cases 0",
+        env!("CARGO_BIN_EXE_inducer")
+    );
+    for width in [40, 100] {
+        let sized = format!("stty cols {width}; {line} --out out{width}");
+        let out = Command::new("script")
+            .args(["-qec", &sized, "/dev/null"])
+            .current_dir(f.path(""))
+            .stdin(Stdio::null())
+            .output();
+        let Ok(out) = out else {
+            println!("not run: no program `script` makes a terminal here");
+            return;
+        };
+        let text = printed(&out);
+        assert!(out.status.success(), "{text}");
+        assert!(text.contains("run 2 of 2"), "nothing was drawn: {text:?}");
+        let shown = screen(&text, width);
+        let left: Vec<&String> = shown.iter().filter(|row| row.contains(", run ")).collect();
+        assert!(left.is_empty(), "{shown:?}");
+        assert!(shown.concat().contains("report.html"), "{shown:?}");
+    }
 }

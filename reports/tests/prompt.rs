@@ -271,8 +271,7 @@ fn the_messages_say_what_helps() {
         &["hub's cache", "hf download gpt2", "nothing is downloaded"],
     );
     let swapped = "train --data backbone --backbone data --method lora --out x";
-    let out = f.inducer(&words(swapped));
-    assert!(!out.status.success(), "{}", said(&out));
+    refused(&f, swapped, 1, &["are the two swapped?"]);
     let adapter = format!("evaluate {inputs} --adapter run");
     refused(&f, &adapter, 2, &["run's directory", "run/best"]);
     refused(
@@ -378,10 +377,24 @@ fn a_study_stands_in_a_file_and_merge_reads_it_where_it_was_left() {
         read("tables/01-methods-side-by-side.csv").lines().count() == 3
             || std::fs::read_dir(f.path("tables")).unwrap().count() > 4
     );
+    // the report has every option, given and by default
+    let options = &json["provenance"]["options"];
+    for (name, value) in [
+        ("steps", serde_json::json!(2)),
+        ("methods", serde_json::json!(["none", "lora"])),
+        ("preset", serde_json::json!("default")),
+        ("quick", serde_json::json!(false)),
+        ("learning-rate", serde_json::json!("lora=0.003")),
+    ] {
+        assert_eq!(options[name], value, "{name}: {options}");
+    }
+    assert!(options.get("threads").is_none(), "{options}");
+    assert!(read("out/report.md").contains("Every option"));
     std::fs::remove_file(f.path("out/report.json")).unwrap();
     succeeds(&f, "report --merge");
     let again: serde_json::Value = serde_json::from_str(&read("out/report.json")).unwrap();
     assert_eq!(again["rows"], json["rows"]);
+    assert_eq!(&again["provenance"]["options"], options);
     // the command line comes first, and what no option is called is an error
     let (out, _) = succeeds(&f, "report --config study.toml --plan --seeds 7 --json");
     assert!(
@@ -392,4 +405,19 @@ fn a_study_stands_in_a_file_and_merge_reads_it_where_it_was_left() {
     refused(&f, "report --config bad.toml", 1, &["bad.toml", "`stepz`"]);
     std::fs::write(f.path("bad.toml"), "steps = \n").unwrap();
     refused(&f, "report --config bad.toml", 1, &["bad.toml", "line 1"]);
+}
+
+#[test]
+fn help_says_what_is_taken_where_nothing_is_given() {
+    let f = Fixture::new();
+    let (help, _) = succeeds(&f, "train --help");
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "Optimiser steps [default: 300",
+        "Rows a step [default: 8",
+        "full=3e-4 [default: the paper's",
+        "The first 150 development entries are the validation part",
+    ] {
+        assert!(help.contains(part), "no `{part}` in: {help}");
+    }
 }
