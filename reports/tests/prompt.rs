@@ -271,7 +271,14 @@ fn the_messages_say_what_helps() {
         &["hub's cache", "hf download gpt2", "nothing is downloaded"],
     );
     let swapped = "train --data backbone --backbone data --method lora --out x";
-    refused(&f, swapped, 1, &["are the two swapped?"]);
+    for line in [
+        swapped,
+        "evaluate --data backbone --backbone data",
+        "generate --data backbone --backbone data",
+        "report --data backbone --backbone data --out x",
+    ] {
+        refused(&f, line, 1, &["are the two swapped?"]);
+    }
     let adapter = format!("evaluate {inputs} --adapter run");
     refused(&f, &adapter, 2, &["run's directory", "run/best"]);
     refused(

@@ -39,6 +39,7 @@ pub struct EvaluateArgs {
 /// # Errors
 /// Files that are missing or do not fit each other.
 pub fn run(args: &EvaluateArgs) -> Result<()> {
+    args.inputs.check_places()?;
     let adapter = args.adapter.as_deref();
     let prepared = args
         .inputs

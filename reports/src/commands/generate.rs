@@ -33,6 +33,7 @@ pub struct GenerateArgs {
 /// # Errors
 /// Files that are missing or do not fit each other; the file cannot be written.
 pub fn run(args: &GenerateArgs) -> Result<()> {
+    args.inputs.check_places()?;
     let adapter = args.adapter.as_deref();
     let prepared = args
         .inputs

@@ -33,7 +33,31 @@ pub struct Inputs {
     pub skip_malformed: bool,
 }
 
+/// The data are where the data should be, and the model where the model should be; to be asked
+/// before either is read.
+///
+/// # Errors
+/// They are swapped.
+pub fn check_places(data: &Path, backbone: &Path) -> Result<()> {
+    let holds_model = |dir: &Path| dir.join("config.json").exists();
+    ensure!(
+        holds_model(backbone) || !holds_model(data),
+        "--data {} holds a model and --backbone {} does not: are the two swapped?",
+        data.display(),
+        backbone.display()
+    );
+    Ok(())
+}
+
 impl Inputs {
+    /// As [`check_places`].
+    ///
+    /// # Errors
+    /// They are swapped.
+    pub fn check_places(&self) -> Result<()> {
+        check_places(&self.data, &self.backbone)
+    }
+
     /// Loads the data and encodes them for the backbone and an adapter; says on standard error how
     /// their parts came about and what was left out.
     ///
@@ -53,13 +77,6 @@ impl Inputs {
             true => Malformed::Skip,
             false => Malformed::Refuse,
         };
-        let holds_model = |dir: &Path| dir.join("config.json").exists();
-        ensure!(
-            holds_model(&self.backbone) || !holds_model(&self.data),
-            "--data {} holds a model and --backbone {} does not: are the two swapped?",
-            self.data.display(),
-            self.backbone.display()
-        );
         let _progress = Progress::new(0, "", "reading the data");
         let splits = directory::load_in(self.task, &self.data, malformed, &self.language)
             .context("--data")?;

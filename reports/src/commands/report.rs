@@ -3,6 +3,7 @@
 //! A study is a list of independent runs, each a directory under `OUT/runs`. Runs that are done are
 //! read, runs that were stopped go on.
 
+use super::inputs::check_places;
 use super::options::{
     Compute, Decode, Hyper, MethodSizes, Pictures, Span, model_directory, named, numbers, real,
     task, whole,
@@ -355,6 +356,9 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         given || args.preset() != Preset::Paper,
         "--preset paper: expected --data and --backbone, the paper's data and a pretrained model"
     );
+    if let (Some(data), Some(backbone)) = (&args.data, &args.backbone) {
+        check_places(data, backbone)?;
+    }
     let request = args.request();
     if args.plan {
         if request.preset == Preset::Paper {

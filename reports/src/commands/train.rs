@@ -62,6 +62,7 @@ pub struct TrainArgs {
 /// # Errors
 /// Files that are missing or do not fit each other; numbers that are not finite.
 pub fn run(args: &TrainArgs) -> Result<()> {
+    args.inputs.check_places()?;
     let dir = &args.inputs.backbone;
     let knobs = args.sizes.knobs();
     let method = MethodSpec::find(&args.method, &BackboneConfig::read(dir)?, &knobs)?;
