@@ -14,14 +14,21 @@
 //! answer is the training target, those of `additional_answers` follow as further references. Spans
 //! are not used, so the negative ones that the official files hold do no harm. Questions and
 //! answers belong together by `turn_id`, which must count from 1.
+//!
+//! The Hub's tables (`stanfordnlp/coqa`) have a row for each story and one answer a question:
+//!
+//! ```text
+//! source, story, questions: [text, …], answers: {input_text: [text, …], …}
+//! ```
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::entries::{self, Entry};
 use crate::layout::HISTORY_TURNS;
+use crate::table::{self, Row};
 use crate::{Error, Example, Input, Malformed, Part, Result};
 
 /// Loads one file; the examples' category is the story's source, their position counts turns over
@@ -63,6 +70,70 @@ pub fn parse(path: &Path, reader: impl Read, malformed: Malformed) -> Result<Par
     Ok(part)
 }
 
+/// Loads the tables of a part, whose rows are stories.
+///
+/// # Errors
+/// As [`load_file`].
+pub(crate) fn load_tables(files: &[PathBuf], malformed: Malformed) -> Result<Part> {
+    let mut first = 1;
+    let wanted = ["source", "story", "questions", "answers"];
+    table::part(files, &wanted, malformed, &mut |row, _| {
+        let turns = of_row(row)?.turns(first);
+        first += turns.len();
+        Ok(turns)
+    })
+}
+
+fn of_row(row: &Row<'_>) -> Result<Dialogue> {
+    let questions = row.texts("questions")?;
+    let field = "answers.input_text";
+    let found = row.members("answers", "input_text")?;
+    let answers = row.texts_of(field, &found.unwrap_or_default().into())?;
+    if answers.len() != questions.len() {
+        let expected = format!("{} answers, one for each question", questions.len());
+        return Err(row.wrong(field, &expected, answers.len().to_string()));
+    }
+    Ok(Dialogue {
+        source: row.text("source")?.to_owned(),
+        passage: row.text("story")?.to_owned(),
+        questions,
+        answers: vec![answers],
+    })
+}
+
+/// A passage and what was asked about it.
+struct Dialogue {
+    source: String,
+    passage: String,
+    questions: Vec<String>,
+    /// A list for each who answered, those that are trained on first.
+    answers: Vec<Vec<String>>,
+}
+
+impl Dialogue {
+    /// One example for each turn, whose positions count from `first`.
+    fn turns(&self, first: usize) -> Vec<Example> {
+        let turn = |(i, question): (usize, &String)| {
+            let past = i.saturating_sub(HISTORY_TURNS)..i;
+            let history = past.map(|j| (self.questions[j].clone(), self.answers[0][j].clone()));
+            Example {
+                position: first + i,
+                category: self.source.clone(),
+                seen: true,
+                input: Input::Conversation {
+                    passage: self.passage.clone(),
+                    history: history.collect(),
+                    question: question.clone(),
+                },
+                references: self.answers.iter().map(|r| r[i].clone()).collect(),
+                class: None,
+                id: None,
+            }
+        };
+        self.questions.iter().enumerate().map(turn).collect()
+    }
+}
+
 /// One story and where it is, for messages.
 struct Story<'a> {
     entry: Entry<'a>,
@@ -77,24 +148,14 @@ impl Story<'_> {
         let questions = self.column(&self.body["questions"], "questions", None)?;
         let answers = self.column(&self.body["answers"], "answers", Some(questions.len()))?;
         let others = self.additional(questions.len())?;
-        let turn = |(i, question): (usize, &String)| {
-            let past = i.saturating_sub(HISTORY_TURNS)..i;
-            let history = past.map(|j| (questions[j].clone(), answers[j].clone()));
-            let references = std::iter::once(&answers).chain(&others);
-            Example {
-                position: first + i,
-                category: source.clone(),
-                seen: true,
-                input: Input::Conversation {
-                    passage: passage.clone(),
-                    history: history.collect(),
-                    question: question.clone(),
-                },
-                references: references.map(|r| r[i].clone()).collect(),
-                class: None,
-            }
+        let answers = std::iter::once(answers).chain(others).collect();
+        let dialogue = Dialogue {
+            source,
+            passage,
+            questions,
+            answers,
         };
-        Ok(questions.iter().enumerate().map(turn).collect())
+        Ok(dialogue.turns(first))
     }
 
     /// Further answers, a list for each who gave them.

@@ -16,10 +16,19 @@
 //!
 //! A name need not be exact: without `train.tsv` the only file that begins with `train` and ends in
 //! `.tsv` is taken.
+//!
+//! Where there are no official files, the same parts are taken from the Hub's tables
+//! ([`crate::table::parts`]): `train`, `validation`, `test`, of MNLI `validation_matched` and
+//! `validation_mismatched`. They may lie in a folder that is called as the Hub's configuration is
+//! (`mnli`, `sst2`, a language of WebNLG's), or in the only folder that has such. Data of one's own
+//! are [`crate::own`]'s.
 
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Example, Input, Malformed, Part, Result, Splits, Task, coqa, glue, webnlg};
+use crate::table::parts;
+use crate::{
+    Error, Example, Input, Malformed, Part, Reading, Result, Splits, Task, coqa, glue, own, webnlg,
+};
 
 /// One of so many stories or rows of the training part is held out to choose on.
 pub const HELD_OUT: usize = 20;
@@ -29,20 +38,30 @@ pub const HELD_OUT: usize = 20;
 /// # Errors
 /// A file is missing, or two could be meant; otherwise as the task's loader.
 pub fn load(task: Task, dir: &Path, malformed: Malformed) -> Result<Splits> {
-    load_in(task, dir, malformed, webnlg::ENGLISH)
+    load_as(task, dir, malformed, &Reading::default())
 }
 
-/// The same; of WebNLG's releases with several languages the texts in this one.
+/// The same, read in another way than the usual one.
 ///
 /// # Errors
-/// As [`load`].
-pub fn load_in(task: Task, dir: &Path, malformed: Malformed, language: &str) -> Result<Splits> {
+/// As [`load`]; what is asked for is not for this task.
+pub fn load_as(task: Task, dir: &Path, malformed: Malformed, reading: &Reading) -> Result<Splits> {
+    reading.check(task)?;
+    let language = &reading.language;
+    let files = Files::of(task, dir, malformed, language)?;
     let mut data = match task {
-        Task::WebNlg => webnlg::load_in(dir, malformed, language),
-        Task::Coqa => load_coqa(dir, malformed),
-        Task::Mnli => load_mnli(dir, malformed),
-        Task::Sst2 => load_sst2(dir, malformed),
+        Task::WebNlg => match &files.tables {
+            Some(tables) => webnlg::load_tables(tables, malformed, language),
+            None => webnlg::load_in(dir, malformed, language),
+        },
+        Task::Coqa => load_coqa(&files),
+        Task::Mnli => load_mnli(&files),
+        Task::Sst2 => load_sst2(&files),
+        Task::Generate | Task::Classify => own::load(task, dir, malformed, reading),
     }?;
+    if !task.is_own() {
+        data.classes = task.classes().iter().map(ToString::to_string).collect();
+    }
     for (name, part) in [
         ("train", &data.train),
         ("dev", &data.dev),
@@ -96,6 +115,7 @@ fn not_official(task: Task, data: &Splits) -> Option<String> {
             ("test", test, 9_832),
         ],
         Task::Sst2 => vec![("train", train + dev, 67_349), ("test", test, 872)],
+        Task::Generate | Task::Classify => Vec::new(),
     };
     let wrong = sizes
         .iter()
@@ -135,21 +155,88 @@ fn find(dir: &Path, stem: &str, ending: &str) -> Result<Option<PathBuf>> {
     }
 }
 
-fn needed(dir: &Path, stem: &str, ending: &str) -> Result<PathBuf> {
-    let missing = || Error::Invalid(format!("{}: {stem}.{ending} is missing", dir.display()));
-    find(dir, stem, ending)?.ok_or_else(missing)
-}
-
 fn name_of(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
 }
 
-fn load_coqa(dir: &Path, malformed: Malformed) -> Result<Splits> {
-    let file = |path: PathBuf| Ok((coqa::load_file(&path, malformed)?, name_of(&path)));
-    let part = |stem: &str| find(dir, stem, "json")?.map(&file).transpose();
-    let (train, test) = (part("coqa-train")?, part("coqa-test")?);
-    let (dev, dev_name) = file(needed(dir, "coqa-dev", "json")?)?;
+/// The files of a directory, official ones or the Hub's tables.
+struct Files<'a> {
+    task: Task,
+    dir: &'a Path,
+    malformed: Malformed,
+    /// The folder of the tables, where there are no official files.
+    tables: Option<PathBuf>,
+}
+
+/// A part and its file's name.
+type Named = (Part, String);
+
+impl<'a> Files<'a> {
+    fn of(task: Task, dir: &'a Path, malformed: Malformed, language: &str) -> Result<Self> {
+        let (official, folders) = match task {
+            Task::WebNlg => (webnlg::has_part(dir, "train", language), vec![language]),
+            Task::Coqa => (find(dir, "coqa-dev", "json")?.is_some(), vec![]),
+            Task::Mnli | Task::Sst2 => (find(dir, "train", "tsv")?.is_some(), vec![task.name()]),
+            Task::Generate | Task::Classify => (true, vec![]),
+        };
+        let tables = match !official && dir.is_dir() {
+            true => parts::folder(dir, &folders)?,
+            false => None,
+        };
+        Ok(Self {
+            task,
+            dir,
+            malformed,
+            tables,
+        })
+    }
+
+    /// A part by the stem of its official file.
+    fn part(&self, stem: &str) -> Result<Option<Named>> {
+        let Some(folder) = &self.tables else {
+            let ending = if self.task == Task::Coqa {
+                "json"
+            } else {
+                "tsv"
+            };
+            let path = find(self.dir, stem, ending)?;
+            let load = |path: PathBuf| {
+                let part = match self.task {
+                    Task::Coqa => coqa::load_file(&path, self.malformed),
+                    task => glue::load_file(task, &path, self.malformed),
+                };
+                part.map(|part| (part, name_of(&path)))
+            };
+            return path.map(load).transpose();
+        };
+        let files = parts::find(folder, stem.strip_prefix("coqa-").unwrap_or(stem))?;
+        let Some(first) = files.first() else {
+            return Ok(None);
+        };
+        let part = match self.task {
+            Task::Coqa => coqa::load_tables(&files, self.malformed),
+            task => glue::load_tables(task, &files, self.malformed),
+        };
+        Ok(Some((part?, name_of(first))))
+    }
+
+    fn needed(&self, stem: &str) -> Result<Named> {
+        let missing = || {
+            let expected = match (&self.tables, self.task) {
+                (Some(_), _) => parts::expected(stem.strip_prefix("coqa-").unwrap_or(stem)),
+                (None, Task::Coqa) => format!("{stem}.json"),
+                (None, _) => format!("{stem}.tsv"),
+            };
+            Error::Invalid(format!("{}: {expected} is missing", self.dir.display()))
+        };
+        self.part(stem)?.ok_or_else(missing)
+    }
+}
+
+fn load_coqa(files: &Files<'_>) -> Result<Splits> {
+    let (train, test) = (files.part("coqa-train")?, files.part("coqa-test")?);
+    let (dev, dev_name) = files.needed("coqa-dev")?;
     match (train, test) {
         (Some((train, _)), Some((test, _))) => Ok(Splits::of_parts([train, dev, test], vec![])),
         (Some((train, name)), None) => Ok(hold_out(train, &name, dev, &dev_name, stories, "story")),
@@ -173,8 +260,8 @@ fn load_coqa(dir: &Path, malformed: Malformed) -> Result<Splits> {
     }
 }
 
-fn load_mnli(dir: &Path, malformed: Malformed) -> Result<Splits> {
-    let part = |stem| glue::load_file(Task::Mnli, &needed(dir, stem, "tsv")?, malformed);
+fn load_mnli(files: &Files<'_>) -> Result<Splits> {
+    let part = |stem: &str| -> Result<Part> { Ok(files.needed(stem)?.0) };
     let parts = [
         part("train")?,
         part("dev_matched")?,
@@ -184,22 +271,12 @@ fn load_mnli(dir: &Path, malformed: Malformed) -> Result<Splits> {
     Ok(Splits::of_parts(parts, vec![note.to_owned()]))
 }
 
-fn load_sst2(dir: &Path, malformed: Malformed) -> Result<Splits> {
-    let load = |path: &Path| glue::load_file(Task::Sst2, path, malformed);
-    let (train, dev) = (needed(dir, "train", "tsv")?, needed(dir, "dev", "tsv")?);
-    let (train_part, dev_part) = (load(&train)?, load(&dev)?);
-    let test = find(dir, "test", "tsv")?;
-    let test = test.map(|path| load(&path)).transpose()?;
+fn load_sst2(files: &Files<'_>) -> Result<Splits> {
+    let ((train, train_name), (dev, dev_name)) = (files.needed("train")?, files.needed("dev")?);
+    let test = files.part("test")?.map(|(test, _)| test);
     Ok(match test.filter(labelled) {
-        Some(test) => Splits::of_parts([train_part, dev_part, test], vec![]),
-        None => hold_out(
-            train_part,
-            &name_of(&train),
-            dev_part,
-            &name_of(&dev),
-            rows,
-            "row",
-        ),
+        Some(test) => Splits::of_parts([train, dev, test], vec![]),
+        None => hold_out(train, &train_name, dev, &dev_name, rows, "row"),
     })
 }
 

@@ -73,6 +73,28 @@ pub enum Error {
         /// What is there.
         found: String,
     },
+    /// A row of a table lacks a column or has the wrong thing in it.
+    #[error("{}{place}: field `{field}`: expected {expected}, found {found}", path.display())]
+    Cell {
+        /// The file.
+        path: PathBuf,
+        /// The row in it.
+        place: Place,
+        /// The column.
+        field: String,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A file is not the table that it should be.
+    #[error("{}: {message}", path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        message: String,
+    },
     /// A metric's resources.
     #[error("{}: {message}", path.display())]
     Resource {
@@ -157,6 +179,24 @@ pub enum Error {
     /// A request that cannot be fulfilled.
     #[error("{0}")]
     Invalid(String),
+}
+
+/// Where a row is in its file, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The line on which it starts.
+    Line(usize),
+    /// Its number, where a file has no lines.
+    Row(usize),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Line(n) => write!(f, ":{n}"),
+            Self::Row(n) => write!(f, ": row {n}"),
+        }
+    }
 }
 
 impl Error {

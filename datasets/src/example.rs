@@ -25,9 +25,9 @@ pub enum Input {
         /// The question to answer.
         question: String,
     },
-    /// SST-2: one sentence.
+    /// One text: SST-2's sentence, or the input of data of one's own.
     Sentence(String),
-    /// MNLI: premise and hypothesis.
+    /// Two texts: MNLI's premise and hypothesis, or a pair of one's own.
     Pair(String, String),
 }
 
@@ -36,7 +36,7 @@ pub enum Input {
 pub struct Example {
     /// Position in its file, from 1: the key of WebNLG's entries, the line of a table.
     pub position: usize,
-    /// WebNLG's category, CoQA's source, MNLI's genre; may be empty.
+    /// WebNLG's category, CoQA's source, MNLI's genre, one's own group; may be empty.
     pub category: String,
     /// Whether the category occurs in the training file.
     pub seen: bool,
@@ -46,6 +46,8 @@ pub struct Example {
     pub references: Vec<String>,
     /// The class, for classification.
     pub class: Option<u32>,
+    /// What data of one's own call it, to find its output again; decides nothing.
+    pub id: Option<String>,
 }
 
 /// Positions of entries that were left out because no text of theirs is usable.
@@ -70,6 +72,8 @@ pub struct Splits {
     pub test: Vec<Example>,
     /// SHA-256 of the examples as loaded, in hexadecimal.
     pub fingerprint: String,
+    /// The names of the classes in the order of their ids; empty for generation.
+    pub classes: Vec<String>,
     /// What was left out because no text of it is usable.
     pub skipped: Skipped,
     /// Messages on malformed entries that were left out, in the order of the files.
@@ -92,6 +96,7 @@ impl Splits {
         let all = [&train.examples, &dev.examples, &test.examples];
         Self {
             fingerprint: crate::fingerprint::of_examples(all),
+            classes: Vec::new(),
             malformed: [train.malformed, dev.malformed, test.malformed].concat(),
             skipped: Skipped {
                 train: train.without_text,
@@ -103,5 +108,30 @@ impl Splits {
             test: test.examples,
             notes,
         }
+    }
+    /// Gives the classes other ids, those of `names`: the order in which an adapter learnt them.
+    ///
+    /// # Errors
+    /// A class of the data that is none of these.
+    pub fn with_classes(mut self, names: &[String]) -> crate::Result<Self> {
+        let place = |name: &String| {
+            let found = names.iter().position(|n| n == name);
+            let unknown = || {
+                let known = names.join(", ");
+                crate::Error::Invalid(format!("class {name:?} of the data is none of {known}"))
+            };
+            found.map(|i| i as u32).ok_or_else(unknown)
+        };
+        let places: Vec<u32> = self
+            .classes
+            .iter()
+            .map(place)
+            .collect::<crate::Result<_>>()?;
+        let parts = [&mut self.train, &mut self.dev, &mut self.test];
+        for class in parts.into_iter().flatten().filter_map(|e| e.class.as_mut()) {
+            *class = places.get(*class as usize).copied().unwrap_or(*class);
+        }
+        self.classes = names.to_vec();
+        Ok(self)
     }
 }

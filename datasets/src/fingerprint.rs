@@ -37,8 +37,8 @@ pub fn of_file(path: &Path) -> Result<String> {
     }
 }
 
-/// SHA-256 of loaded examples, part by part: unchanged by the layout of their files, changed by any
-/// text, class or order.
+/// SHA-256 of loaded examples, part by part: unchanged by the layout of their files and by their
+/// ids, changed by any text, class or order.
 pub fn of_examples<P: AsRef<[Example]>>(parts: impl IntoIterator<Item = P>) -> String {
     let mut sum = Sha256::new();
     let mut text = |s: &str| {
@@ -72,6 +72,7 @@ mod tests {
             input,
             references: vec![],
             class: Some(1),
+            id: None,
         }
     }
 
@@ -94,6 +95,9 @@ mod tests {
             change(&mut other);
             assert_ne!(of(&base), of(&other));
         }
+        let mut named = base.clone();
+        named[0].id = Some("x".into());
+        assert_eq!(of(&base), of(&named));
         assert_ne!(of_examples([&base, &vec![]]), of_examples([&vec![], &base]));
     }
 

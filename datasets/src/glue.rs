@@ -1,4 +1,4 @@
-//! MNLI and SST-2 in GLUE's tab-separated layout (Wang et al. 2019).
+//! MNLI and SST-2 in GLUE's tab-separated layout (Wang et al. 2019), and as the Hub has them.
 //!
 //! The first line names the columns, and they are found by name: `sentence1`, `sentence2`,
 //! `gold_label` of MNLI's wide files or of files that hold nothing else, `sentence`, `label` of
@@ -6,10 +6,14 @@
 //! kept exactly as it stands, trailing spaces included. Only the carriage return of a line end is
 //! dropped. MNLI's `genre`, where there is one, becomes the category. A label column may be
 //! missing, as in GLUE's test files; the class is then unknown.
+//!
+//! The Hub's tables (`nyu-mll/glue`, `nyu-mll/multi_nli`, `stanfordnlp/sst2`) have `premise`,
+//! `hypothesis` and `label`, or `sentence` and `label`, the label as a number, −1 for none.
 
 use std::io::BufRead;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::table::{self, Row};
 use crate::{Error, Example, Input, Malformed, Part, Result, Task};
 
 /// Loads one file of [`Task::Mnli`] or [`Task::Sst2`], line by line.
@@ -70,12 +74,7 @@ pub fn parse(
             row => part.take(row.map(|e| e.into_iter().collect()), malformed)?,
         }
     }
-    if undecided > 0 {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        part.notes.push(format!(
-            "{name}: {undecided} rows left out whose annotators did not agree (label `-`)"
-        ));
-    }
+    part.notes.extend(left_out(path, undecided));
     match columns {
         Some(_) => Ok(part),
         None => Err(Location { path, line: 1 }.wrong("header", "the names of columns", "nothing")),
@@ -131,7 +130,7 @@ impl Columns {
                 find("gold_label").or_else(|| find("label")),
             ),
             Task::Sst2 => (&["sentence"], find("label")),
-            Task::WebNlg | Task::Coqa => {
+            _ => {
                 let message = format!("{task} is no classification task of GLUE's");
                 return Err(Error::Invalid(message));
             }
@@ -180,19 +179,104 @@ impl Columns {
             input,
             references: Vec::new(),
             class,
+            id: None,
         }))
     }
 
     fn class(&self, at: &Location, label: &str) -> Result<u32> {
-        let classes = self.task.classes();
-        let named = |c: &&str| c.eq_ignore_ascii_case(label);
-        let numbered = label.parse().ok().filter(|i| *i < classes.len());
-        let id = classes.iter().position(named).or(numbered);
-        let expected = match self.task {
-            Task::Mnli => "entailment, neutral or contradiction",
-            _ => "0 or 1",
-        };
-        id.map(|i| i as u32)
-            .ok_or_else(|| at.wrong("label", expected, format!("{label:?}")))
+        let wrong = || at.wrong("label", classes(self.task), format!("{label:?}"));
+        class(self.task, label).ok_or_else(wrong)
     }
+}
+
+/// The classes of a task in words.
+fn classes(task: Task) -> &'static str {
+    match task {
+        Task::Mnli => "entailment, neutral or contradiction",
+        _ => "0 or 1",
+    }
+}
+
+/// A class by its name or number.
+fn class(task: Task, label: &str) -> Option<u32> {
+    let classes = task.classes();
+    let named = |c: &&str| c.eq_ignore_ascii_case(label);
+    let numbered = label.parse().ok().filter(|i| *i < classes.len());
+    let id = classes.iter().position(named).or(numbered);
+    id.map(|i| i as u32)
+}
+
+/// What the Hub calls SST-2's classes, beside GLUE's own 0 and 1.
+fn of_hub(task: Task, label: &str) -> Option<u32> {
+    match (task, label) {
+        (Task::Sst2, "negative") => Some(0),
+        (Task::Sst2, "positive") => Some(1),
+        _ => class(task, label),
+    }
+}
+
+/// Loads the tables of a part of [`Task::Mnli`] or [`Task::Sst2`].
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn load_tables(task: Task, files: &[PathBuf], malformed: Malformed) -> Result<Part> {
+    let wanted = [
+        "sentence",
+        "premise",
+        "hypothesis",
+        "sentence1",
+        "sentence2",
+        "label",
+        "gold_label",
+        "genre",
+    ];
+    let mut undecided = 0;
+    let mut part = table::part(files, &wanted, malformed, &mut |row, number| {
+        let example = of_row(task, row, number)?;
+        undecided += usize::from(example.is_none());
+        Ok(example.into_iter().collect())
+    })?;
+    part.notes.extend(left_out(&files[0], undecided));
+    Ok(part)
+}
+
+/// A row's example; none where MNLI's annotators did not agree.
+fn of_row(task: Task, row: &Row<'_>, position: usize) -> Result<Option<Example>> {
+    let text = |names: [&'static str; 2]| -> Result<String> {
+        let column = row.first(&names).unwrap_or(names[0]);
+        Ok(row.text(column)?.to_owned())
+    };
+    let input = match task {
+        Task::Mnli => Input::Pair(
+            text(["premise", "sentence1"])?,
+            text(["hypothesis", "sentence2"])?,
+        ),
+        _ => Input::Sentence(text(["sentence", "sentence"])?),
+    };
+    let column = row.first(&["gold_label", "label"]).unwrap_or("label");
+    let class = match row.label(column)?.as_deref() {
+        Some("-") if task == Task::Mnli => return Ok(None),
+        None | Some("-1") => None,
+        Some(label) => {
+            let wrong = || row.wrong(column, classes(task), format!("{label:?}"));
+            Some(of_hub(task, label).ok_or_else(wrong)?)
+        }
+    };
+    Ok(Some(Example {
+        position,
+        category: row.name("genre")?.unwrap_or_default(),
+        seen: true,
+        input,
+        references: Vec::new(),
+        class,
+        id: None,
+    }))
+}
+
+/// How many rows of a file have no label that the annotators agreed on.
+fn left_out(path: &Path, undecided: usize) -> Option<String> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    (undecided > 0).then(|| {
+        format!("{name}: {undecided} rows left out whose annotators did not agree (label `-`)")
+    })
 }

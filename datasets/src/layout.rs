@@ -7,6 +7,8 @@
 //!         <question> q <answer> a <eos_qa>
 //! MNLI    <s> premise </s></s> hypothesis </s>
 //! SST-2   <s> sentence </s>
+//! own     <bos_generate> <input> text <target_generate> text <eos_generate>
+//!         <s> text </s>  or  <s> text </s></s> text </s>
 //! ```
 //!
 //! *Ids.* The special tokens are not added to the tokenizer: the `i`-th of [`Task::special_tokens`]
@@ -22,8 +24,11 @@
 //! triple as in a text, which a small backbone needs in order to copy it.
 //!
 //! *Length.* A sequence longer than the backbone's positions is an error that names the entry; only
-//! CoQA's passages are cut, at [`PASSAGE_TOKENS`] as the paper says, and [`Encoded::cut`] counts
-//! what was lost.
+//! CoQA's passages are cut, at [`PASSAGE_TOKENS`] as the paper says, and what [`Layout::truncated`]
+//! asks for: inputs of [`Task::Generate`] and of the classification tasks, of whose two texts the
+//! longer one loses its last token, the second where both are equal (`longest_first` in
+//! transformers).
+//! [`Encoded::cut`] counts what was lost.
 
 use crate::{Error, Example, IGNORE, Input, Result, Task, Tokenizer};
 
@@ -104,7 +109,7 @@ pub struct Encoded {
     pub class: Option<u32>,
     /// Tokens up to and including the marker of the target.
     pub prompt_len: usize,
-    /// Tokens of the passage that were cut off.
+    /// Tokens of the input that were cut off.
     pub cut: usize,
 }
 
@@ -116,6 +121,7 @@ pub struct Layout<'a> {
     vocab_size: usize,
     max_len: usize,
     surface: Surface,
+    truncate: Option<usize>,
 }
 
 impl<'a> Layout<'a> {
@@ -142,6 +148,7 @@ impl<'a> Layout<'a> {
             vocab_size,
             max_len,
             surface: Surface::Raw,
+            truncate: None,
         };
         if !task.generates() {
             layout.token("<s>")?;
@@ -153,6 +160,12 @@ impl<'a> Layout<'a> {
     /// The same with another way of writing pieces.
     pub fn with_surface(mut self, surface: Surface) -> Self {
         self.surface = surface;
+        self
+    }
+
+    /// The same with inputs of at most so many tokens, the special ones not counted.
+    pub fn truncated(mut self, tokens: Option<usize>) -> Self {
+        self.truncate = tokens;
         self
     }
 
@@ -168,7 +181,7 @@ impl<'a> Layout<'a> {
 
     /// SHA-256 of everything that decides how an example becomes a row, the tokenizer included.
     pub fn fingerprint(&self) -> String {
-        let settings = format!(
+        let mut settings = format!(
             "{} {} {} {:?} {PASSAGE_TOKENS} {HISTORY_TURNS} {}",
             self.task,
             self.vocab_size,
@@ -176,6 +189,9 @@ impl<'a> Layout<'a> {
             self.surface,
             self.tokenizer.fingerprint()
         );
+        if let Some(tokens) = self.truncate {
+            settings += &format!(" {tokens}");
+        }
         crate::fingerprint::of_bytes(settings.as_bytes())
     }
 
@@ -211,7 +227,8 @@ impl<'a> Layout<'a> {
         (self.vocab_size + i) as u32
     }
 
-    /// SequenceBuilder to train on: WebNLG one for each reference, CoQA one for the first answer,
+    /// Sequences to train on: WebNLG and one's own texts one for each reference, CoQA one for the
+    /// first answer,
     /// classification one.
     ///
     /// # Errors
@@ -302,8 +319,18 @@ impl<'a> Layout<'a> {
                 row.part(answer, &[]);
                 row.finish(cut)
             }
-            (Task::Sst2, Input::Sentence(text)) => self.classified(&[text], example.class)?,
-            (Task::Mnli, Input::Pair(first, second)) => {
+            (Task::Generate, Input::Sentence(text)) => {
+                let mut piece = [self.encode(&self.surface.text(text))?];
+                let cut = self.cut(&mut piece);
+                let mut row = SequenceBuilder::new(self.special(0), self.special(0));
+                row.part(self.special(1), &piece[0]);
+                row.part(self.special(2), &[]);
+                row.finish(cut)
+            }
+            (Task::Sst2 | Task::Classify, Input::Sentence(text)) => {
+                self.classified(&[text], example.class)?
+            }
+            (Task::Mnli | Task::Classify, Input::Pair(first, second)) => {
                 self.classified(&[first, second], example.class)?
             }
             _ => {
@@ -312,6 +339,8 @@ impl<'a> Layout<'a> {
                     Task::Coqa => "a conversation",
                     Task::Mnli => "a pair of sentences",
                     Task::Sst2 => "a sentence",
+                    Task::Generate => "a text",
+                    Task::Classify => "a text or a pair of texts",
                 };
                 return Err(Error::WrongInput {
                     entry: example.position,
@@ -325,12 +354,15 @@ impl<'a> Layout<'a> {
 
     fn classified(&self, texts: &[&String], class: Option<u32>) -> Result<Encoded> {
         let (start, end) = (self.token("<s>")?, self.token("</s>")?);
+        let pieces = texts.iter().map(|text| self.encode(text));
+        let mut pieces = pieces.collect::<Result<Vec<_>>>()?;
+        let cut = self.cut(&mut pieces);
         let mut ids = vec![start];
-        for (i, text) in texts.iter().enumerate() {
+        for (i, piece) in pieces.into_iter().enumerate() {
             if i > 0 {
                 ids.push(end);
             }
-            ids.extend(self.encode(text)?);
+            ids.extend(piece);
             ids.push(end);
         }
         Ok(Encoded {
@@ -339,8 +371,21 @@ impl<'a> Layout<'a> {
             segments: None,
             labels: Vec::new(),
             class,
-            cut: 0,
+            cut,
         })
+    }
+
+    /// Cuts the pieces of an input to the tokens that are asked for; how many were cut off.
+    fn cut(&self, pieces: &mut [Vec<u32>]) -> usize {
+        let whole: usize = pieces.iter().map(Vec::len).sum();
+        let most = self.truncate.unwrap_or(whole);
+        for _ in most..whole {
+            // of equal ones the last
+            if let Some(longest) = pieces.iter_mut().max_by_key(|p| p.len()) {
+                longest.pop();
+            }
+        }
+        whole.saturating_sub(most)
     }
 
     fn token(&self, token: &'static str) -> Result<u32> {

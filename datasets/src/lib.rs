@@ -2,17 +2,17 @@
 //! sequences of tokens, and generated texts become scores.
 //!
 //! ```text
-//! files ── directory: webnlg, coqa, glue ──▶ Example
+//! files ── directory: webnlg, coqa, glue, own ──▶ Example
 //! Example ── layout + tokenizer (cache) ──▶ Encoded ── batches ──▶ Batch
 //! texts ── metrics ──▶ scores ── significance ──▶ p
 //! ```
 //!
 //! # From a directory to a batch
 //!
-//! [`directory::load`] reads the official files of a [`Task`] and says in [`Splits::notes`] how the
-//! parts came about. A [`Layout`] writes an [`Example`] as the paper does: special tokens, segment
-//! ids, labels. [`batches`] puts sequences of similar length into one [`Batch`], one behind the
-//! other, without padding.
+//! [`directory::load`] reads the official files of a [`Task`], the Hub's tables of it or data of
+//! one's [`own`], and says in [`Splits::notes`] how the parts came about. A [`Layout`] writes an
+//! [`Example`] as the paper does: special tokens, segment ids, labels. [`batches`] puts sequences
+//! of similar length into one [`Batch`], one behind the other, without padding.
 //!
 //! Nothing is downloaded. [`synthetic`] writes data in the official layouts, which go through the
 //! same loaders:
@@ -59,18 +59,22 @@ pub mod fingerprint;
 pub mod glue;
 pub mod layout;
 pub mod metrics;
+pub mod own;
 mod part;
+pub mod reading;
 pub mod significance;
 pub mod synthetic;
+pub mod table;
 mod task;
 pub mod tokenizer;
 pub mod webnlg;
 
 pub use batch::{Batch, IGNORE, Labels};
 pub use cache::Cache;
-pub use error::{Error, Result};
+pub use error::{Error, Place, Result};
 pub use example::{Example, Input, Skipped, Splits, Triple};
 pub use layout::{Encoded, Layout, Surface};
 pub use part::{Malformed, Part};
+pub use reading::Reading;
 pub use task::Task;
 pub use tokenizer::Tokenizer;

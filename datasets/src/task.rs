@@ -1,8 +1,8 @@
-//! The four tasks of the paper and their special tokens.
+//! The four tasks of the paper, two for data of one's own, and their special tokens.
 
 use crate::Error;
 
-/// A task of the paper's section 6.
+/// A task of the paper's section 6, or one for data of one's own ([`crate::own`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {
@@ -14,11 +14,22 @@ pub enum Task {
     Mnli,
     /// Sentiment of sentences.
     Sst2,
+    /// Texts from texts.
+    Generate,
+    /// Classes of texts or of pairs of texts.
+    Classify,
 }
 
 impl Task {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::WebNlg, Self::Coqa, Self::Mnli, Self::Sst2];
+    pub const ALL: [Self; 6] = [
+        Self::WebNlg,
+        Self::Coqa,
+        Self::Mnli,
+        Self::Sst2,
+        Self::Generate,
+        Self::Classify,
+    ];
 
     /// The task's added tokens. The `i`-th has id `vocab_size + i`: the order is part of the
     /// adapter's file format (rows of `transformer.wte.added`). The classification tasks use tokens
@@ -47,15 +58,21 @@ impl Task {
                 "<answer>",
                 "<eos_qa>",
             ],
-            Self::Mnli | Self::Sst2 => &[],
+            Self::Generate => &[
+                "<bos_generate>",
+                "<input>",
+                "<target_generate>",
+                "<eos_generate>",
+            ],
+            Self::Mnli | Self::Sst2 | Self::Classify => &[],
         }
     }
 
-    /// The classes of a classification task, in the order of their ids (GLUE's); empty for
-    /// generation.
+    /// The classes that a classification task always has, in the order of their ids (GLUE's); empty
+    /// for generation and for data of one's own, whose classes [`crate::Splits::classes`] has.
     pub const fn classes(self) -> &'static [&'static str] {
         match self {
-            Self::WebNlg | Self::Coqa => &[],
+            Self::WebNlg | Self::Coqa | Self::Generate | Self::Classify => &[],
             Self::Mnli => &["entailment", "neutral", "contradiction"],
             Self::Sst2 => &["0", "1"],
         }
@@ -63,16 +80,33 @@ impl Task {
 
     /// Whether the task's output is a text.
     pub const fn generates(self) -> bool {
-        matches!(self, Self::WebNlg | Self::Coqa)
+        matches!(self, Self::WebNlg | Self::Coqa | Self::Generate)
     }
 
-    /// The data set's name in headings.
+    /// Whether its data are one's own, and none of the paper's figures is on them.
+    pub const fn is_own(self) -> bool {
+        matches!(self, Self::Generate | Self::Classify)
+    }
+
+    /// What the columns of data of one's own hold, by their usual names; empty for the paper's
+    /// tasks.
+    pub const fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Generate => &["input", "target", "targets", "group", "id"],
+            Self::Classify => &["text", "text_pair", "label", "group", "id"],
+            _ => &[],
+        }
+    }
+
+    /// The data set's name in headings; of data of one's own what the task is.
     pub const fn title(self) -> &'static str {
         match self {
             Self::WebNlg => "WebNLG 2017",
             Self::Coqa => "CoQA",
             Self::Mnli => "MNLI",
             Self::Sst2 => "SST-2",
+            Self::Generate => "Texts from texts",
+            Self::Classify => "Classes of texts",
         }
     }
 
@@ -83,6 +117,8 @@ impl Task {
             Self::Coqa => "coqa",
             Self::Mnli => "mnli",
             Self::Sst2 => "sst2",
+            Self::Generate => "generate",
+            Self::Classify => "classify",
         }
     }
 }
@@ -103,7 +139,7 @@ impl std::str::FromStr for Task {
             .ok_or_else(|| Error::Unknown {
                 what: "task",
                 name: name.to_owned(),
-                expected: "webnlg, coqa, mnli, sst2",
+                expected: "webnlg, coqa, mnli, sst2, generate, classify",
             })
     }
 }

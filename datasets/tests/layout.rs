@@ -31,6 +31,7 @@ fn example(input: Input, references: &[&str]) -> Example {
         input,
         references,
         class: None,
+        id: None,
     }
 }
 
@@ -228,6 +229,65 @@ fn roberta_rows_have_its_own_tokens_and_the_class() {
     assert_eq!(row.ids, [0, 31414, 232, 2, 2, 9904, 2]);
     assert_eq!(pack(&[&row, &row]).labels, Labels::Classes(vec![2, 2]));
     assert_eq!(pack(&[&row]).segments, None);
+}
+
+#[test]
+fn texts_of_one_s_own_have_markers_of_their_own_and_every_target_a_row() {
+    let t = bytes();
+    let layout = Layout::new(&t, Task::Generate, 257, 100).unwrap();
+    let question = example(Input::Sentence("q?".into()), &["yes", "no"]);
+    let rows = layout.training_rows(&question).unwrap();
+    let (ids, segments) = written(&t, &[(258, "q?"), (259, "no")]);
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[1].ids, [&[257][..], &ids, &[260]].concat());
+    assert_eq!(
+        rows[1].segments.as_deref(),
+        Some(&[&[257][..], &segments, &[259]].concat()[..])
+    );
+    assert_eq!(rows[1].labels[..rows[1].prompt_len], [IGNORE; 5]);
+    assert_eq!((layout.eos(), layout.target_segment()), (260, 259));
+    assert_eq!(layout.decode(&rows[1].ids[rows[1].prompt_len..]), "no");
+    let wrong = layout.prompt(&webnlg()).unwrap_err().to_string();
+    assert!(wrong.contains("task generate needs a text"), "{wrong}");
+}
+
+#[test]
+fn inputs_are_cut_to_the_tokens_asked_for_and_what_was_lost_is_counted() {
+    let t = bytes();
+    let layout = Layout::new(&t, Task::Generate, 257, 100).unwrap();
+    let question = example(Input::Sentence("abcdefgh".into()), &["yes"]);
+    let short = example(Input::Sentence("abc".into()), &["yes"]);
+    let (whole, cut) = (layout.clone(), layout.truncated(Some(3)));
+    assert_eq!(whole.prompt(&question).unwrap().cut, 0);
+    let row = cut.prompt(&question).unwrap();
+    assert_eq!(row.cut, 5);
+    let three = cut.prompt(&short).unwrap();
+    assert_eq!((three.cut, &three.ids), (0, &row.ids));
+    assert_eq!(whole.prompt(&short).unwrap().ids, row.ids);
+    assert_ne!(whole.fingerprint(), cut.fingerprint());
+}
+
+#[test]
+fn of_a_pair_the_longer_text_is_cut_first_and_the_second_where_both_are_equal() {
+    let text = inducer_datasets::synthetic::pretraining_text(1, 20_000);
+    let t = Tokenizer::train_roberta(text.split("\n\n"), 400).unwrap();
+    let layout = Layout::new(&t, Task::Classify, t.vocab_size(), 100).unwrap();
+    let [start, end] = ["<s>", "</s>"].map(|token| t.id(token).unwrap());
+    let [first, second] = ["The tower stands in the old town.", "A town."]
+        .map(|x| (x.to_owned(), t.encode(x).unwrap()));
+    let pair = example(Input::Pair(first.0, second.0), &[]);
+    let n = second.1.len();
+    assert!(first.1.len() > n + 1 && n > 1);
+    let row = |most: usize, a: usize, b: usize| {
+        let row = layout.clone().truncated(Some(most)).prompt(&pair).unwrap();
+        let parts = [&[start], &first.1[..a], &[end, end], &second.1[..b], &[end]];
+        assert_eq!(row.ids, parts.concat(), "{most}");
+        assert_eq!(row.cut, first.1.len() + n - most);
+    };
+    row(2 * n + 1, n + 1, n);
+    row(2 * n, n, n);
+    row(2 * n - 1, n, n - 1);
+    row(2 * n - 2, n - 1, n - 1);
 }
 
 #[test]

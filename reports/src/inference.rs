@@ -3,11 +3,12 @@
 use crate::compute::Precision;
 use crate::files::read_json;
 use crate::progress::Progress;
-use crate::run::{self, Prepared, Scores, TaskData};
+use crate::run::{self, CLASSES, Prepared, Scores, TaskData};
 use anyhow::{Result, ensure};
 use candle_core::Device;
 use inducer_datasets::metrics::meteor::Files;
 use inducer_datasets::{Example, Task};
+use inducer_gpu::files::backbone::has_head;
 use inducer_gpu::train::{Data, evaluate};
 use inducer_gpu::{AdapterConfig, BackboneConfig, Model, hub};
 use rayon::ThreadPool;
@@ -64,6 +65,31 @@ pub fn named_backbone(adapter: &Path) -> Result<PathBuf> {
     Ok(found)
 }
 
+/// The names of the classes that an adapter on data of one's own learnt, in the order of their ids;
+/// none where it holds no such file.
+///
+/// # Errors
+/// A broken file.
+pub fn class_names(adapter: &Path) -> Result<Option<Vec<String>>> {
+    let path = adapter.join(CLASSES);
+    path.exists().then(|| read_json(&path)).transpose()
+}
+
+/// The names of the classes that a backbone's own head tells apart; none where it has no head, or
+/// its classes no names.
+///
+/// # Errors
+/// A broken backbone.
+pub fn head_names(dir: &Path) -> Result<Option<Vec<String>>> {
+    let BackboneConfig::Roberta(config) = BackboneConfig::read(dir)? else {
+        return Ok(None);
+    };
+    let names = config
+        .class_names()
+        .filter(|_| has_head(dir).unwrap_or(false));
+    Ok(names.map(|names| names.into_iter().map(str::to_owned).collect()))
+}
+
 /// A backbone for a task with a saved adapter, or untuned: then its rows for the special tokens, or
 /// its classification head, are random.
 ///
@@ -72,7 +98,7 @@ pub fn named_backbone(adapter: &Path) -> Result<PathBuf> {
 pub fn model(prepared: &Prepared, adapter: Option<&Path>, device: &Device) -> Result<Model> {
     let task = prepared.source.task;
     let dir = &prepared.source.backbone;
-    let mut model = run::load(task, dir, UNTUNED_SEED, Precision::F32, device)?;
+    let mut model = run::load(prepared.head(), dir, UNTUNED_SEED, Precision::F32, device)?;
     let special = prepared.special;
     let Some(adapter) = adapter else {
         model.attach(&AdapterConfig::none(), special, UNTUNED_SEED)?;
@@ -158,6 +184,6 @@ pub fn evaluation(
         test_entries: examples.len(),
         malformed: splits.malformed.len(),
         notes: splits.notes.clone(),
-        scores: Scores::of(task, &texts, &examples, files)?,
+        scores: Scores::of(prepared, &texts, &examples, files)?,
     })
 }

@@ -5,8 +5,9 @@ use anyhow::{Context as _, Result, ensure};
 use inducer_datasets::metrics::bleu::Smoothing;
 use inducer_datasets::metrics::meteor::Files;
 use inducer_datasets::metrics::prepare::webnlg_2017;
-use inducer_datasets::metrics::{self, Meteor, groups};
+use inducer_datasets::metrics::{self, Meteor, f1, groups};
 use inducer_datasets::significance::{Resampled, approximate_randomisation, paired_bootstrap};
+use inducer_datasets::{Reading, Task, own, table};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::ops::AddAssign;
@@ -26,6 +27,10 @@ pub enum MetricName {
     Coqa,
     /// Share of equal lines.
     Accuracy,
+    /// F1 of classes, and their mean.
+    F1,
+    /// Exact match and F1 of words with the best of the references.
+    Overlap,
 }
 
 /// What is asked for.
@@ -55,6 +60,8 @@ pub struct Request {
     pub seed: u64,
     /// METEOR's resources.
     pub meteor: Files,
+    /// How references are read that are tables.
+    pub reading: Reading,
 }
 
 /// What is scored: texts, their references, and the texts of another system.
@@ -94,16 +101,45 @@ pub fn score(request: &Request) -> Result<Found> {
         MetricName::Meteor => meteor(request, &texts),
         MetricName::Coqa => coqa(request, &texts),
         MetricName::Accuracy => accuracy(request, &texts),
+        MetricName::F1 => class_f1(&texts),
+        MetricName::Overlap => overlap(request, &texts),
     }
 }
 
 /// Lines of a file; the last may lack its end. A carriage return before a line's end is none of its
-/// text.
+/// text. Of a table the column `output`.
 fn lines(path: &Path) -> Result<Vec<String>> {
+    if table::is_table(path) {
+        return Ok(own::outputs(path)?);
+    }
     let text = files::read(path)?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let bare = |l: &str| l.strip_suffix('\r').unwrap_or(l).to_owned();
     Ok(text.split('\n').map(bare).collect())
+}
+
+impl Request {
+    /// The sets of references in a table: a row's first text is the first set's, and so on; a set
+    /// has an empty text where a row has fewer.
+    fn table(&self, path: &Path, rows: usize) -> Result<Vec<Vec<String>>> {
+        let task = match self.metric {
+            MetricName::Accuracy | MetricName::F1 => Task::Classify,
+            _ => Task::Generate,
+        };
+        self.reading.check(task)?;
+        let answers = own::answers(task, path, &self.reading)?;
+        ensure!(
+            answers.len() == rows,
+            "{}: {} rows, expected {rows} as in {}",
+            path.display(),
+            answers.len(),
+            self.hypotheses.display()
+        );
+        let most = answers.iter().map(Vec::len).max().unwrap_or(0);
+        let text = |row: &Vec<String>, set: usize| row.get(set).cloned().unwrap_or_default();
+        let set = |set| answers.iter().map(|row| text(row, set)).collect();
+        Ok((0..most).map(set).collect())
+    }
 }
 
 /// A line of tercom's format, `text (id)`, as its text and its id.
@@ -156,13 +192,14 @@ impl Texts {
             );
             Ok(found)
         };
-        let sets: Vec<Vec<String>> = request
-            .references
-            .iter()
-            .map(as_many)
-            .collect::<Result<_>>()?;
+        let mut sets: Vec<Vec<String>> = Vec::new();
+        for path in &request.references {
+            match table::is_table(path) {
+                true => sets.extend(request.table(path, hypotheses.len())?),
+                false => sets.push(as_many(path)?),
+            }
+        }
         let other = request.compare.as_ref().map(as_many).transpose()?;
-        let mut sets = sets;
         let mut other = other;
         if with_ids {
             let ids: Vec<String> = hypotheses.iter().map(|l| id_of(l)).collect();
@@ -366,5 +403,37 @@ fn accuracy(request: &Request, texts: &Texts) -> Result<Found> {
     let metric = Metric::of(texts, metrics::accuracy::Counts::score, |a| a.score, counts)?;
     metric.found(request, |a| {
         format!("accuracy = {:.4} ({} of {})", a.score, a.correct, a.total)
+    })
+}
+
+fn class_f1(texts: &Texts) -> Result<Found> {
+    let expected: Vec<String> = texts.references.iter().map(|r| r[0].clone()).collect();
+    let found = f1::macro_f1(&texts.hypotheses, &expected)?;
+    let classes = found
+        .classes
+        .iter()
+        .map(|(name, x)| format!("\n{name}: F1 = {x:.4}"));
+    Ok(Found {
+        line: format!(
+            "macro F1 = {:.4}{}",
+            found.macro_f1,
+            classes.collect::<String>()
+        ),
+        json: serde_json::to_value(&found)?,
+    })
+}
+
+fn overlap(request: &Request, texts: &Texts) -> Result<Found> {
+    let references = texts.present();
+    let counts = |answers: &Vec<String>| {
+        let pairs = answers.iter().zip(&references);
+        Ok(pairs
+            .map(|(a, r)| metrics::coqa::Counts::best(a, r))
+            .collect())
+    };
+    let metric = Metric::of(texts, metrics::coqa::Counts::score, |s| s.f1, counts)?;
+    metric.found(request, |s| {
+        let (exact, texts) = (s.exact_match, s.questions);
+        format!("exact match = {exact:.1}, F1 = {:.1} ({texts} texts)", s.f1)
     })
 }

@@ -134,6 +134,7 @@ fn the_numbers_are_those_of_the_pass_to_16_bits_and_losses_those_of_the_engine()
         data: f.path("data"),
         backbone: f.path("backbone"),
         surface: inducer_datasets::Surface::Raw,
+        reading: Default::default(),
     };
     let splits = inducer_datasets::directory::load(
         Task::WebNlg,

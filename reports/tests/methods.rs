@@ -37,6 +37,7 @@ fn rows(task: Task, dir: &Path, count: usize) -> Fixed {
         data: dir.join("data"),
         backbone: dir.join("backbone"),
         surface: Surface::Raw,
+        reading: Default::default(),
     };
     let all = Prepared::new(source, splits, &[]).unwrap();
     Fixed(vec![pack(
@@ -77,8 +78,13 @@ fn fixture(task: Task) -> (Fixture, Fixed) {
     (f, data)
 }
 
+/// How many classes the task's head tells apart.
+fn head(task: Task) -> Option<usize> {
+    (!task.generates()).then_some(task.classes().len())
+}
+
 fn fresh(f: &Fixture, task: Task, method: Method, dtype: Precision) -> Model {
-    let mut model = run::load(task, &f.path("backbone"), SEED, dtype, &Device::Cpu).unwrap();
+    let mut model = run::load(head(task), &f.path("backbone"), SEED, dtype, &Device::Cpu).unwrap();
     let config = method.on(&model.backbone.config());
     let special = task.special_tokens().len();
     model.attach(&config, special, SEED).unwrap();
@@ -168,8 +174,14 @@ fn trained(task: Task, dtype: Precision, methods: impl Iterator<Item = Method>) 
 
         let dir = f.path(&format!("saved-{name}"));
         model.save_adapter(&dir).unwrap();
-        let mut loaded =
-            run::load(task, &f.path("backbone"), SEED + 1, dtype, &Device::Cpu).unwrap();
+        let mut loaded = run::load(
+            head(task),
+            &f.path("backbone"),
+            SEED + 1,
+            dtype,
+            &Device::Cpu,
+        )
+        .unwrap();
         let untuned = loaded.logits(&data.0[0]).map(|t| bits(&t));
         loaded.attach_saved(&dir).unwrap();
         let [mine, again] = [&model, &loaded].map(|m| bits(&m.logits(&data.0[0]).unwrap()));

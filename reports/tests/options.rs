@@ -7,13 +7,14 @@ use clap::{Arg, Command, CommandFactory as _};
 use inducer_reports::commands::Cli;
 
 /// Options whose value is a word or a path.
-const WORDS: [&str; 42] = [
+const WORDS: [&str; 44] = [
     "language",
     "smoothing",
     "adapter",
     "backbone",
     "batch",
     "claim",
+    "columns",
     "compare",
     "config",
     "data",
@@ -42,6 +43,7 @@ const WORDS: [&str; 42] = [
     "schedule",
     "shard",
     "study",
+    "split",
     "surface",
     "svg",
     "png",
@@ -53,7 +55,7 @@ const WORDS: [&str; 42] = [
 ];
 
 /// Options whose value is any natural number, or several; so is one whose value is called NUMBERS.
-const SEEDS: [&str; 4] = ["seed", "seeds", "only", "rates-seed"];
+const SEEDS: [&str; 5] = ["seed", "seeds", "only", "rates-seed", "split-seed"];
 
 /// What is no number of any range.
 const NEVER: [&str; 9] = [

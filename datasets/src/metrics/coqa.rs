@@ -142,6 +142,26 @@ impl Counts {
         }
     }
 
+    /// One question with the best of its references, as SQuAD counts.
+    ///
+    /// ```
+    /// use inducer_datasets::metrics::coqa::Counts;
+    /// assert_eq!(Counts::best("a cat", &["dog", "Cat!"]).exact_match, 1.0);
+    /// // CoQA leaves each reference out in turn, and "dog" alone is not met
+    /// assert_eq!(Counts::of("a cat", &["dog", "Cat!"]).exact_match, 0.5);
+    /// ```
+    pub fn best<S: AsRef<str>>(answer: &str, references: &[S]) -> Self {
+        let highest = |of: &dyn Fn(&str) -> f64| {
+            let scores = references.iter().map(|g| of(g.as_ref()));
+            scores.fold(0.0, f64::max)
+        };
+        Self {
+            exact_match: highest(&|g| f64::from(exact_match(answer, g))),
+            f1: highest(&|g| f1(answer, g)),
+            questions: 1,
+        }
+    }
+
     /// The means of summed counts.
     pub fn score(&self) -> Scores {
         let mean = |sum: f64| 100.0 * sum / self.questions.max(1) as f64;

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::accuracy::{Accuracy, Counts};
+use super::f1::ClassF1;
 use super::groups::by_group;
 use super::paired;
 use crate::{Error, Example, Result, Task};
@@ -18,8 +19,11 @@ pub struct Glue {
     /// Over all rows.
     #[serde(flatten)]
     pub overall: Accuracy,
-    /// Over each genre; empty for SST-2.
+    /// Over each genre, or group of data of one's own; empty for SST-2.
     pub genres: BTreeMap<String, Accuracy>,
+    /// F1 of the classes, for data of one's own.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub f1: Option<ClassF1>,
 }
 
 /// Scores predicted classes against the examples' own.
@@ -40,7 +44,11 @@ pub fn glue(predicted: &[u32], examples: &[Example]) -> Result<Glue> {
     let genres: Vec<&str> = examples.iter().map(|e| e.category.as_str()).collect();
     let (overall, mut genres) = by_group(&right, &genres, Counts::score)?;
     genres.remove("");
-    Ok(Glue { overall, genres })
+    Ok(Glue {
+        overall,
+        genres,
+        f1: None,
+    })
 }
 
 /// MNLI's task score: the mean of its two accuracies.
@@ -92,6 +100,7 @@ mod tests {
             input: Input::Sentence(String::new()),
             references: vec![],
             class,
+            id: None,
         }
     }
 

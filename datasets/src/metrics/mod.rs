@@ -3,11 +3,13 @@
 pub mod accuracy;
 pub mod bleu;
 pub mod coqa;
+pub mod f1;
 pub mod glue;
 pub mod groups;
 pub mod meteor;
 pub mod prepare;
 pub mod ter;
+pub mod texts;
 pub mod tokenize;
 pub mod webnlg;
 
@@ -18,9 +20,11 @@ use crate::{Error, Result};
 pub use accuracy::{Accuracy, accuracy};
 pub use bleu::{Bleu, corpus_bleu};
 pub use coqa::{Coqa, coqa};
+pub use f1::ClassF1;
 pub use glue::Glue;
 pub use meteor::{Meteor, corpus_meteor};
 pub use ter::{Ter, corpus_ter};
+pub use texts::Texts;
 pub use webnlg::WebNlg;
 
 /// What belongs together, pair by pair.

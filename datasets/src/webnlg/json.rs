@@ -85,6 +85,7 @@ fn example(entry: &Entry, value: &Value, language: &str) -> Result<Example> {
         input: Input::Triples(triples(entry, body)?),
         references: references(entry, body, language)?,
         class: None,
+        id: None,
     })
 }
 

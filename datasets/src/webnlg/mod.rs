@@ -1,12 +1,14 @@
 //! WebNLG: a directory of three parts, in the official JSON ([`json`]) or in the challenge's
-//! original XML ([`xml`]), of 2017 or of releases 2.1, 3.0 and 2023.
+//! original XML ([`xml`]), of 2017 or of releases 2.1, 3.0 and 2023, or as the Hub has them
+//! (`hub`).
 //!
-//! Both formats follow the same rules. Only modified triples are read, and only texts whose comment
+//! All formats follow the same rules. Only modified triples are read, and only texts whose comment
 //! is `good` or empty and whose language is asked for; an entry that is left without a text is set
 //! aside and listed in [`crate::Skipped`]. An entry is known by its position in its part, since
 //! `xml_id` and `eid` restart. The fields of a triple are kept as they stand in the file: how a
 //! model reads them is the layout's matter ([`crate::Surface`]).
 
+mod hub;
 pub mod json;
 mod parts;
 pub mod xml;
@@ -14,7 +16,7 @@ pub mod xml;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::{Error, Malformed, Part, Result, Splits};
+use crate::{Error, Malformed, Part, Result, Splits, Triple, table};
 
 /// The ten categories that the challenge's training file covers.
 pub const SEEN_CATEGORIES: [&str; 10] = [
@@ -62,7 +64,7 @@ pub fn load_in(dir: &Path, malformed: Malformed, language: &str) -> Result<Split
         true => of_language.as_path(),
         false => dir,
     };
-    let part = |name: &str| -> Result<Part> {
+    of_parts(dir, language, &|name| {
         let files = parts::find(dir, name, language)?;
         let mut part = match &files.found[..] {
             [one] if one.extension().is_some_and(|e| e == "json") => {
@@ -71,6 +73,37 @@ pub fn load_in(dir: &Path, malformed: Malformed, language: &str) -> Result<Split
             all => xml::load(all, malformed, language)?,
         };
         part.notes.extend(files.note);
+        Ok(part)
+    })
+}
+
+/// Whether a directory holds the official files of a part.
+pub(crate) fn has_part(dir: &Path, part: &str, language: &str) -> bool {
+    let of_language = dir.join(language);
+    let mut folders = [dir, of_language.as_path()].into_iter();
+    folders.any(|dir| parts::find(dir, part, language).is_ok_and(|files| !files.found.is_empty()))
+}
+
+/// Loads the three parts of a directory of tables.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_tables(dir: &Path, malformed: Malformed, language: &str) -> Result<Splits> {
+    of_parts(dir, language, &|name| {
+        let files = table::parts::find(dir, name)?;
+        if files.is_empty() {
+            let expected = table::parts::expected(name);
+            let message = format!("{}: {expected} is missing", dir.display());
+            return Err(Error::Invalid(message));
+        }
+        hub::load(&files, malformed, language)
+    })
+}
+
+/// Puts the parts together; a category is seen when a training entry has it.
+fn of_parts(dir: &Path, language: &str, load: &dyn Fn(&str) -> Result<Part>) -> Result<Splits> {
+    let part = |name: &str| -> Result<Part> {
+        let part = load(name)?;
         if part.examples.is_empty() && !part.without_text.is_empty() {
             return Err(Error::Invalid(format!(
                 "{}: part {name}: none of its {} entries has a text in \"{language}\" (see \
@@ -88,6 +121,20 @@ pub fn load_in(dir: &Path, malformed: Malformed, language: &str) -> Result<Split
         example.seen = seen.contains(&example.category);
     }
     Ok(Splits::of_parts(parts, Vec::new()))
+}
+
+/// `subject | property | object`.
+fn triple(text: &str) -> Option<Triple> {
+    let mut fields = text.split('|').map(str::trim).filter(|f| !f.is_empty());
+    let (subject, property, object) = (fields.next()?, fields.next()?, fields.next()?);
+    if text.matches('|').count() != 2 {
+        return None;
+    }
+    Some(Triple {
+        subject: subject.to_owned(),
+        property: property.to_owned(),
+        object: object.to_owned(),
+    })
 }
 
 /// Moves the entries without a text from the examples to the list of their positions.

@@ -24,7 +24,7 @@ use serde_json::Value;
 use super::{SEEN_CATEGORIES, is_used, set_aside};
 use crate::entries::Entry;
 use crate::error::read;
-use crate::{Error, Example, Input, Malformed, Part, Result, Triple};
+use crate::{Error, Example, Input, Malformed, Part, Result};
 
 /// Loads the files of a part, one after the other; positions count over all of them.
 ///
@@ -265,7 +265,7 @@ impl Raw {
         }
         let triple = |(i, text): (usize, &String)| {
             let (field, expected) = (format!("mtriple[{i}]"), "subject | property | object");
-            triple(text).ok_or_else(|| entry.differs(&field, expected, format!("{text:?}")))
+            super::triple(text).ok_or_else(|| entry.differs(&field, expected, format!("{text:?}")))
         };
         let triples = self.triples.iter().enumerate().map(triple);
         let triples = triples.collect::<Result<_>>()?;
@@ -284,21 +284,9 @@ impl Raw {
             input: Input::Triples(triples),
             references,
             class: None,
+            id: None,
         })
     }
-}
-
-fn triple(text: &str) -> Option<Triple> {
-    let mut fields = text.split('|').map(str::trim).filter(|f| !f.is_empty());
-    let (subject, property, object) = (fields.next()?, fields.next()?, fields.next()?);
-    if text.matches('|').count() != 2 {
-        return None;
-    }
-    Some(Triple {
-        subject: subject.to_owned(),
-        property: property.to_owned(),
-        object: object.to_owned(),
-    })
 }
 
 fn xml(path: &Path, line: usize, message: impl std::fmt::Display) -> Error {

@@ -1,9 +1,10 @@
-//! Models by name in the Hugging Face hub's cache, offline: `openai-community/gpt2` instead of a
-//! path. Nothing is ever downloaded.
+//! Models and data sets by name in the Hugging Face hub's cache, offline: `openai-community/gpt2`
+//! instead of a path. Nothing is ever downloaded.
 //!
 //! ```text
 //! <cache>/models--openai-community--gpt2/refs/main              the commit
 //! <cache>/models--openai-community--gpt2/snapshots/<commit>/    the model's directory
+//! <cache>/datasets--nyu-mll--glue/…                             the same of a data set
 //! ```
 //!
 //! The layout is that of huggingface_hub
@@ -13,16 +14,23 @@ use std::env::var_os;
 use std::path::{Path, PathBuf};
 
 const MODELS: &str = "models--";
+const DATA_SETS: &str = "datasets--";
 
 /// Where models lie: `HF_HUB_CACHE`, else `HF_HOME/hub`, else `XDG_CACHE_HOME/huggingface/hub`,
 /// else `~/.cache/huggingface/hub`.
 pub fn cache() -> PathBuf {
-    let variable = |name: &str| var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    variable("HF_HUB_CACHE")
-        .or_else(|| Some(variable("HF_HOME")?.join("hub")))
-        .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("huggingface/hub")))
-        .or_else(|| Some(std::env::home_dir()?.join(".cache/huggingface/hub")))
-        .unwrap_or_default()
+    let home = || cache_home().map(|home| home.join("hub"));
+    variable("HF_HUB_CACHE").or_else(home).unwrap_or_default()
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from)
+}
+
+fn cache_home() -> Option<PathBuf> {
+    variable("HF_HOME")
+        .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("huggingface")))
+        .or_else(|| Some(std::env::home_dir()?.join(".cache/huggingface")))
 }
 
 /// The directory of a model: the path itself where it exists; else the snapshot of the model `name`
@@ -30,23 +38,43 @@ pub fn cache() -> PathBuf {
 /// was, which a reader will then report as missing.
 pub fn directory(name: &str, cache: &Path) -> PathBuf {
     let path = PathBuf::from(name);
+    let found = || snapshot(MODELS, name, cache).filter(|dir| dir.join("config.json").exists());
     match path.exists() {
         true => path,
-        false => snapshot(name, cache).unwrap_or(path),
+        false => found().unwrap_or(path),
     }
 }
 
-fn snapshot(name: &str, cache: &Path) -> Option<PathBuf> {
+/// Where a data set of that name may lie: its snapshot in the hub's cache, and what the library
+/// `datasets` has made of it in its own.
+pub fn data_sets(name: &str, cache: &Path, datasets: &Path) -> Vec<PathBuf> {
+    let made = Some(datasets.join(name.replace('/', "___"))).filter(|dir| dir.is_dir());
+    let plain = !name.is_empty() && !name.contains("..");
+    let found = snapshot(DATA_SETS, name, cache).into_iter().chain(made);
+    found.filter(|_| plain).collect()
+}
+
+/// Where the library `datasets` keeps what it has made: `HF_DATASETS_CACHE`, else
+/// `HF_HOME/datasets`, else `XDG_CACHE_HOME/huggingface/datasets`, else
+/// `~/.cache/huggingface/datasets`.
+pub fn datasets_cache() -> PathBuf {
+    let home = || cache_home().map(|home| home.join("datasets"));
+    variable("HF_DATASETS_CACHE")
+        .or_else(home)
+        .unwrap_or_default()
+}
+
+fn snapshot(kind: &str, name: &str, cache: &Path) -> Option<PathBuf> {
     let (model, revision) = name.split_once('@').unwrap_or((name, "main"));
     let plain = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains("--");
     if model.split('/').count() > 2 || !model.split('/').all(plain) || revision.contains("..") {
         return None;
     }
-    let folder = cache.join(format!("{MODELS}{}", model.replace('/', "--")));
+    let folder = cache.join(format!("{kind}{}", model.replace('/', "--")));
     let commit = std::fs::read_to_string(folder.join("refs").join(revision));
     let commit = commit.unwrap_or_else(|_| revision.to_string());
     let found = folder.join("snapshots").join(commit.trim());
-    found.join("config.json").exists().then_some(found)
+    found.is_dir().then_some(found)
 }
 
 /// A directory as adapters call it: the model's name where it is a snapshot of a hub's cache, else
@@ -94,6 +122,20 @@ mod tests {
         assert_eq!(name(&main), "o/m");
         assert_eq!(name(&bare), "gpt2");
         assert_eq!(name(Path::new("backbones/o/m")), "backbones/o/m");
+    }
+
+    #[test]
+    fn data_sets_have_folders_of_their_own() {
+        let cache = tempfile::tempdir().unwrap();
+        let found = model(cache.path(), "datasets--o--d", "abc", Some("main"));
+        model(cache.path(), "models--o--m", "abc", Some("main"));
+        let made = tempfile::tempdir().unwrap();
+        let of = |name: &str| data_sets(name, cache.path(), made.path());
+        assert_eq!(of("o/d"), [found.clone()]);
+        assert!(of("o/m").is_empty() && of("").is_empty() && of("..").is_empty());
+        create_dir_all(made.path().join("o___d")).unwrap();
+        assert_eq!(of("o/d"), [found, made.path().join("o___d")]);
+        assert_eq!(directory("o/d", cache.path()), PathBuf::from("o/d"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::run::Scores;
 use crate::scoring::matchers_that_ran;
 use anyhow::Result;
 use clap::Args;
-use inducer_datasets::metrics::{Accuracy, WebNlg, coqa};
+use inducer_datasets::metrics::{Accuracy, Bleu, Meteor, Ter, Texts, WebNlg, coqa};
 use std::path::PathBuf;
 
 /// `inducer evaluate`.
@@ -41,9 +41,7 @@ pub struct EvaluateArgs {
 pub fn run(args: &EvaluateArgs) -> Result<()> {
     args.inputs.check_places()?;
     let adapter = args.adapter.as_deref();
-    let prepared = args
-        .inputs
-        .prepare(&inference::parts(adapter, &args.inputs.backbone)?)?;
+    let prepared = args.inputs.prepare_for(adapter)?;
     let model = inference::model(&prepared, adapter, &args.compute.device.open()?)?;
     let (pool, limits, files) = (
         args.compute.pool()?,
@@ -72,7 +70,14 @@ fn text(found: &Evaluation, scored: &str) -> String {
             lines.push(format!("{:<24} {:>8} {:>10}", "", "rows", "accuracy"));
             lines.push(line("all", &scores.overall));
             lines.extend(scores.genres.iter().map(|(name, a)| line(name, a)));
+            if let Some(f1) = &scores.f1 {
+                let line = |name: &str, x: f64| format!("{name:<24} {x:>8.4}");
+                lines.push(format!("{:<24} {:>8}", "", "F1"));
+                lines.push(line("mean of classes", f1.macro_f1));
+                lines.extend(f1.classes.iter().map(|(name, x)| line(name, *x)));
+            }
         }
+        Scores::Text { scores, .. } => lines.extend(scores.iter().flat_map(|s| texts(s))),
         Scores::Coqa { scores } => {
             let line = |name: &str, s: &coqa::Scores| {
                 format!(
@@ -86,6 +91,39 @@ fn text(found: &Evaluation, scored: &str) -> String {
         }
     }
     lines.join("\n") + "\n"
+}
+
+/// The figures of texts of one's own: all, seen and unseen groups, every group.
+fn texts(s: &Texts) -> Vec<String> {
+    let line = |name: &str, b: &Bleu, m: &Meteor, t: &Ter, o: &coqa::Scores| {
+        format!(
+            "{name:<24} {:>8.2} {:>8.4} {:>8.4} {:>8.1} {:>8.1}",
+            b.score, m.score, t.score, o.exact_match, o.f1
+        )
+    };
+    let titles = ["BLEU", "METEOR", "TER", "EM", "F1"].map(|t| format!("{t:>8}"));
+    let mut lines = vec![format!("{:<24} {}", "", titles.join(" "))];
+    let (b, m, t, o) = (&s.bleu, &s.meteor, &s.ter, &s.overlap);
+    lines.push(line("all", &b.all, &m.all, &t.all, &o.all));
+    for (name, b, m, t, o) in [
+        ("seen", &b.seen, &m.seen, &t.seen, &o.seen),
+        ("unseen", &b.unseen, &m.unseen, &t.unseen, &o.unseen),
+    ] {
+        if let (Some(b), Some(m), Some(t), Some(o)) = (b, m, t, o) {
+            lines.push(line(name, b, m, t, o));
+        }
+    }
+    let groups = (&m.categories, &t.categories, &o.categories);
+    for (name, b) in &b.categories {
+        if let (Some(m), Some(t), Some(o)) =
+            (groups.0.get(name), groups.1.get(name), groups.2.get(name))
+        {
+            lines.push(line(name, b, m, t, o));
+        }
+    }
+    let ran = matchers_that_ran(&m.all.matchers);
+    lines.push(format!("METEOR's matchers: {ran}"));
+    lines
 }
 
 /// Seen, unseen, all and every category.

@@ -4,6 +4,7 @@ use super::inputs::Inputs;
 use super::options::{
     Compute, Pictures, Span, adapter_directory, model_directory, numbers, surface, task, whole,
 };
+use super::own::OwnData;
 use crate::explain::{Input, Request, explain, page};
 use crate::{files, inference, pictures};
 use anyhow::{Context, Result};
@@ -30,7 +31,8 @@ pub struct ExplainArgs {
     /// A text of your own
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub text: Option<String>,
-    /// Directory with the task's official files, for an entry of its test part
+    /// Directory with the task's files, or your own data (see `inducer train --help`), for an entry
+    /// of the test part
     #[arg(long, requires = "entry", value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Number of the entry
@@ -46,6 +48,9 @@ pub struct ExplainArgs {
     /// The language of the texts, of a WebNLG release with several (en, ru, ga, …)
     #[arg(long, default_value = "en", value_parser = NonEmptyStringValueParser::new())]
     pub language: String,
+    /// Data of one's own
+    #[command(flatten)]
+    pub own: OwnData,
     /// Page to write
     #[arg(long, default_value = "explain.html")]
     pub out: PathBuf,
@@ -97,9 +102,10 @@ impl ExplainArgs {
             surface: self.surface,
             language: self.language.clone(),
             skip_malformed: false,
+            own: self.own.clone(),
         };
         let config = inference::parts(Some(&self.adapter), backbone)?;
-        let mut splits = inputs.splits()?;
+        let mut splits = inputs.known(inputs.splits()?, Some(&self.adapter))?;
         splits.train.clear();
         splits.dev.clear();
         Input::entry(&inputs.encoded(splits, &config)?, entry)

@@ -13,6 +13,7 @@ pub mod inputs;
 pub mod man;
 pub mod merge;
 pub mod options;
+pub mod own;
 pub mod params;
 pub mod pretrain;
 mod print;
@@ -42,8 +43,10 @@ Exit status:
 Environment:
   INDUCER_CACHE           the embedded backbones and encoded data [$XDG_CACHE_HOME/inducer,
                           ~/.cache/inducer]
-  HF_HUB_CACHE, HF_HOME   models by name [$XDG_CACHE_HOME/huggingface/hub,
+  HF_HUB_CACHE, HF_HOME   models and data by name [$XDG_CACHE_HOME/huggingface/hub,
                           ~/.cache/huggingface/hub]
+  HF_DATASETS_CACHE       data that `datasets` has made, by name [$HF_HOME/datasets,
+                          ~/.cache/huggingface/datasets]
   METEOR_JAR              meteor-1.5.jar, for METEOR with synonyms
   METEOR_PARAPHRASES      paraphrase-en.gz, for METEOR with paraphrases
   CUDA_VISIBLE_DEVICES    which card --device cuda takes
@@ -163,7 +166,8 @@ pub enum Command {
     /// Write the model's texts for the test split, one a line
     #[command(
         after_help = "Example:\n  inducer generate --task webnlg --data webnlg/ --backbone gpt2/ \
-         --adapter runs/inducer/best --out outputs.txt"
+         --adapter runs/inducer/best --out outputs.txt\n  inducer generate --task generate --data \
+         questions.jsonl --backbone gpt2/ --adapter run/best --out answers.jsonl"
     )]
     Generate(generate::GenerateArgs),
     /// The metrics on files: one text a line, one file for each set of references

@@ -58,6 +58,14 @@ pub fn task() -> impl TypedValueParser<Value = Task> {
         ("coqa", "Conversational question answering (CoQA)"),
         ("mnli", "Entailment of pairs (MNLI)"),
         ("sst2", "Sentiment of sentences (SST-2)"),
+        (
+            "generate",
+            "Texts from texts, your data: columns input, target or targets",
+        ),
+        (
+            "classify",
+            "Classes of texts or pairs, your data: columns text, text_pair, label",
+        ),
     ])
 }
 

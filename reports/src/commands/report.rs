@@ -8,6 +8,7 @@ use super::options::{
     Compute, Decode, Hyper, MethodSizes, Pictures, Span, model_directory, named, numbers, real,
     task, whole,
 };
+use super::own::{OwnData, located};
 use super::shard::Shard;
 use super::{print, study_file};
 use crate::files;
@@ -39,7 +40,8 @@ pub struct ReportArgs {
     /// Task
     #[arg(long, default_value = "webnlg", value_parser = task())]
     pub task: Task,
-    /// Directory with the task's official files [default: data from the embedded generator]
+    /// Directory with the task's official files or the Hub's tables, or a name in the hub's cache;
+    /// for generate and classify your own [default: data from the embedded generator]
     #[arg(long, requires = "backbone")]
     pub data: Option<PathBuf>,
     /// Hugging Face directory, or name in the hub's cache, of a GPT-2, for MNLI and SST-2 of a
@@ -157,6 +159,9 @@ pub struct ReportArgs {
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
+    /// Data of one's own
+    #[command(flatten)]
+    pub own: OwnData,
     /// Hyperparameters
     #[command(flatten)]
     pub hyper: Hyper,
@@ -314,7 +319,8 @@ impl ReportArgs {
         };
         Request {
             task: self.task,
-            data: self.data.clone(),
+            data: self.data.as_deref().map(located),
+            reading: self.own.reading(),
             backbone: self.backbone.clone(),
             long_data: self.long_data.clone(),
             no_long: self.no_long,
@@ -359,6 +365,11 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     if let (Some(data), Some(backbone)) = (&args.data, &args.backbone) {
         check_places(data, backbone)?;
     }
+    ensure!(
+        args.data.is_some() || !args.task.is_own(),
+        "--task {}: expected --data, your own, and --backbone",
+        args.task
+    );
     let request = args.request();
     if args.plan {
         if request.preset == Preset::Paper {

@@ -1,11 +1,13 @@
 //! `inducer score`: the metrics on files, one text a line.
 
 use super::options::{MeteorFiles, named, whole};
+use super::own::column;
 use super::print;
 use crate::scoring::{MetricName, Request, score};
 use anyhow::Result;
 use clap::error::ErrorKind;
 use clap::{Args, Command};
+use inducer_datasets::Reading;
 use inducer_datasets::metrics::bleu::Smoothing;
 use inducer_gpu::ranges;
 use std::path::PathBuf;
@@ -20,12 +22,15 @@ pub struct ScoreArgs {
         ("meteor", "METEOR 1.5 for English, normalised"),
         ("coqa", "CoQA's exact match and F1"),
         ("accuracy", "Share of equal lines"),
+        ("f1", "F1 of classes by their names, and their mean"),
+        ("overlap", "Exact match and F1 of words with the best of the references, as SQuAD's"),
     ]))]
     pub metric: MetricName,
-    /// The texts to score, one a line
+    /// The texts to score, one a line, or the column `output` of a .jsonl, .csv or .parquet
     #[arg(long)]
     pub hypotheses: PathBuf,
-    /// References, a file for each set; a blank line is a missing one
+    /// References, a file for each set, in which a blank line is a missing one; or data of your
+    /// own, of which target, targets or label are taken
     #[arg(long, num_args = 1.., required = true)]
     pub references: Vec<PathBuf>,
     /// Compare in lower case (TER, METEOR and CoQA always do)
@@ -59,6 +64,9 @@ pub struct ScoreArgs {
     /// Seed of the tests
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Columns of other names in references that are tables, as in targets=references
+    #[arg(long, value_name = "HOLDS=NAME", value_delimiter = ',', value_parser = column())]
+    pub columns: Vec<(String, String)>,
     /// Print the score and its components as JSON
     #[arg(long)]
     pub json: bool,
@@ -78,8 +86,15 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
             .error(ErrorKind::ArgumentConflict, message)
             .exit();
     }
-    if args.metric == MetricName::Accuracy && args.references.len() != 1 {
-        let message = "--metric accuracy takes one file of references";
+    if args.metric == MetricName::F1 && args.compare.is_some() {
+        let message = "--compare is not for --metric f1";
+        ScoreArgs::augment_args(Command::new("inducer score"))
+            .error(ErrorKind::ArgumentConflict, message)
+            .exit();
+    }
+    let classes = [MetricName::Accuracy, MetricName::F1].contains(&args.metric);
+    if classes && args.references.len() != 1 {
+        let message = "--metric accuracy and f1 take one file of references";
         ScoreArgs::augment_args(Command::new("inducer score"))
             .error(ErrorKind::WrongNumberOfValues, message)
             .exit();
@@ -97,6 +112,10 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
         draws: args.draws,
         seed: args.seed,
         meteor: args.meteor.files(),
+        reading: Reading {
+            columns: args.columns.iter().cloned().collect(),
+            ..Reading::default()
+        },
     })?;
     match args.json {
         true => print::json(&found.json),

@@ -2,6 +2,7 @@
 
 use super::pieces::{Pieces, Token};
 use crate::files::At;
+use crate::inference;
 use crate::run::Prepared;
 use anyhow::{Context, Result, bail, ensure};
 use inducer_datasets::batch::Labels;
@@ -28,6 +29,16 @@ pub struct Input {
     tokenizer: Tokenizer,
     task: Task,
     vocabulary: usize,
+}
+
+/// What a class is called.
+struct Names<'a> {
+    /// The data's names, in the order of their ids.
+    data: &'a [String],
+    /// The head's class of each of them; none where they are the same.
+    order: Option<&'a [u32]>,
+    /// How many classes the head has; none for as many as the backbone's.
+    count: Option<usize>,
 }
 
 /// What the loss is of: tokens from one on, or a class.
@@ -69,8 +80,13 @@ impl Input {
                 };
                 ids.insert(0, end("<s>").at(backbone)?);
                 ids.push(end("</s>").at(backbone)?);
-                let count = head_classes(adapter)?;
-                Target::class(class_names(&config, task, count, None), None)
+                let task = task.classes().iter().map(ToString::to_string).collect();
+                let names = Names {
+                    data: &inference::class_names(adapter)?.unwrap_or(task),
+                    order: None,
+                    count: head_classes(adapter)?,
+                };
+                Target::class(names.of(&config), None)
             }
         };
         let vocabulary = config.spec().vocabulary;
@@ -120,10 +136,12 @@ impl Input {
             }
             false => {
                 let own = row.class.and_then(|c| prepared.classes.get(c as usize));
-                let order = Some(prepared.classes.as_slice());
-                let count = Some(task.classes().len());
-                let names = class_names(&prepared.backbone, task, count, order);
-                Target::class(names, own.copied())
+                let names = Names {
+                    data: &prepared.splits.classes,
+                    order: Some(&prepared.classes),
+                    count: prepared.head(),
+                };
+                Target::class(names.of(&prepared.backbone), own.copied())
             }
         };
         if let Some(class) = target.class {
@@ -202,30 +220,25 @@ impl Target {
     }
 }
 
-/// The names of a head's classes: its own, or the task's in the head's order, or numbers.
-fn class_names(
-    config: &BackboneConfig,
-    task: Task,
-    count: Option<usize>,
-    order: Option<&[u32]>,
-) -> Vec<String> {
-    let BackboneConfig::Roberta(config) = config else {
-        return Vec::new();
-    };
-    let count = count.unwrap_or(config.classes());
-    if let Some(names) = config.class_names().filter(|n| n.len() == count) {
-        return names.into_iter().map(str::to_string).collect();
-    }
-    let names = task.classes();
-    let name = |class: u32| {
-        let place = match order {
-            Some(order) => order.iter().position(|c| *c == class),
-            None => Some(class as usize),
+impl Names<'_> {
+    /// The names of a head's classes: its own, or the data's in the head's order, or numbers.
+    fn of(&self, config: &BackboneConfig) -> Vec<String> {
+        let BackboneConfig::Roberta(config) = config else {
+            return Vec::new();
         };
-        let name = place
-            .and_then(|i| names.get(i))
-            .filter(|_| names.len() == count);
-        name.map_or_else(|| format!("class {class}"), |n| (*n).to_string())
-    };
-    (0..count as u32).map(name).collect()
+        let count = self.count.unwrap_or(config.classes());
+        if let Some(names) = config.class_names().filter(|n| n.len() == count) {
+            return names.into_iter().map(str::to_string).collect();
+        }
+        let name = |class: u32| {
+            let place = match self.order {
+                Some(order) => order.iter().position(|c| *c == class),
+                None => Some(class as usize),
+            };
+            let name = place.and_then(|i| self.data.get(i));
+            let name = name.filter(|_| self.data.len() == count);
+            name.map_or_else(|| format!("class {class}"), String::clone)
+        };
+        (0..count as u32).map(name).collect()
+    }
 }

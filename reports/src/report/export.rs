@@ -70,7 +70,7 @@ pub fn runs(study: &Study) -> Result<String> {
 }
 
 /// What a run has lists of, which no cell holds, and the pair whose two scores have names here.
-const LISTS: [&str; 7] = [
+const LISTS: [&str; 8] = [
     "train_curve",
     "validation_curve",
     "drift_curve",
@@ -78,6 +78,7 @@ const LISTS: [&str; 7] = [
     "by_position",
     "by_length",
     "coqa",
+    "overlap",
 ];
 
 fn add(part: &str, rows: &[Row], out: &mut Vec<Value>) -> Result<()> {
@@ -103,9 +104,10 @@ fn add(part: &str, rows: &[Row], out: &mut Vec<Value>) -> Result<()> {
     Ok(())
 }
 
-/// CoQA's two scores under names of their own.
+/// Exact match and F1, CoQA's or those of one's own texts, under names of their own.
 fn run_pair(fields: &Map<String, Value>) -> Option<[(String, Value); 2]> {
-    let [exact_match, f1] = fields.get("coqa")?.as_array()?.as_slice() else {
+    let pair = |name: &str| fields.get(name)?.as_array();
+    let [exact_match, f1] = pair("coqa").or_else(|| pair("overlap"))?.as_slice() else {
         return None;
     };
     let named = |name: &str, value: &Value| (name.to_string(), value.clone());

@@ -5,7 +5,7 @@ use super::prepared::{Prepared, VALIDATION_ENTRIES};
 use crate::compute::{Device, Precision};
 use crate::files::read_json;
 use anyhow::{Result, bail, ensure};
-use inducer_datasets::{Surface, Task, fingerprint};
+use inducer_datasets::{Reading, Surface, Task, fingerprint};
 use inducer_gpu::train::{Schedule, TrainConfig};
 use inducer_gpu::{AdapterConfig, BackboneConfig, Method, Named, hub, ranges};
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,12 @@ pub struct RunConfig {
     pub batch_size: usize,
     /// How the pieces of an input are written.
     pub surface: Surface,
+    /// How the files are read, where that is not the usual way.
+    #[serde(default, skip_serializing_if = "Reading::is_usual")]
+    pub reading: Reading,
+    /// The names of the classes of data of one's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
     /// Validation entries used.
     pub validation_entries: usize,
     /// Most new tokens in decoding.
@@ -270,6 +276,11 @@ impl RunConfig {
             adapter: method.resolved(&source.backbone, train.dropout),
             batch_size,
             surface: source.surface,
+            reading: source.reading.clone(),
+            classes: match source.task.is_own() {
+                true => prepared.splits.classes.clone(),
+                false => Vec::new(),
+            },
             validation_entries: VALIDATION_ENTRIES,
             max_new_tokens: prepared.new_tokens(hyper.max_new_tokens)?,
             test_limit: hyper.test_limit.or(budget.test_limit),

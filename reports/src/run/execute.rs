@@ -13,7 +13,7 @@ use crate::memory::Memory;
 use anyhow::{Result, ensure};
 use candle_core::Device;
 use inducer_datasets::batches::pack;
-use inducer_datasets::{Encoded, Example, Task};
+use inducer_datasets::{Encoded, Example};
 use inducer_gpu::drift::Frozen;
 use inducer_gpu::files::write_json;
 use inducer_gpu::train::{Event, Summary, train};
@@ -21,21 +21,30 @@ use inducer_gpu::{AdapterConfig, BackboneConfig, Model};
 use std::path::Path;
 use std::time::Instant;
 
+/// The file of an adapter's directory with the names of its classes, in the order of their ids; of
+/// data of one's own, whose classes no task says.
+pub const CLASSES: &str = "classes.json";
+
 /// Validation rows on which the drift from the frozen model is measured.
 const DRIFT_ROWS: usize = 16;
 
-/// The backbone for a task; a RoBERTa without a head for this task gets one.
+/// The backbone for a task; a RoBERTa without a head for so many classes gets one.
 ///
 /// # Errors
 /// A directory that cannot be read; a head with another number of classes.
-pub fn load(task: Task, dir: &Path, seed: u64, dtype: Precision, device: &Device) -> Result<Model> {
-    let count = task.classes().len();
-    let classes = (!task.generates()).then_some(count);
+pub fn load(
+    classes: Option<usize>,
+    dir: &Path,
+    seed: u64,
+    dtype: Precision,
+    device: &Device,
+) -> Result<Model> {
     let model = Model::load_for(dir, classes, seed, dtype.begin(), device)?;
     if let BackboneConfig::Roberta(c) = model.backbone.config() {
+        let count = classes.unwrap_or(0);
         ensure!(
             c.classes() == count,
-            "{}: the head has {} classes, --task {task} has {count}",
+            "{}: the head has {} classes, the task has {count}",
             dir.display(),
             c.classes()
         );
@@ -45,9 +54,15 @@ pub fn load(task: Task, dir: &Path, seed: u64, dtype: Precision, device: &Device
 
 /// The model of a run before its first step, and the frozen one to measure its drift from.
 fn start(config: &RunConfig, prepared: &Prepared, device: &Device) -> Result<(Model, Frozen)> {
-    let (task, seed) = (config.task, config.train.seed);
+    let seed = config.train.seed;
     let special = prepared.special;
-    let mut model = load(task, &config.backbone, seed, config.dtype, device)?;
+    let mut model = load(
+        prepared.head(),
+        &config.backbone,
+        seed,
+        config.dtype,
+        device,
+    )?;
     model.attach(&AdapterConfig::none(), special, seed)?;
     let fixed: Vec<&Encoded> = prepared.dev.iter().take(DRIFT_ROWS).collect();
     let frozen = Frozen::of(&model, fixed.chunks(4).map(pack).collect())?;
@@ -116,6 +131,9 @@ pub fn execute_run(
     for adapter in ["adapter", "best"].map(|name| dir.join(name)) {
         if adapter.exists() {
             files::write(&adapter.join("README.md"), &card)?;
+            if !config.classes.is_empty() {
+                write_json(&adapter.join(CLASSES), &config.classes)?;
+            }
         }
     }
     write_json(&dir.join("result.json"), &result)?;
@@ -169,7 +187,7 @@ fn score(
     let losses = test_loss::measure(model, prepared, &examples)?;
     let result = RunResult {
         mechanism: mechanism::measure(model, prepared, &examples, &texts, untrained)?,
-        scores: Scores::of(config.task, &texts, &examples, &meteor_files(None, None))?,
+        scores: Scores::of(prepared, &texts, &examples, &meteor_files(None, None))?,
         training: TrainingSummary {
             decode_seconds,
             ..training

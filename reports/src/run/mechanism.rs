@@ -169,7 +169,7 @@ pub fn measure(
             from: tokens().min().unwrap_or(0),
             to: tokens().max().unwrap_or(0),
             entries: members.len(),
-            score: headline(prepared.source.task, &texts, &those)?,
+            score: headline(prepared, &texts, &those)?,
             loss: evaluate(model, &in_batches(&here))?,
             gate: queries.mean_gate(),
             unreached: queries.unreached(),

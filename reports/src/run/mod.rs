@@ -13,7 +13,7 @@ mod scores;
 pub mod test_loss;
 
 pub use config::{BackboneFacts, Budget, Hyperparameters, MethodSpec, RunConfig, Steps};
-pub use execute::{Made, Stage, execute_run, load, test_examples};
+pub use execute::{CLASSES, Made, Stage, execute_run, load, test_examples};
 pub use knobs::{Knobs, Rates};
 pub use mechanism::REACHED;
 pub(crate) use prepared::evenly;

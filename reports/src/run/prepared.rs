@@ -2,11 +2,13 @@
 
 use crate::document::format::count;
 use crate::files::{self, At};
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use inducer_datasets::batch::Labels;
 use inducer_datasets::batches::{epoch_batches, pack, sorted_batches};
 use inducer_datasets::cache::training_rows;
-use inducer_datasets::{Batch, Cache, Encoded, Example, Layout, Splits, Surface, Task, Tokenizer};
+use inducer_datasets::{
+    Batch, Cache, Encoded, Example, Layout, Reading, Splits, Surface, Task, Tokenizer,
+};
 use inducer_gpu::drift::Frozen;
 use inducer_gpu::files::backbone::has_head;
 use inducer_gpu::train::Data;
@@ -30,6 +32,8 @@ pub struct Source {
     pub backbone: PathBuf,
     /// How the pieces of an input are written.
     pub surface: Surface,
+    /// How the files are read.
+    pub reading: Reading,
 }
 
 /// Data ready for a backbone.
@@ -84,7 +88,8 @@ impl Prepared {
         let first_special = vocabulary + special - task.special_tokens().len();
         let layout = Layout::new(&tokenizer, task, first_special, longest)
             .at(dir)?
-            .with_surface(source.surface);
+            .with_surface(source.surface)
+            .truncated(source.reading.truncate);
         let rows = |examples: &[Example]| -> Result<Vec<Encoded>> {
             if examples.len() < CACHED_FROM {
                 return Ok(training_rows(&layout, examples)?);
@@ -92,17 +97,26 @@ impl Prepared {
             let cache = Cache::at(files::cache().join("rows"));
             Ok(cache.rows(&layout, examples)?.0)
         };
-        let mut train = rows(&splits.train)?;
-        let mut dev = rows(&splits.dev[..VALIDATION_ENTRIES.min(splits.dev.len())])?;
-        let classes = class_order(task, &backbone, dir)?;
+        let advised = |rows: Result<Vec<Encoded>>| match task.is_own() && rows.is_err() {
+            true => rows
+                .context("--truncate N cuts inputs that are too long")
+                .at(&source.data),
+            false => rows,
+        };
+        let mut train = advised(rows(&splits.train))?;
+        let validation = &splits.dev[..VALIDATION_ENTRIES.min(splits.dev.len())];
+        let mut dev = advised(rows(validation))?;
+        let cut = cut(&layout, &splits, &train, source.reading.truncate)?;
+        let classes = class_order(task, &splits.classes, &backbone, dir)?;
         let (mut splits, identity) = (splits, (0..).zip(&classes).all(|(a, b)| a == *b));
+        splits.notes.extend(cut);
         if !identity {
             let rows = train.iter_mut().chain(&mut dev);
             rows.for_each(|row| to_head(row, &classes));
             let order: Vec<String> = classes.iter().map(u32::to_string).collect();
             splits.notes.push(format!(
                 "classes are matched by name: {} are {} of the backbone's head",
-                task.classes().join(", "),
+                splits.classes.join(", "),
                 order.join(", ")
             ));
         }
@@ -127,7 +141,13 @@ impl Prepared {
     pub fn layout(&self) -> Result<Layout<'_>> {
         let (task, first) = (self.source.task, self.first_special);
         let layout = Layout::new(&self.tokenizer, task, first, self.longest)?;
-        Ok(layout.with_surface(self.source.surface))
+        let layout = layout.with_surface(self.source.surface);
+        Ok(layout.truncated(self.source.reading.truncate))
+    }
+
+    /// How many classes a head for the data tells apart; none for generation.
+    pub fn head(&self) -> Option<usize> {
+        (!self.source.task.generates()).then_some(self.splits.classes.len())
     }
 
     /// Gives a row the head's class in place of the task's.
@@ -170,10 +190,43 @@ impl Prepared {
     }
 }
 
-/// The head's class of each of a task's, by their names. A head that is missing or whose classes
+/// How many inputs were cut, in words; `train` has the rows of the training part.
+fn cut(
+    layout: &Layout<'_>,
+    splits: &Splits,
+    train: &[Encoded],
+    truncate: Option<usize>,
+) -> Result<Option<String>> {
+    let Some(most) = truncate else {
+        return Ok(None);
+    };
+    let prompts = |examples: &[Example]| -> Result<usize> {
+        let mut cut = 0;
+        for example in examples {
+            cut += usize::from(layout.prompt(example)?.cut > 0);
+        }
+        Ok(cut)
+    };
+    let [dev, test] = [prompts(&splits.dev)?, prompts(&splits.test)?];
+    let rows = train.iter().filter(|row| row.cut > 0).count();
+    Ok(Some(format!(
+        "--truncate {most}: cut were the inputs of {rows} of {} training rows, {dev} of {} dev and \
+         {test} of {} test entries",
+        train.len(),
+        splits.dev.len(),
+        splits.test.len()
+    )))
+}
+
+/// The head's class of each of the data's, by their names. A head that is missing or whose classes
 /// have no names (`LABEL_0` and so on) has the task's order.
-fn class_order(task: Task, backbone: &BackboneConfig, dir: &Path) -> Result<Vec<u32>> {
-    let own: Vec<u32> = (0..task.classes().len() as u32).collect();
+fn class_order(
+    task: Task,
+    classes: &[String],
+    backbone: &BackboneConfig,
+    dir: &Path,
+) -> Result<Vec<u32>> {
+    let own: Vec<u32> = (0..classes.len() as u32).collect();
     let BackboneConfig::Roberta(config) = backbone else {
         return Ok(own);
     };
@@ -184,16 +237,16 @@ fn class_order(task: Task, backbone: &BackboneConfig, dir: &Path) -> Result<Vec<
     if !has_head(dir)? {
         return Ok(own);
     }
-    let place = |class: &&str| {
-        let known = match *class {
-            "0" => ["0", "negative", "neg"],
-            "1" => ["1", "positive", "pos"],
-            other => [other; 3],
+    let place = |class: &String| {
+        let known = match (task, class.as_str()) {
+            (Task::Sst2, "0") => ["0", "negative", "neg"],
+            (Task::Sst2, "1") => ["1", "positive", "pos"],
+            (_, other) => [other; 3],
         };
         let named = |n: &str| known.iter().any(|k| n.trim().eq_ignore_ascii_case(k));
         names.iter().position(|n| named(n)).map(|i| i as u32)
     };
-    let found: Option<Vec<u32>> = task.classes().iter().map(place).collect();
+    let found: Option<Vec<u32>> = classes.iter().map(place).collect();
     let mut sorted = found.clone().unwrap_or_default();
     sorted.sort_unstable();
     ensure!(
@@ -201,7 +254,7 @@ fn class_order(task: Task, backbone: &BackboneConfig, dir: &Path) -> Result<Vec<
         "{}/config.json: field `id2label`: expected the classes of --task {task} ({}) in any \
          order, found {}",
         dir.display(),
-        task.classes().join(", "),
+        classes.join(", "),
         names.join(", ")
     );
     Ok(found.unwrap_or_default())

@@ -4,10 +4,11 @@ use super::Prepared;
 use anyhow::Result;
 use inducer_datasets::batches::{pack, sorted_batches};
 use inducer_datasets::metrics::bleu::Counts;
+use inducer_datasets::metrics::f1::macro_f1;
 use inducer_datasets::metrics::glue::{Glue, glue};
 use inducer_datasets::metrics::meteor::Files;
 use inducer_datasets::metrics::webnlg::bleu_counts;
-use inducer_datasets::metrics::{Coqa, coqa};
+use inducer_datasets::metrics::{Coqa, coqa, texts};
 use inducer_datasets::{Encoded, Example, Task};
 use inducer_gpu::Model;
 use inducer_gpu::decode::greedy::{Decoding, Prompt, greedy};
@@ -31,8 +32,8 @@ pub fn outputs(
         .collect::<inducer_datasets::Result<_>>()?;
     if !prepared.source.task.generates() {
         let own = |class: &u32| prepared.classes.iter().position(|c| c == class);
-        let names = prepared.source.task.classes();
-        let of_head = |h: u32| own(&h).and_then(|c| names.get(c)).copied();
+        let names = &prepared.splits.classes;
+        let of_head = |h: u32| own(&h).and_then(|c| names.get(c)).map(String::as_str);
         return classes(model, &rows, &of_head);
     }
     let prompts: Vec<Prompt> = rows.into_iter().map(prompt).collect();
@@ -55,10 +56,10 @@ fn prompt(row: Encoded) -> Prompt {
     }
 }
 
-fn classes(
+fn classes<'n>(
     model: &Model,
     rows: &[Encoded],
-    name: &dyn Fn(u32) -> Option<&'static str>,
+    name: &dyn Fn(u32) -> Option<&'n str>,
 ) -> Result<Vec<String>> {
     let lengths: Vec<usize> = rows.iter().map(|r| r.ids.len()).collect();
     let mut out = vec![String::new(); rows.len()];
@@ -82,18 +83,28 @@ pub fn coqa_scores(answers: &[String], examples: &[Example]) -> Result<Coqa> {
 }
 
 /// A class by its name in `outputs.txt`; a name that is no class is a wrong one, `u32::MAX`.
-pub fn class_named(task: Task, name: &str) -> u32 {
-    let class = task.classes().iter().position(|c| *c == name);
+pub fn class_named(classes: &[String], name: &str) -> u32 {
+    let class = classes.iter().position(|c| c == name);
     class.map_or(u32::MAX, |c| c as u32)
 }
 
-/// Accuracy of classes by name, over all rows and for each genre.
+/// Accuracy of classes by name, over all rows and for each genre; of data of one's own F1 as well.
 ///
 /// # Errors
 /// An example whose class is not known.
-pub fn glue_scores(task: Task, names: &[String], examples: &[Example]) -> Result<Glue> {
-    let predicted: Vec<u32> = names.iter().map(|n| class_named(task, n)).collect();
-    Ok(glue(&predicted, examples)?)
+pub fn glue_scores(prepared: &Prepared, names: &[String], examples: &[Example]) -> Result<Glue> {
+    let classes = &prepared.splits.classes;
+    let predicted: Vec<u32> = names.iter().map(|n| class_named(classes, n)).collect();
+    let mut scores = glue(&predicted, examples)?;
+    if prepared.source.task.is_own() {
+        let name = |e: &Example| e.class.and_then(|c| classes.get(c as usize)).cloned();
+        let expected: Vec<String> = examples
+            .iter()
+            .map(|e| name(e).unwrap_or_default())
+            .collect();
+        scores.f1 = Some(macro_f1(names, &expected)?);
+    }
+    Ok(scores)
 }
 
 /// The score that stands first for a task, 0 to 100: BLEU on all, CoQA's F1, accuracy. None without
@@ -101,20 +112,26 @@ pub fn glue_scores(task: Task, names: &[String], examples: &[Example]) -> Result
 ///
 /// # Errors
 /// An example whose class is not known.
-pub fn headline(task: Task, outputs: &[String], examples: &[Example]) -> Result<Option<f64>> {
+pub fn headline(
+    prepared: &Prepared,
+    outputs: &[String],
+    examples: &[Example],
+) -> Result<Option<f64>> {
     if examples.is_empty() {
         return Ok(None);
     }
-    Ok(match task {
-        Task::WebNlg => {
-            let mut sum = Counts::default();
-            let pairs = outputs.iter().zip(examples);
-            pairs.for_each(|(text, e)| sum += bleu_counts(text, e));
-            Some(sum.score().score)
-        }
+    let summed = |counts: fn(&str, &Example) -> Counts| {
+        let mut sum = Counts::default();
+        let pairs = outputs.iter().zip(examples);
+        pairs.for_each(|(text, e)| sum += counts(text, e));
+        sum
+    };
+    Ok(match prepared.source.task {
+        Task::WebNlg => Some(summed(bleu_counts).score().score),
+        Task::Generate => Some(texts::bleu(&summed(texts::bleu_counts)).score),
         Task::Coqa => Some(coqa_scores(outputs, examples)?.overall.f1),
-        Task::Mnli | Task::Sst2 => {
-            Some(100.0 * glue_scores(task, outputs, examples)?.overall.score)
+        Task::Mnli | Task::Sst2 | Task::Classify => {
+            Some(100.0 * glue_scores(prepared, outputs, examples)?.overall.score)
         }
     })
 }

@@ -14,9 +14,9 @@ use crate::ledger::{LedgerProgress, kept};
 use crate::parameters::{self, is_papers};
 use crate::progress::Progress;
 use crate::run::directory::{curves, finished, outputs};
-use crate::run::{self, RunResult, Scores};
+use crate::run::{self, Prepared, RunResult, Scores};
 use anyhow::{Context, Result, ensure};
-use inducer_datasets::metrics::{accuracy, coqa, webnlg};
+use inducer_datasets::metrics::{accuracy, coqa, texts, webnlg};
 use inducer_datasets::significance::approximate_randomisation;
 use inducer_datasets::{Example, Input, Task};
 use inducer_gpu::BackboneConfig;
@@ -63,7 +63,9 @@ pub fn study(
         plan.main.runs.len()
     );
     let matchers = done.iter().rev().find_map(|d| match &d.result.scores {
-        Scores::WebNlg { meteor, .. } => meteor.as_ref().map(|(_, ran)| ran.as_slice()),
+        Scores::WebNlg { meteor, .. } | Scores::Text { meteor, .. } => {
+            meteor.as_ref().map(|(_, ran)| ran.as_slice())
+        }
         _ => None,
     });
     let long = plan.long.as_ref().map(|part| -> Result<Long> {
@@ -208,7 +210,7 @@ fn rows(part: &Part, done: &[Done<'_>]) -> Result<Vec<Row>> {
         for d in done.iter().filter(|d| d.planned.method() == row.method) {
             row.runs.push(run_record(d)?);
         }
-        row.p_value = p_value(part.prepared.source.task, &row.method, done, &examples)?;
+        row.p_value = p_value(&part.prepared, &row.method, done, &examples)?;
     }
     Ok(rows)
 }
@@ -255,7 +257,7 @@ fn row(planned: &Planned, part: &Part) -> Result<Row> {
 /// Approximate randomisation against Inducer-tuning: the outputs of all common seeds on the scored
 /// inputs. What is swapped is an input with all its outputs: seeds are no further inputs.
 fn p_value(
-    task: Task,
+    prepared: &Prepared,
     method: &str,
     done: &[Done<'_>],
     examples: &[Example],
@@ -278,18 +280,22 @@ fn p_value(
     if pairs.is_empty() || examples.is_empty() {
         return Ok(None);
     }
-    let p = match task {
+    let p = match prepared.source.task {
         Task::WebNlg => {
             let counts = webnlg::bleu_counts_without_empty;
             resampled(&pairs, examples, counts, |c| c.score().score)
         }
+        Task::Generate => resampled(&pairs, examples, texts::bleu_counts, |c| {
+            texts::bleu(&c).score
+        }),
         Task::Coqa => {
             let counts = |text: &str, e: &Example| coqa::Counts::of(text, &e.references);
             resampled(&pairs, examples, counts, |c| c.score().f1)
         }
-        Task::Mnli | Task::Sst2 => {
+        Task::Mnli | Task::Sst2 | Task::Classify => {
+            let classes = &prepared.splits.classes;
             let counts = |text: &str, e: &Example| {
-                accuracy::Counts::of(Some(run::class_named(task, text)) == e.class)
+                accuracy::Counts::of(Some(run::class_named(classes, text)) == e.class)
             };
             resampled(&pairs, examples, counts, |c| c.score().score)
         }
@@ -385,7 +391,17 @@ fn comparable(plan: &Plan, generated: bool, matchers: Option<&[String]>) -> Vec<
         Task::Mnli | Task::Sst2 => "Accuracy as in GLUE. The paper's figures on RoBERTa base are \
          not part of this program, so none stand beside these."
             .into(),
+        Task::Generate => "BLEU and TER are sacrebleu's with its defaults; exact match and F1 of \
+         words are SQuAD's, with the best of the references. The data are not the paper's, and \
+         none of its figures stand beside these."
+            .into(),
+        Task::Classify => "Accuracy, and F1 as the mean over classes. The data are not the \
+         paper's, and none of its figures stand beside these."
+            .into(),
     });
+    if task.is_own() {
+        out.extend(plan.main.prepared.splits.notes.iter().cloned());
+    }
     if let Some(ran) = matchers.filter(|m| m.len() < 4) {
         out.push(format!(
             "METEOR here ran with its matchers {} only (its jar and paraphrase table were not \
@@ -459,17 +475,19 @@ fn samples(plan: &Plan, done: &[Done<'_>]) -> Result<Vec<Sample>> {
             category: e.category.clone(),
             seen: e.seen,
             input: input_lines(&e.input),
-            references: references(part.prepared.source.task, e),
+            references: references(&part.prepared, e),
             outputs: shown().map(output).collect(),
         }
     };
     Ok(chosen.into_iter().map(sample).collect())
 }
 
-fn references(task: Task, e: &Example) -> Vec<String> {
-    let class = e.class.and_then(|c| task.classes().get(c as usize));
+fn references(prepared: &Prepared, e: &Example) -> Vec<String> {
+    let class = e
+        .class
+        .and_then(|c| prepared.splits.classes.get(c as usize));
     match class {
-        Some(name) => vec![(*name).to_string()],
+        Some(name) => vec![name.clone()],
         None => e.references.clone(),
     }
 }

@@ -91,6 +91,7 @@ mod tests {
             category: String::new(),
             seen: true,
             class: None,
+            id: None,
         }
     }
 

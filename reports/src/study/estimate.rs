@@ -63,7 +63,13 @@ pub fn estimate(
 fn measured(planned: &Planned, part: &Part, device: &Device) -> Result<Estimate> {
     let (config, prepared) = (&planned.config, &part.prepared);
     let seed = config.train.seed;
-    let mut model = load(config.task, &config.backbone, seed, config.dtype, device)?;
+    let mut model = load(
+        prepared.head(),
+        &config.backbone,
+        seed,
+        config.dtype,
+        device,
+    )?;
     model.attach(&config.adapter, prepared.special, seed)?;
     let mut step = 0.0;
     if config.train.steps > 0 {

@@ -5,7 +5,7 @@
 //! `~/.cache/inducer`, in a directory named by their fingerprint.
 
 use crate::files::{self, At};
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use inducer_datasets::synthetic::{self, CoqaConfig, GlueConfig, SyntheticConfig};
 use inducer_datasets::{Task, fingerprint};
 use std::path::{Path, PathBuf};
@@ -43,6 +43,7 @@ pub fn data(task: Task, dir: &Path) -> Result<String> {
             Task::Coqa => synthetic::write_coqa(dir, coqa),
             Task::Mnli => synthetic::write_mnli(dir, glue),
             Task::Sst2 => synthetic::write_sst2(dir, glue),
+            Task::Generate | Task::Classify => bail!("--task {task}: expected --data, your data"),
         }?;
         Ok(())
     })?;
@@ -54,7 +55,7 @@ pub fn name(task: Task) -> String {
     let seed = match task {
         Task::WebNlg => SyntheticConfig::default().seed,
         Task::Coqa => CoqaConfig::default().seed,
-        Task::Mnli | Task::Sst2 => GlueConfig::default().seed,
+        _ => GlueConfig::default().seed,
     };
     match task {
         Task::WebNlg => format!("embedded generator, seed {seed}"),

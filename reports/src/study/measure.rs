@@ -25,6 +25,8 @@ pub enum Measure {
     F1,
     /// Accuracy.
     Accuracy,
+    /// Mean of the classes' F1, of data of one's own.
+    MacroF1,
     /// Lowest validation loss: that of the adapter that is scored.
     Loss,
     /// Loss of all references of the scored test examples.
@@ -56,6 +58,18 @@ impl Measure {
         match task {
             Task::Coqa => &[Self::ExactMatch, Self::F1, Self::TestLoss, Self::Loss],
             Task::Mnli | Task::Sst2 => &[Self::Accuracy, Self::TestLoss, Self::Loss],
+            Task::Classify => &[Self::Accuracy, Self::MacroF1, Self::TestLoss, Self::Loss],
+            Task::Generate => &[
+                Self::BleuSeen,
+                Self::BleuUnseen,
+                Self::BleuAll,
+                Self::Meteor,
+                Self::Ter,
+                Self::ExactMatch,
+                Self::F1,
+                Self::TestLoss,
+                Self::Loss,
+            ],
             Task::WebNlg => &[
                 Self::BleuSeen,
                 Self::BleuUnseen,
@@ -73,8 +87,8 @@ impl Measure {
     pub fn first(task: Task) -> Self {
         match task {
             Task::Coqa => Self::F1,
-            Task::Mnli | Task::Sst2 => Self::Accuracy,
-            Task::WebNlg => Self::BleuAll,
+            Task::Mnli | Task::Sst2 | Task::Classify => Self::Accuracy,
+            Task::WebNlg | Task::Generate => Self::BleuAll,
         }
     }
 
@@ -113,6 +127,7 @@ impl Measure {
             ),
             Self::F1 => other("F1", "F1", "F1", [2, 1]),
             Self::Accuracy => other("Accuracy", "accuracy", "points of accuracy", [2, 1]),
+            Self::MacroF1 => other("Macro F1", "macro F1", "macro F1", [3, 2]),
             Self::Loss => other("Validation loss ↓", "validation loss", "nats", [3, 1]),
             Self::TestLoss => other("Test loss ↓", "test loss", "nats", [3, 1]),
         }
@@ -126,12 +141,19 @@ impl Measure {
     /// The number of a run.
     pub fn of(self, run: &Run) -> Option<f64> {
         match (self, &run.result.scores) {
-            (Self::BleuSeen, Scores::WebNlg { bleu, .. }) => bleu.seen,
-            (Self::BleuUnseen, Scores::WebNlg { bleu, .. }) => bleu.unseen,
-            (Self::BleuAll, Scores::WebNlg { bleu, .. }) => bleu.all,
+            (Self::BleuSeen, Scores::WebNlg { bleu, .. } | Scores::Text { bleu, .. }) => bleu.seen,
+            (Self::BleuUnseen, Scores::WebNlg { bleu, .. } | Scores::Text { bleu, .. }) => {
+                bleu.unseen
+            }
+            (Self::BleuAll, Scores::WebNlg { bleu, .. } | Scores::Text { bleu, .. }) => bleu.all,
             (Self::BleuWithoutEmpty, Scores::WebNlg { bleu, .. }) => bleu.without_empty,
-            (Self::Meteor, Scores::WebNlg { meteor, .. }) => meteor.as_ref().map(|m| m.0),
-            (Self::Ter, Scores::WebNlg { ter, .. }) => *ter,
+            (Self::Meteor, Scores::WebNlg { meteor, .. } | Scores::Text { meteor, .. }) => {
+                meteor.as_ref().map(|m| m.0)
+            }
+            (Self::Ter, Scores::WebNlg { ter, .. } | Scores::Text { ter, .. }) => *ter,
+            (Self::ExactMatch, Scores::Text { overlap, .. }) => Some(overlap.exact_match),
+            (Self::F1, Scores::Text { overlap, .. }) => Some(overlap.f1),
+            (Self::MacroF1, Scores::Glue { scores }) => scores.f1.as_ref().map(|f| f.macro_f1),
             (Self::ExactMatch, Scores::Coqa { scores }) => Some(scores.overall.exact_match),
             (Self::F1, Scores::Coqa { scores }) => Some(scores.overall.f1),
             (Self::Accuracy, Scores::Glue { scores }) => Some(100.0 * scores.overall.score),
@@ -152,7 +174,11 @@ impl Measure {
             Self::Ter => Some(row.ter[2]),
             Self::ExactMatch => Some(row.coqa[0]),
             Self::F1 => Some(row.coqa[1]),
-            Self::Accuracy | Self::BleuWithoutEmpty | Self::Loss | Self::TestLoss => None,
+            Self::Accuracy
+            | Self::MacroF1
+            | Self::BleuWithoutEmpty
+            | Self::Loss
+            | Self::TestLoss => None,
         }
     }
 

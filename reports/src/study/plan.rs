@@ -13,7 +13,7 @@ use crate::run::{
     BackboneFacts, Budget, Hyperparameters, Knobs, MethodSpec, Prepared, Rates, RunConfig, Source,
 };
 use anyhow::{Result, bail, ensure};
-use inducer_datasets::{Malformed, Surface, Task, directory};
+use inducer_datasets::{Malformed, Reading, Surface, Task, directory};
 use inducer_gpu::{AdapterConfig, BackboneConfig, hub};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -120,6 +120,8 @@ pub struct Request {
     pub task: Task,
     /// Directory of the data; none for generated ones.
     pub data: Option<PathBuf>,
+    /// How they are read.
+    pub reading: Reading,
     /// Directory of the backbone; none for the embedded one.
     pub backbone: Option<PathBuf>,
     /// Directory of CoQA's files for the part on long inputs; none for generated ones.
@@ -196,6 +198,7 @@ impl Request {
         (folder, generate): (&str, impl FnOnce(&Path) -> Result<String>),
     ) -> Result<(Source, String)> {
         let (data, name, surface) = match given {
+            Some(dir) if task.is_own() => (dir.clone(), last_name(dir), Surface::Raw),
             Some(dir) => (dir.clone(), task.title().into(), Surface::Raw),
             None => {
                 let dir = self.out.join(folder);
@@ -208,6 +211,10 @@ impl Request {
             data,
             backbone: backbone.to_path_buf(),
             surface,
+            reading: match task == self.task {
+                true => self.reading.clone(),
+                false => Reading::default(),
+            },
         };
         Ok((source, name))
     }
@@ -314,9 +321,13 @@ fn backbone_name(given: Option<&Path>, task: Task) -> String {
         let kind = if task.generates() { "GPT-2" } else { "RoBERTa" };
         return format!("a small {kind} pretrained on generated prose");
     };
-    let name = hub::name(dir);
-    let last = Path::new(&name).file_name();
-    last.map_or_else(|| name.clone(), |n| n.to_string_lossy().into_owned())
+    last_name(Path::new(&hub::name(dir)))
+}
+
+/// The last part of a path.
+fn last_name(path: &Path) -> String {
+    let last = path.file_name().unwrap_or(path.as_os_str());
+    last.to_string_lossy().into_owned()
 }
 
 /// Plans the parts of a study.
@@ -347,7 +358,8 @@ impl Planner {
         if prefix.is_empty() {
             MethodSpec::check_sizes(&methods)?;
         }
-        let splits = directory::load(source.task, &source.data, Malformed::Refuse);
+        let (task, reading) = (source.task, &source.reading);
+        let splits = directory::load_as(task, &source.data, Malformed::Refuse, reading);
         let splits = splits.at(&source.data)?;
         let adapters: Vec<AdapterConfig> = methods.iter().map(|m| m.adapter.clone()).collect();
         let mut part = Part {

@@ -46,6 +46,9 @@ pub fn methods(study: &Study) -> Table {
 /// Our means and the paper's figures, pair by pair; none where the paper's are not part of this
 /// program.
 fn beside_paper(study: &Study) -> Option<Table> {
+    if study.task.is_own() {
+        return None;
+    }
     let mut table = by_method("Means here, and the paper's figures", &study.rows);
     for m in Measure::main(study.task) {
         if m.paper(FULL_METHOD).is_some() {

@@ -129,9 +129,11 @@ fn sentence(study: &Study, j: &Judged<'_>) -> String {
             signed(d.mean, 1)
         )
     });
-    let paper = Measure::first(study.task).paper_difference(j.step.lower, j.step.upper);
+    let first = Measure::first(study.task);
+    let paper = first.paper_difference(j.step.lower, j.step.upper);
+    let paper = paper.filter(|_| !study.task.is_own());
     let paper = paper.map_or(String::new(), |p| {
-        let unit = Measure::first(study.task).named().unit;
+        let unit = first.named().unit;
         format!("; in the paper {} {unit}", signed(p, 1))
     });
     let change = j.step.change;

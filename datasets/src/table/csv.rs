@@ -1,0 +1,119 @@
+//! CSV as RFC 4180 and Python's `csv` write it: a first line of names, cells that may be quoted.
+
+use std::io::BufRead as _;
+use std::path::Path;
+
+use csv::{ByteRecord, ReaderBuilder};
+use serde_json::{Map, Value};
+
+use super::{Columns, Each, Row};
+use crate::error::Place;
+use crate::{Error, Result};
+
+/// Hands every row over; an empty cell is null.
+pub(super) fn read(path: &Path, each: &mut Each<'_>) -> Result<()> {
+    let io = |e| Error::io(path, e);
+    let mut file = std::io::BufReader::new(std::fs::File::open(path).map_err(io)?);
+    if file.fill_buf().map_err(io)?.starts_with(b"\xEF\xBB\xBF") {
+        file.consume(3);
+    }
+    let mut builder = ReaderBuilder::new();
+    let mut reader = builder.has_headers(false).flexible(true).from_reader(file);
+    let (mut record, mut columns) = (ByteRecord::new(), None);
+    loop {
+        let more = reader.read_byte_record(&mut record);
+        if !more.map_err(|e| unreadable(path, e))? {
+            break;
+        }
+        let line = record.position().map_or(0, |p| p.line() as usize);
+        let at = At { path, line };
+        let Some(columns) = &columns else {
+            columns = Some(at.header(&record)?);
+            continue;
+        };
+        each(at.values(columns, &record).map(|values| Row {
+            path,
+            place: Place::Line(line),
+            columns,
+            values,
+        }))?;
+    }
+    match columns {
+        Some(_) => Ok(()),
+        None => Err(At { path, line: 1 }.wrong("header", "the names of columns", "nothing")),
+    }
+}
+
+fn unreadable(path: &Path, e: csv::Error) -> Error {
+    let message = e.to_string();
+    match e.into_kind() {
+        csv::ErrorKind::Io(e) => Error::io(path, e),
+        _ => Error::Table {
+            path: path.to_owned(),
+            message,
+        },
+    }
+}
+
+/// Where we are, for messages.
+struct At<'a> {
+    path: &'a Path,
+    line: usize,
+}
+
+impl At<'_> {
+    fn wrong(&self, field: &str, expected: &str, found: impl Into<String>) -> Error {
+        Error::Cell {
+            path: self.path.to_owned(),
+            place: Place::Line(self.line),
+            field: field.to_owned(),
+            expected: expected.to_owned(),
+            found: found.into(),
+        }
+    }
+
+    fn text(&self, field: &str, bytes: &[u8]) -> Result<String> {
+        let text = std::str::from_utf8(bytes);
+        let wrong = |e: std::str::Utf8Error| {
+            self.wrong(
+                field,
+                "UTF-8",
+                format!("another byte at {}", e.valid_up_to()),
+            )
+        };
+        text.map(str::to_owned).map_err(wrong)
+    }
+
+    fn header(&self, record: &ByteRecord) -> Result<Columns> {
+        let mut all = Vec::new();
+        for name in record {
+            let name = self.text("header", name)?.trim().to_owned();
+            if all.contains(&name) {
+                let found = format!("`{name}` twice");
+                return Err(self.wrong("header", "each name once", found));
+            }
+            all.push(name);
+        }
+        Ok(Columns {
+            all,
+            ..Columns::default()
+        })
+    }
+
+    fn values(&self, columns: &Columns, record: &ByteRecord) -> Result<Map<String, Value>> {
+        let (expected, found) = (columns.all.len(), record.len());
+        if expected != found {
+            let expected = format!("{expected} cells as in the header");
+            return Err(self.wrong("row", &expected, found.to_string()));
+        }
+        let mut values = Map::new();
+        for (name, cell) in columns.all.iter().zip(record) {
+            let value = match cell.is_empty() {
+                true => Value::Null,
+                false => self.text(name, cell)?.into(),
+            };
+            values.insert(name.clone(), value);
+        }
+        Ok(values)
+    }
+}
