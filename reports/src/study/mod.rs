@@ -17,6 +17,7 @@ use serde_json::Value;
 use std::path::Path;
 
 pub mod assemble;
+mod comparable;
 pub mod constant;
 mod contrasts;
 pub mod empirical;
