@@ -276,7 +276,7 @@ fn on_a_terminal_the_line_fits_its_width_and_leaves_nothing_behind() {
         env!("CARGO_BIN_EXE_inducer")
     );
     for width in [40, 100] {
-        let sized = format!("stty cols {width}; {line} --out out{width}");
+        let sized = format!("stty rows 24 cols {width}; {line} --out out{width}");
         let out = Command::new("script")
             .args(["-qec", &sized, "/dev/null"])
             .current_dir(f.path(""))
