@@ -88,8 +88,8 @@ impl Named {
         }
     }
 
-    /// The configuration for a backbone: as [`Method::on`]; one's own has the size that it asks for,
-    /// else that which comes nearest to the stored count of Inducer-tuning there.
+    /// The configuration for a backbone: as [`Method::on`]; one's own has the size that it asks
+    /// for, else that which comes nearest to the stored count of Inducer-tuning there.
     pub fn on(self, backbone: &BackboneConfig) -> AdapterConfig {
         let method = match self {
             Self::Paper(method) => return method.on(backbone),

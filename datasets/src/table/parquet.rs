@@ -84,8 +84,8 @@ fn words(e: &ParquetError) -> String {
 /// Whether all of a column can be read as texts, numbers, and lists and groups of them.
 fn readable(path: &Path, column: &str, part: &Type) -> Result<()> {
     if !part.is_primitive() {
-        let inner = part.get_fields().iter();
-        return inner.map(|f| readable(path, column, f)).collect();
+        let mut inner = part.get_fields().iter();
+        return inner.try_for_each(|f| readable(path, column, f));
     }
     let (physical, converted) = (
         part.get_physical_type(),

@@ -131,7 +131,7 @@ mod tests {
         model(cache.path(), "models--o--m", "abc", Some("main"));
         let made = tempfile::tempdir().unwrap();
         let of = |name: &str| data_sets(name, cache.path(), made.path());
-        assert_eq!(of("o/d"), [found.clone()]);
+        assert_eq!(of("o/d"), std::slice::from_ref(&found));
         assert!(of("o/m").is_empty() && of("").is_empty() && of("..").is_empty());
         create_dir_all(made.path().join("o___d")).unwrap();
         assert_eq!(of("o/d"), [found, made.path().join("o___d")]);

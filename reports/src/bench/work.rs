@@ -10,8 +10,8 @@ use inducer_gpu::{AdapterConfig, Gpt2Config};
 ///
 /// Per layer and token a backbone has `2 · (3d² + d² + 8d²)` forward and as many for the
 /// activations' gradients; causal attention over a row of n tokens `2 · 2 · d · n(n+1)/2` forward
-/// and twice that backward; the head `2 V d` for each labelled position, twice. What a part of one's
-/// own multiplies is not known and not counted.
+/// and twice that backward; the head `2 V d` for each labelled position, twice. What a part of
+/// one's own multiplies is not known and not counted.
 pub fn flops(
     config: &Gpt2Config,
     method: &AdapterConfig,

@@ -15,6 +15,7 @@ pub mod merge;
 pub mod options;
 pub mod own;
 pub mod params;
+pub mod plan;
 pub mod pretrain;
 mod print;
 pub mod report;

@@ -9,6 +9,7 @@ use super::options::{
     task, whole,
 };
 use super::own::{OwnData, located};
+use super::plan::{list, say_how_long};
 use super::shard::Shard;
 use super::{print, study_file};
 use crate::files;
@@ -17,8 +18,7 @@ use crate::progress::note;
 use crate::report::{self, compare};
 use crate::run::Steps;
 use crate::study::assemble::{self, LEDGER_CASES};
-use crate::study::estimate::estimate;
-use crate::study::listed::{Listed, listed};
+use crate::study::listed::listed;
 use crate::study::plan::{Part, Plan, Request, plan};
 use crate::study::planned::Planned;
 use crate::study::preset::{Preset, usual_methods};
@@ -197,25 +197,6 @@ fn chosen(args: &ReportArgs, count: usize) -> Result<Vec<usize>> {
     })
 }
 
-/// `--plan`: the list, and which of it is done.
-fn list(rows: &[Listed], json: bool) -> Result<()> {
-    if json {
-        return print::json(&rows);
-    }
-    for row in rows {
-        let steps = row.steps.map_or("–".into(), |n| n.to_string());
-        print::line(format_args!(
-            "{:>4}  {:<4}  {:<14} seed {}  {steps:>5} steps  {}",
-            row.number,
-            if row.done { "done" } else { "" },
-            row.name,
-            row.seed,
-            row.directory.display()
-        ))?;
-    }
-    Ok(())
-}
-
 /// `--compare A.json B.json …`.
 fn compared(args: &ReportArgs, paths: &[PathBuf]) -> Result<()> {
     let Some((first, others)) = paths.split_first() else {
@@ -273,32 +254,6 @@ fn preset() -> impl TypedValueParser<Value = Preset> {
             "The paper's own epochs, dropout and validations (needs --data and --backbone)",
         ),
     ])
-}
-
-/// Says how long the runs of the plan will take here.
-fn say_how_long(
-    plan: &Plan,
-    device: &candle_core::Device,
-    threads: usize,
-    jobs: usize,
-) -> Result<()> {
-    let (methods, total) = estimate(plan, device, threads, jobs)?;
-    for (name, one) in &methods {
-        let steps = format!(
-            "{:.3} s a step, {:.1} h in all",
-            one.step,
-            one.training / 3600.0
-        );
-        note(format_args!(
-            "{name:<14} {steps}, decoding {:.1} min",
-            one.decoding / 60.0
-        ));
-    }
-    let (runs, hours) = (plan.runs().len(), total / 3600.0);
-    note(format_args!(
-        "{runs} runs: about {hours:.1} h here. Runs that are stopped go on where they stood."
-    ));
-    Ok(())
 }
 
 impl ReportArgs {

@@ -1,9 +1,10 @@
 //! What always giving one answer scores: where a method does not beat it, the method has not learnt
 //! the task, and its score says nothing of anything else.
 
-use super::LengthBin;
 use super::plan::Part;
+use super::{LengthBin, Row};
 use crate::run;
+use crate::stats::Summary;
 use anyhow::Result;
 use inducer_datasets::metrics::coqa::Counts;
 use inducer_datasets::{Example, Task};
@@ -21,6 +22,39 @@ pub struct Constant {
     pub answer: String,
     /// Its F1, 0 to 100, on the inputs of each bin of lengths.
     pub scores: Vec<f64>,
+}
+
+/// A method that has not learnt the task on the inputs of a bin.
+pub struct Unlearnt<'a> {
+    /// The method's runs.
+    pub row: &'a Row,
+    /// Place of the bin among those of lengths.
+    pub bin: usize,
+    /// Its F1 there, 0 to 100, mean over seeds.
+    pub score: f64,
+    /// What the constant answer scores there.
+    pub least: f64,
+}
+
+impl Constant {
+    /// The first of these methods that scores no more than the constant answer somewhere: what it
+    /// has not learnt cannot fall with the length.
+    pub fn unbeaten_by<'a>(&self, rows: &[&'a Row]) -> Option<Unlearnt<'a>> {
+        let of = |row: &&'a Row| {
+            let mut bins = self.scores.iter().enumerate();
+            bins.find_map(|(bin, &least)| {
+                let scores = row.of_length(bin, |b| b.score).into_iter().map(|s| s.1);
+                let score = Summary::of(&scores.collect::<Vec<_>>())?.mean;
+                (score <= least).then_some(Unlearnt {
+                    row,
+                    bin,
+                    score,
+                    least,
+                })
+            })
+        };
+        rows.iter().find_map(of)
+    }
 }
 
 /// The best constant answer of a part on questions; none for other tasks.

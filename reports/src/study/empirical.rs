@@ -2,7 +2,7 @@
 
 use super::contrasts::COMPLEMENT;
 use super::judged::judged;
-use super::paper::STEPS;
+use super::paper::{ON_LENGTH, STEPS};
 use super::{Row, Study};
 use crate::document::format::{fixed, signed, signed_interval};
 use crate::stats::contrast::{Contrast, Judgement};
@@ -28,6 +28,9 @@ impl Finding {
 
 /// What is said where nothing was measured.
 const NOT_MEASURED: &str = "not measured";
+
+/// What is said where what was measured cannot bear the claim out or refute it.
+const NO_VERDICT: &str = "no verdict";
 
 /// Every empirical claim, in the order of the ledger.
 pub fn findings(study: &Study) -> Vec<Finding> {
@@ -125,7 +128,8 @@ fn complement(study: &Study) -> Finding {
 fn sides(study: &Study) -> Option<(&Row, &Row, usize)> {
     let rows = &study.long.as_ref()?.rows;
     let of = |method| rows.iter().find(|row| row.method == method);
-    let (prefix, inducer) = (of("prefix")?, of("inducer")?);
+    let [prefix, inducer] = ON_LENGTH.map(of);
+    let (prefix, inducer) = (prefix?, inducer?);
     let bins = prefix.runs.first()?.result.mechanism.by_length.len();
     Some((prefix, inducer, bins.checked_sub(1)?))
 }
@@ -191,15 +195,30 @@ fn long(study: &Study) -> Finding {
         };
         paired(&gap(0), &gap(last))
     });
+    let unlearnt = sides(study).and_then(|(prefix, inducer, _)| {
+        let constant = study.long.as_ref()?.constant.as_ref()?;
+        let side = constant.unbeaten_by(&[prefix, inducer])?;
+        Some(format!(
+            "; but {} scores {}, always answering “{}” {}: it has not learnt the task",
+            side.row.method,
+            fixed(side.score, 2),
+            constant.answer,
+            fixed(side.least, 2)
+        ))
+    });
     Finding {
         claim: "long-inputs",
-        verdict: verdict(found),
+        verdict: match &unlearnt {
+            Some(_) => NO_VERDICT,
+            None => verdict(found),
+        },
         evidence: match found {
             None => "no prefix and inducer on long inputs".into(),
             Some(_) => format!(
                 "loss of the first reference, prefix less inducer, on the longest inputs less the \
-                 same on the shortest: {} nats a token",
-                interval(found, 3)
+                 same on the shortest: {} nats a token{}",
+                interval(found, 3),
+                unlearnt.unwrap_or_default()
             ),
         },
     }
@@ -210,6 +229,7 @@ mod tests {
     use super::*;
     use crate::report::testing;
     use crate::study::Long;
+    use crate::study::constant::Constant;
     use inducer_verify::Ledger;
 
     fn of(study: &Study, claim: &str) -> Finding {
@@ -300,6 +320,22 @@ mod tests {
         set(&mut study, 0.5);
         assert_eq!(of(&study, "long-inputs").verdict, "appears");
         set(&mut study, -0.5);
+        assert_eq!(of(&study, "long-inputs").verdict, "reversed");
+        // a side that has not learnt the task says nothing about the length
+        let least = |study: &mut Study, score: f64| {
+            study.long.as_mut().unwrap().constant = Some(Constant {
+                answer: "yes".into(),
+                scores: vec![score; 4],
+            });
+        };
+        least(&mut study, 100.0);
+        let found = of(&study, "long-inputs");
+        assert_eq!(found.verdict, NO_VERDICT);
+        assert!(
+            found.evidence.contains("always answering “yes” 100.00"),
+            "{found:?}"
+        );
+        least(&mut study, 0.0);
         assert_eq!(of(&study, "long-inputs").verdict, "reversed");
         study.long = None;
         assert_eq!(of(&study, "long-inputs").verdict, NOT_MEASURED);

@@ -1,7 +1,8 @@
 //! The runs of a study as `--plan` shows them.
 
 use super::generated;
-use super::plan::{LONG_METHODS, Request, names, plan};
+use super::paper::ON_LENGTH;
+use super::plan::{Request, names, plan};
 use crate::run::directory::is_finished;
 use anyhow::Result;
 use serde::Serialize;
@@ -55,7 +56,7 @@ pub fn listed(request: &Request) -> Result<Vec<Listed>> {
     }
     let (names, seeds) = (names(request)?, request.seeds());
     let main = (generated::name(request.task), "", names, request.budget());
-    let long = LONG_METHODS.map(String::from).to_vec();
+    let long = ON_LENGTH.map(String::from).to_vec();
     let long = (generated::long_name(), "long-", long, request.long_budget());
     let mut all = Vec::new();
     for (data, prefix, names, budget) in [Some(main), request.has_long().then_some(long)]

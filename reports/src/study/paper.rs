@@ -1,5 +1,8 @@
 //! The paper's results (Tables 1 and 5, GPT-2 small) and what it expects of its ablation.
 
+/// The methods of the paper's claim on long inputs: a fixed prefix loses more there than inducers.
+pub const ON_LENGTH: [&str; 2] = ["prefix", "inducer"];
+
 /// One row of the paper's tables on generation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PaperRow {

@@ -4,6 +4,7 @@
 //! divide it by number (`--only`, `--shard`) without talking to each other.
 
 use super::generated;
+use super::paper::ON_LENGTH;
 use super::planned::Planned;
 use super::preset::Preset;
 use super::rates::{Found, Search, Tried};
@@ -17,9 +18,6 @@ use inducer_datasets::{Malformed, Reading, Surface, Task, directory};
 use inducer_gpu::{AdapterConfig, BackboneConfig, hub};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-
-/// Methods of the second part, which asks what long inputs do.
-pub(super) const LONG_METHODS: [&str; 2] = ["prefix", "inducer"];
 
 /// Data and the runs on them.
 pub struct Part {
@@ -275,7 +273,7 @@ pub fn plan(request: &Request) -> Result<Plan> {
     let methods: Vec<&str> = request.methods.iter().map(String::as_str).collect();
     let main = part(request.main_source(&dir)?, &methods, "", request.budget())?;
     let long = request.long_source(&dir)?;
-    let long = long.map(|s| part(s, &LONG_METHODS, "long-", request.long_budget()));
+    let long = long.map(|s| part(s, &ON_LENGTH, "long-", request.long_budget()));
     let mut plan = Plan {
         backbone_name: backbone_name(request.backbone.as_deref(), request.task),
         long: long.transpose()?,
@@ -306,9 +304,7 @@ pub(super) fn names(request: &Request) -> Result<Vec<String>> {
             );
         }
         ensure!(
-            !LONG_METHODS
-                .iter()
-                .any(|long| name == format!("long-{long}")),
+            !ON_LENGTH.iter().any(|long| name == format!("long-{long}")),
             "--methods {given}: `{name}` is the name of a run on long inputs; rename the file"
         );
         names.push(name);

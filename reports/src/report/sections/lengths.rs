@@ -11,11 +11,9 @@ use crate::report::figures::chart::{Chart, Curve};
 use crate::stats::{Summary, differences, mean, paired};
 use crate::study::constant::Constant;
 use crate::study::measure::Measure;
+use crate::study::paper::ON_LENGTH;
 use crate::study::{LengthBin, Row, Run, Study};
 use inducer_datasets::Task;
-
-/// The methods that the paper's claim is about.
-const SIDES: [&str; 2] = ["prefix", "inducer"];
 
 /// The section.
 pub fn section(study: &Study) -> Section {
@@ -174,7 +172,7 @@ impl Lengths<'_> {
     /// What the study says about the paper's claim that a fixed prefix loses more as inputs grow.
     /// None when either side was not measured.
     fn gap(&self) -> Option<String> {
-        let (prefix, inducer) = (self.row(SIDES[0])?, self.row(SIDES[1])?);
+        let (prefix, inducer) = (self.row(ON_LENGTH[0])?, self.row(ON_LENGTH[1])?);
         let bins = self.bins();
         let last = bins.len().checked_sub(1)?;
         let lead = |bin: usize| {
@@ -209,31 +207,23 @@ impl Lengths<'_> {
         ))
     }
 
-    /// Where one of the sides does not score more than the best constant answer: what it has not
-    /// learnt cannot fall with the length.
+    /// Where one of the sides does not score more than the best constant answer.
     fn floor(&self) -> Option<String> {
         let constant = self.constant?;
-        SIDES.iter().find_map(|method| {
-            let row = self.row(method)?;
-            let bins = self.bins().iter().zip(&constant.scores).enumerate();
-            bins.filter_map(|(i, (bin, least))| {
-                let score = Self::summary(row, i, |b| b.score)?.mean;
-                (score <= *least).then(|| {
-                    format!(
-                        " {} scores {} {} on inputs of {} to {} tokens, where always answering \
-                         “{}” scores {}: it has not learnt the task.",
-                        row.title,
-                        fixed(score, 2),
-                        self.unit(),
-                        bin.from,
-                        bin.to,
-                        constant.answer,
-                        fixed(*least, 2)
-                    )
-                })
-            })
-            .next()
-        })
+        let sides: Vec<&Row> = ON_LENGTH.iter().filter_map(|m| self.row(m)).collect();
+        let unlearnt = constant.unbeaten_by(&sides)?;
+        let bin = self.bins().get(unlearnt.bin)?;
+        Some(format!(
+            " {} scores {} {} on inputs of {} to {} tokens, where always answering “{}” scores {}: \
+             it has not learnt the task.",
+            unlearnt.row.title,
+            fixed(unlearnt.score, 2),
+            self.unit(),
+            bin.from,
+            bin.to,
+            constant.answer,
+            fixed(unlearnt.least, 2)
+        ))
     }
 
     /// Queries that the prefix does not reach, shortest and longest inputs.
@@ -253,7 +243,11 @@ impl Lengths<'_> {
                 share(last)
             ))
         };
-        let parts: Vec<String> = SIDES.into_iter().zip(["μ", "λ"]).filter_map(part).collect();
+        let parts: Vec<String> = ON_LENGTH
+            .into_iter()
+            .zip(["μ", "λ"])
+            .filter_map(part)
+            .collect();
         (!parts.is_empty()).then(|| format!("{}.", list(&parts)))
     }
 }
