@@ -7,8 +7,10 @@
 //! *MNLI.* The wide layout's columns without its parses. The premise tells facts of the invented
 //! world. The hypothesis says one of them in other words (entailment), one with another object
 //! (contradiction), or one that was not told (neutral); a third of the wrong objects are taken from
-//! the premise itself. Genres are categories: those of the mismatched file do not occur in
-//! training.
+//! the premise itself. As in the official pairs the way of saying it gives some of the classes away
+//! (Gururangan et al. 2018, *Annotation Artifacts in Natural Language Inference Data*): half of the
+//! contradictions deny what was told, and most neutral hypotheses express a doubt. Who looks at that
+//! alone is right in two pairs of three; for the rest the premise has to be read. Genres are categories: those of the mismatched file do not occur in training.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -20,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::{Fact, draw};
 use super::world::{CATEGORIES, Category, Occurrence, Property, Thing, Words, pick};
-use super::{generator, say, write_text};
+use super::{generator, say, weighted, write_text};
 use crate::Task;
 use crate::error::{Error, Result};
 
@@ -184,6 +186,55 @@ pub fn write_mnli(dir: &Path, config: GlueConfig) -> Result<()> {
     Ok(())
 }
 
+/// How a hypothesis says its fact.
+#[derive(Clone, Copy, PartialEq)]
+enum Manner {
+    Plain,
+    Denied,
+    Doubted,
+}
+
+impl Manner {
+    /// Of every hundred hypotheses of a class so many are plain, denied and doubted.
+    fn of(rng: &mut ChaCha12Rng, class: &str) -> Self {
+        let shares = match class {
+            "entailment" => [88, 12, 0],
+            "contradiction" => [50, 50, 0],
+            _ => [35, 5, 60],
+        };
+        [Self::Plain, Self::Denied, Self::Doubted][weighted(rng, &shares)]
+    }
+
+    /// The sentence in this manner.
+    fn say(self, rng: &mut ChaCha12Rng, sentence: String) -> String {
+        let openings = match self {
+            Self::Plain => return sentence,
+            Self::Denied => DENIALS,
+            Self::Doubted => DOUBTS,
+        };
+        // "The length of …" begins small within a sentence, "The Song of …" is a name
+        let noun = |rest: &str| rest.starts_with(char::is_lowercase);
+        let inner = match sentence.strip_prefix("The ") {
+            Some(rest) if noun(rest) => format!("the {rest}"),
+            _ => sentence,
+        };
+        format!("{} {inner}", pick(rng, openings))
+    }
+}
+
+const DENIALS: Words = &[
+    "It is not true that",
+    "It is wrong that",
+    "Nobody says that",
+    "It was never the case that",
+];
+const DOUBTS: Words = &[
+    "Perhaps",
+    "Some people think that",
+    "It may be that",
+    "Many believe that",
+];
+
 /// A premise and a hypothesis of a class.
 fn pair(rng: &mut ChaCha12Rng, genre: &'static Category, class: &str) -> (String, String) {
     let size = rng.random_range(2..4);
@@ -192,15 +243,19 @@ fn pair(rng: &mut ChaCha12Rng, genre: &'static Category, class: &str) -> (String
     let main = facts[0].subject.clone();
     let own: Vec<&Fact> = facts.iter().filter(|f| f.subject == main).collect();
     let told = own.choose(rng).map_or(&facts[0], |f| *f);
+    let manner = Manner::of(rng, class);
+    // to deny what was told contradicts it, to deny anything else in its place follows from it
+    let told_so = (class == "entailment") != (manner == Manner::Denied);
     let hypothesis = match class {
-        "entailment" => told.clone(),
-        "contradiction" => Fact {
+        "neutral" => untold(rng, genre, &own).unwrap_or_else(|| told.clone()),
+        _ if told_so => told.clone(),
+        _ => Fact {
             object: another(rng, told, &facts),
             ..told.clone()
         },
-        _ => untold(rng, genre, &own).unwrap_or_else(|| told.clone()),
     };
-    (premise, say::text(rng, &[hypothesis]))
+    let said = say::text(rng, &[hypothesis]);
+    (premise, manner.say(rng, said))
 }
 
 /// Another object for a fact, a third of the time one that the premise names elsewhere.

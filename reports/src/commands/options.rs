@@ -233,8 +233,8 @@ impl Compute {
 /// Hyperparameters; what is not given follows the paper's section on training.
 #[derive(Args, Clone, Debug)]
 pub struct Hyper {
-    /// Optimiser steps [default: 300; for a report 160 on generated data, 300 on yours, fewer with
-    /// --quick]
+    /// Optimiser steps [default: 300; for a report 160 on generated data (400 for MNLI), 300 on
+    /// yours, fewer with --quick]
     #[arg(long, conflicts_with = "epochs", alias = "max-steps", value_name = ranges::STEPS.text,
         value_parser = whole(ranges::STEPS))]
     steps: Option<usize>,

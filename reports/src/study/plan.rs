@@ -160,6 +160,8 @@ impl Request {
 
     pub(super) fn budget(&self) -> Budget {
         let (steps, batch_size, test_limit) = match (self.data.is_none(), self.quick()) {
+            // pairs of sentences are short, and learnt slowly
+            (true, false) if self.task == Task::Mnli => (400, 16, None),
             (true, false) => (160, 16, None),
             (true, true) => (80, 16, Some(120)),
             (false, false) => (300, 8, None),
