@@ -1,6 +1,6 @@
 //! Writes the generated data of all four tasks, the prose and a tokenizer into a directory, to be
 //! looked at or trained on with other software:
-//! `cargo run -p inducer-datasets --example synthetic -- DIR [PASSAGE_WORDS]`.
+//! `cargo run --release --example synthetic -- DIR [PASSAGE_WORDS]`.
 
 use inducer_datasets::Tokenizer;
 use inducer_datasets::synthetic::{
