@@ -160,6 +160,58 @@ fn a_value_that_is_not_computed_is_refused_by_its_fields_name() {
     assert!(error.unwrap_err().contains("hidden_size"));
 }
 
+/// The rows of `gpu/FOREIGN_FILES.md`: file, field and a value.
+fn unsupported() -> Vec<[String; 3]> {
+    let text = include_str!("../../gpu/FOREIGN_FILES.md");
+    let mut file = String::new();
+    let mut rows = Vec::new();
+    for line in text.lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            file = title.to_owned();
+        }
+        if let Some(cells) = line.strip_prefix("| `") {
+            let (field, rest) = cells.split_once("` | `").unwrap();
+            let (value, _) = rest.split_once("` | ").unwrap();
+            rows.push([file.clone(), field.to_owned(), value.to_owned()]);
+        }
+    }
+    rows
+}
+
+#[test]
+fn the_table_of_what_is_not_supported_is_true_and_whole() {
+    let rows = unsupported();
+    for [file, field, value] in &rows {
+        let value: Value = serde_json::from_str(value).unwrap();
+        let mut given = match file.split('\'').next().unwrap() {
+            "GPT-2" => json!({ "model_type": "gpt2" }),
+            "RoBERTa" => json!({ "model_type": "roberta" }),
+            "LoRA" => json!({ "peft_type": "LORA" }),
+            other => panic!("{other}"),
+        };
+        let without = given.clone();
+        given[field] = value;
+        let read = |given: &Value| match file.starts_with("LoRA") {
+            true => adapter(given).err(),
+            false => backbone(given.clone()).err(),
+        };
+        assert_eq!(read(&without), None);
+        let error = read(&given).unwrap_or_default();
+        assert!(error.contains(field.as_str()), "{file}, {field}: {error}");
+    }
+    for (file, rules) in [
+        ("GPT-2", [PRETRAINED, GPT2]),
+        ("RoBERTa", [PRETRAINED, ROBERTA]),
+        ("LoRA", [peft::ALL, peft::LORA]),
+    ] {
+        for (name, rule) in rules.into_iter().flatten() {
+            let found = |[f, n, _]: &[String; 3]| f.starts_with(file) && n == name;
+            let refused = matches!(rule, Rule::Only(_));
+            assert!(!refused || rows.iter().any(found), "{file}: {name}");
+        }
+    }
+}
+
 /// What `targets` of a LoRA on GPT-2 means.
 fn targets(fields: Value) -> (String, usize) {
     let mut given = json!({ "peft_type": "LORA" });

@@ -7,12 +7,13 @@ use clap::{Arg, Command, CommandFactory as _};
 use inducer_reports::commands::Cli;
 
 /// Options whose value is a word or a path.
-const WORDS: [&str; 44] = [
+const WORDS: [&str; 45] = [
     "language",
     "smoothing",
     "adapter",
     "backbone",
     "batch",
+    "budget",
     "claim",
     "columns",
     "compare",

@@ -2,6 +2,7 @@
 //! of this folder knows the command line.
 
 pub mod bench;
+mod budget;
 pub mod completions;
 pub mod doctor;
 pub mod evaluate;
@@ -15,7 +16,7 @@ pub mod merge;
 pub mod options;
 pub mod own;
 pub mod params;
-pub mod plan;
+mod plan;
 pub mod pretrain;
 mod print;
 pub mod report;

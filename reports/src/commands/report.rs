@@ -97,6 +97,11 @@ pub struct ReportArgs {
     /// How much it does where nothing else is asked for
     #[arg(long, default_value = "default", value_parser = preset())]
     pub preset: Preset,
+    /// As many steps and seeds as fit into a time: 10m, 1h30m. Steps by measured ones, then seed
+    /// after seed; the building of the report and the choice of learning rates count
+    #[arg(long, value_name = "TIME", value_parser = super::budget::seconds,
+        conflicts_with_all = ["seeds", "steps", "epochs", "only", "shard"])]
+    pub budget: Option<f64>,
     /// The same as --preset quick
     #[arg(long, conflicts_with = "preset")]
     pub quick: bool,
@@ -325,39 +330,66 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         "--task {}: expected --data, your own, and --backbone",
         args.task
     );
-    let request = args.request();
+    let mut request = args.request();
     if args.plan {
+        if args.budget.is_some() {
+            request = super::budget::decided(request)?;
+        }
         if request.preset == Preset::Paper {
             let device = args.compute.device.open()?;
             say_how_long(&plan(&request)?, &device, threads, jobs)?;
         }
         return list(&listed(&request)?, args.json);
     }
-    let mut plan = plan(&request)?;
-    if !args.merge {
-        make(args, &request, &mut plan, jobs, started)?;
+    if let Some(seconds) = args.budget {
+        return super::budget::run(args, request, seconds, jobs);
     }
-    plan.check_chosen()?;
-    files::create_dir(&args.out)?;
+    let plan = made(args, &request, jobs, started)?;
     if !args.only.is_empty() || args.shard.is_some() {
         return Ok(());
     }
+    let study = assembled(args, &plan, started)?;
+    finish(args, &plan, study)
+}
+
+/// The plan, its runs made unless the study is only merged.
+pub(super) fn made(
+    args: &ReportArgs,
+    request: &Request,
+    jobs: usize,
+    started: SystemTime,
+) -> Result<Plan> {
+    let mut plan = plan(request)?;
+    if !args.merge {
+        make(args, request, &mut plan, jobs, started)?;
+    }
+    plan.check_chosen()?;
+    files::create_dir(&args.out)?;
+    Ok(plan)
+}
+
+/// The study of the runs that there are, with the ledger.
+pub(super) fn assembled(args: &ReportArgs, plan: &Plan, started: SystemTime) -> Result<Study> {
     let usual = if args.preset() == Preset::Quick {
         0
     } else {
         LEDGER_CASES
     };
-    let cases = args.ledger_cases.unwrap_or(usual);
     let kept = assemble::Ledgers {
-        cases,
-        threads,
+        cases: args.ledger_cases.unwrap_or(usual),
+        threads: args.compute.threads(),
         dir: &args.out,
     };
-    let mut study = assemble::study(&plan, args.data.is_none(), &kept, started)?;
+    let mut study = assemble::study(plan, args.data.is_none(), &kept, started)?;
     study.provenance.options = args.options.clone();
+    Ok(study)
+}
+
+/// Writes all that is asked for of a study, and says where it is.
+pub(super) fn finish(args: &ReportArgs, plan: &Plan, mut study: Study) -> Result<()> {
     if let Some(count) = args.explain {
         let (pool, device) = (args.compute.pool()?, args.compute.device.open()?);
-        study.looks = pool.install(|| looks::make(&plan, count, &args.out, &device))?;
+        study.looks = pool.install(|| looks::make(plan, count, &args.out, &device))?;
     }
     if let Some(dir) = &args.tables {
         report::tables::write(&study, dir)?;
@@ -365,6 +397,12 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     let pages = [report::markdown(&study), report::html(&study)];
     write(args, &study, "report", pages)?;
     keep(args, &study)
+}
+
+/// Writes the report of a study that may go on.
+pub(super) fn write_pages(args: &ReportArgs, study: &Study) -> Result<()> {
+    let pages = [report::markdown(study), report::html(study)];
+    put(&args.out, study, "report", pages).map(drop)
 }
 
 /// Makes the runs that are asked for: those whose learning rate is known, then the candidates of
@@ -446,8 +484,7 @@ fn page_so_far(args: &ReportArgs, plan: &Plan, left: Left, started: SystemTime) 
         ..assemble::study(plan, args.data.is_none(), &none, started)?
     };
     study.provenance.options = args.options.clone();
-    let pages = [report::markdown(&study), report::html(&study)];
-    put(&args.out, &study, "report", pages).map(drop)
+    write_pages(args, &study)
 }
 
 /// `--svg`, `--png`, `--csv` and `--export-runs`.

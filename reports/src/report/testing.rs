@@ -349,6 +349,7 @@ fn provenance() -> Provenance {
         finished: "2026-11-23T01:58:40Z".into(),
         device: "CPU".into(),
         threads: 2,
+        budget: None,
         settings: Settings {
             steps: 320,
             batch_size: 8,

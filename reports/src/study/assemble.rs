@@ -99,6 +99,7 @@ pub fn study(
             finished: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             device: first.config.device.name().into(),
             threads: ledgers.threads,
+            budget: None,
             settings: settings(&plan.main, plan)?,
             data: data(&plan.main)?,
             backbone: BackboneSource {

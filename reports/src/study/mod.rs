@@ -17,6 +17,7 @@ use serde_json::Value;
 use std::path::Path;
 
 pub mod assemble;
+pub mod budget;
 mod comparable;
 pub mod constant;
 mod contrasts;
@@ -181,6 +182,9 @@ pub struct Provenance {
     pub device: String,
     /// Threads.
     pub threads: usize,
+    /// What a budget allowed, where one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<budget::Budget>,
     /// What all runs share.
     pub settings: Settings,
     /// The data.

@@ -4,6 +4,8 @@
 use crate::document::format::{count, fixed, optional, or_dash};
 use crate::document::table::{Table, TableOf};
 use crate::document::{Block, Section};
+use crate::progress::duration;
+use crate::study::budget::Budget;
 use crate::study::measure::Measure;
 use crate::study::{
     BackboneSource, DataSource, Long, PartCount, Row, Run, Settings, Study, TrainingSummary,
@@ -108,13 +110,31 @@ pub fn sources(study: &Study) -> Table {
         "Long inputs",
         long.unwrap_or("not part of this study".into()),
     )];
+    let budget = p.budget.iter().map(|b| ("Budget", budget(b)));
     let rows = program
         .into_iter()
+        .chain(budget)
         .chain(settings(&p.settings))
         .chain(data(&p.data))
         .chain(long)
         .chain(backbone(&p.backbone));
     Table::pairs("Settings and sources", ["What", "Value"], rows)
+}
+
+/// What a time allowed: `10 min: 2 seeds of 80 steps took 9 min`.
+fn budget(b: &Budget) -> String {
+    let seeds = match b.seeds {
+        1 => "one seed".into(),
+        n => format!("{n} seeds"),
+    };
+    let steps = b
+        .steps
+        .map_or("all steps".into(), |n| format!("{} steps", count(n)));
+    format!(
+        "{}: {seeds} of {steps} took {}, rates and report included",
+        duration(b.seconds),
+        duration(b.used)
+    )
 }
 
 fn settings(s: &Settings) -> [(&'static str, String); 5] {
