@@ -5,6 +5,7 @@
 mod common;
 
 use common::Fixture;
+use common::schema::Schema;
 use inducer_datasets::synthetic::{CoqaConfig, write_coqa};
 use serde_json::Value;
 use std::path::Path;
@@ -402,4 +403,56 @@ fn the_papers_preset_says_how_long_it_takes() {
         !out.status.success() && message.contains("--data and --backbone"),
         "{message}"
     );
+}
+
+#[test]
+fn a_budget_decides_seeds_and_steps_once_and_says_what_it_allowed() {
+    let f = fixture();
+    let base = "report --data data --backbone backbone --no-long --methods none,inducer \
+                --batch-size 4 --max-new-tokens 6 --ledger-cases 0 --out out --threads 2";
+    let with = |more: &str| {
+        let line = format!("{base} {more}");
+        line.split_whitespace()
+            .map(String::from)
+            .collect::<Vec<_>>()
+    };
+    let run = |more: &str| {
+        let words = with(more);
+        f.inducer(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let message = |more: &str| String::from_utf8_lossy(&run(more).stderr).into_owned();
+    assert!(message("--budget 10").contains("as 10m or 1h30m"));
+    assert!(message("--budget 10m --steps 4").contains("--steps"));
+    assert!(message("--budget 10m --merge").contains("no study with a --budget has begun"));
+    // an earlier process has decided on three steps and used all of its time
+    std::fs::create_dir(f.path("out")).unwrap();
+    let decided = |seeds: usize| {
+        let text = format!(r#"{{"seconds":9,"used":1e6,"seeds":{seeds},"steps":3}}"#);
+        std::fs::write(f.path("out/budget.json"), text).unwrap();
+    };
+    decided(2);
+    let plan = run("--budget 10m --plan").stdout;
+    let plan = String::from_utf8(plan).unwrap();
+    assert_eq!(plan.lines().count(), 4, "{plan}");
+    assert_eq!(plan.matches("    3 steps").count(), 2, "{plan}");
+    decided(1);
+    assert!(run("--budget 10m").status.success());
+    let report = json(&f.path("out/report.json"));
+    let settings = &report["provenance"]["settings"];
+    assert_eq!(settings["seeds"], serde_json::json!([1]));
+    assert_eq!(settings["steps"], 3);
+    let budget = &report["provenance"]["budget"];
+    assert_eq!(
+        (number(&budget["seconds"]), &budget["seeds"]),
+        (600.0, &1.into())
+    );
+    assert!(number(&budget["used"]) > 1e6);
+    let page = std::fs::read_to_string(f.path("out/report.md")).unwrap();
+    assert!(
+        page.contains("| Budget | 10 min: one seed of 3 steps took"),
+        "{page}"
+    );
+    let schema = include_str!("../results/report.schema.json");
+    let schema: Value = serde_json::from_str(schema).unwrap();
+    assert_eq!(Schema(&schema).check(&schema, &report, "report"), Ok(()));
 }
