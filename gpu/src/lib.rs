@@ -39,8 +39,8 @@
 //! be), [`notes`], [`kernels`] (slices, products, threads), [`gradients`], [`tape`] (reverse
 //! mode), [`ops`] (what is differentiated), [`tensors`](mod@tensors) (how a tensor is declared),
 //! [`config`] (backbones' configurations), [`parts`] (one file a method's part), [`backbone`],
-//! [`adapter`], [`counts`], [`methods`], [`named`] (one's own among them), [`model`], [`decode`] and
-//! [`drift`], [`files`], [`train`](mod@train).
+//! [`adapter`], [`counts`], [`methods`], [`named`] (one's own among them), [`model`], [`decode`]
+//! and [`drift`], [`files`], [`train`](mod@train).
 
 pub mod adapter;
 pub mod backbone;

@@ -9,8 +9,9 @@
 //! (contradiction), or one that was not told (neutral); a third of the wrong objects are taken from
 //! the premise itself. As in the official pairs the way of saying it gives some of the classes away
 //! (Gururangan et al. 2018, *Annotation Artifacts in Natural Language Inference Data*): half of the
-//! contradictions deny what was told, and most neutral hypotheses express a doubt. Who looks at that
-//! alone is right in two pairs of three; for the rest the premise has to be read. Genres are categories: those of the mismatched file do not occur in training.
+//! contradictions deny what was told, and most neutral hypotheses express a doubt. Who looks at
+//! that alone is right in two pairs of three; for the rest the premise has to be read. Genres are
+//! categories: those of the mismatched file do not occur in training.
 
 use std::collections::HashSet;
 use std::path::Path;

@@ -10,7 +10,7 @@ use super::options::{
 };
 use super::own::{OwnData, located};
 use super::plan::{list, say_how_long};
-use super::shard::Shard;
+use super::shard::{Shard, chosen};
 use super::{print, study_file};
 use crate::files;
 use crate::pictures;
@@ -179,27 +179,6 @@ pub struct ReportArgs {
     /// Compute
     #[command(flatten)]
     pub compute: Compute,
-}
-
-/// The numbers of `--only` (from 1) or `--shard`, else all.
-fn chosen(args: &ReportArgs, count: usize) -> Result<Vec<usize>> {
-    let only: Vec<usize> = numbers(&args.only)
-        .into_iter()
-        .map(|n| n as usize)
-        .collect();
-    for number in &only {
-        ensure!(
-            (1..=count).contains(number),
-            "--only {number}: expected a number from 1 to {count} (see --plan)"
-        );
-    }
-    Ok(match args.shard {
-        Some(shard) => (0..count)
-            .filter(|i| i % shard.of == shard.part - 1)
-            .collect(),
-        None if only.is_empty() => (0..count).collect(),
-        None => only.iter().map(|n| n - 1).collect(),
-    })
 }
 
 /// `--compare A.json B.json …`.
@@ -425,7 +404,7 @@ fn make(
     }
     files::create_dir(&args.out)?;
     study_file::write(&args.out, &args.given)?;
-    let chosen = chosen(args, plan.runs().len())?;
+    let chosen = chosen(&args.only, args.shard, plan.runs().len())?;
     if args.overwrite {
         schedule::clear(&picked(plan, &chosen))?;
     }
