@@ -12,9 +12,11 @@
 //! (in Parquet the row) and column. Columns that nobody asks for are not read.
 
 mod arrow;
+mod budget;
 mod csv;
 mod guard;
 mod lines;
+mod pages;
 mod parquet;
 pub mod parts;
 
