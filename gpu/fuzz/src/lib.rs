@@ -172,7 +172,7 @@ pub fn pickle_values(data: &[u8]) {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let options =
         zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
-    for (name, bytes) in [("archive/data.pkl", data), ("archive/data/0", &[0; 64])] {
+    for (name, bytes) in [("archive/data.pkl", data), ("archive/data/0", &[0; 64][..])] {
         zip.start_file(name, options).unwrap();
         zip.write_all(bytes).unwrap();
     }

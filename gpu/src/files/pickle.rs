@@ -260,7 +260,7 @@ mod tests {
         let second = b"K\x03\x86q\x08K\x03K\x01\x86q\t\x89ccollections\nOrderedDict\nq\n)R\
             q\x0btq\x0cRq\rX\x01\x00\x00\x00bq\x0eh\x02((h\x03h\x04h\x05h\x06K\x0atq\x0fQK\x01\
             K\x03K\x02\x86q\x10K\x01K\x03\x86q\x11\x89h\n)Rq\x12tq\x13Rq\x14u.";
-        [first, &[rows][..], second].concat()
+        [&first[..], &[rows], second].concat()
     }
 
     fn read_all(pickle: &[u8]) -> Result<Vec<Vec<f32>>> {
@@ -270,7 +270,7 @@ mod tests {
         let numbers: Vec<u8> = (0_u8..10)
             .flat_map(|n| f32::from(n).to_le_bytes())
             .collect();
-        for (name, bytes) in [("x/data.pkl", pickle), ("x/data/0", &numbers)] {
+        for (name, bytes) in [("x/data.pkl", pickle), ("x/data/0", &numbers[..])] {
             zip.start_file(name, zip::write::SimpleFileOptions::default())
                 .unwrap();
             zip.write_all(bytes).unwrap();
