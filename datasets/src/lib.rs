@@ -57,6 +57,7 @@ mod example;
 pub mod files;
 pub mod fingerprint;
 pub mod glue;
+mod guard;
 pub mod layout;
 pub mod metrics;
 pub mod own;

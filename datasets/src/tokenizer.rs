@@ -12,6 +12,7 @@ use tokenizers::{AddedToken, ModelWrapper, TokenizerImpl};
 
 use crate::error::read;
 use crate::files::write_atomic;
+use crate::guard::caught;
 use crate::{Error, Result};
 
 /// The end-of-text token of GPT-2 and of the tokenizers trained here.
@@ -79,8 +80,8 @@ impl Tokenizer {
         let json = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes);
         json.map_err(|e| wrong(path, e))?;
         // `tokenizers` panics on some files that are JSON but none of its own
-        let parsed = std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(&bytes));
-        let parsed = parsed.map_err(|_| wrong(path, "not in the layout of tokenizer.json"))?;
+        let parsed = caught(|| tokenizers::Tokenizer::from_bytes(&bytes));
+        let parsed = parsed.ok_or_else(|| wrong(path, "not in the layout of tokenizer.json"))?;
         Self::from_inner(parsed.map_err(|e| wrong(path, e))?, path)
     }
 

@@ -170,6 +170,16 @@ fn a_missing_jar_is_named() {
     assert!(corpus_meteor(&["a".into()], &[], &Files::default()).is_err());
 }
 
+/// The ways on from a path are as many as the matches: a path for each of them took two gigabytes
+/// of this text.
+#[test]
+fn a_text_of_one_word_again_and_again_is_aligned_in_little_room() {
+    let text = "a ".repeat(700);
+    assert_eq!(score(&text, &[&text]), 1.0);
+    let shorter = "a ".repeat(350);
+    assert!((0.5..1.0).contains(&score(&text, &[&shorter])));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]

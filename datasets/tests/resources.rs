@@ -74,6 +74,27 @@ fn what_is_wrong_with_a_resource_is_named() {
     assert!(score(None, Some(b"no gzip")).unwrap_err().contains("x.gz"));
 }
 
+#[test]
+fn a_resource_that_unpacks_to_more_than_any_has_is_refused() {
+    let long = vec![b'a'; (64 << 20) + 1];
+    let mut members = NAMES.map(|name| (name, &b""[..]));
+    members[2].1 = &long;
+    let e = score(Some(&jar(&members)), None).unwrap_err();
+    assert!(
+        e.contains("synonym/english.synsets: expected at most 67108864 bytes"),
+        "{e}"
+    );
+    let e = score(
+        None,
+        Some(&table(&[&b"0.1\n"[..], &long[..1 << 20]].concat())),
+    )
+    .unwrap_err();
+    assert!(
+        e.contains("x.gz: line 2: expected less than 65536 bytes"),
+        "{e}"
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]

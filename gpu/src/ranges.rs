@@ -134,8 +134,10 @@ pub const NEW_TOKENS: Range = Range::whole(1, 1_000_000, "1 to what the position
 pub const COUNT: Range = Range::whole(1, 100_000_000, "1 to 100,000,000");
 /// The same, where 0 means none of them.
 pub const COUNT_OR_NONE: Range = Range::whole(0, 100_000_000, "0 to 100,000,000");
-/// A size of a network: rank, bottleneck, prefix length, hidden size, heads, layers.
+/// A size of a network: rank, bottleneck, prefix length, hidden size, heads, classes.
 pub const SIZE: Range = Range::whole(1, 1_000_000, "1 to 1,000,000");
+/// Layers of a network; the deepest ones published have some hundred.
+pub const LAYERS: Range = Range::whole(1, 10_000, "1 to 10,000");
 /// LoRA's α, which is divided by the rank.
 pub const ALPHA: Range = Range::real(0.0, 1e6, "above 0 to 1,000,000").without_least();
 
@@ -143,7 +145,7 @@ pub const ALPHA: Range = Range::real(0.0, 1e6, "above 0 to 1,000,000").without_l
 mod tests {
     use super::*;
 
-    const ALL: [Range; 20] = [
+    const ALL: [Range; 21] = [
         STEPS,
         EPOCHS,
         BATCH,
@@ -163,6 +165,7 @@ mod tests {
         COUNT,
         COUNT_OR_NONE,
         SIZE,
+        LAYERS,
         ALPHA,
     ];
 

@@ -1,5 +1,6 @@
 //! CSV as RFC 4180 and Python's `csv` write it: a first line of names, cells that may be quoted.
 
+use std::collections::HashSet;
 use std::io::BufRead as _;
 use std::path::Path;
 
@@ -85,10 +86,10 @@ impl At<'_> {
     }
 
     fn header(&self, record: &ByteRecord) -> Result<Columns> {
-        let mut all = Vec::new();
+        let (mut all, mut seen) = (Vec::new(), HashSet::new());
         for name in record {
             let name = self.text("header", name)?.trim().to_owned();
-            if all.contains(&name) {
+            if !seen.insert(name.clone()) {
                 let found = format!("`{name}` twice");
                 return Err(self.wrong("header", "each name once", found));
             }
@@ -115,5 +116,35 @@ impl At<'_> {
             values.insert(name.clone(), value);
         }
         Ok(values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names were compared with each other, and every row's message had all of them.
+    #[test]
+    fn very_many_columns_take_little_time_and_no_message_lists_them_all() {
+        let columns = 100_000;
+        let header: Vec<String> = (0..columns).map(|i| format!("c{i}")).collect();
+        let text = format!("{}\n{}\n", header.join(","), ",".repeat(columns - 1));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.csv");
+        std::fs::write(&path, text).unwrap();
+        let mut message = String::new();
+        read(&path, &mut |row| {
+            message = row?.text("input").unwrap_err().to_string();
+            Ok(())
+        })
+        .unwrap();
+        assert!(message.contains("found the columns c0, c1, "), "{message}");
+        assert!(message.ends_with(", c39 and 99960 more"), "{message}");
+        std::fs::write(&path, "a,b, a\n").unwrap();
+        let e = read(&path, &mut |_| Ok(())).unwrap_err().to_string();
+        assert!(
+            e.contains("expected each name once, found `a` twice"),
+            "{e}"
+        );
     }
 }

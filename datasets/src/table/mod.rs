@@ -12,9 +12,11 @@
 //! (in Parquet the row) and column. Columns that nobody asks for are not read.
 
 mod arrow;
+mod budget;
 mod csv;
 mod guard;
 mod lines;
+mod pages;
 mod parquet;
 pub mod parts;
 
@@ -29,6 +31,9 @@ use crate::{Error, Malformed, Part, Result};
 
 /// The endings of files that are tables.
 pub const ENDINGS: [&str; 5] = ["jsonl", "ndjson", "csv", "parquet", "arrow"];
+
+/// Columns that a message lists.
+const MOST_LISTED: usize = 40;
 
 /// What a file says of its columns beside their values.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +77,22 @@ fn without_columns(path: &Path, wanted: &[&str], columns: &Columns) -> Error {
         place: Place::Row(1),
         field: wanted.first().copied().unwrap_or_default().to_owned(),
         expected: "a column of this name".into(),
-        found: format!("the columns {}", columns.all.join(", ")),
+        found: listed(columns.all.iter()),
+    }
+}
+
+/// The columns there are, in words; of very many the first, since each row may have a message.
+fn listed<'n>(names: impl ExactSizeIterator<Item = &'n String>) -> String {
+    let count = names.len();
+    let first: Vec<&str> = names.take(MOST_LISTED).map(String::as_str).collect();
+    match count {
+        0 => "no column".into(),
+        1..=MOST_LISTED => format!("the columns {}", first.join(", ")),
+        n => format!(
+            "the columns {} and {} more",
+            first.join(", "),
+            n - MOST_LISTED
+        ),
     }
 }
 
@@ -111,14 +131,9 @@ impl Row<'_> {
             (_, Some(value)) => Ok(value),
             (true, None) => Err(self.wrong(column, expected, "nothing")),
             (false, None) => {
-                let of_row = || self.values.keys().cloned().collect();
-                let all: Vec<String> = match self.columns.all.is_empty() {
-                    true => of_row(),
-                    false => self.columns.all.clone(),
-                };
-                let found = match all.len() {
-                    0 => "no column".into(),
-                    _ => format!("the columns {}", all.join(", ")),
+                let found = match self.columns.all.is_empty() {
+                    true => listed(self.values.keys()),
+                    false => listed(self.columns.all.iter()),
                 };
                 Err(self.wrong(
                     column,

@@ -10,6 +10,7 @@ use parquet::record::{Field, Row as Record};
 use parquet::schema::types::Type;
 use serde_json::{Map, Number, Value};
 
+use super::budget::Budget;
 use super::guard::guarded;
 use super::{Columns, Each, Row, class_names};
 use crate::error::Place;
@@ -48,16 +49,22 @@ pub(super) fn read(path: &Path, wanted: &[&str], each: &mut Each<'_>) -> Result<
     if fields.is_empty() {
         return Err(super::without_columns(path, wanted, &columns));
     }
+    super::pages::check(path, reader.metadata(), wanted)?;
     let projection = Type::group_type_builder(schema.name())
         .with_fields(fields)
         .build();
     let projection = projection.map_err(unreadable)?;
     let mut rows = guarded(path, || reader.get_row_iter(Some(projection)))?.map_err(unreadable)?;
+    let size = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
+    let mut budget = Budget::of(path, size.len());
     for number in 1.. {
         let Some(record) = guarded(path, || rows.next())? else {
             break;
         };
         let values = record_values(record.map_err(unreadable)?);
+        for (column, value) in &values {
+            budget.take(0, texts(value), column)?;
+        }
         each(Ok(Row {
             path,
             place: Place::Row(number),
@@ -116,6 +123,16 @@ fn readable(path: &Path, column: &str, part: &Type) -> Result<()> {
             let kind = format!("{physical} ({converted})");
             Err(super::unreadable(path, column, kind))
         }
+    }
+}
+
+/// Bytes of texts in a value.
+fn texts(value: &Value) -> u64 {
+    match value {
+        Value::String(text) => text.len() as u64,
+        Value::Array(items) => items.iter().map(texts).sum(),
+        Value::Object(members) => members.values().map(texts).sum(),
+        _ => 0,
     }
 }
 

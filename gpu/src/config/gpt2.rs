@@ -3,6 +3,7 @@
 use super::{Checked, Gelu, Spec, fields};
 use crate::error::Result;
 use crate::ops::attention::{Heads, Visible};
+use crate::ranges::{COUNT, LAYERS, SIZE};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -124,10 +125,11 @@ impl Gpt2Config {
     /// From the contents of a `config.json`; errors name `path`.
     ///
     /// # Errors
-    /// A model type, activation or switch that this engine does not compute; a size that is missing
-    /// or 0.
+    /// A model type, activation or switch that this engine does not compute; a size that is
+    /// missing, 0 or larger than any model's.
     pub fn from_json(path: &Path, value: Value) -> Result<Self> {
         let mut given = Checked { path, value };
+        given.object()?;
         given.expect("model_type", "gpt2")?;
         given.rules(fields::GPT2)?;
         for (name, other) in [
@@ -138,7 +140,16 @@ impl Gpt2Config {
         ] {
             given.alias(name, other)?;
         }
-        given.positive(&["vocab_size", "n_positions", "n_embd", "n_layer", "n_head"])?;
+        if given.value.get("n_inner").is_some_and(|n| !n.is_null()) {
+            given.sizes(&[("n_inner", SIZE)])?;
+        }
+        given.sizes(&[
+            ("vocab_size", COUNT),
+            ("n_positions", COUNT),
+            ("n_embd", SIZE),
+            ("n_layer", LAYERS),
+            ("n_head", SIZE),
+        ])?;
         let config: Self = given.parse()?;
         given.divides(("n_head", config.n_head), ("n_embd", config.n_embd))?;
         Ok(config)

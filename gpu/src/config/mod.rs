@@ -11,6 +11,7 @@ pub use roberta::{ProblemType, RobertaConfig};
 use crate::error::{Error, Result};
 use crate::ops::activation::Activation;
 use crate::ops::attention::{Heads, Visible};
+use crate::ranges::Range;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
@@ -217,18 +218,26 @@ impl Checked<'_> {
         }
     }
 
-    /// Fields that are positive integers where they are there.
-    fn positive(&self, fields: &[&str]) -> Result<()> {
-        for field in fields {
+    /// Fields that are sizes where they are there.
+    fn sizes(&self, fields: &[(&str, Range)]) -> Result<()> {
+        for (field, range) in fields {
+            let whole = |v: &Value| v.as_u64().is_some_and(|n| range.contains(n as f64));
             match self.value.get(field) {
-                Some(v) if v.as_u64().is_none_or(|v| v == 0) => {
-                    let message = format!("expected a positive integer, found {v}");
-                    return Err(Error::config(self.path, *field, message));
+                Some(v) if !whole(v) => {
+                    return Err(Error::config(self.path, *field, range.refusal(v)));
                 }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// The contents are those of an object.
+    fn object(&self) -> Result<()> {
+        match self.value.is_object() {
+            true => Ok(()),
+            false => Err(Error::json(self.path, "expected an object")),
+        }
     }
 
     fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
@@ -275,5 +284,59 @@ mod tests {
             (1e-12, 0.02)
         );
         assert_eq!((roberta.classes(), roberta.hidden_dropout_prob), (2, 0.1));
+    }
+
+    fn refusal(kind: &str, field: &str, value: Value) -> Option<String> {
+        let mut config = json!({ "model_type": kind, "vocab_size": 12 });
+        config[field] = value;
+        let read = BackboneConfig::from_json("config.json".as_ref(), config);
+        read.err().map(|e| e.to_string())
+    }
+
+    /// Of a layer a name and a shape are made for each tensor before any weights are looked at.
+    #[test]
+    fn a_size_that_no_model_has_is_refused_by_its_field() {
+        let gpt2 = [
+            "vocab_size",
+            "n_positions",
+            "n_embd",
+            "n_layer",
+            "n_head",
+            "n_inner",
+        ];
+        let roberta = [
+            "vocab_size",
+            "max_position_embeddings",
+            "type_vocab_size",
+            "hidden_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "intermediate_size",
+            "num_labels",
+        ];
+        let all = gpt2.map(|f| ("gpt2", f)).into_iter();
+        for (kind, field) in all.chain(roberta.map(|f| ("roberta", f))) {
+            for value in [json!(0), json!(u64::MAX)] {
+                let message = refusal(kind, field, value.clone()).unwrap();
+                assert!(
+                    message.contains(&format!("field `{field}`: expected")),
+                    "{message}"
+                );
+            }
+        }
+        assert_eq!(refusal("gpt2", "n_inner", Value::Null), None);
+        let message = refusal("gpt2", "n_layer", json!(10_001)).unwrap();
+        assert!(
+            message.contains("expected a whole number, 1 to 10,000, found 10001"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_object_is_no_configuration() {
+        for value in [json!(null), json!([1]), json!("gpt2")] {
+            assert!(Gpt2Config::from_json("x".as_ref(), value.clone()).is_err());
+            assert!(RobertaConfig::from_json("x".as_ref(), value).is_err());
+        }
     }
 }

@@ -3,6 +3,7 @@
 use super::{Checked, Gelu, Spec, fields};
 use crate::error::{Error, Result};
 use crate::ops::attention::{Heads, Visible};
+use crate::ranges::{COUNT, LAYERS, SIZE};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -192,22 +193,24 @@ impl RobertaConfig {
     /// From the contents of a `config.json`; errors name `path`.
     ///
     /// # Errors
-    /// A model type, activation or switch that this engine does not compute; a size that is missing
-    /// or 0.
+    /// A model type, activation or switch that this engine does not compute; a size that is
+    /// missing, 0 or larger than any model's.
     pub fn from_json(path: &Path, value: Value) -> Result<Self> {
         let mut given = Checked { path, value };
+        given.object()?;
         given.rules(fields::ROBERTA)?;
         if given.value.get("vocab_size").is_none() {
             let roberta = given.value["model_type"] == "roberta";
             given.value["vocab_size"] = json!(if roberta { 50265 } else { 30522 });
         }
-        given.positive(&[
-            "vocab_size",
-            "max_position_embeddings",
-            "hidden_size",
-            "num_hidden_layers",
-            "num_attention_heads",
-            "intermediate_size",
+        given.sizes(&[
+            ("vocab_size", COUNT),
+            ("max_position_embeddings", COUNT),
+            ("type_vocab_size", SIZE),
+            ("hidden_size", SIZE),
+            ("num_hidden_layers", LAYERS),
+            ("num_attention_heads", SIZE),
+            ("intermediate_size", SIZE),
         ])?;
         let config: Self = given.parse()?;
         given.divides(
@@ -221,10 +224,8 @@ impl RobertaConfig {
                 return Err(Error::config(path, "id2label", message));
             }
         }
-        if config.classes() == 0 {
-            let message = "expected at least 1, found 0";
-            return Err(Error::config(path, "num_labels", message));
-        }
+        let classes = SIZE.check(config.classes() as f64);
+        classes.map_err(|message| Error::config(path, "num_labels", message))?;
         Ok(config)
     }
 

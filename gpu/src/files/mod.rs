@@ -11,6 +11,7 @@ mod model;
 pub mod peft;
 mod pickle;
 pub mod safetensors;
+mod unpickle;
 
 pub(crate) use io::{create_dir, write};
 

@@ -3,11 +3,10 @@
 
 use super::io::{read_json, write};
 use super::mmap::map_file;
-use super::pickle;
+use super::pickle::{self, TensorInfo};
 use crate::counts::Shape;
 use crate::error::{Error, Result};
 use crate::kernels::{cpu, dispatch};
-use candle_core::pickle::TensorInfo;
 use candle_core::{DType, Device, Tensor};
 use num_traits::ToPrimitive as _;
 use safetensors::{Dtype, SafeTensors};
@@ -294,7 +293,7 @@ impl File {
                 .tensor(name)
                 .ok()
                 .map(|v| v.shape().to_vec()),
-            Kind::Pickle(all) => all.get(name).map(|info| info.layout.dims().to_vec()),
+            Kind::Pickle(all) => all.get(name).map(|info| info.dims.clone()),
         })
     }
 
@@ -317,6 +316,10 @@ impl File {
                     Dtype::BF16 => DType::BF16,
                     other => return Err(wrong(&format!("{other:?}"))),
                 };
+                if pickle::elements(view.shape()).is_none() {
+                    let message = format!("tensor `{name}`: its shape is too large");
+                    return Err(Error::format(&self.path, message));
+                }
                 Tensor::from_raw_buffer(view.data(), stored, view.shape(), &Device::Cpu)?
             }
             Kind::Pickle(all) => {

@@ -5,7 +5,7 @@
 //! parallel:    FFN(x) + s (φ(LN(x) W₁ + b₁) W₂ + b₂)          φ = ReLU, LN optional
 //! ```
 
-use super::{ForwardContext, Part, PartConfig, Wrong, at_least_one};
+use super::{ForwardContext, Part, PartConfig, Wrong, sized};
 use crate::config::Spec;
 use crate::error::Result;
 use crate::ops::activation::Activation;
@@ -74,7 +74,7 @@ crate::tensors!(Bottleneck: down, up, norm);
 
 impl PartConfig for AttentionAdapterConfig {
     fn check(&self) -> std::result::Result<(), Wrong> {
-        at_least_one("bottleneck", self.bottleneck)
+        sized("bottleneck", self.bottleneck)
     }
 
     fn declare(&self, layer: usize, spec: &Spec, from: &Declare<'_>) -> Result<Box<dyn Part>> {
@@ -86,7 +86,7 @@ impl PartConfig for AttentionAdapterConfig {
 
 impl PartConfig for FfnAdapterConfig {
     fn check(&self) -> std::result::Result<(), Wrong> {
-        at_least_one("bottleneck", self.bottleneck)
+        sized("bottleneck", self.bottleneck)
     }
 
     fn declare(&self, layer: usize, spec: &Spec, from: &Declare<'_>) -> Result<Box<dyn Part>> {

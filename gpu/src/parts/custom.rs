@@ -2,7 +2,7 @@
 //! ([`register`](crate::register)), and from then on it is a field of `adapter_config.json` and is
 //! counted, trained, decoded, saved and loaded as the others are.
 
-use super::{Part, PartConfig, Wrong, at_least_one};
+use super::{Part, PartConfig, Wrong, sized};
 use crate::config::Spec;
 use crate::error::Result;
 use crate::notes;
@@ -176,7 +176,7 @@ impl fmt::Debug for CustomConfig {
 
 impl PartConfig for CustomConfig {
     fn check(&self) -> std::result::Result<(), Wrong> {
-        at_least_one("size", self.size)
+        sized("size", self.size)
     }
 
     fn declare(&self, layer: usize, spec: &Spec, from: &Declare<'_>) -> Result<Box<dyn Part>> {

@@ -8,7 +8,7 @@
 //! ```
 
 use super::observe::{Added, distance_to_inducer, inducers};
-use super::{Attended, DropoutSite, ForwardContext, Part, PartConfig, Wrong, at_least_one};
+use super::{Attended, DropoutSite, ForwardContext, Part, PartConfig, Wrong, sized};
 use crate::config::Spec;
 use crate::error::Result;
 use crate::ops::dropout::dropout;
@@ -80,14 +80,15 @@ crate::tensors!(Inducer: key, value);
 
 impl PartConfig for InducerConfig {
     fn check(&self) -> std::result::Result<(), Wrong> {
-        at_least_one("value_bottleneck", self.value_bottleneck)?;
+        sized("value_bottleneck", self.value_bottleneck)?;
         let message = match (self.variant.has_key_mlp(), self.key_bottleneck) {
             (true, 0) => "expected at least 1 for this variant, found 0".into(),
             (false, 1..) => format!(
                 "expected none: this variant has no MLP_k; found {}",
                 self.key_bottleneck
             ),
-            _ => return Ok(()),
+            (false, 0) => return Ok(()),
+            (true, _) => return sized("key_bottleneck", self.key_bottleneck),
         };
         Err(("key_bottleneck", message))
     }

@@ -10,7 +10,7 @@
 //! and is what m begins with, so that training begins at the frozen model.
 
 use super::{
-    DropoutSite, FoldTarget, ForwardContext, Part, PartConfig, Target, Wrong, at_least_one,
+    DropoutSite, FoldTarget, ForwardContext, Part, PartConfig, Target, Wrong, sized,
     some_of_each_once,
 };
 use crate::config::Spec;
@@ -110,7 +110,7 @@ impl LoraConfig {
 
 impl PartConfig for LoraConfig {
     fn check(&self) -> std::result::Result<(), Wrong> {
-        at_least_one("rank", self.rank)?;
+        sized("rank", self.rank)?;
         some_of_each_once(
             &self.targets,
             "\"q\", \"k\", \"v\", \"o\", \"up\", \"down\"",
@@ -133,6 +133,9 @@ impl PartConfig for LoraConfig {
                     e.target, e.layer
                 );
                 return Err(("exceptions", message));
+            }
+            if e.rank > 0 {
+                sized("exceptions.rank", e.rank)?;
             }
             seen.push((e.layer, e.target));
         }

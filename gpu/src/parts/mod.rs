@@ -25,6 +25,7 @@ pub use prefix::{Prefix, PrefixConfig, PrefixNetwork, Reparametrisation};
 
 use crate::config::Spec;
 use crate::error::Result;
+use crate::ranges::SIZE;
 use crate::tape::{Pair, Value};
 use crate::tensors::{Declare, Tensors};
 use candle_core::Tensor;
@@ -203,12 +204,10 @@ pub trait PartConfig {
     fn declare(&self, layer: usize, spec: &Spec, from: &Declare<'_>) -> Result<Box<dyn Part>>;
 }
 
-/// An error unless a size is at least 1.
-fn at_least_one(field: &'static str, size: usize) -> std::result::Result<(), Wrong> {
-    match size {
-        0 => Err((field, "expected at least 1, found 0".into())),
-        _ => Ok(()),
-    }
+/// An error unless a size is one of a network's.
+fn sized(field: &'static str, size: usize) -> std::result::Result<(), Wrong> {
+    let checked = SIZE.check(size as f64);
+    checked.map(|_| ()).map_err(|message| (field, message))
 }
 
 /// An error unless a list of targets has any, each once.

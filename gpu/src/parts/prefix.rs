@@ -5,7 +5,7 @@
 //! does: P [l, 2 L d] read as [l, 2L, H, p], layer i's keys at 2i, its values at 2i + 1.
 
 use super::observe::{Added, distance_to_nearest};
-use super::{Attended, DropoutSite, ForwardContext, Part, PartConfig, Wrong, at_least_one};
+use super::{Attended, DropoutSite, ForwardContext, Part, PartConfig, Wrong, sized};
 use crate::config::Spec;
 use crate::error::Result;
 use crate::kernels::precision::upcast;
@@ -82,9 +82,9 @@ impl PrefixConfig {
 
 impl PartConfig for PrefixConfig {
     fn check(&self) -> std::result::Result<(), Wrong> {
-        at_least_one("length", self.length)?;
+        sized("length", self.length)?;
         let width = self.reparametrisation.map_or(1, |r| r.width);
-        at_least_one("reparametrisation.width", width)
+        sized("reparametrisation.width", width)
     }
 
     fn declare(&self, layer: usize, spec: &Spec, from: &Declare<'_>) -> Result<Box<dyn Part>> {

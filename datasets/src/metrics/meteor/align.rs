@@ -14,16 +14,29 @@ pub struct Match {
 
 const BEAM: usize = 40;
 
-#[derive(Clone)]
-struct Path {
-    matches: Vec<Option<Match>>,
-    used_hypothesis: Vec<bool>,
-    used_reference: Vec<bool>,
+/// How a path stands, whichever matches it has taken.
+#[derive(Clone, Copy, Default)]
+struct State {
     weight: usize,
     chunks: usize,
     index: usize,
     last_end: Option<usize>,
     distance: usize,
+}
+
+#[derive(Clone)]
+struct Path {
+    matches: Vec<Option<Match>>,
+    used_hypothesis: Vec<bool>,
+    used_reference: Vec<bool>,
+    state: State,
+}
+
+/// A way on from a path. Of the many ways few are gone, so that a path is made for those alone.
+struct Way {
+    from: usize,
+    state: State,
+    takes: Option<Match>,
 }
 
 impl Path {
@@ -38,7 +51,9 @@ impl Path {
             && !self.used_hypothesis[m.hypothesis.0..m.hypothesis.0 + m.hypothesis.1]
                 .contains(&true)
     }
+}
 
+impl State {
     /// Exact matches weigh one a word, others a half rounded down.
     fn follow(&mut self, m: Match) {
         let share = |n: usize| if m.stage == 0 { n } else { n / 2 };
@@ -71,11 +86,7 @@ pub fn resolve(all: &[Match], hypothesis: usize, reference: usize) -> (Vec<Match
         matches: vec![None; reference],
         used_hypothesis: vec![false; hypothesis],
         used_reference: vec![false; reference],
-        weight: 0,
-        chunks: 0,
-        index: 0,
-        last_end: None,
-        distance: 0,
+        state: State::default(),
     };
     for matches in &by_start {
         if let [m] = matches[..] {
@@ -89,49 +100,55 @@ pub fn resolve(all: &[Match], hypothesis: usize, reference: usize) -> (Vec<Match
     }
     let mut paths = vec![start];
     for (current, matches) in by_start.iter().enumerate() {
-        paths.sort_by_key(Path::rank);
-        paths.truncate(BEAM);
-        let before = paths.first().cloned();
-        let mut next = Vec::with_capacity(paths.len() * 2);
-        for path in paths {
-            step(path, current, matches, &mut next);
+        let mut ways = Vec::new();
+        for (from, path) in paths.iter().enumerate() {
+            step(path, from, current, matches, &mut ways);
         }
         // no path can go on: the best of them waits
-        if next.is_empty() {
-            next.extend(before);
+        if ways.is_empty() {
+            paths.truncate(1);
+            continue;
         }
-        paths = next;
+        if current + 1 == reference {
+            ways.iter_mut().for_each(|way| way.state.close());
+        }
+        ways.sort_by_key(|way| way.state.rank());
+        ways.truncate(BEAM);
+        let go = |way: Way| {
+            let mut path = paths[way.from].clone();
+            path.state = way.state;
+            way.takes.into_iter().for_each(|m| path.occupy(m));
+            path
+        };
+        paths = ways.into_iter().map(go).collect();
     }
-    paths.iter_mut().for_each(Path::close);
-    paths.sort_by_key(Path::rank);
     chosen(paths.first().map(|p| &p.matches[..]).unwrap_or_default())
 }
 
-/// All continuations of a path over one word of the reference.
-fn step(mut path: Path, current: usize, matches: &[Match], next: &mut Vec<Path>) {
+/// All ways on from a path over one word of the reference.
+fn step(path: &Path, from: usize, current: usize, matches: &[Match], ways: &mut Vec<Way>) {
+    let mut state = path.state;
+    let mut way = |state, takes| ways.push(Way { from, state, takes });
     if path.used_reference[current] {
-        if current < path.index {
-            next.push(path);
-        } else if let Some(m) = path.matches.get(path.index).copied().flatten() {
-            path.follow(m);
-            path.distance += m.reference.0.abs_diff(m.hypothesis.0);
-            next.push(path);
+        if current < state.index {
+            way(state, None);
+        } else if let Some(m) = path.matches.get(state.index).copied().flatten() {
+            state.follow(m);
+            state.distance += m.reference.0.abs_diff(m.hypothesis.0);
+            way(state, None);
         }
         return;
     }
-    for m in matches {
-        if path.free(m) {
-            let mut with = path.clone();
-            with.occupy(*m);
-            with.follow(*m);
-            // METEOR adds the distance to the path that goes on without the match, and so do we
-            path.distance += m.reference.0.abs_diff(m.hypothesis.0);
-            next.push(with);
-        }
+    for m in matches.iter().filter(|m| path.free(m)) {
+        let mut with = state;
+        with.follow(*m);
+        // METEOR adds the distance to the path that goes on without the match, and so do we
+        state.distance += m.reference.0.abs_diff(m.hypothesis.0);
+        way(with, Some(*m));
     }
-    path.close();
-    path.index += 1;
-    next.push(path);
+    state.close();
+    state.index += 1;
+    way(state, None);
 }
 
 fn chosen(matches: &[Option<Match>]) -> (Vec<Match>, usize) {

@@ -20,6 +20,11 @@ pub struct Jar {
 /// Paraphrases of phrases, both as words, in the table's order.
 pub type Paraphrases = HashMap<Vec<String>, Vec<Vec<String>>>;
 
+/// Longest file of the jar that is read; METEOR's synonyms are some megabytes.
+const LONGEST: u64 = 64 << 20;
+/// Longest line of the paraphrase table.
+const LONGEST_LINE: u64 = 64 << 10;
+
 fn wrong(path: &Path, message: impl std::fmt::Display) -> Error {
     Error::Resource {
         path: path.to_owned(),
@@ -34,13 +39,20 @@ impl Jar {
         let mut zip = zip::ZipArchive::new(BufReader::new(file)).map_err(|e| wrong(path, e))?;
         let mut member = |name: &str| -> Result<String> {
             let mut text = String::new();
-            let mut member = zip
+            let member = zip
                 .by_name(name)
                 .map_err(|e| wrong(path, format!("{name}: {e}")))?;
             member
+                .take(LONGEST + 1)
                 .read_to_string(&mut text)
                 .map_err(|e| wrong(path, format!("{name}: {e}")))?;
-            Ok(text)
+            match text.len() as u64 > LONGEST {
+                true => Err(wrong(
+                    path,
+                    format!("{name}: expected at most {LONGEST} bytes"),
+                )),
+                false => Ok(text),
+            }
         };
         let mut jar = Self::default();
         let words = member("function/english.words")?;
@@ -125,29 +137,37 @@ const DETACHMENT: [(&str, &str); 20] = [
 pub fn paraphrases(path: &Path, vocabulary: &HashSet<&str>) -> Result<Paraphrases> {
     let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
     let mut table = BufReader::with_capacity(1 << 16, flate2::read::MultiGzDecoder::new(file));
-    let known = |line: &str| line.split_whitespace().all(|w| vocabulary.contains(w));
-    let owned =
-        |line: &str| -> Vec<String> { line.split_whitespace().map(str::to_owned).collect() };
+    // the words of a line, where there are any and the vocabulary has all of them
+    let words = |line: &str| -> Option<Vec<String>> {
+        let known = |w: &str| vocabulary.contains(w).then(|| w.to_owned());
+        let words: Option<Vec<String>> = line.split_whitespace().map(known).collect();
+        words.filter(|words| !words.is_empty())
+    };
     let (mut all, mut lines) = (
         Paraphrases::new(),
         [String::new(), String::new(), String::new()],
     );
-    loop {
-        for line in &mut lines {
+    for number in (1_usize..).step_by(3) {
+        for (line, number) in lines.iter_mut().zip(number..) {
             line.clear();
-            table.read_line(line).map_err(|e| Error::io(path, e))?;
+            let mut rest = (&mut table).take(LONGEST_LINE);
+            rest.read_line(line).map_err(|e| Error::io(path, e))?;
+            if line.len() as u64 == LONGEST_LINE {
+                let message = format!("line {number}: expected less than {LONGEST_LINE} bytes");
+                return Err(wrong(path, message));
+            }
         }
         let [probability, phrase, paraphrase] = &lines;
         if probability.is_empty() {
-            return Ok(all);
+            break;
         }
         if paraphrase.is_empty() {
             return Err(wrong(path, "the last entry has fewer than three lines"));
         }
-        if known(phrase) && known(paraphrase) {
-            all.entry(owned(phrase))
-                .or_default()
-                .push(owned(paraphrase));
+        let (phrase, paraphrase) = (words(phrase), words(paraphrase));
+        if let (Some(phrase), Some(paraphrase)) = (phrase, paraphrase) {
+            all.entry(phrase).or_default().push(paraphrase);
         }
     }
+    Ok(all)
 }
