@@ -245,7 +245,7 @@ pub fn scorers(data: &[u8]) {
     for algorithm in [Algorithm::Tercom, Algorithm::Sacrebleu] {
         let _ = ter::corpus_ter(&outputs, &references, algorithm);
     }
-    let _ = coqa::coqa(&outputs, &references, &[one.clone()]);
+    let _ = coqa::coqa(&outputs, &references, std::slice::from_ref(&one));
     let _ = coqa::Counts::best(&output, &references[0]);
     for text in [&output, &one, &two] {
         let _ = (prepare::webnlg_2017(text), tokenize::mteval_13a(text));
