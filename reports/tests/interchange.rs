@@ -224,8 +224,20 @@ fn a_name_in_the_hubs_cache_is_a_backbone() {
         config.contains(r#""base_model_name_or_path": "org/tiny""#),
         "{config}"
     );
-    let elsewhere = f.inducer(&line.split(' ').collect::<Vec<_>>());
+    let cache = f.path("another");
+    let elsewhere = std::process::Command::new(env!("CARGO_BIN_EXE_inducer"))
+        .args(line.split(' '))
+        .current_dir(f.path(""))
+        .env("HF_HUB_CACHE", &cache)
+        .output()
+        .unwrap();
     let message = String::from_utf8_lossy(&elsewhere.stderr).into_owned();
     assert_eq!(elsewhere.status.code(), Some(2), "{message}");
-    assert!(message.contains("hf download org/tiny"), "{message}");
+    for part in [
+        "hf download org/tiny",
+        "nothing is downloaded",
+        cache.to_str().unwrap(),
+    ] {
+        assert!(message.contains(part), "no `{part}` in: {message}");
+    }
 }

@@ -4,9 +4,11 @@
 
 mod common;
 
+use clap::CommandFactory as _;
 use common::Fixture;
 use common::schema::Schema;
 use inducer_gpu::Method;
+use inducer_reports::commands::Cli;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -236,4 +238,58 @@ fn doctor_says_what_is_here_and_what_is_not() {
     );
     assert!(says(&f, "doctor").lines().count() >= 18);
     assert!(says(&f, "doctor --csv").starts_with("what,present,found,purpose\n"));
+}
+
+/// All texts of the sources below a directory; one that goes on in the next line is joined.
+fn sources(dir: &Path, into: &mut String) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap().replace("\\\n", "");
+            into.extend(text.split_whitespace().flat_map(|word| [word, " "]));
+        }
+    }
+}
+
+#[test]
+fn the_commands_of_the_guide_are_understood_and_its_messages_are_there() {
+    let guide = include_str!("../GUIDE.md");
+    let joined = guide.replace("\\\n", "");
+    let commands: Vec<&str> = joined
+        .lines()
+        .filter(|l| l.starts_with("inducer "))
+        .collect();
+    assert!(commands.len() >= 8);
+    let f = Fixture::new();
+    std::fs::create_dir(f.path("small")).unwrap();
+    for command in commands {
+        let text = command.replace("small/", f.path("small").to_str().unwrap());
+        let quoted = text.split('"').enumerate();
+        let words = quoted.flat_map(|(i, part)| match i % 2 {
+            0 => part.split_whitespace().collect(),
+            _ => vec![part],
+        });
+        let found = Cli::command().try_get_matches_from(words);
+        assert!(found.is_ok(), "{command}: {}", found.unwrap_err());
+    }
+    let mut all = String::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all);
+    let (_, table) = guide.split_once("| message |").unwrap();
+    let (table, words) = table.split_once("## Words").unwrap();
+    let rows = table
+        .lines()
+        .filter_map(|l| l.strip_prefix("| `")?.split_once('`'));
+    let messages: Vec<&str> = rows.map(|(message, _)| message).collect();
+    assert!(messages.len() >= 10, "{messages:?}");
+    for message in messages {
+        assert!(all.contains(message), "no message has `{message}`");
+    }
+    for word in ["backbone", "inducer", "support point", "μ, λ", "drift"] {
+        assert!(words.contains(&format!("\n| {word}")), "{word}");
+    }
+    // a reader finds it
+    let readme = include_str!("../../README.md");
+    assert!(readme.contains("](reports/GUIDE.md)"));
 }

@@ -263,6 +263,24 @@ fn screen(text: &str, width: usize) -> Vec<String> {
     rows.map(|row| row.trim_end().to_string()).collect()
 }
 
+/// The study's line has the run's number, method, seed, step, loss and speed.
+#[cfg(target_os = "linux")]
+fn says_where_it_stands(text: &str) {
+    let drawn = text.split(['\r', '\n']);
+    let steps: Vec<&str> = drawn
+        .filter(|l| l.contains("lora with seed 1, step "))
+        .collect();
+    let whole = |line: &&&str| {
+        let parts = [
+            "study of 2 runs: ",
+            " of 120 steps, run 2 of 2: lora with seed 1, step ",
+        ];
+        let parts = [&parts[..], &["/40, loss ", " tokens/s"]].concat();
+        parts.iter().all(|part| line.contains(part))
+    };
+    assert!(steps.iter().any(|line| whole(&line)), "{steps:?}");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn on_a_terminal_the_line_fits_its_width_and_leaves_nothing_behind() {
@@ -275,7 +293,7 @@ fn on_a_terminal_the_line_fits_its_width_and_leaves_nothing_behind() {
          --ledger-cases 0",
         env!("CARGO_BIN_EXE_inducer")
     );
-    for width in [40, 100] {
+    for width in [40, 100, 160] {
         let sized = format!("stty rows 24 cols {width}; {line} --out out{width}");
         let out = Command::new("script")
             .args(["-qec", &sized, "/dev/null"])
@@ -289,6 +307,9 @@ fn on_a_terminal_the_line_fits_its_width_and_leaves_nothing_behind() {
         let text = printed(&out);
         assert!(out.status.success(), "{text}");
         assert!(text.contains("run 2 of 2"), "nothing was drawn: {text:?}");
+        if width == 160 {
+            says_where_it_stands(&text);
+        }
         let shown = screen(&text, width);
         let left: Vec<&String> = shown.iter().filter(|row| row.contains(", run ")).collect();
         assert!(left.is_empty(), "{shown:?}");

@@ -176,6 +176,59 @@ fn numbers_out_of_their_range_are_refused_and_help_says_the_range() {
     assert!(numbers > 40, "only {numbers} numbers were found");
 }
 
+/// Values that new users gave, that were taken and run to the end, with words of the refusal.
+const TAKEN_ONCE: [(&str, &str, &str, &str); 19] = [
+    ("train", "batch-size", "0", "1 to 65,536"),
+    ("train", "learning-rate", "0", "above 0 to 10"),
+    ("train", "learning-rate", "-1", "above 0 to 10"),
+    ("train", "learning-rate", "nan", "above 0 to 10"),
+    ("train", "learning-rate", "1e9", "above 0 to 10"),
+    ("train", "learning-rate", "1e30", "above 0 to 10"),
+    ("train", "dropout", "1.5", "0 to below 1"),
+    ("train", "label-smoothing", "2", "0 to below 1"),
+    ("train", "weight-decay", "-1", "0 to 10"),
+    ("train", "accumulation", "0", "1 to 65,536"),
+    ("train", "checkpoint-every", "0", "1 to 100,000,000"),
+    ("train", "threads", "0", "1 to 1,024"),
+    ("train", "epochs", "0", "1 to 100,000"),
+    ("train", "patience", "0", "1 to 1,000,000"),
+    (
+        "train",
+        "max-new-tokens",
+        "0",
+        "1 to what the positions leave",
+    ),
+    ("train", "test-limit", "0", "1 to 100,000,000"),
+    ("train", "warmup-ratio", "2", "0 to 1"),
+    ("bench", "steps", "0", "1 to 100,000,000"),
+    ("verify", "cases", "0", "1 to 100,000,000"),
+];
+
+#[test]
+fn values_that_cannot_be_meant_are_refused_one_by_one() {
+    for (command, option, value, range) in TAKEN_ONCE {
+        for command in [
+            command,
+            if command == "train" {
+                "report"
+            } else {
+                command
+            },
+        ] {
+            let mut all = options().into_iter();
+            let named =
+                |(c, o): &(Command, Arg)| c.get_name() == command && o.get_long() == Some(option);
+            let (command, option) = all.find(named).unwrap();
+            let words = line(&command, &option, value);
+            let error = Cli::command().try_get_matches_from(words).unwrap_err();
+            let expected = format!("{range}, found `{value}`");
+            let message = error.to_string();
+            assert_eq!(error.exit_code(), 2);
+            assert!(message.contains(&expected), "no `{expected}` in {message}");
+        }
+    }
+}
+
 #[test]
 fn an_empty_word_or_path_is_refused() {
     for (command, option) in options() {

@@ -17,7 +17,7 @@ fn numbers_that_do_not_go_together_are_refused_before_anything_is_written() {
     let line = |more: &str| format!("train {INPUTS} --out run --method lora {more}");
     let cases = [
         ("--warmup-steps 100 --steps 2", "warmup"),
-        ("--max-new-tokens 5000", ""),
+        ("--max-new-tokens 5000", "expected at most 319"),
         ("--rank 4 --prefix-length 3", "--prefix-length"),
         ("--learning-rate full=1e-3", "full"),
     ];
@@ -91,8 +91,16 @@ fn a_plan_pretrains_nothing_and_a_report_without_runs_is_an_error() {
     assert_eq!(printed(&out).lines().count(), 2);
     assert!(!cache.exists() && !f.path("out").exists());
     let line = format!("report {INPUTS} --methods none,lora --merge --out empty");
-    refused(&f, &line, 1, &["no run of this study is finished"]);
-    assert!(!f.path("empty/report.html").exists());
+    // what goes on meanwhile is said
+    let parts = [
+        "reading data and backbone",
+        "assembling the report",
+        "no run of this study is finished",
+    ];
+    refused(&f, &line, 1, &parts);
+    for kind in ["html", "md", "json"] {
+        assert!(!f.path(&format!("empty/report.{kind}")).exists());
+    }
 }
 
 #[test]
@@ -204,7 +212,7 @@ fn progress_is_in_a_log_and_quiet_is_quiet() {
     let (_, log) = trained(&f, "--log-every 1");
     for part in [
         "lora: 2 steps of 8 rows, learning rate",
-        "150 validation entries",
+        ", 6 validation entries",
         "lora seed 1: 2 steps",
         "lora seed 1, step 1: loss",
         "lora seed 1, decoding: 8 texts",
@@ -256,6 +264,13 @@ fn a_loss_that_leaves_its_start_by_far_is_said() {
     assert!(diverged || strayed, "{message}");
     let (_, message) = succeeds(&f, &line("1e-4"));
     assert!(!message.contains("diverges"), "{message}");
+    // and of a run that only became worse, at its end and whenever it is asked for again
+    let rate = |rate: &str| train(&format!("--overwrite --warmup 0 --lr {rate}")).join(" ");
+    let worse = "the untrained backbone is better";
+    assert!(succeeds(&f, &rate("10")).1.contains(worse));
+    let again = succeeds(&f, &rate("10").replace("--overwrite ", "")).1;
+    assert!(again.contains(worse), "{again}");
+    assert!(!succeeds(&f, &rate("1e-4")).1.contains(worse));
 }
 
 #[test]
@@ -308,11 +323,20 @@ fn the_messages_say_what_helps() {
     let with = |more: &str| succeeds(&f, &format!("generate --data data {more} {decode}")).0;
     let merged = with("--backbone merged");
     assert_eq!(merged, with("--backbone backbone --adapter run/best"));
+    let scores = |more: &str| {
+        let line = format!("evaluate --data data {more} {decode} --json");
+        let found: serde_json::Value = serde_json::from_str(&succeeds(&f, &line).0).unwrap();
+        found["scores"]["bleu"].clone()
+    };
+    let merged = scores("--backbone merged");
+    assert!(merged.is_object());
+    assert_eq!(merged, scores("--backbone backbone --adapter run/best"));
     let card = std::fs::read_to_string(f.path("run/best/README.md")).unwrap();
     assert!(
         !card.contains("AdamWConfig") && card.contains("AdamW, β₁ 0.9"),
         "{card}"
     );
+    assert!(card.contains("# LoRA on webnlg") && !card.contains("run: "));
     // no cause and no name twice
     std::fs::remove_file(f.path("data/dev.json")).unwrap();
     let out = f.inducer(&words(&train("--overwrite").join(" ")));
@@ -396,7 +420,8 @@ fn a_study_stands_in_a_file_and_merge_reads_it_where_it_was_left() {
         assert_eq!(options[name], value, "{name}: {options}");
     }
     assert!(options.get("threads").is_none(), "{options}");
-    assert!(read("out/report.md").contains("Every option"));
+    let page = read("out/report.md");
+    assert!(page.contains("Every option") && page.contains("2 methods, 1 seed, 2 runs of 2 steps"));
     std::fs::remove_file(f.path("out/report.json")).unwrap();
     succeeds(&f, "report --merge");
     let again: serde_json::Value = serde_json::from_str(&read("out/report.json")).unwrap();
@@ -408,6 +433,14 @@ fn a_study_stands_in_a_file_and_merge_reads_it_where_it_was_left() {
         out.contains("\"seed\": 7") && !out.contains("\"seed\": 1"),
         "{out}"
     );
+    // nor has --merge to be given what --quick was given with
+    let quick = "report --data data --backbone backbone --quick --no-long --methods none --out q";
+    succeeds(&f, quick);
+    std::fs::remove_file(f.path("q/report.json")).unwrap();
+    succeeds(&f, "report --merge --out q");
+    let again: serde_json::Value = serde_json::from_str(&read("q/report.json")).unwrap();
+    assert_eq!(again["rows"][0]["runs"].as_array().map(Vec::len), Some(1));
+    assert_eq!(again["provenance"]["options"]["quick"], true);
     std::fs::write(f.path("bad.toml"), "stepz = 2\n").unwrap();
     refused(&f, "report --config bad.toml", 1, &["bad.toml", "`stepz`"]);
     std::fs::write(f.path("bad.toml"), "steps = \n").unwrap();

@@ -271,6 +271,32 @@ fn what_the_exercises_promise_comes_true() {
 }
 
 #[test]
+fn figures_start_where_their_texts_begin() {
+    let Some((_directory, mut page)) = open() else {
+        return;
+    };
+    // Chapter 5 begins with both networks as they stand in (5) and (6).
+    let scales = "(s => `${s.keyScale} ${s.valueScale}`)(teach.figures.inducer.figure.state)";
+    assert_eq!(page.text(scales), "1 1");
+    assert!(shown(&mut page, "inducer", "v.lambda[0]") > 0.1);
+    // Chapter 6 begins with a few points that are well placed: little is missed.
+    let few = "teach.figures.process.figure.state.pseudo.length";
+    let (few, data) = (
+        page.number(few),
+        page.number(&few.replace("pseudo", "inputs")),
+    );
+    assert!(few < 0.5 * data, "{few} of {data}");
+    assert!(shown(&mut page, "process", "v.evidence - v.titsias") < 5.0);
+    assert!(shown(&mut page, "process", "v.evidence - v.sparseEvidence").abs() < 0.5);
+    // Chapter 7 begins with the prefix.
+    assert_eq!(
+        page.text("teach.figures.ladder.figure.state.method"),
+        "prefix"
+    );
+    assert_eq!(page.errors(), [""; 0]);
+}
+
+#[test]
 fn a_claim_opens_the_text_of_its_proof() {
     let Some((_directory, mut page)) = open() else {
         return;

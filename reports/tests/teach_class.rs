@@ -27,7 +27,8 @@ fn one_chapter_at_a_time_with_the_arrow_keys_and_large_type() {
     let Some((_directory, _, mut page)) = open() else {
         return;
     };
-    let size = "parseFloat(getComputedStyle(document.querySelector('.chapter p')).fontSize)";
+    let size = "parseFloat(getComputedStyle(document.querySelector('.prose p:not(.number)')).\
+                fontSize)";
     let small = page.number(size);
     assert_eq!(page.text(SEEN).split(' ').count(), 7);
     page.click("#class-mode");
@@ -36,8 +37,21 @@ fn one_chapter_at_a_time_with_the_arrow_keys_and_large_type() {
     page.press("#main", "ArrowRight");
     page.press("#main", "ArrowRight");
     assert_eq!(page.text(SEEN), "prefix");
+    let said = page.text("document.querySelector('.chapter.shown').innerText");
+    assert!(said.trim_start().starts_with("Chapter 3\n"), "{said:.40}");
     page.press("#main", "ArrowLeft");
     assert_eq!(page.text(SEEN), "attention");
+    for _ in 0..4 {
+        page.press("#main", "ArrowRight");
+    }
+    assert_eq!(page.text(SEEN), "process");
+    let broken = "[...document.querySelectorAll('.chapter.shown output')].filter(e => \
+                  e.getClientRects().length > 1 || e.offsetHeight > 2 * \
+                  parseFloat(getComputedStyle(e).fontSize)).length";
+    assert_eq!(page.number(broken), 0.0, "a slider's number is broken");
+    for _ in 0..4 {
+        page.press("#main", "ArrowLeft");
+    }
     // a point keeps its arrow keys
     page.press(
         "figure[data-figure=attention] [data-handle=q]",
@@ -139,6 +153,8 @@ fn answers_are_folded_away_and_stand_together_in_print() {
     assert_eq!(solutions.matches("<li>").count(), exercises);
     assert_eq!(solutions.matches("<h3>Chapter").count(), 7);
     assert!(html.contains("<a href=\"https://arxiv.org/abs/2210.14469\">"));
+    // there is no public address of the source to link to: the page says where each formula stands
+    assert!(html.contains("<code>reference/src</code>") && html.contains("<code>verify</code>"));
     // the plan's parts follow one another and fill ninety minutes
     let plan = html.split("<details class=\"plan\">").nth(1).unwrap();
     let plan = plan.split("</details>").next().unwrap();
@@ -168,4 +184,31 @@ fn answers_are_folded_away_and_stand_together_in_print() {
     let broken = "[...document.querySelectorAll('.chapter')].slice(1).every(c => \
                   getComputedStyle(c).breakBefore === 'page')";
     assert_eq!(page.text(&format!("String({broken})")), "true");
+}
+
+#[test]
+fn in_print_no_heading_stands_alone_at_the_foot_of_a_page() {
+    let Some((_directory, _, mut page)) = open() else {
+        return;
+    };
+    let titles = "[...document.querySelectorAll('.chapter h2')].map(h => h.textContent).join('|')";
+    let titles = page.text(titles);
+    let headings = page.printed_headings();
+    if headings.is_empty() {
+        eprintln!("not run: this Chromium writes no outline of a printed page");
+        return;
+    }
+    assert!(headings.len() > 14, "{headings:?}");
+    // in points: the lower margin, and an inch of what a heading is for
+    for (title, _, height) in &headings {
+        assert!(*height > 45.0 + 72.0, "{title}: {height}");
+    }
+    // every chapter but the first begins a page, whose upper edge is at 792 or 842 points
+    let mut sheets = std::collections::BTreeSet::new();
+    for title in titles.split('|').skip(1) {
+        let found = headings.iter().find(|(t, ..)| t == title);
+        let (_, sheet, height) = found.unwrap_or_else(|| panic!("{title}: {headings:?}"));
+        assert!(sheets.insert(sheet) && *height > 650.0, "{title}: {height}");
+    }
+    assert_eq!(sheets.len(), 6);
 }

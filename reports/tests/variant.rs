@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     if std::env::var_os(AS_PROGRAM).is_some() {
         return program::main();
     }
-    let tests: [(&str, fn()); 6] = [
+    let tests: [(&str, fn()); 7] = [
         (
             "it_is_trained_saved_loaded_scored_and_gives_the_same_texts",
             trained,
@@ -42,6 +42,10 @@ fn main() -> ExitCode {
             reported,
         ),
         ("it_classifies_with_a_roberta", classifies),
+        (
+            "its_place_its_commands_and_the_time_it_takes_are_written_down",
+            written_down,
+        ),
     ];
     let trial = |(name, run): (&str, fn())| {
         Trial::test(name, move || {
@@ -292,4 +296,37 @@ fn classifies() {
         evaluated["scores"]["accuracy"],
         trained["accuracy"]["accuracy"]
     );
+}
+
+fn written_down() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let of = |name: &str| {
+        read(&root.join(name))
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let (readme, guide) = (of("README.md"), of("CONTRIBUTING.md"));
+    for part in [
+        "make variant DIR=../my-variant",
+        "ten minutes beside building",
+        "checked on GPT-2 and RoBERTa",
+        "cached decoding",
+        "cargo run --release -- verify --claim two-inducers",
+    ] {
+        assert!(readme.contains(part), "README.md: {part}");
+    }
+    for part in [
+        "make -C inducer variant DIR=../my-variant # Cargo.toml, src/main.rs",
+        "The first build takes as long as this checkout's own",
+        "cargo run --release -- report --methods prefix,inducer,two-inducers",
+    ] {
+        assert!(guide.contains(part), "CONTRIBUTING.md: {part}");
+    }
+    assert!(of("Makefile").contains("variant: setup @verify/checks/variant.sh $(DIR)"));
+    // its dependencies
+    let manifest = of("verify/examples/my_variant/Cargo.toml");
+    for part in ["inducer-reports = { path", "inducer-verify = { path"] {
+        assert!(manifest.contains(part), "{manifest}");
+    }
 }

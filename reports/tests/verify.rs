@@ -103,7 +103,15 @@ fn rows_on_a_gpu_that_is_not_there_are_not_run_and_no_failure() {
 fn an_unknown_claim_is_an_error_that_names_it() {
     let found = verify(&["--claim", "eq99"]);
     assert_eq!(found.status.code(), Some(1));
-    assert!(text(&found.stderr).contains("`eq99`"));
+    let said = text(&found.stderr);
+    // and what lists them, not a file that does not come with the program
+    assert!(
+        said.contains("`eq99`") && said.contains("`inducer verify --list`"),
+        "{said}"
+    );
+    assert!(!said.contains("claims.toml"), "{said}");
+    let found = verify(&["--claim", "eq99", "--engine", "proved"]);
+    assert!(text(&found.stderr).contains("`eq99` and whose engine contains `proved`"));
 }
 
 #[test]

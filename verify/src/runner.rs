@@ -216,11 +216,20 @@ pub fn run(options: &Options, on_row: &(dyn Fn(&ReportRow) + Sync)) -> Result<Re
     });
     let rows = options.rows(&ledger);
     if rows.is_empty() {
-        let [id, engine] =
-            [&options.filter, &options.engine].map(|part| part.clone().unwrap_or_default());
+        let part = |what: &str, part: &Option<String>| {
+            let part = part
+                .as_ref()
+                .map(|part| format!("{what} contains `{part}`"));
+            part.into_iter()
+        };
+        let parts = part("id", &options.filter).chain(part("engine", &options.engine));
+        let among = match options.external {
+            Some(_) => " among those about whole models",
+            None => "",
+        };
         return Err(Error::Missing(format!(
-            "no claim's id contains `{id}` with an engine whose name contains `{engine}`; \
-             `verify/claims.toml` lists them"
+            "there is no claim{among} whose {}; `inducer verify --list` has them all",
+            parts.collect::<Vec<_>>().join(" and whose ")
         )));
     }
     let index = Index::read()?;

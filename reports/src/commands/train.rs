@@ -3,7 +3,7 @@
 use super::inputs::Inputs;
 use super::options::{Compute, Decode, Hyper, MethodSizes};
 use super::print;
-use crate::progress::{Progress, note};
+use crate::progress::{Progress, note, say};
 use crate::run::lock::Lock;
 use crate::run::{
     BackboneFacts, Budget, Made, MethodSpec, Prepared, RunConfig, Stage, directory, execute_run,
@@ -77,7 +77,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         directory::clear(&args.out)?;
     }
     let device = args.compute.device.open()?;
-    note(settings(&config));
+    note(settings(&config, &prepared));
     let made = {
         let name = format!("{} seed {}", method.name, args.seed);
         let steps = config.train.steps as u64;
@@ -87,6 +87,9 @@ pub fn run(args: &TrainArgs) -> Result<()> {
             .pool()?
             .install(|| execute_run(&args.out, &config, &prepared, &device, true, &mut on_stage))?
     };
+    if let Some(warning) = no_better(args, &prepared, &made)? {
+        say(warning);
+    }
     match args.json {
         true => print::json(&made.result),
         false => print::line(summary(args, &config, &prepared, &made)),
@@ -106,15 +109,16 @@ fn follow(progress: &mut Progress, name: &str, stage: Stage<'_>) {
 }
 
 /// What was resolved from options, method and backbone.
-fn settings(config: &RunConfig) -> String {
+fn settings(config: &RunConfig, prepared: &Prepared) -> String {
     let t = &config.train;
+    let validated = config.validation_entries.min(prepared.splits.dev.len());
     let accumulated = match t.accumulation {
         1 => String::new(),
         n => format!(" × {n}"),
     };
     format!(
         "{}: {} steps of {}{accumulated} rows, learning rate {:e}, warm-up {}, dropout {}, label \
-         smoothing {}, at most {} new tokens, {} validation entries",
+         smoothing {}, at most {} new tokens, {validated} validation entries",
         config.method,
         t.steps,
         config.batch_size,
@@ -122,9 +126,23 @@ fn settings(config: &RunConfig) -> String {
         t.warmup,
         t.dropout,
         t.label_smoothing,
-        config.max_new_tokens,
-        config.validation_entries
+        config.max_new_tokens
     )
+}
+
+/// What is said where training made nothing better; of classes accuracy decides what is best.
+fn no_better(args: &TrainArgs, prepared: &Prepared, made: &Made) -> Result<Option<String>> {
+    let best = made.result.training.validation_loss;
+    let first = directory::curves(&args.out)?.validation.first().copied();
+    let first = first.filter(|(step, start)| *step == 0 && best > *start);
+    let first = first.filter(|_| prepared.source.task.generates());
+    Ok(first.map(|(_, start)| {
+        format!(
+            "warning: {}: the best validation loss is {best:.4} and was {start:.4} before \
+             training: the untrained backbone is better; try a lower learning rate",
+            args.out.display()
+        )
+    }))
 }
 
 fn summary(args: &TrainArgs, config: &RunConfig, prepared: &Prepared, made: &Made) -> String {

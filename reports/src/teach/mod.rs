@@ -74,10 +74,10 @@ pub fn page() -> Result<String> {
     for (i, (id, _, text)) in CHAPTERS.iter().enumerate() {
         let body = text::render(text, &ledger).with_context(|| format!("chapter {id}"))?;
         solutions += &text::solutions(&body, i + 1);
+        let number = format!("<p class=\"number\">Chapter {}</p>\n<h2 ", i + 1);
         chapters += &format!(
-            "<section id=\"{id}\" class=\"chapter\" aria-labelledby=\"{id}-h\" \
-             data-number=\"{}\">\n{body}</section>\n",
-            i + 1
+            "<section id=\"{id}\" class=\"chapter\" aria-labelledby=\"{id}-h\">\n{}</section>\n",
+            body.replacen("<h2 ", &number, 1)
         );
     }
     let data = data(&figures::all()?)?;

@@ -9,6 +9,8 @@
 
 mod pipe;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use pipe::{PATIENCE, Pipe};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -275,6 +277,26 @@ impl Page {
         let params = json!({"format": "png", "captureBeyondViewport": whole});
         let answer = self.call("Page.captureScreenshot", params);
         answer["data"].as_str().unwrap().to_owned()
+    }
+
+    /// The headings of the printed page: text, the object that is its sheet, and points above the
+    /// sheet's lower edge.
+    pub fn printed_headings(&mut self) -> Vec<(String, String, f64)> {
+        let params = json!({"generateDocumentOutline": true, "generateTaggedPDF": true,
+            "preferCSSPageSize": true});
+        let answer = self.call("Page.printToPDF", params);
+        let pdf = STANDARD.decode(answer["data"].as_str().unwrap()).unwrap();
+        // streams are compressed, the outline is not
+        let pdf = String::from_utf8_lossy(&pdf);
+        let heading = |entry: &str| {
+            let (title, rest) = entry.split_once(")\n/Dest [")?;
+            let (sheet, at) = rest.split_once(" 0 R /XYZ ")?;
+            let height = at.split(' ').nth(1)?.parse().ok()?;
+            Some((title.to_owned(), sheet.to_owned(), height))
+        };
+        let entries = pdf.split("/Title (").skip(1);
+        let found = entries.filter_map(heading);
+        found.filter(|(title, ..)| !title.contains('\n')).collect()
     }
 
     /// What axe-core finds against WCAG 2.2 A and AA and its best practices, one line a violation;

@@ -78,7 +78,8 @@ impl Figure for Inducer {
                 up: vec![vec![0.4, -1.1], vec![-0.9, 0.5], vec![0.8, 0.9]],
                 up_bias: vec![-0.9, 1.0],
             },
-            key_scale: 0.5,
+            // the networks as (5) and (6) have them
+            key_scale: 1.0,
             value_scale: 1.0,
         }
     }
