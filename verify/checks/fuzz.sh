@@ -54,13 +54,13 @@ export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=0:allocator_may_return_null=1}
 limits=(-timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=2048 -detect_leaks=0)
 
 # one for all crates, which have most of their dependencies in common
-target=$PWD/target/fuzz
+built_in=$PWD/target/fuzz
 built=
 # build CRATE: its targets, once.
 build() {
     if [ "$built" != "$1" ]; then
-        (cd "$1" && cargo +nightly fuzz build --sanitizer "$sanitizer" --target-dir "$target")
-        programs=$target/$(rustc +nightly -vV | sed -n 's/^host: //p')/release
+        (cd "$1" && cargo +nightly fuzz build --sanitizer "$sanitizer" --target-dir "$built_in") </dev/null
+        programs=$built_in/$(rustc +nightly -vV | sed -n 's/^host: //p')/release
         built=$1
     fi
 }
