@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Fuzzes every parser of datasets, gpu and reference with libFuzzer, one target after the other, and prints a
-# line for each. What has been found stays in fuzz/work (git does not have it), so a later run goes
-# on from there. It needs a nightly compiler and cargo-fuzz (`cargo install cargo-fuzz --locked`).
+# Fuzzes every parser of datasets, gpu and reference with libFuzzer, one target after the other, and
+# prints a line for each. What has been found stays in fuzz/work (git does not have it), so a later
+# run goes on from there. It needs a nightly compiler and cargo-fuzz (`cargo install cargo-fuzz --locked`).
 # Status 1: a target crashed, hung for 10 s or took 2 GiB; 77: not run, since one of the two is
 # missing.
 #
