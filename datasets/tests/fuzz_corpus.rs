@@ -1,5 +1,5 @@
-//! What fuzzing has found worth keeping goes through the same parsers on a stable compiler, and no
-//! file of it makes one panic (`verify/checks/fuzz.sh` makes the corpus).
+//! The corpus of the fuzz targets goes through the same parsers on a stable compiler, and no file of
+//! it makes one panic (`verify/checks/fuzz.sh --minimise` makes it).
 #![allow(clippy::unwrap_used)] // helpers outside of #[test] functions
 
 #[path = "../fuzz/src/lib.rs"]
