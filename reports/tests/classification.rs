@@ -37,7 +37,7 @@ fn fixture() -> tempfile::TempDir {
     succeeds(
         dir.path(),
         "pretrain --kind roberta --text text.txt --out encoder --vocabulary 400 --layers 2 \
-         --hidden 24 --heads 3 --positions 96 --length 32 --batch-size 8 --steps 30",
+         --hidden 24 --heads 3 --positions 128 --length 32 --batch-size 8 --steps 30",
     );
     dir
 }
