@@ -82,7 +82,6 @@ pub fn study(
     });
     let long = long.transpose()?;
     let ledger = ledgers.summary()?;
-    let b = &plan.main.prepared.backbone;
     let first = first(&plan.main)?;
     let command: Vec<String> = std::iter::once("inducer".to_string())
         .chain(std::env::args().skip(1))
@@ -102,16 +101,7 @@ pub fn study(
             budget: None,
             settings: settings(&plan.main, plan)?,
             data: data(&plan.main)?,
-            backbone: BackboneSource {
-                name: plan.backbone_name.clone(),
-                origin: first.config.backbone.display().to_string(),
-                layers: b.spec().layers,
-                hidden: b.spec().hidden,
-                heads: b.spec().heads.count,
-                vocabulary: b.spec().vocabulary,
-                parameters: counts::of_backbone(b),
-                fingerprint: first.config.backbone_fingerprint.clone(),
-            },
+            backbone: backbone(plan)?,
             comparable: comparable(plan, generated, matchers),
         },
         rows: rows(&plan.main, &done)?,
@@ -153,6 +143,21 @@ fn settings(part: &Part, plan: &Plan) -> Result<Settings> {
         dropout: first.train.dropout,
         seeds: plan.seeds.clone(),
         max_new_tokens: first.max_new_tokens,
+    })
+}
+
+fn backbone(plan: &Plan) -> Result<BackboneSource> {
+    let config = &first(&plan.main)?.config;
+    let b = &plan.main.prepared.backbone;
+    Ok(BackboneSource {
+        name: plan.backbone_name.clone(),
+        origin: config.backbone.display().to_string(),
+        layers: b.spec().layers,
+        hidden: b.spec().hidden,
+        heads: b.spec().heads.count,
+        vocabulary: b.spec().vocabulary,
+        parameters: counts::of_backbone(b),
+        fingerprint: config.backbone_fingerprint.clone(),
     })
 }
 

@@ -34,12 +34,16 @@ pub fn section(study: &Study) -> Section {
         let label = Span::Bold(j.judgement.label().into());
         Text(vec![label, Span::Plain(format!(" {}", sentence(study, j)))])
     };
-    let mut blocks = vec![
-        Block::Figure(losses(study, &judged, &PAPERS)),
+    let mut blocks = Vec::new();
+    // a study of other methods does not open with an empty picture
+    if judged.iter().any(|j| j.contrast.is_some()) {
+        blocks.push(Block::Figure(losses(study, &judged, &PAPERS)));
+    }
+    blocks.extend([
         Block::Paragraph(Role::Lead, lead(study, &judged).into()),
         Block::heading("The paper's order, step by step"),
         Block::List(ListStyle::Steps, judged.iter().map(sentence).collect()),
-    ];
+    ]);
     blocks.extend(bleu(study).map(Block::Figure));
     let own = self::judged(study, &study.own_steps());
     if !own.is_empty() {
@@ -352,6 +356,24 @@ mod tests {
             lead.contains("1 was not measured (Adaptive → Extension)"),
             "{lead}"
         );
+    }
+
+    #[test]
+    fn a_study_of_other_methods_does_not_open_with_an_empty_picture() {
+        let pictures = |study: &Study| {
+            let blocks = section(study).blocks.into_iter();
+            let figures = blocks.filter_map(|b| match b {
+                Block::Figure(figure) => Some(figure.title),
+                _ => None,
+            });
+            figures.filter(|t| *t == PAPERS.title).count()
+        };
+        let mut study = testing::study();
+        assert_eq!(pictures(&study), 1);
+        study.contrasts.retain(|c| c.lower != "prefix");
+        assert_eq!(pictures(&study), 1);
+        study.contrasts.clear();
+        assert_eq!(pictures(&study), 0);
     }
 
     #[test]
