@@ -280,7 +280,7 @@ fn its_configuration_is_read_back_and_says_what_is_wrong_with_it() {
     let none = with("size", 0.into()).unwrap().check("a file").unwrap_err();
     let none = none.to_string();
     assert!(
-        none.contains("field `custom.size`: expected at least 1"),
+        none.contains("field `custom.size`: expected a whole number, 1 to"),
         "{none}"
     );
 }
