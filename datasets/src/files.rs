@@ -2,7 +2,7 @@
 //! one, never half of one.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Writes `bytes` to `path`, whole or not at all.
 ///
@@ -29,4 +29,17 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         let _ = std::fs::remove_file(&beside);
     }
     written
+}
+
+/// What a directory holds, in the order of the names.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn entries(dir: &Path) -> crate::Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(|e| crate::Error::io(dir, e))? {
+        all.push(entry.map_err(|e| crate::Error::io(dir, e))?.path());
+    }
+    all.sort();
+    Ok(all)
 }

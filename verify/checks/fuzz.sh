@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Fuzzes every parser of datasets, gpu and reference with libFuzzer, one target after the other, and
-# prints a line for each. What has been found stays in fuzz/work (git does not have it), so a later
+# prints a line for each. What has been found stays in fuzz/grown (git does not have it), so a later
 # run goes on from there. It needs a nightly compiler and cargo-fuzz (`cargo install cargo-fuzz --locked`).
 # Status 1: a target crashed, hung for 10 s or took 2 GiB; 77: not run, since one of the two is
 # missing.
 #
 #   verify/checks/fuzz.sh [SECONDS] [TARGET ...]     # [3600] for each target: [all]
 #   verify/checks/fuzz.sh --list                     # the targets
-#   verify/checks/fuzz.sh --minimise [TARGET ...]    # fuzz/work and seeds into fuzz/corpus
+#   verify/checks/fuzz.sh --minimise [TARGET ...]    # fuzz/grown and seeds into fuzz/corpus
 #
 #   SANITIZER=none    builds without AddressSanitizer, which finds less and is twice as fast
 set -euo pipefail
@@ -72,12 +72,12 @@ last() {
 
 # run CRATE TARGET
 run() {
-    local folder=$1/fuzz log work found result=fine
-    log=$folder/work/$2.log work=$folder/work/$2 found=$folder/artifacts/$2
-    mkdir -p "$work" "$found" "$folder/corpus/$2"
+    local folder=$1/fuzz log grown found result=fine
+    log=$folder/grown/$2.log grown=$folder/grown/$2 found=$folder/artifacts/$2
+    mkdir -p "$grown" "$found" "$folder/corpus/$2"
     local others=("$folder/corpus/$2")
     [ -d "$folder/seeds/$2" ] && others+=("$folder/seeds/$2")
-    "$programs/$2" "$work" "${others[@]}" -artifact_prefix="$found/" "${limits[@]}" \
+    "$programs/$2" "$grown" "${others[@]}" -artifact_prefix="$found/" "${limits[@]}" \
         -max_total_time="$seconds" -print_final_stats=1 >"$log" 2>&1 || result=FAILED
     local at_first
     at_first=$(grep INITED "$log" | grep -o 'cov: *[0-9]*' | grep -o '[0-9]*$' || echo 0)
@@ -97,7 +97,7 @@ minimise() {
     local folder=$1/fuzz all=$temporary/$2 kept=0
     mkdir -p "$all" "$folder/corpus/$2"
     local from=("$folder/corpus/$2")
-    for others in "$folder/seeds/$2" "$folder/work/$2"; do
+    for others in "$folder/seeds/$2" "$folder/grown/$2"; do
         [ -d "$others" ] && from+=("$others")
     done
     "$programs/$2" "$all" "${from[@]}" -set_cover_merge=1 "${limits[@]}" >/dev/null 2>&1

@@ -8,6 +8,9 @@ use inducer_datasets::{Malformed, Task, Tokenizer, directory, glue, own, webnlg}
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+mod input;
+use input::{choice, files, with_files};
+
 /// The name of a target, and what it does with its bytes.
 type Target = (&'static str, fn(&[u8]));
 
@@ -29,9 +32,6 @@ pub const TARGETS: [Target; 14] = [
     ("tokenizer_bpe", tokenizer_bpe),
 ];
 
-/// Between the files of an input that stands for several.
-const BETWEEN: &[u8] = b"\n=====\n";
-
 const BOTH: [Malformed; 2] = [Malformed::Refuse, Malformed::Skip];
 /// Words of a text whose edits are counted: the search for shifts grows with their third power.
 const MOST_WORDS: usize = 60;
@@ -41,37 +41,6 @@ const TEXT: &str = "The tower's 2nd floor,  ünlike <s> ☃ 塔 it\tis 10-high.\
 /// Calls `read` with a file of this name and contents.
 fn with_file(name: &str, bytes: &[u8], read: impl FnOnce(&Path)) {
     with_files(&[(name, bytes)], |dir| read(&dir.join(name)));
-}
-
-/// Calls `read` with a directory that holds these files.
-fn with_files(files: &[(&str, &[u8])], read: impl FnOnce(&Path)) {
-    let dir = tempfile::tempdir().unwrap();
-    for (name, bytes) in files {
-        std::fs::write(dir.path().join(name), bytes).unwrap();
-    }
-    read(dir.path());
-}
-
-/// So many files out of one input; the last ones are empty where it has fewer.
-fn files<const N: usize>(data: &[u8]) -> [&[u8]; N] {
-    let mut rest = Some(data);
-    std::array::from_fn(|i| {
-        let all = rest.take().unwrap_or_default();
-        let mut windows = all.windows(BETWEEN.len());
-        match windows.position(|w| w == BETWEEN).filter(|_| i + 1 < N) {
-            Some(at) => {
-                rest = Some(&all[at + BETWEEN.len()..]);
-                &all[..at]
-            }
-            None => all,
-        }
-    })
-}
-
-/// The first byte, which chooses something, and the rest.
-fn choice(data: &[u8]) -> (usize, &[u8]) {
-    let (first, rest) = data.split_first().unwrap_or((&0, &[]));
-    (usize::from(*first), rest)
 }
 
 /// An official JSON file of WebNLG's.

@@ -56,13 +56,13 @@ pub(super) fn read(path: &Path, wanted: &[&str], each: &mut Each<'_>) -> Result<
     let (mut number, mut budget) = (0, Budget::of(path, size));
     while let Some(batch) = guarded(path, || batches.next())? {
         let batch = batch.map_err(unreadable)?;
-        let arrays: Vec<(&String, &ArrayRef)> = columns.all.iter().zip(batch.columns()).collect();
+        let arrays = columns.all.iter().zip(batch.columns());
+        let wanted: Vec<(&String, &ArrayRef)> = arrays
+            .filter(|(name, _)| wanted.contains(&name.as_str()))
+            .collect();
         for i in 0..batch.num_rows() {
             number += 1;
-            let wanted = arrays
-                .iter()
-                .filter(|(name, _)| wanted.contains(&name.as_str()));
-            let values = wanted.map(|(name, a)| {
+            let values = wanted.iter().map(|(name, a)| {
                 let mut left = Left {
                     budget: &mut budget,
                     column: name,

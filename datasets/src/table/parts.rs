@@ -13,6 +13,7 @@
 use std::path::{Path, PathBuf};
 
 use super::is_table;
+use crate::files::entries;
 use crate::{Error, Result};
 
 /// So many folders deep a table is looked for: the cache of `datasets` has
@@ -52,15 +53,6 @@ fn without_shard(stem: &str) -> (&str, Option<(usize, usize)>) {
         Some((stem.get(..start)?, both.filter(|_| plain)?))
     };
     shard().map_or((stem, None), |(base, shard)| (base, Some(shard)))
-}
-
-fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
-    let mut all = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(|e| Error::io(dir, e))? {
-        all.push(entry.map_err(|e| Error::io(dir, e))?.path());
-    }
-    all.sort();
-    Ok(all)
 }
 
 fn tables(dir: &Path) -> Result<Vec<PathBuf>> {

@@ -10,6 +10,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::files::entries;
 use crate::{Error, Result};
 
 /// The files of a part.
@@ -35,15 +36,6 @@ fn words(path: &Path) -> Vec<String> {
     let name = name(path);
     let words = name.split(|c: char| !c.is_ascii_alphanumeric());
     words.filter(|w| !w.is_empty()).map(String::from).collect()
-}
-
-fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
-    let mut all = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(|e| Error::io(dir, e))? {
-        all.push(entry.map_err(|e| Error::io(dir, e))?.path());
-    }
-    all.sort();
-    Ok(all)
 }
 
 /// All XML files below a directory.

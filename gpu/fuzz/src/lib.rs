@@ -14,6 +14,10 @@ use serde_json::Value;
 use std::io::Write as _;
 use std::path::Path;
 
+#[path = "../../../datasets/fuzz/src/input.rs"]
+mod input;
+use input::{choice, files as parts, with_files};
+
 /// The name of a target, and what it does with its bytes.
 type Target = (&'static str, fn(&[u8]));
 
@@ -30,38 +34,9 @@ pub const TARGETS: [Target; 9] = [
     ("backbone_folder", backbone_folder),
 ];
 
-/// Between the files of an input that stands for several.
-const BETWEEN: &[u8] = b"\n=====\n";
-
 /// The backbones that adapters are read for.
 const GPT2: &str = include_str!("../../../reference/tests/golden/gpt2/config.json");
 const ROBERTA: &str = include_str!("../../../reference/tests/golden/roberta/config.json");
-
-/// Calls `read` with a directory that holds these files.
-fn with_files(files: &[(&str, &[u8])], read: impl FnOnce(&Path)) {
-    let dir = tempfile::tempdir().unwrap();
-    for (name, bytes) in files {
-        let path = dir.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
-    }
-    read(dir.path());
-}
-
-/// Two files out of one input; the second is empty where it has one.
-fn two_files(data: &[u8]) -> [&[u8]; 2] {
-    let mut windows = data.windows(BETWEEN.len());
-    match windows.position(|w| w == BETWEEN) {
-        Some(at) => [&data[..at], &data[at + BETWEEN.len()..]],
-        None => [data, &[]],
-    }
-}
-
-/// The first byte, which chooses something, and the rest.
-fn choice(data: &[u8]) -> (usize, &[u8]) {
-    let (first, rest) = data.split_first().unwrap_or((&0, &[]));
-    (usize::from(*first), rest)
-}
 
 /// A small backbone of one of the two kinds.
 fn a_backbone(which: usize) -> Box<dyn Backbone> {
@@ -202,7 +177,7 @@ pub fn checkpoint_state(data: &[u8]) {
 /// or of PEFT; the first byte chooses the backbone.
 pub fn adapter_folder(data: &[u8]) {
     let (which, data) = choice(data);
-    let [config, weights] = two_files(data);
+    let [config, weights] = parts(data);
     let names = ["adapter_config.json", "adapter_model.safetensors"];
     with_files(&[(names[0], config), (names[1], weights)], |dir| {
         let mut own = a_backbone(which);
@@ -218,7 +193,7 @@ pub fn adapter_folder(data: &[u8]) {
 
 /// A backbone's folder: `config.json`, then `model.safetensors`.
 pub fn backbone_folder(data: &[u8]) {
-    let [config, weights] = two_files(data);
+    let [config, weights] = parts(data);
     with_files(
         &[("config.json", config), ("model.safetensors", weights)],
         |dir| {

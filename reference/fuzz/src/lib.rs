@@ -3,7 +3,10 @@
 
 use inducer_reference::files::tensors::read_tensors;
 use inducer_reference::{Adapter, AdapterConfig, Gpt2, Gpt2Config, Roberta, RobertaConfig};
-use std::path::Path;
+
+#[path = "../../../datasets/fuzz/src/input.rs"]
+mod input;
+use input::{files, with_files};
 
 /// The name of a target, and what it does with its bytes.
 type Target = (&'static str, fn(&[u8]));
@@ -14,27 +17,6 @@ pub const TARGETS: [Target; 3] = [
     ("reference_adapter", reference_adapter),
     ("reference_backbone", reference_backbone),
 ];
-
-/// Between the files of an input that stands for several.
-const BETWEEN: &[u8] = b"\n=====\n";
-
-/// Calls `read` with a directory that holds these files.
-fn with_files(files: &[(&str, &[u8])], read: impl FnOnce(&Path)) {
-    let dir = tempfile::tempdir().unwrap();
-    for (name, bytes) in files {
-        std::fs::write(dir.path().join(name), bytes).unwrap();
-    }
-    read(dir.path());
-}
-
-/// Two files out of one input; the second is empty where it has one.
-fn two_files(data: &[u8]) -> [&[u8]; 2] {
-    let mut windows = data.windows(BETWEEN.len());
-    match windows.position(|w| w == BETWEEN) {
-        Some(at) => [&data[..at], &data[at + BETWEEN.len()..]],
-        None => [data, &[]],
-    }
-}
 
 /// A safetensors file.
 pub fn reference_tensors(data: &[u8]) {
@@ -49,7 +31,7 @@ pub fn reference_tensors(data: &[u8]) {
 /// reads it for RoBERTa.
 pub fn reference_adapter(data: &[u8]) {
     let (which, data) = data.split_first().unwrap_or((&0, &[]));
-    let [config, weights] = two_files(data);
+    let [config, weights] = files(data);
     let names = ["adapter_config.json", "adapter_model.safetensors"];
     with_files(&[(names[0], config), (names[1], weights)], |dir| {
         let _ = AdapterConfig::read(&dir.join(names[0]));
@@ -72,7 +54,7 @@ pub fn reference_adapter(data: &[u8]) {
 
 /// A backbone's folder: `config.json`, then `model.safetensors`.
 pub fn reference_backbone(data: &[u8]) {
-    let [config, weights] = two_files(data);
+    let [config, weights] = files(data);
     with_files(
         &[("config.json", config), ("model.safetensors", weights)],
         |dir| {

@@ -1,12 +1,12 @@
 //! `inducer report --budget`: seed after seed until the time is used.
 
 use super::report::{ReportArgs, assembled, finish, made, write_pages};
-use crate::progress::note;
+use crate::progress::{duration, note};
 use crate::run::Steps;
-use crate::study::budget::Budget;
+use crate::study::budget::TimeBudget;
 use crate::study::plan::Request;
 use anyhow::{Result, ensure};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 /// A time in words, as `10m` or `1h30m`.
 ///
@@ -26,13 +26,13 @@ pub fn seconds(text: &str) -> Result<f64, String> {
 /// # Errors
 /// A broken file.
 pub fn decided(request: Request) -> Result<Request> {
-    Ok(match Budget::read(&request.out)? {
+    Ok(match TimeBudget::read(&request.out)? {
         Some(budget) => with(request, &budget),
         None => request,
     })
 }
 
-fn with(mut request: Request, budget: &Budget) -> Request {
+fn with(mut request: Request, budget: &TimeBudget) -> Request {
     request.seeds = (1..=budget.seeds as u64).collect();
     if let Some(steps) = budget.steps {
         request.hyper.steps = Some(Steps::Count(steps));
@@ -47,14 +47,14 @@ fn with(mut request: Request, budget: &Budget) -> Request {
 pub fn run(args: &ReportArgs, request: Request, seconds: f64, jobs: usize) -> Result<()> {
     let (begun, started) = (Instant::now(), SystemTime::now());
     let mut args = args.clone();
-    let known = Budget::read(&args.out)?;
+    let known = TimeBudget::read(&args.out)?;
     ensure!(
         known.is_some() || !args.merge,
         "{}: no study with a --budget has begun there: run it without --merge",
         args.out.display()
     );
     let mut budget = match known {
-        Some(known) => Budget { seconds, ..known },
+        Some(known) => TimeBudget { seconds, ..known },
         None => {
             note(format_args!("measuring a few steps of each method"));
             let device = args.compute.device.open()?;
@@ -62,7 +62,7 @@ pub fn run(args: &ReportArgs, request: Request, seconds: f64, jobs: usize) -> Re
                 seeds: vec![1],
                 ..request.clone()
             };
-            Budget::begin(&one, seconds, &device, args.compute.threads(), jobs)?
+            TimeBudget::begin(&one, seconds, &device, args.compute.threads(), jobs)?
         }
     };
     let before = budget.used;
@@ -74,8 +74,8 @@ pub fn run(args: &ReportArgs, request: Request, seconds: f64, jobs: usize) -> Re
         note(format_args!(
             "seed {} with {steps} steps; {} of {} used",
             budget.seeds,
-            in_words(budget.used),
-            in_words(seconds)
+            duration(budget.used),
+            duration(seconds)
         ));
         let plan = made(&args, &request, jobs, started)?;
         let mut study = assembled(&args, &plan, started)?;
@@ -90,11 +90,6 @@ pub fn run(args: &ReportArgs, request: Request, seconds: f64, jobs: usize) -> Re
         write_pages(&args, &study)?;
         args.overwrite = false;
     }
-}
-
-/// Whole seconds: `9m 40s`.
-fn in_words(seconds: f64) -> humantime::FormattedDuration {
-    humantime::format_duration(Duration::from_secs(seconds as u64))
 }
 
 #[cfg(test)]

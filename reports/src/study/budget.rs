@@ -5,6 +5,7 @@ use super::Study;
 use super::estimate::{Estimate, estimate};
 use super::plan::{Plan, Request, plan};
 use crate::files::{self, read_json};
+use crate::progress::duration;
 use anyhow::{Result, bail};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ const CHOICES: [(usize, f64); 5] = [(3, 1.0), (3, 0.5), (2, 0.5), (2, 0.25), (1,
 /// study that goes on is the same one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Budget {
+pub struct TimeBudget {
     /// Seconds that it may take.
     pub seconds: f64,
     /// Seconds that its finished seeds took, with the choice of learning rates and the ledger.
@@ -35,7 +36,7 @@ pub struct Budget {
     pub steps: Option<usize>,
 }
 
-impl Budget {
+impl TimeBudget {
     /// What a study decided earlier; none where it has not begun.
     ///
     /// # Errors
@@ -73,9 +74,7 @@ impl Budget {
             bail!(
                 "--budget: the shortest study of these methods takes about {} here; expected more \
                  time or fewer --methods",
-                humantime::format_duration(std::time::Duration::from_secs(
-                    cost.seconds(seeds, share).ceil() as u64
-                ))
+                duration(cost.seconds(seeds, share))
             );
         };
         let usual = plan.main.runs.iter().map(|r| r.config.train.steps).max();
@@ -189,7 +188,7 @@ mod tests {
             count += f64::from(u8::from(last));
         }
         let next = 6.0 * count / 2.0;
-        let mut budget = Budget {
+        let mut budget = TimeBudget {
             seconds: 50.0 + next,
             used: 50.0,
             seeds: 3,
@@ -206,14 +205,14 @@ mod tests {
     #[test]
     fn what_was_decided_is_read_again() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(Budget::read(dir.path()).unwrap(), None);
-        let budget = Budget {
+        assert_eq!(TimeBudget::read(dir.path()).unwrap(), None);
+        let budget = TimeBudget {
             seconds: 600.0,
             used: 12.5,
             seeds: 2,
             steps: Some(80),
         };
         budget.write(dir.path()).unwrap();
-        assert_eq!(Budget::read(dir.path()).unwrap(), Some(budget));
+        assert_eq!(TimeBudget::read(dir.path()).unwrap(), Some(budget));
     }
 }

@@ -184,7 +184,7 @@ pub struct Provenance {
     pub threads: usize,
     /// What a budget allowed, where one was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub budget: Option<budget::Budget>,
+    pub budget: Option<budget::TimeBudget>,
     /// What all runs share.
     pub settings: Settings,
     /// The data.

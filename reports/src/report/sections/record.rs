@@ -5,7 +5,7 @@ use crate::document::format::{count, fixed, optional, or_dash};
 use crate::document::table::{Table, TableOf};
 use crate::document::{Block, Section};
 use crate::progress::duration;
-use crate::study::budget::Budget;
+use crate::study::budget::TimeBudget;
 use crate::study::measure::Measure;
 use crate::study::{
     BackboneSource, DataSource, Long, PartCount, Row, Run, Settings, Study, TrainingSummary,
@@ -122,7 +122,7 @@ pub fn sources(study: &Study) -> Table {
 }
 
 /// What a time allowed: `10 min: 2 seeds of 80 steps took 9 min`.
-fn budget(b: &Budget) -> String {
+fn budget(b: &TimeBudget) -> String {
     let seeds = match b.seeds {
         1 => "one seed".into(),
         n => format!("{n} seeds"),
