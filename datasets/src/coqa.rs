@@ -23,6 +23,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -95,7 +96,7 @@ fn of_row(row: &Row<'_>) -> Result<Dialogue> {
     }
     Ok(Dialogue {
         source: row.text("source")?.to_owned(),
-        passage: row.text("story")?.to_owned(),
+        passage: row.text("story")?.into(),
         questions,
         answers: vec![answers],
     })
@@ -104,7 +105,7 @@ fn of_row(row: &Row<'_>) -> Result<Dialogue> {
 /// A passage and what was asked about it.
 struct Dialogue {
     source: String,
-    passage: String,
+    passage: Arc<str>,
     questions: Vec<String>,
     /// A list for each who answered, those that are trained on first.
     answers: Vec<Vec<String>>,
@@ -144,7 +145,7 @@ impl Story<'_> {
     /// One example for each turn, whose positions count from `first`.
     fn turns(&self, first: usize) -> Result<Vec<Example>> {
         let source = self.entry.text(self.body, "", "source")?;
-        let passage = self.entry.text(self.body, "", "story")?;
+        let passage = self.entry.text(self.body, "", "story")?.into();
         let questions = self.column(&self.body["questions"], "questions", None)?;
         let answers = self.column(&self.body["answers"], "answers", Some(questions.len()))?;
         let others = self.additional(questions.len())?;

@@ -18,8 +18,8 @@ pub enum Input {
     Triples(Vec<Triple>),
     /// CoQA: a passage, the turns before, the question now.
     Conversation {
-        /// The passage.
-        passage: String,
+        /// The passage, one for all of its turns.
+        passage: std::sync::Arc<str>,
         /// Questions and first answers of the turns before, oldest first.
         history: Vec<(String, String)>,
         /// The question to answer.

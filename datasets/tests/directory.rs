@@ -19,7 +19,7 @@ fn sizes(data: &Splits) -> (usize, usize, usize) {
 fn passages(part: &[Example]) -> BTreeSet<&str> {
     part.iter()
         .map(|e| match &e.input {
-            Input::Conversation { passage, .. } => passage.as_str(),
+            Input::Conversation { passage, .. } => &**passage,
             other => panic!("{other:?}"),
         })
         .collect()

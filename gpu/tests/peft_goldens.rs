@@ -5,23 +5,29 @@
 
 use candle_core::{DType, Device};
 use inducer_datasets::Batch;
+use inducer_datasets::batch::Labels;
 use inducer_gpu::files::merge::merge;
 use inducer_gpu::files::{read_adapter, write_json};
+use inducer_gpu::parts::{LoraConfig, Target};
 use inducer_gpu::peft::export;
-use inducer_gpu::{Model, SavedAdapter};
+use inducer_gpu::{LossOptions, Model, SavedAdapter};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 const CONFIG: &str = "adapter_config.json";
 const TENSORS: &str = "adapter_model.safetensors";
-const GOLDEN: [(&str, &str); 4] = [
+const GOLDEN: [(&str, &str); 6] = [
     ("gpt2", "peft/gpt2-ia3"),
     ("gpt2", "peft/gpt2-rslora"),
+    ("gpt2", "peft/gpt2-dora"),
     ("roberta", "peft/roberta-ia3"),
     ("roberta", "peft/roberta-rslora"),
+    ("roberta", "peft/roberta-dora"),
 ];
 /// Of the greatest logit: some hundred roundings in f64, each enlarged by less than 8.
 const MOST: f64 = 1e-12;
+/// Of a tensor's greatest gradient: the same products backwards, and the derivative of each.
+const MOST_OF_A_GRADIENT: f64 = 4.0 * MOST;
 
 fn golden(name: &str) -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../reference/tests/golden");
@@ -48,6 +54,14 @@ fn flat(value: &Value) -> Vec<f64> {
     }
 }
 
+/// The worst difference, of the greatest number expected.
+fn relative(found: &[f64], expected: &[f64]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let size = expected.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
+    let errors = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
+    errors.fold(0.0, f64::max) / size
+}
+
 /// The worst error of the logits on real tokens, of the greatest logit.
 fn worst(model: &Model, golden: &Path, field: &str) -> f64 {
     let expected = json_of(&golden.join("expected.json"));
@@ -70,13 +84,7 @@ fn worst(model: &Model, golden: &Path, field: &str) -> f64 {
             Ok(_) => expected,
             Err(_) => real(&expected),
         };
-        assert_eq!(found.len(), expected.len());
-        let size = expected.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
-        let errors = found
-            .iter()
-            .zip(&expected)
-            .map(|(a, b)| (a - b).abs() / size);
-        worst = errors.fold(worst, f64::max);
+        worst = worst.max(relative(&found, &expected));
     }
     worst
 }
@@ -128,7 +136,87 @@ fn written_for_peft_and_read_again_it_is_the_same_function_and_tensors() {
         }
         if let Some(lora) = &saved.config.lora {
             let written = json_of(&again.path().join(CONFIG));
-            assert!(lora.use_rslora && written["use_rslora"] == true, "{name}");
+            assert!(lora.use_rslora != lora.use_dora, "{name}");
+            assert_eq!(written["use_rslora"], lora.use_rslora, "{name}");
+            assert_eq!(written["use_dora"], lora.use_dora, "{name}");
+        }
+    }
+}
+
+/// The projections of one of PEFT's modules: GPT-2's fused map has three.
+fn projections(module: &str) -> &'static [Target] {
+    match module.rsplit('.').next().unwrap() {
+        "c_attn" => &[Target::Q, Target::K, Target::V],
+        "query" => &[Target::Q],
+        "value" => &[Target::V],
+        other => panic!("{other}"),
+    }
+}
+
+/// The worst error of the gradients of one case in every tensor of PEFT's LoRA. Each projection
+/// has an A of its own here where PEFT has one for a fused map, so their gradients add up.
+fn gradient_error(model: &Model, case: &Value) -> f64 {
+    let mask = flat(&case["mask"]);
+    let real = |field: &str| {
+        let kept = flat(&case[field]).into_iter().zip(&mask);
+        kept.filter(|(_, m)| **m == 1.0).map(|(x, _)| x)
+    };
+    let mut batch = Batch::pack(&[real("ids").map(|x| x as u32).collect()], None, None);
+    batch.labels = match case["labels"].is_array() {
+        true => Labels::Tokens(real("labels").map(|x| x as i64).collect()),
+        false => Labels::Classes(vec![case["labels"].as_u64().unwrap() as u32]),
+    };
+    let (_, gradients) = model.gradients(&batch, LossOptions::PLAIN).unwrap();
+    let mut worst = 0.0_f64;
+    for (name, expected) in case["gradients"].as_object().unwrap() {
+        let name = name.trim_end_matches(".weight");
+        let Some((module, tensor)) = name.rsplit_once(".lora_") else {
+            continue;
+        };
+        let layer = module.split('.').find_map(|n| n.parse().ok()).unwrap();
+        let found = projections(module).iter().map(|target| -> Vec<f64> {
+            let at = LoraConfig::name(*target, layer, &model.backbone.spec());
+            let tensor = match tensor {
+                "A" => "a",
+                "B" => "b",
+                _ => "magnitude",
+            };
+            let g = &gradients[&format!("{at}.{tensor}")];
+            g.flatten_all().unwrap().to_vec1().unwrap()
+        });
+        let found = match tensor {
+            "A" => found
+                .reduce(|sum, g| sum.iter().zip(g).map(|(a, b)| a + b).collect())
+                .unwrap(),
+            _ => found.flatten().collect(),
+        };
+        worst = worst.max(relative(&found, &flat(expected)));
+    }
+    worst
+}
+
+/// The norm of DoRA counts as a constant in the gradient, as it does in PEFT.
+#[test]
+fn the_gradients_of_lora_are_peft_s() {
+    for (backbone, name) in GOLDEN {
+        if name.ends_with("ia3") {
+            continue;
+        }
+        let dir = golden(name);
+        let saved = read_from(backbone, &dir);
+        let model = with(backbone, &saved);
+        let expected = json_of(&dir.join("expected.json"));
+        for case in expected["cases"].as_array().unwrap() {
+            let error = gradient_error(&model, case);
+            assert!(error < MOST_OF_A_GRADIENT, "{name}: {error:e}");
+            // the control: the factor of the other kind
+            let mut other = saved.config.clone();
+            let lora = other.lora.as_mut().unwrap();
+            lora.use_rslora = !lora.use_rslora;
+            let mut model = self::model(backbone);
+            model.install(&other, saved.tensors.clone()).unwrap();
+            let control = gradient_error(&model, case);
+            assert!(control > 1e-2, "{name}: {control:e}");
         }
     }
 }

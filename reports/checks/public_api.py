@@ -33,7 +33,7 @@ def documented():
         wrapper.chmod(0o755)
         flags = "-Z unstable-options --output-format json"
         environment = {**os.environ, "RUSTDOC": str(wrapper), "RUSTDOCFLAGS": flags}
-        command = ["cargo", "doc", "--workspace", "--lib", "--no-deps", "--quiet"]
+        command = "cargo doc --release --workspace --lib --no-deps --quiet".split()
         subprocess.run(command, cwd=ROOT, env=environment, check=True)
     return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"), "doc")
 

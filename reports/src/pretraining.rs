@@ -285,7 +285,7 @@ impl PretrainConfig {
     fn check(&self) -> Result<()> {
         for (option, range, value) in [
             ("vocabulary", ranges::SIZE, self.vocabulary),
-            ("layers", ranges::SIZE, self.layers),
+            ("layers", ranges::LAYERS, self.layers),
             ("hidden", ranges::SIZE, self.hidden),
             ("heads", ranges::SIZE, self.heads),
             ("positions", ranges::SIZE, self.positions),

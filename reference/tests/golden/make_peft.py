@@ -1,4 +1,4 @@
-"""Golden numbers from the peft package: (IA)³ and rsLoRA on the tiny backbones that make.py drew.
+"""Golden numbers from the peft package: (IA)³, rsLoRA and DoRA on the tiny backbones of make.py.
 
     pip install "peft==0.21.2" "transformers==5.24.0" "torch==2.15.0" "numpy==2.4.6"
     python make_peft.py       # rewrites peft/ beside this file; needs gpt2/ and roberta/ of make.py
@@ -41,12 +41,17 @@ ROBERTA = [
 ]
 METHODS = {
     "ia3": lambda task: IA3Config(task_type=task),
-    "rslora": lambda task: LoraConfig(
-        task_type=task, r=3, lora_alpha=5, use_rslora=True,
-        target_modules=["c_attn"] if task == "CAUSAL_LM" else ["query", "value"],
-        fan_in_fan_out=task == "CAUSAL_LM",
-    ),
+    "rslora": lambda task: lora(task, use_rslora=True),
+    "dora": lambda task: lora(task, use_dora=True),
 }
+
+
+def lora(task, **fields):
+    return LoraConfig(
+        task_type=task, r=3, lora_alpha=5,
+        target_modules=["c_attn"] if task == "CAUSAL_LM" else ["query", "value"],
+        fan_in_fan_out=task == "CAUSAL_LM", **fields,
+    )
 
 
 def backbone(name):
@@ -55,7 +60,7 @@ def backbone(name):
 
 
 def draw(name, parameter):
-    centre = 1.0 if "ia3_l" in name else 0.0
+    centre = 1.0 if "ia3_l" in name or "magnitude" in name else 0.0
     values = centre + 0.4 * rng.standard_normal(tuple(parameter.shape))
     parameter.data = torch.from_numpy(values.astype(np.float32))
 
@@ -112,6 +117,8 @@ def golden(name, method):
     (out / "expected.json").write_text(json.dumps(expected) + "\n")
 
 
-for name in ("gpt2", "roberta"):
-    for method in METHODS:
-        golden(name, method)
+# an order in which a new method leaves what was drawn for the others
+for methods in (["ia3", "rslora"], ["dora"]):
+    for name in ("gpt2", "roberta"):
+        for method in methods:
+            golden(name, method)

@@ -40,8 +40,8 @@ pub struct PretrainArgs {
         value_parser = whole(ranges::SIZE))]
     pub vocabulary: usize,
     /// Layers
-    #[arg(long, default_value_t = 4, value_name = ranges::SIZE.text,
-        value_parser = whole(ranges::SIZE))]
+    #[arg(long, default_value_t = 4, value_name = ranges::LAYERS.text,
+        value_parser = whole(ranges::LAYERS))]
     pub layers: usize,
     /// Hidden size
     #[arg(long, default_value_t = 192, value_name = ranges::SIZE.text,

@@ -428,7 +428,7 @@ fn input_lines(input: &Input) -> Vec<String> {
             history,
             question,
         } => {
-            let mut lines = vec![passage.clone()];
+            let mut lines = vec![passage.to_string()];
             lines.extend(history.iter().map(|(q, a)| format!("{q} {a}")));
             lines.push(question.clone());
             lines

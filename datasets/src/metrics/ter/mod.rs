@@ -22,6 +22,7 @@
 //! Checked in `tests/ter.rs`: the published WebNLG figures to the last digit, sacrebleu on 200
 //! corpora, cases by hand.
 
+mod beam;
 mod sacrebleu;
 mod tercom;
 pub mod trans;

@@ -22,14 +22,31 @@ pub fn counts(hypothesis: &[u32], reference: &[u32]) -> Counts {
     align(&words, reference).counts(shifts)
 }
 
+/// A row of the table, of which the columns of a band from `from` on are filled.
+struct Row {
+    from: usize,
+    cells: Vec<(usize, Op)>,
+}
+
+/// A cell that nothing has reached.
+const NOT_REACHED: (usize, Op) = (usize::MAX / 2, Op::Delete);
+
+impl Row {
+    fn at(&self, column: usize) -> (usize, Op) {
+        let index = column.checked_sub(self.from);
+        let cell = index.and_then(|i| self.cells.get(i));
+        cell.copied().unwrap_or(NOT_REACHED)
+    }
+}
+
 /// Cheapest path, ties to the diagonal, then to a word of the hypothesis alone, in a band around
 /// the stretched diagonal.
 fn align(hypothesis: &[u32], reference: &[u32]) -> Alignment {
     let (h, r) = (hypothesis.len(), reference.len());
-    let far = usize::MAX / 2;
-    let mut cost = vec![far; (h + 1) * (r + 1)];
-    let mut step = vec![Op::Delete; (h + 1) * (r + 1)];
-    (0..=r).for_each(|j| cost[j] = j);
+    let mut rows = vec![Row {
+        from: 0,
+        cells: (0..=r).map(|j| (j, Op::Delete)).collect(),
+    }];
     let ratio = if h == 0 { 1.0 } else { r as f64 / h as f64 };
     let beam = if (BEAM as f64) < ratio / 2.0 {
         (ratio / 2.0 + BEAM as f64).ceil() as usize
@@ -43,37 +60,42 @@ fn align(hypothesis: &[u32], reference: &[u32]) -> Alignment {
         } else {
             (r + 1).min(middle + beam)
         };
-        for j in middle.saturating_sub(beam)..until {
-            let at = i * (r + 1) + j;
-            let above = at - (r + 1);
-            if j == 0 {
-                (cost[at], step[at]) = (cost[above] + 1, Op::Insert);
-                continue;
-            }
-            let same = hypothesis[i - 1] == reference[j - 1];
-            let diagonal = if same { Op::Match } else { Op::Substitute };
-            for (price, op) in [
-                (cost[above - 1] + usize::from(!same), diagonal),
-                (cost[above] + 1, Op::Insert),
-                (cost[at - 1] + 1, Op::Delete),
-            ] {
-                if price < cost[at] {
-                    (cost[at], step[at]) = (price, op);
+        let from = middle.saturating_sub(beam);
+        let above = &rows[i - 1];
+        let mut cells = Vec::with_capacity(until.saturating_sub(from));
+        let mut left = NOT_REACHED;
+        for j in from..until {
+            let insert = (above.at(j).0 + 1, Op::Insert);
+            let best = if j == 0 {
+                insert
+            } else {
+                let same = hypothesis[i - 1] == reference[j - 1];
+                let diagonal = if same { Op::Match } else { Op::Substitute };
+                let replaced = (above.at(j - 1).0 + usize::from(!same), diagonal);
+                let mut best = NOT_REACHED;
+                for way in [replaced, insert, (left.0 + 1, Op::Delete)] {
+                    if way.0 < best.0 {
+                        best = way;
+                    }
                 }
-            }
+                best
+            };
+            cells.push(best);
+            left = best;
         }
+        rows.push(Row { from, cells });
     }
     let (mut i, mut j) = (h, r);
     let mut path = Vec::with_capacity(h + r);
     while i > 0 || j > 0 {
-        let op = step[i * (r + 1) + j];
+        let (_, op) = rows[i].at(j);
         path.push(op);
         i -= usize::from(op != Op::Delete);
         j -= usize::from(op != Op::Insert);
     }
     path.reverse();
     Alignment {
-        edits: cost[h * (r + 1) + r],
+        edits: rows[h].at(r).0,
         path,
     }
 }
@@ -127,18 +149,17 @@ fn matching_runs<'a>(
     words: &'a [u32],
     reference: &'a [u32],
 ) -> impl Iterator<Item = (usize, usize, usize)> + 'a {
-    let pairs = (0..words.len()).flat_map(|h| (0..reference.len()).map(move |r| (h, r)));
-    pairs
-        .filter(|(h, r)| h.abs_diff(*r) <= FARTHEST)
-        .flat_map(|(h, r)| {
-            let same = words[h..]
-                .iter()
-                .zip(&reference[r..])
-                .take(MOST_WORDS)
-                .take_while(|(a, b)| a == b)
-                .count();
-            (1..=same).map(move |length| (h, r, length))
-        })
+    let near = |h: usize| h.saturating_sub(FARTHEST)..reference.len().min(h + FARTHEST + 1);
+    let pairs = (0..words.len()).flat_map(move |h| near(h).map(move |r| (h, r)));
+    pairs.flat_map(|(h, r)| {
+        let same = words[h..]
+            .iter()
+            .zip(&reference[r..])
+            .take(MOST_WORDS)
+            .take_while(|(a, b)| a == b)
+            .count();
+        (1..=same).map(move |length| (h, r, length))
+    })
 }
 
 fn perform(words: &[u32], start: usize, length: usize, to: usize) -> Vec<u32> {

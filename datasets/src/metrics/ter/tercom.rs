@@ -1,108 +1,23 @@
 //! tercom 0.7.25's search: the same moves in the same order, so that ties fall the same way.
 
-use super::{AlignedPositions, Alignment, Counts, Op};
+use super::beam::Table;
+use super::{AlignedPositions, Alignment, Counts};
 
 const MOST_WORDS: usize = 10;
 const FARTHEST: isize = 50;
-const BEAM: usize = 20;
 
 /// Counts of edits between two sentences; `reference_length` is the caller's.
 pub fn counts(hypothesis: &[u32], reference: &[u32]) -> Counts {
     let mut words = hypothesis.to_vec();
-    let mut alignment = align(&words, reference);
     let mut shifts = 0;
-    while let Some((moved, better)) = best_shift(&words, reference, &alignment) {
-        (words, alignment) = (moved, better);
+    loop {
+        let table = Table::new(&words, reference);
+        let alignment = table.alignment();
+        match best_shift(&words, reference, &table, &alignment) {
+            Some(moved) => words = moved,
+            None => return alignment.counts(shifts),
+        }
         shifts += 1;
-    }
-    alignment.counts(shifts)
-}
-
-/// Cheapest path, ties to the diagonal, then to an insertion, within the beam; without a beam
-/// should it cut off the end.
-fn align(hypothesis: &[u32], reference: &[u32]) -> Alignment {
-    let size = (reference.len() + 1) * (hypothesis.len() + 1);
-    let mut cells: Vec<Option<(usize, Op)>> = vec![None; size];
-    fill(&mut cells, hypothesis, reference, BEAM);
-    if cells[size - 1].is_none() {
-        cells.fill(None);
-        fill(&mut cells, hypothesis, reference, size);
-    }
-    trace(&cells, hypothesis.len(), reference.len())
-}
-
-/// Cell (i, j) of i words of the reference against j of the hypothesis is at `j (R + 1) + i`.
-fn fill(cells: &mut [Option<(usize, Op)>], hypothesis: &[u32], reference: &[u32], beam: usize) {
-    let rows = reference.len() + 1;
-    cells[0] = Some((0, Op::Match));
-    let put = |at: usize, cost: usize, op: Op, cells: &mut [Option<(usize, Op)>]| {
-        let better = cells[at].is_none_or(|(old, _)| cost < old);
-        if better {
-            cells[at] = Some((cost, op));
-        }
-        better
-    };
-    // the cheapest diagonal step out of the column before, the first and last rows that it reached
-    let (mut cheapest, mut first, mut last) = (usize::MAX, 0, 0);
-    for j in 0..=hypothesis.len() {
-        let limit = cheapest.saturating_add(beam);
-        cheapest = usize::MAX;
-        let (mut next_first, mut next_last) = (None, 0);
-        let mut i = first;
-        while i < rows && i <= last {
-            let here = j * rows + i;
-            let row = i;
-            i += 1;
-            let Some((score, _)) = cells[here] else {
-                continue;
-            };
-            if j < hypothesis.len() && score > limit {
-                continue;
-            }
-            next_first.get_or_insert(row);
-            next_last = row + 1;
-            if row + 1 < rows && j < hypothesis.len() {
-                let same = reference[row] == hypothesis[j];
-                let (cost, op) = if same {
-                    (score, Op::Match)
-                } else {
-                    (score + 1, Op::Substitute)
-                };
-                if put(here + rows + 1, cost, op, cells) || same {
-                    cheapest = cheapest.min(cost);
-                }
-            }
-            if j < hypothesis.len() {
-                put(here + rows, score + 1, Op::Insert, cells);
-            }
-            if row + 1 < rows && put(here + 1, score + 1, Op::Delete, cells) && row >= last {
-                last = row + 1;
-            }
-        }
-        (first, last) = (next_first.unwrap_or(0), next_last);
-    }
-}
-
-fn trace(cells: &[Option<(usize, Op)>], hypothesis: usize, reference: usize) -> Alignment {
-    let (mut i, mut j) = (reference, hypothesis);
-    let cost = |at: usize| cells[at].map_or(0, |(cost, _)| cost);
-    let mut path = Vec::with_capacity(reference + hypothesis);
-    while i > 0 || j > 0 {
-        let Some((_, op)) = cells[j * (reference + 1) + i] else {
-            break;
-        };
-        path.push(op);
-        if op != Op::Insert {
-            i -= 1;
-        }
-        if op != Op::Delete {
-            j -= 1;
-        }
-    }
-    path.reverse();
-    Alignment {
-        edits: cost(cells.len() - 1),
-        path,
     }
 }
 
@@ -113,12 +28,17 @@ struct Shift {
     to: isize,
 }
 
-/// The words after the best shift and their alignment; none where no shift pays for itself.
-fn best_shift(words: &[u32], reference: &[u32], now: &Alignment) -> Option<(Vec<u32>, Alignment)> {
+/// The words after the best shift; none where no shift pays for itself.
+fn best_shift(
+    words: &[u32],
+    reference: &[u32],
+    table: &Table<'_>,
+    now: &Alignment,
+) -> Option<Vec<u32>> {
     let by_length = candidates(words, reference, &now.aligned());
-    let mut best: Option<(Vec<u32>, Alignment)> = None;
-    let total = |best: &Option<(Vec<u32>, Alignment)>| match best {
-        Some((_, a)) => a.edits + 1,
+    let mut best: Option<(Vec<u32>, usize)> = None;
+    let total = |best: &Option<(Vec<u32>, usize)>| match best {
+        Some((_, edits)) => edits + 1,
         None => now.edits,
     };
     for (index, shifts) in by_length.iter().enumerate().rev() {
@@ -130,15 +50,15 @@ fn best_shift(words: &[u32], reference: &[u32], now: &Alignment) -> Option<(Vec<
             if mended > most || (best.is_some() && mended == most) {
                 break;
             }
-            let moved = perform(words, shift);
-            let alignment = align(&moved, reference);
-            let (new, old) = (alignment.edits + 1, total(&best));
+            let (moved, changed) = perform(words, shift);
+            let edits = table.edits_of(&moved, changed);
+            let (new, old) = (edits + 1, total(&best));
             if new < old || (best.is_none() && new == old) {
-                best = Some((moved, alignment));
+                best = Some((moved, edits));
             }
         }
     }
-    best
+    best.map(|(moved, _)| moved)
 }
 
 /// Every shift worth a trial, by the run's length − 1, in tercom's order.
@@ -146,44 +66,31 @@ fn candidates(words: &[u32], reference: &[u32], aligned: &AlignedPositions) -> V
     let mut by_length: Vec<Vec<Shift>> = (0..MOST_WORDS).map(|_| Vec::new()).collect();
     for start in 0..words.len() {
         let from = start as isize;
-        let reachable = |r: usize| {
-            let at = aligned.of_reference[r];
-            reference[r] == words[start]
-                && at != from
-                && at - from <= FARTHEST
-                && from - at - 1 <= FARTHEST
-        };
-        if !(0..reference.len()).any(reachable) {
-            continue;
-        }
+        // positions never fall along the reference
+        let near = |limit: isize| aligned.of_reference.partition_point(|at| *at < limit);
+        let near = near(from - FARTHEST)..near(from + FARTHEST + 1);
         for end in start..words.len().min(start + MOST_WORDS) {
             let run = &words[start..=end];
-            let mut targets = reference
-                .windows(run.len())
-                .enumerate()
-                .filter(|(_, w)| *w == run)
-                .map(|(r, _)| r)
+            let last = near
+                .end
+                .min((reference.len() + 1).saturating_sub(run.len()));
+            let mut targets = (near.start..last)
+                .filter(|r| {
+                    let inside = (from..=end as isize).contains(&aligned.of_reference[*r]);
+                    !inside && reference[*r..].starts_with(run)
+                })
                 .peekable();
+            // a longer run has no other targets
             if targets.peek().is_none() {
                 break;
             }
             if !aligned.wrong_hypothesis[start..=end].contains(&true) {
                 continue;
             }
-            let mut any = false;
             for target in targets {
-                let at = aligned.of_reference[target];
-                let inside = (from..=end as isize).contains(&at);
-                if inside || (at - from).abs() > FARTHEST {
-                    continue;
-                }
-                any = true;
                 if aligned.wrong_reference[target..target + run.len()].contains(&true) {
                     destinations(start, end, target, aligned, &mut by_length[end - start]);
                 }
-            }
-            if !any {
-                break;
             }
         }
     }
@@ -222,17 +129,19 @@ fn push_if_new(
     }
 }
 
-fn perform(words: &[u32], shift: &Shift) -> Vec<u32> {
+/// The words after a shift, and which of them may have changed.
+fn perform(words: &[u32], shift: &Shift) -> (Vec<u32>, std::ops::Range<usize>) {
     let (start, end) = (shift.start, shift.end);
     let mut rest = words.to_vec();
     let run: Vec<u32> = rest.drain(start..=end).collect();
+    let length = run.len();
     // position in the rest: behind `to`, or as many words later as `to` lies inside the run
     let to = match usize::try_from(shift.to) {
         Err(_) => 0,
         Ok(to) if to < start => to + 1,
-        Ok(to) if to > end => to + 1 - run.len(),
+        Ok(to) if to > end => to + 1 - length,
         Ok(to) => to.min(rest.len()),
     };
     rest.splice(to..to, run);
-    rest
+    (rest, start.min(to)..(end + 1).max(to + length))
 }
