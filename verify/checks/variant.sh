@@ -24,6 +24,7 @@ make_crate() {
     cp verify/examples/my_variant/src/*.rs "$dir/src/"
     sed -e "s|\"../../../|\"$root/|" -e "s|^name = .*|name = \"$name\"|" \
         -e '1,2d' verify/examples/my_variant/Cargo.toml >"$dir/Cargo.toml"
+    { echo && sed -n '/^\[profile/,$p' Cargo.toml; } >>"$dir/Cargo.toml"
     cp Cargo.lock "$dir/"
     printf '[build]\ntarget-dir = "%s"\n' "$target" >"$dir/.cargo/config.toml"
     printf '/out*\n' >"$dir/.gitignore"

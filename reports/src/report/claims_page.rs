@@ -184,9 +184,9 @@ fn together(report: &Report, verdict: Verdict, caption: &str) -> Table {
         }
     }
     Table::of(caption, groups)
-        .text("Why", |group| group.0)
         .text("Engine", |group| group.1)
         .text("Claims", |group| group.2.join(", "))
+        .sentence("Why", |group| group.0)
         .finish()
 }
 
