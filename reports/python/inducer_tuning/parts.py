@@ -247,7 +247,8 @@ class LowRank(nn.Module):
     def norm(self, weight: Tensor) -> Tensor:
         """|W + s B A| over each output's inputs, in float64."""
         with torch.no_grad():
-            return (weight.double() + self.change()).norm(dim=1)
+            norm: Tensor = torch.linalg.vector_norm(weight.double() + self.change(), dim=1)
+        return norm
 
     def change(self) -> Tensor:
         """s B A in float64."""
