@@ -122,7 +122,7 @@ def faults(a, problems):
 def variant(a, problems):
     for option, right in [("", True), (" --wrong", False)]:
         engine = command(a, [os.path.join(ENGINES, "my_variant.py")]) + option
-        example = ["cargo", "run", "-q", "-p", "inducer-verify", "--example"]
+        example = ["cargo", "run", "-q", "--release", "--example"]
         example = [a.variant] if a.variant else [*example, "my_variant_in_python", "--"]
         done = subprocess.run([*example, engine], text=True)
         if (done.returncode == 0) != right:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A variant of your own in fifteen lines of PyTorch: two inducers for each query.
 
-    cargo run -p inducer-verify --example my_variant_in_python
+    cargo run --release --example my_variant_in_python
 
 checks it against the formula of verify/examples/my_variant: logits, loss, every gradient,
 causality, packing. Copy both files and change them.
