@@ -1,27 +1,12 @@
 //! tercom's edit distance: a table of words of the reference against those of the hypothesis, one
 //! column for each word of the latter, of which a beam is filled.
 
-use super::{Alignment, Op};
+use super::{Alignment, Cell, Line, Op};
 
 /// How much dearer than the cheapest diagonal step a cell may be that is gone on from.
 const BEAM: usize = 20;
 
-/// A cell: the cost of the cheapest way to it, and that way's last step.
-type Cell = Option<(usize, Op)>;
-
-/// Some rows of a column, from `from` on; the others are empty.
-#[derive(Clone, Debug, Default)]
-struct Rows {
-    from: usize,
-    cells: Vec<Cell>,
-}
-
-impl Rows {
-    fn at(&self, row: usize) -> Cell {
-        let index = row.checked_sub(self.from)?;
-        self.cells.get(index).copied().flatten()
-    }
-
+impl Line {
     /// Puts a cheaper way into a cell; whether it was cheaper. `row` is not before `from`.
     fn put(&mut self, row: usize, cost: usize, op: Op) -> bool {
         let index = row - self.from;
@@ -36,12 +21,11 @@ impl Rows {
     }
 }
 
-/// What is known of a column before its own steps: ways from the column before, the first and the
-/// last row that they reached, and the cost above which no way goes on.
+/// What is known of a column before its own steps: ways from the column before, the last row that
+/// they reached, and the cost above which no way goes on.
 #[derive(Clone, Debug, Default)]
 struct Entry {
-    rows: Rows,
-    first: usize,
+    rows: Line,
     last: usize,
     limit: usize,
 }
@@ -49,11 +33,10 @@ struct Entry {
 impl Entry {
     fn start() -> Self {
         Self {
-            rows: Rows {
+            rows: Line {
                 from: 0,
                 cells: vec![Some((0, Op::Match))],
             },
-            first: 0,
             last: 0,
             limit: usize::MAX,
         }
@@ -63,8 +46,8 @@ impl Entry {
     /// of the last column, whose `word` is none, and none is too dear there.
     fn advance(&mut self, next: &mut Self, word: Option<u32>, reference: &[u32]) {
         next.rows.cells.clear();
-        let (mut cheapest, mut reached) = (usize::MAX, None);
-        let mut row = self.first;
+        let mut cheapest = usize::MAX;
+        let mut row = self.rows.from;
         while row <= reference.len() && row <= self.last {
             let i = row;
             row += 1;
@@ -74,10 +57,11 @@ impl Entry {
             if word.is_some() && score > self.limit {
                 continue;
             }
-            let (first, _) = *reached.get_or_insert((i, i));
-            reached = Some((first, i + 1));
             if let Some(word) = word {
-                next.rows.from = first;
+                if next.rows.cells.is_empty() {
+                    next.rows.from = i;
+                }
+                next.last = i + 1;
                 if let Some(other) = reference.get(i) {
                     let same = *other == word;
                     let (cost, op) = if same {
@@ -96,19 +80,18 @@ impl Entry {
                 self.last = i + 1;
             }
         }
-        (next.first, next.last) = reached.unwrap_or_default();
         next.limit = cheapest.saturating_add(BEAM);
     }
 
     /// How much dearer this column is than `other`, of which all else is the same.
     fn dearer_than(&self, other: &Self) -> Option<isize> {
-        let shape = |e: &Self| (e.first, e.last, e.rows.from, e.rows.cells.len());
+        let shape = |e: &Self| (e.last, e.rows.from, e.rows.cells.len());
         if shape(self) != shape(other) {
             return None;
         }
         let of = |e: &Self| e.rows.cells.iter().flatten().next().map_or(0, |(c, _)| *c);
         let by = of(self) as isize - of(other) as isize;
-        let same = |a: &Cell, b: &Cell| match (a, b) {
+        let same = |(a, b): (&Cell, &Cell)| match (a, b) {
             (Some((a, x)), Some((b, y))) => x == y && *a as isize - *b as isize == by,
             (a, b) => a.is_none() && b.is_none(),
         };
@@ -117,8 +100,8 @@ impl Entry {
             (_, usize::MAX) => false,
             (a, b) => a as isize - b as isize == by,
         };
-        let cells = || self.rows.cells.iter().zip(&other.rows.cells);
-        (limits && cells().all(|(a, b)| same(a, b))).then_some(by)
+        let mut cells = self.rows.cells.iter().zip(&other.rows.cells);
+        (limits && cells.all(same)).then_some(by)
     }
 }
 
@@ -131,7 +114,7 @@ impl Entry {
 pub struct Table<'a> {
     reference: &'a [u32],
     entries: Vec<Entry>,
-    columns: Vec<Rows>,
+    columns: Vec<Line>,
 }
 
 impl<'a> Table<'a> {
@@ -160,21 +143,10 @@ impl<'a> Table<'a> {
 
     /// The cheapest path.
     pub fn alignment(&self) -> Alignment {
-        let (mut i, mut j) = (self.reference.len(), self.columns.len() - 1);
-        let mut path = Vec::with_capacity(i + j);
-        while i > 0 || j > 0 {
-            let Some((_, op)) = self.columns[j].at(i) else {
-                break;
-            };
-            path.push(op);
-            i -= usize::from(op != Op::Insert);
-            j -= usize::from(op != Op::Delete);
-        }
-        path.reverse();
-        Alignment {
-            edits: self.edits(),
-            path,
-        }
+        let hypothesis = self.columns.len() - 1;
+        Alignment::back(hypothesis, self.reference.len(), |j, i| {
+            self.columns[j].at(i)
+        })
     }
 
     /// The edit distance of other words, `moved`, as many as this table's and the same outside of

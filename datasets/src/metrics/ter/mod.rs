@@ -105,7 +105,42 @@ struct AlignedPositions {
     wrong_reference: Vec<bool>,
 }
 
+/// A cell of a table: the cost of the cheapest way to it, and that way's last step; none where no
+/// way goes.
+type Cell = Option<(usize, Op)>;
+
+/// Some cells of a line of a table, from `from` on; no way goes to the others.
+#[derive(Clone, Debug, Default)]
+struct Line {
+    from: usize,
+    cells: Vec<Cell>,
+}
+
+impl Line {
+    fn at(&self, place: usize) -> Cell {
+        let index = place.checked_sub(self.from)?;
+        self.cells.get(index).copied().flatten()
+    }
+}
+
 impl Alignment {
+    /// The way to the last cell of a table of so many words; `at` has the cell that is reached by i
+    /// words of the hypothesis and j of the reference.
+    fn back(hypothesis: usize, reference: usize, at: impl Fn(usize, usize) -> Cell) -> Self {
+        let (mut i, mut j) = (hypothesis, reference);
+        let mut path = Vec::with_capacity(i + j);
+        while let Some((_, op)) = at(i, j).filter(|_| i > 0 || j > 0) {
+            path.push(op);
+            i -= usize::from(op != Op::Delete);
+            j -= usize::from(op != Op::Insert);
+        }
+        path.reverse();
+        Self {
+            edits: at(hypothesis, reference).map_or(0, |(cost, _)| cost),
+            path,
+        }
+    }
+
     fn aligned(&self) -> AlignedPositions {
         let mut aligned = AlignedPositions {
             of_reference: Vec::new(),

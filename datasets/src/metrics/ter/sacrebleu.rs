@@ -1,6 +1,6 @@
 //! sacrebleu 2.6.0's search, for comparison with scores that were made by it.
 
-use super::{Alignment, Counts, Op};
+use super::{Alignment, Cell, Counts, Line, Op};
 
 const MOST_WORDS: usize = 10;
 const FARTHEST: usize = 50;
@@ -22,30 +22,13 @@ pub fn counts(hypothesis: &[u32], reference: &[u32]) -> Counts {
     align(&words, reference).counts(shifts)
 }
 
-/// A row of the table, of which the columns of a band from `from` on are filled.
-struct Row {
-    from: usize,
-    cells: Vec<(usize, Op)>,
-}
-
-/// A cell that nothing has reached.
-const NOT_REACHED: (usize, Op) = (usize::MAX / 2, Op::Delete);
-
-impl Row {
-    fn at(&self, column: usize) -> (usize, Op) {
-        let index = column.checked_sub(self.from);
-        let cell = index.and_then(|i| self.cells.get(i));
-        cell.copied().unwrap_or(NOT_REACHED)
-    }
-}
-
 /// Cheapest path, ties to the diagonal, then to a word of the hypothesis alone, in a band around
 /// the stretched diagonal.
 fn align(hypothesis: &[u32], reference: &[u32]) -> Alignment {
     let (h, r) = (hypothesis.len(), reference.len());
-    let mut rows = vec![Row {
+    let mut rows = vec![Line {
         from: 0,
-        cells: (0..=r).map(|j| (j, Op::Delete)).collect(),
+        cells: (0..=r).map(|j| Some((j, Op::Delete))).collect(),
     }];
     let ratio = if h == 0 { 1.0 } else { r as f64 / h as f64 };
     let beam = if (BEAM as f64) < ratio / 2.0 {
@@ -62,42 +45,31 @@ fn align(hypothesis: &[u32], reference: &[u32]) -> Alignment {
         };
         let from = middle.saturating_sub(beam);
         let above = &rows[i - 1];
-        let mut cells = Vec::with_capacity(until.saturating_sub(from));
-        let mut left = NOT_REACHED;
+        let mut cells: Vec<Cell> = Vec::with_capacity(until.saturating_sub(from));
+        let mut corner = from.checked_sub(1).and_then(|j| above.at(j));
+        let mut left = None;
         for j in from..until {
-            let insert = (above.at(j).0 + 1, Op::Insert);
-            let best = if j == 0 {
-                insert
-            } else {
-                let same = hypothesis[i - 1] == reference[j - 1];
-                let diagonal = if same { Op::Match } else { Op::Substitute };
-                let replaced = (above.at(j - 1).0 + usize::from(!same), diagonal);
-                let mut best = NOT_REACHED;
-                for way in [replaced, insert, (left.0 + 1, Op::Delete)] {
-                    if way.0 < best.0 {
-                        best = way;
-                    }
+            let up = above.at(j);
+            let same = j > 0 && hypothesis[i - 1] == reference[j - 1];
+            let diagonal = if same { Op::Match } else { Op::Substitute };
+            let mut best: Cell = None;
+            for (before, price, op) in [
+                (corner, usize::from(!same), diagonal),
+                (up, 1, Op::Insert),
+                (left, 1, Op::Delete),
+            ] {
+                if let Some((cost, _)) = before
+                    && best.is_none_or(|(least, _)| cost + price < least)
+                {
+                    best = Some((cost + price, op));
                 }
-                best
-            };
+            }
             cells.push(best);
-            left = best;
+            (corner, left) = (up, best);
         }
-        rows.push(Row { from, cells });
+        rows.push(Line { from, cells });
     }
-    let (mut i, mut j) = (h, r);
-    let mut path = Vec::with_capacity(h + r);
-    while i > 0 || j > 0 {
-        let (_, op) = rows[i].at(j);
-        path.push(op);
-        i -= usize::from(op != Op::Delete);
-        j -= usize::from(op != Op::Insert);
-    }
-    path.reverse();
-    Alignment {
-        edits: rows[h].at(r).0,
-        path,
-    }
+    Alignment::back(h, r, |i, j| rows[i].at(j))
 }
 
 /// Gain, length, start and target of a shift, the latter two negated: the highest is the best.
