@@ -189,6 +189,10 @@ pub struct Check {
     pub share: Share,
 }
 
+/// Cases that a negative control gets at most. A check goes on to as many where its worst error
+/// lies too far below its bound.
+pub const CONTROL_CASES: usize = 26;
+
 /// How many of the cases asked for a check gets: one in `weight`, but at least `least`. A small
 /// check gets all, whatever `least` says.
 #[derive(Clone, Copy, Debug)]
@@ -204,6 +208,17 @@ impl Share {
         match self.weight {
             1 => asked,
             weight => (asked / weight).max(self.least),
+        }
+    }
+
+    /// How many cases the control of a check with so many gets, before it goes on until it is
+    /// caught: enough to leave the corners where a changed term happens not to matter, of an
+    /// expensive check a third.
+    #[must_use]
+    pub fn of_control(self, cases: usize) -> usize {
+        match self.weight {
+            1 => cases.min(CONTROL_CASES),
+            _ => cases.min(CONTROL_CASES).div_ceil(3),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Running claims and reporting what came out.
 
 use crate::bounds::tolerance::VACUOUS;
-use crate::claim::{Case, Check, Claim, Outcome, Run, Worst};
+use crate::claim::{CONTROL_CASES, Case, Check, Claim, Outcome, Run, Worst};
 use crate::engines::{Cuda, External, Present, Target};
 use crate::error::{Error, Result};
 use crate::ledger::{Ledger, Row as LedgerRow};
@@ -12,10 +12,6 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::Instant;
-
-/// Cases that a negative control gets: enough to leave the corners where a changed term happens not
-/// to matter. A check goes on to as many where its worst error lies too far below its bound.
-pub const CONTROL_CASES: usize = 26;
 
 /// How many cases are drawn for each one that a program can do, before the check goes without it.
 const DRAWS: usize = 2000;
@@ -413,7 +409,7 @@ fn row_with(claim: &Claim, check: &Check, cases: usize, seed: u64, mutated: bool
         vacuous(check, made).is_none()
     });
     let both = made.and_then(|made| {
-        let of_control = cases.min(CONTROL_CASES);
+        let of_control = check.share.of_control(cases);
         let control = outcome(&check.run, of, true, of_control, |control| {
             control.failed > 0
         });

@@ -7,9 +7,10 @@ use crate::error::Result;
 use inducer_gpu::Method;
 use inducer_reference::{AdapterConfig, AttentionConfig, Backbone, TensorMap, shift_labels};
 use ndarray::{ArrayD, Dimension, IxDyn};
+use std::hash::{Hash, Hasher};
 
 /// One text of a batch.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TextRow {
     /// Token ids.
     pub ids: Vec<u32>,
@@ -40,6 +41,28 @@ pub struct ModelCase {
     pub dropping: Option<Dropping>,
     /// Where in the space of inputs it was drawn.
     pub corner: Corner,
+}
+
+/// Every number by its bits; configurations as `Debug` writes them.
+impl Hash for ModelCase {
+    fn hash<H: Hasher>(&self, into: &mut H) {
+        let Self {
+            backbone,
+            weights,
+            method,
+            adapter,
+            rows,
+            smoothing,
+            dropping,
+            corner,
+        } = self;
+        format!("{backbone:?} {method:?} {dropping:?} {corner:?}").hash(into);
+        for (name, tensor) in weights.iter().chain(adapter) {
+            (name, tensor.shape()).hash(into);
+            tensor.iter().for_each(|x| x.to_bits().hash(into));
+        }
+        (rows, weights.len(), smoothing.to_bits()).hash(into);
+    }
 }
 
 /// The name of the special tokens' embeddings.

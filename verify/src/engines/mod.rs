@@ -2,6 +2,7 @@
 //! as `f64`.
 
 pub mod candle;
+pub(crate) mod derived;
 pub mod external;
 pub mod reference;
 pub mod specification;

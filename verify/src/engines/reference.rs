@@ -163,6 +163,6 @@ impl<T: Real, S: Specification> Engine for Reference<T, S> {
     }
 
     fn gradients(&self, case: &ModelCase) -> Result<TensorMap<f64>> {
-        Ok(S::gradients(case)?.tensors)
+        Ok(S::gradients(case)?.tensors.clone())
     }
 }

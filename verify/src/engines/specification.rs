@@ -2,12 +2,14 @@
 //! gradients that follow from it.
 
 use super::Computed;
+use super::derived::derived;
 use crate::bounds::traced::{Backward, backward};
 use crate::bounds::{Conditioning, Traced, record};
 use crate::cases::{ModelCase, TextRow};
 use crate::error::{Error, Result};
 use inducer_reference::{Real, TensorMap, cross_entropy};
 use ndarray::{Array2, ArrayD};
+use std::sync::Arc;
 
 /// Logits and every layer's gates of one text.
 pub type Answer<T> = (Array2<T>, Vec<Array2<T>>);
@@ -46,6 +48,27 @@ pub trait Specification: 'static {
     /// # Errors
     /// As [`Specification::compute`].
     fn conditioning(case: &ModelCase) -> Result<Computed<Conditioning>> {
+        let numbers = |all: &Computed<Conditioning>| {
+            let gates = all.gates.iter().flatten();
+            4 * all
+                .logits
+                .iter()
+                .chain(gates)
+                .map(Array2::len)
+                .sum::<usize>()
+        };
+        let derive = || Self::conditioning_anew(case);
+        Ok(derived::<Self, _>(case, (), numbers, derive)?
+            .as_ref()
+            .clone())
+    }
+
+    /// The same, whether it was derived before or not.
+    ///
+    /// # Errors
+    /// As [`Specification::compute`].
+    #[doc(hidden)]
+    fn conditioning_anew(case: &ModelCase) -> Result<Computed<Conditioning>> {
         let (computed, trace) = record(|| Self::computed_in::<Traced>(case));
         let computed = computed?;
         let of = |x: &Array2<Traced>| -> Result<Array2<Conditioning>> {
@@ -66,7 +89,18 @@ pub trait Specification: 'static {
     ///
     /// # Errors
     /// As [`Specification::compute`]; the batch has no label.
-    fn gradients(case: &ModelCase) -> Result<Gradients> {
+    fn gradients(case: &ModelCase) -> Result<Arc<Gradients>> {
+        let numbers =
+            |found: &Gradients| 2 * found.tensors.values().map(ArrayD::len).sum::<usize>();
+        derived::<Self, _>(case, (), numbers, || Self::gradients_anew(case))
+    }
+
+    /// The same, whether it was derived before or not.
+    ///
+    /// # Errors
+    /// As [`Specification::gradients`].
+    #[doc(hidden)]
+    fn gradients_anew(case: &ModelCase) -> Result<Gradients> {
         let mut variables = Vec::new();
         let mut mean = Traced::constant(0.0);
         let (passed, trace) = record(|| {

@@ -158,47 +158,49 @@ DEVICE void forward(Job job, Vectors<const T> q, Vectors<const T> k, Vectors<con
         arrived();
         if (B > 1 && at + M < last) fetch(at + M);
         const T *key = keys + at / M % B * M * D, *value = values + at / M % B * M * D;
-        float s[M / 8][4] = {};
-        rows_by_rows<M, P>(s, queries + 16 * warp() * D, key);
-        if (at + M > row.sees(mine)) {  // not every query of the warp sees every key
+        if (mine < n) {  // else the warp has no row
+            float s[M / 8][4] = {};
+            rows_by_rows<M, P>(s, queries + 16 * warp() * D, key);
+            if (at + M > row.sees(mine)) {  // not every query of the warp sees every key
 #pragma unroll
-            for (int j = 0; j < M / 8; j++)
+                for (int j = 0; j < M / 8; j++)
 #pragma unroll
-                for (int c = 0; c < 4; c++)
-                    if (at + 8 * j + 2 * t + c % 2 >= row.sees(mine + g + 8 * (c / 2)))
-                        s[j][c] = -INFINITY;
+                    for (int c = 0; c < 4; c++)
+                        if (at + 8 * j + 2 * t + c % 2 >= row.sees(mine + g + 8 * (c / 2)))
+                            s[j][c] = -INFINITY;
+            }
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                float best = -INFINITY;
+#pragma unroll
+                for (int j = 0; j < M / 8; j++)
+                    best = fmaxf(best, fmaxf(s[j][2 * half], s[j][2 * half + 1]));
+                // every query sees the first key, so that this is finite
+                best = fmaxf(top[half], row_max(best) * scale);
+                float shrink = power<T>(top[half] - best), part = 0;
+                top[half] = best;
+#pragma unroll
+                for (int j = 0; j < P / 8; j++)
+#pragma unroll
+                    for (int c = 2 * half; c < 2 * half + 2; c++) sum[j][c] *= shrink;
+#pragma unroll
+                for (int j = 0; j < M / 8; j++)
+#pragma unroll
+                    for (int c = 2 * half; c < 2 * half + 2; c++) {
+                        s[j][c] = power<T>(s[j][c] * scale - best);
+                        part += s[j][c];
+                    }
+                total[half] = total[half] * shrink + over_quad(part);
+            }
+            if (job.drop.threshold) {
+#pragma unroll
+                for (int j = 0; j < M / 8; j++)
+#pragma unroll
+                    for (int c = 0; c < 4; c++)
+                        s[j][c] *= keep_factor(job.drop, keep[c / 2], at + 8 * j + 2 * t + c % 2);
+            }
+            weights_by_rows<M, P>(sum, s, value);
         }
-#pragma unroll
-        for (int half = 0; half < 2; half++) {
-            float best = -INFINITY;
-#pragma unroll
-            for (int j = 0; j < M / 8; j++)
-                best = fmaxf(best, fmaxf(s[j][2 * half], s[j][2 * half + 1]));
-            // every query sees the first key, so that this is finite
-            best = fmaxf(top[half], row_max(best) * scale);
-            float shrink = power<T>(top[half] - best), part = 0;
-            top[half] = best;
-#pragma unroll
-            for (int j = 0; j < P / 8; j++)
-#pragma unroll
-                for (int c = 2 * half; c < 2 * half + 2; c++) sum[j][c] *= shrink;
-#pragma unroll
-            for (int j = 0; j < M / 8; j++)
-#pragma unroll
-                for (int c = 2 * half; c < 2 * half + 2; c++) {
-                    s[j][c] = power<T>(s[j][c] * scale - best);
-                    part += s[j][c];
-                }
-            total[half] = total[half] * shrink + over_quad(part);
-        }
-        if (job.drop.threshold) {
-#pragma unroll
-            for (int j = 0; j < M / 8; j++)
-#pragma unroll
-                for (int c = 0; c < 4; c++)
-                    s[j][c] *= keep_factor(job.drop, keep[c / 2], at + 8 * j + 2 * t + c % 2);
-        }
-        weights_by_rows<M, P>(sum, s, value);
         if (B == 1 && at + M < last) {
             __syncthreads();
             fetch(at + M);
@@ -256,31 +258,33 @@ DEVICE void backward_queries(Job job, Vectors<const T> q, Vectors<const T> k, Ve
         arrived();
         if (B > 1 && at + M < last) fetch(at + M);
         const T *key = keys + at / M % B * M * D, *value = values + at / M % B * M * D;
-        float s[M / 8][4] = {}, dp[M / 8][4] = {};
-        rows_by_rows<M, P>(s, queries + 16 * warp() * D, key);
-        rows_by_rows<M, P>(dp, slopes_of + 16 * warp() * D, value);
-        if (job.drop.threshold) {
+        if (mine < n) {  // else the warp has no row
+            float s[M / 8][4] = {}, dp[M / 8][4] = {};
+            rows_by_rows<M, P>(s, queries + 16 * warp() * D, key);
+            rows_by_rows<M, P>(dp, slopes_of + 16 * warp() * D, value);
+            if (job.drop.threshold) {
+#pragma unroll
+                for (int j = 0; j < M / 8; j++)
+#pragma unroll
+                    for (int c = 0; c < 4; c++)
+                        dp[j][c] *= keep_factor(job.drop, keep[c / 2], at + 8 * j + 2 * t + c % 2);
+            }
 #pragma unroll
             for (int j = 0; j < M / 8; j++)
 #pragma unroll
                 for (int c = 0; c < 4; c++)
-                    dp[j][c] *= keep_factor(job.drop, keep[c / 2], at + 8 * j + 2 * t + c % 2);
+                    s[j][c] = power<T>(s[j][c] * scale - lse[c / 2]) * (dp[j][c] - shift[c / 2]);
+            if (at + M > row.sees(mine) || mine + 16 > n) {
+#pragma unroll
+                for (int j = 0; j < M / 8; j++)
+#pragma unroll
+                    for (int c = 0; c < 4; c++) {
+                        unsigned i = mine + g + 8 * (c / 2), of = at + 8 * j + 2 * t + c % 2;
+                        if (i >= n || of >= row.sees(i)) s[j][c] = 0.0f;
+                    }
+            }
+            weights_by_rows<M, P>(sum, s, key);
         }
-#pragma unroll
-        for (int j = 0; j < M / 8; j++)
-#pragma unroll
-            for (int c = 0; c < 4; c++)
-                s[j][c] = power<T>(s[j][c] * scale - lse[c / 2]) * (dp[j][c] - shift[c / 2]);
-        if (at + M > row.sees(mine) || mine + 16 > n) {
-#pragma unroll
-            for (int j = 0; j < M / 8; j++)
-#pragma unroll
-                for (int c = 0; c < 4; c++) {
-                    unsigned i = mine + g + 8 * (c / 2), of = at + 8 * j + 2 * t + c % 2;
-                    if (i >= n || of >= row.sees(i)) s[j][c] = 0.0f;
-                }
-        }
-        weights_by_rows<M, P>(sum, s, key);
         if (B == 1 && at + M < last) {
             __syncthreads();
             fetch(at + M);
@@ -328,27 +332,29 @@ DEVICE void backward_keys(Job job, Vectors<const T> q, Vectors<const T> k, Vecto
         if (B > 1 && at + M < n) fetch(at + M);
         unsigned tile = at / M % B * M;
         const T *query = queries + tile * D, *slope = slopes_of + tile * D;
-        float s[M / 8][4] = {}, dp[M / 8][4] = {};
-        rows_by_rows<M, P>(s, keys + 16 * warp() * D, query);
-        rows_by_rows<M, P>(dp, values + 16 * warp() * D, slope);
-        // some key of the warp is not seen by some query, or there is none
-        bool edge = at + M > n || mine + 16 > row.sees(at);
+        if (mine < m) {  // else the warp has no row
+            float s[M / 8][4] = {}, dp[M / 8][4] = {};
+            rows_by_rows<M, P>(s, keys + 16 * warp() * D, query);
+            rows_by_rows<M, P>(dp, values + 16 * warp() * D, slope);
+            // some key of the warp is not seen by some query, or there is none
+            bool edge = at + M > n || mine + 16 > row.sees(at);
 #pragma unroll
-        for (int j = 0; j < M / 8; j++)
+            for (int j = 0; j < M / 8; j++)
 #pragma unroll
-            for (int c = 0; c < 4; c++) {
-                unsigned key = mine + g + 8 * (c / 2), of = tile + 8 * j + 2 * t + c % 2;
-                float p = power<T>(s[j][c] * scale - lse[of]), kept = 1.0f;
-                if (job.drop.threshold) kept = keep_factor(job.drop, keep[of], key);
-                if (edge) {
-                    unsigned i = at + of - tile;
-                    if (i >= n || key >= row.sees(i)) p = 0.0f;
+                for (int c = 0; c < 4; c++) {
+                    unsigned key = mine + g + 8 * (c / 2), of = tile + 8 * j + 2 * t + c % 2;
+                    float p = power<T>(s[j][c] * scale - lse[of]), kept = 1.0f;
+                    if (job.drop.threshold) kept = keep_factor(job.drop, keep[of], key);
+                    if (edge) {
+                        unsigned i = at + of - tile;
+                        if (i >= n || key >= row.sees(i)) p = 0.0f;
+                    }
+                    s[j][c] = p * kept;
+                    dp[j][c] = p * (kept * dp[j][c] - shift[of]);
                 }
-                s[j][c] = p * kept;
-                dp[j][c] = p * (kept * dp[j][c] - shift[of]);
-            }
-        weights_by_rows<M, P>(sum_v, s, slope);
-        weights_by_rows<M, P>(sum_k, dp, query);
+            weights_by_rows<M, P>(sum_v, s, slope);
+            weights_by_rows<M, P>(sum_k, dp, query);
+        }
         if (B == 1 && at + M < n) {
             __syncthreads();
             fetch(at + M);

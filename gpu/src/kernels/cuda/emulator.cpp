@@ -3,7 +3,7 @@
 
 namespace emulator {
 
-thread_local Block* block = nullptr;
+__thread Block* block = nullptr;
 
 std::map<std::string, Kernel>& kernels() {
     static std::map<std::string, Kernel> all;
@@ -96,32 +96,28 @@ void prepare(Fibre& fibre, void (*entry)()) {
     std::abort();
 }
 
-void next() {
+// The next fibre, in turn, that is not at a barrier; none may be left by a barrier that the last
+// living fibre of a warp or block has already come past.
+static Fibre& next() {
     Block& b = *block;
-    unsigned before = b.current;
-    // every fibre was asked twice and none came past its barrier
-    if (++b.idle > 2 * b.threads + 2) fail("a barrier that not every thread reaches");
-    do b.current = (b.current + 1) % b.threads;
-    while (b.fibres[b.current].done);
-    if (b.current != before) emulator_switch(&b.fibres[before].top, b.fibres[b.current].top);
+    for (unsigned asked = 0; asked < b.threads; asked++) {
+        if (++b.current == b.threads) b.current = 0;
+        if (b.fibre().may_run()) return b.fibre();
+    }
+    fail("a barrier that not every thread reaches");
 }
 
-static void wait(unsigned& arrived, const unsigned& alive, unsigned& generation) {
-    block->idle = 0;
-    unsigned mine = generation;
+static void wait(unsigned& arrived, unsigned alive, unsigned& generation) {
     if (++arrived == alive) {
         arrived = 0;
         generation++;
         return;
     }
-    while (generation == mine) {
-        next();
-        if (arrived == alive) {  // the last ones that were missing have ended
-            arrived = 0;
-            generation++;
-        }
-    }
-    block->idle = 0;
+    Fibre& own = block->fibre();
+    own.barrier = &generation;
+    own.until = generation;
+    emulator_switch(&own.top, next().top);
+    own.barrier = nullptr;
 }
 
 void block_barrier() { wait(block->arrived, block->alive, block->generation); }
@@ -131,30 +127,35 @@ void warp_barrier() {
     wait(w.arrived, w.alive, w.generation);
 }
 
+// One that has ended is waited for no longer.
+static void leave(unsigned& arrived, unsigned& alive, unsigned& generation) {
+    if (--alive > 0 && arrived == alive) {
+        arrived = 0;
+        generation++;
+    }
+}
+
 __attribute__((no_sanitize("address"))) static void entry() {
     Block& b = *block;
     b.kernel(b.arguments);
     b.fibre().done = true;
-    b.alive--;
-    b.warp().alive--;
-    b.idle = 0;
+    leave(b.arrived, b.alive, b.generation);
+    leave(b.warp().arrived, b.warp().alive, b.warp().generation);
     void* unused;
-    if (b.alive == 0) emulator_switch(&unused, b.host);
-    do b.current = (b.current + 1) % b.threads;
-    while (b.fibres[b.current].done);
-    emulator_switch(&unused, b.fibres[b.current].top);
+    emulator_switch(&unused, b.alive == 0 ? b.host : next().top);
 }
 
 static void run_block(Block& b) {
     unsigned n = b.threads;
     b.alive = n;
-    b.current = b.arrived = b.generation = b.idle = 0;
+    b.current = b.arrived = b.generation = 0;
     for (auto& w : b.warps) w = Warp{};
     for (unsigned i = 0; i < n; i++) {
         Fibre& f = b.fibres[i];
         f.thread = {i % b.size.x, i / b.size.x % b.size.y, i / (b.size.x * b.size.y)};
         f.done = false;
         f.turn = 0;
+        f.barrier = nullptr;
         b.warps[i / WARP].alive++;
         prepare(f, entry);
     }

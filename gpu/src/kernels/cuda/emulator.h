@@ -43,6 +43,11 @@ struct Fibre {
     Dim thread{0, 0, 0};
     unsigned turn = 0;  // which of the warp's two places is next
     bool done = false;
+    // at a barrier: the number that changes when all are there, and what it is until then
+    const unsigned* barrier = nullptr;
+    unsigned until = 0;
+
+    bool may_run() const { return !done && (barrier == nullptr || *barrier != until); }
 };
 
 struct Block {
@@ -50,7 +55,7 @@ struct Block {
     unsigned threads = 0;
     std::vector<Warp> warps;
     Dim index{0, 0, 0}, size{1, 1, 1}, grid{1, 1, 1};
-    unsigned current = 0, alive = 0, arrived = 0, generation = 0, idle = 0;
+    unsigned current = 0, alive = 0, arrived = 0, generation = 0;
     unsigned char* shared = nullptr;
     void* host = nullptr;  // the stack pointer of whoever launched
     Call kernel = nullptr;
@@ -61,12 +66,12 @@ struct Block {
     Warp& warp() { return warps[current / WARP]; }
 };
 
-extern thread_local Block* block;
+// `__thread` and not `thread_local`: it has no constructor, and nobody asks before each use
+extern __thread Block* block;
 
 // Saves the registers that a call keeps on this stack, and goes on with another stack.
 extern "C" void emulator_switch(void** from, void* to);
 
-void next();  // lets the next living fibre run
 void block_barrier();
 void warp_barrier();
 

@@ -6,6 +6,7 @@
 use super::agreement::sabotage;
 use crate::bounds::{Traced, UNIT_ROUNDOFF_F64, gradient_floor, record};
 use crate::cases::{Corner, ModelCase, roberta};
+use crate::engines::derived::derived;
 use crate::engines::specification::{Gradients, lift_each, no_label};
 use crate::engines::{Candle, Paper, Specification, candles, external, training};
 use crate::{Case, Claim, Engine, Error, Present, Result, Target, Tolerance};
@@ -150,9 +151,17 @@ fn dual(engine: &dyn Engine, case: &mut Case) -> Result<()> {
     for _ in 0..4 {
         let (name, signs) = direction(case, &model)?;
         let expected = loss(&other, &name, &signs, Dual::new)?.eps;
-        let constants = |x, s| Dual::new(Traced::constant(x), Traced::constant(s));
-        let (traced, trace) = record(|| loss(&model, &name, &signs, constants));
-        let conditioning = trace.conditioning(&[traced?.eps])[0];
+        let bits: Vec<u64> = signs.iter().map(|sign| sign.to_bits()).collect();
+        let conditioning = *derived::<Paper, _>(
+            &model,
+            (&name, bits),
+            |_| 4,
+            || {
+                let constants = |x, s| Dual::new(Traced::constant(x), Traced::constant(s));
+                let (traced, trace) = record(|| loss(&model, &name, &signs, constants));
+                Ok(trace.conditioning(&[traced?.eps])[0])
+            },
+        )?;
         let tolerance = Tolerance::direction(conditioning, down, signs.len(), u, v);
         let found = found.get(&name).map_or(f64::NAN, |g| along(g, &signs));
         let describe = model.describe();
