@@ -91,6 +91,18 @@ pub fn threads(asked: Option<usize>) -> usize {
         .max(1)
 }
 
+/// Says how many threads candle's own products may use. Otherwise it reads `/proc/cpuinfo` before
+/// each of them, which takes longer than a small product. Who has set `RAYON_NUM_THREADS` is heard.
+#[allow(unsafe_code)]
+pub(crate) fn set_threads_of_candle() {
+    const NAME: &str = "RAYON_NUM_THREADS";
+    if std::env::var_os(NAME).is_none() {
+        // SAFETY: the program has just begun. The only other threads are those that OpenBLAS starts
+        // when it is loaded; they wait for work and do not read the environment.
+        unsafe { std::env::set_var(NAME, threads(None).to_string()) };
+    }
+}
+
 /// A pool of that many threads; work runs inside `pool.install`, and its memory is counted as one
 /// run's ([`crate::memory`]).
 ///

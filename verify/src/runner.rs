@@ -246,6 +246,7 @@ pub fn run(options: &Options, on_row: &(dyn Fn(&ReportRow) + Sync)) -> Result<Re
         let found = scope.spawn(|| proofs.then(proofs::check));
         let others = rows
             .par_iter()
+            .with_max_len(1) // so that no thread is left with many at the end
             .map(|row| (!is_proved(row.1)).then(|| checked(row)));
         let others: Vec<Option<ReportRow>> = others.collect();
         let found = found.join().ok().flatten();

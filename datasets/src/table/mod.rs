@@ -19,6 +19,7 @@ mod lines;
 mod pages;
 mod parquet;
 pub mod parts;
+mod thrift;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

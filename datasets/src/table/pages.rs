@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! column chunk: a header, its page, the next header, …
-//! header: Thrift's compact protocol; 2: bytes unpacked, 3: bytes packed,
+//! header: a structure of Thrift's; 2: bytes unpacked, 3: bytes packed,
 //!         5, 7, 8: {1: values} of a page of data, a dictionary, a page of data of version 2
 //! ```
 
@@ -14,10 +14,8 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
 use super::budget::Budget;
 use super::guard::guarded;
+use super::thrift;
 use crate::{Error, Result};
-
-/// Structures in structures of a header.
-const DEEPEST: usize = 8;
 
 /// Checks the pages of the columns that are wanted.
 ///
@@ -85,114 +83,18 @@ struct Page {
 
 fn header(left: &mut &[u8]) -> Option<Page> {
     let mut page = Page::default();
-    fields(
-        left,
-        0,
-        &mut |path, n| {
-            let n = u64::try_from(n).ok()?;
-            match path {
-                [2] => page.unpacked = n,
-                [3] => page.packed = n,
-                [5 | 7 | 8, 1] => page.values = n,
-                _ => {}
-            }
-            Some(())
-        },
-        &mut Vec::new(),
-    )?;
-    Some(page)
-}
-
-type Each<'e> = dyn FnMut(&[i64], i64) -> Option<()> + 'e;
-
-/// Hands the whole numbers of a structure over, each with the numbers of its field and of those
-/// around it.
-fn fields(left: &mut &[u8], depth: usize, each: &mut Each<'_>, path: &mut Vec<i64>) -> Option<()> {
-    let mut id = 0;
-    loop {
-        let head = byte(left)?;
-        if head == 0 {
-            return Some(());
-        }
-        id = match head >> 4 {
-            0 => number(left)?,
-            delta => id + i64::from(delta),
+    thrift::structure(left, &mut |path, n| {
+        let to = match path {
+            [2] => &mut page.unpacked,
+            [3] => &mut page.packed,
+            [5 | 7 | 8, 1] => &mut page.values,
+            _ => return Some(()),
         };
-        path.push(id);
-        value(left, head & 15, depth, each, path)?;
-        path.pop();
-    }
-}
-
-fn value(
-    left: &mut &[u8],
-    kind: u8,
-    depth: usize,
-    each: &mut Each<'_>,
-    path: &mut Vec<i64>,
-) -> Option<()> {
-    match kind {
-        // true and false are their kinds
-        1 | 2 => Some(()),
-        3 => skip(left, 1),
-        4..=6 => {
-            let n = number(left)?;
-            // only what asks for something has to be from 0 on
-            match matches!(path[..], [2 | 3] | [5 | 7 | 8, 1]) {
-                true => each(path, n),
-                false => Some(()),
-            }
-        }
-        7 => skip(left, 8),
-        8 => {
-            let length = varint(left)?;
-            skip(left, length)
-        }
-        9 | 10 if depth < DEEPEST => {
-            let head = byte(left)?;
-            let count = match head >> 4 {
-                15 => varint(left)?,
-                count => count.into(),
-            };
-            (0..count).try_for_each(|_| match head & 15 {
-                1 | 2 => skip(left, 1),
-                kind => value(left, kind, depth + 1, &mut |_, _| Some(()), path),
-            })
-        }
-        12 if depth < DEEPEST => fields(left, depth + 1, each, path),
-        // maps, which no header has
-        _ => None,
-    }
-}
-
-fn byte(left: &mut &[u8]) -> Option<u8> {
-    let (first, rest) = left.split_first()?;
-    *left = rest;
-    Some(*first)
-}
-
-fn skip(left: &mut &[u8], count: u64) -> Option<()> {
-    *left = left.get(usize::try_from(count).ok()?..)?;
-    Some(())
-}
-
-/// Seven bits a byte, the lowest first.
-fn varint(left: &mut &[u8]) -> Option<u64> {
-    let mut n = 0;
-    for shift in (0..64).step_by(7) {
-        let b = byte(left)?;
-        n |= u64::from(b & 0x7F) << shift;
-        if b < 0x80 {
-            return Some(n);
-        }
-    }
-    None
-}
-
-/// A number with a sign, which is the lowest bit.
-fn number(left: &mut &[u8]) -> Option<i64> {
-    let n = varint(left)?;
-    Some((n >> 1) as i64 ^ -((n & 1) as i64))
+        // what asks for something has to be from 0 on
+        *to = u64::try_from(n).ok()?;
+        Some(())
+    })?;
+    Some(page)
 }
 
 #[cfg(test)]

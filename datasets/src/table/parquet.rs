@@ -1,5 +1,6 @@
 //! Parquet, by the `parquet` crate's records.
 
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use serde_json::{Map, Number, Value};
 
 use super::budget::Budget;
 use super::guard::guarded;
-use super::{Columns, Each, Row, class_names};
+use super::{Columns, Each, Row, class_names, thrift};
 use crate::error::Place;
 use crate::{Error, Result};
 
@@ -22,7 +23,8 @@ pub(super) fn read(path: &Path, wanted: &[&str], each: &mut Each<'_>) -> Result<
         path: path.to_owned(),
         message: words(&e),
     };
-    let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
+    let mut file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
+    check_footer(path, &mut file)?;
     let reader = guarded(path, || SerializedFileReader::new(file))?.map_err(unreadable)?;
     let metadata = reader.metadata().file_metadata();
     let schema = metadata.schema_descr().root_schema();
@@ -73,6 +75,35 @@ pub(super) fn read(path: &Path, wanted: &[&str], each: &mut Each<'_>) -> Result<
         }))?;
     }
     Ok(())
+}
+
+/// Checks that the footer is what it should be, as far as the library needs that: a structure that
+/// ends where it says (`footer, its length in 4 bytes, PAR1`). What is no Parquet file at all is
+/// left to the library's words.
+///
+/// # Errors
+/// It is none.
+fn check_footer(path: &Path, file: &mut std::fs::File) -> Result<()> {
+    let io = |e| Error::io(path, e);
+    let size = file.metadata().map_err(io)?.len();
+    let Some(end) = size.checked_sub(8) else {
+        return Ok(());
+    };
+    file.seek(SeekFrom::Start(end)).map_err(io)?;
+    let mut last = [0; 8];
+    file.read_exact(&mut last).map_err(io)?;
+    let (length, mark) = last.split_at(4);
+    let length: u64 = length.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b));
+    if mark != b"PAR1" || length > end {
+        return Ok(());
+    }
+    file.seek(SeekFrom::Start(end - length)).map_err(io)?;
+    let mut footer = Vec::new();
+    file.take(length).read_to_end(&mut footer).map_err(io)?;
+    thrift::structure(&mut &footer[..], &mut |_, _| Some(())).ok_or_else(|| Error::Table {
+        path: path.to_owned(),
+        message: "the file is damaged: its footer is no description of a table".into(),
+    })
 }
 
 /// The library's message, with advice where there is one.
