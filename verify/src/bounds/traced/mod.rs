@@ -124,6 +124,22 @@ pub struct Trace {
     rounded: Vec<(f64, f64)>,
 }
 
+/// The next computation of this thread writes to the same memory: a tape has a million nodes.
+impl Drop for Trace {
+    fn drop(&mut self) {
+        let mut nodes = std::mem::take(&mut self.nodes);
+        nodes.clear();
+        // nothing to do where the thread is ending
+        let _ = TAPE.try_with(|tape| {
+            if let Ok(mut tape) = tape.try_borrow_mut()
+                && tape.capacity() == 0
+            {
+                *tape = nodes;
+            }
+        });
+    }
+}
+
 /// Runs a computation and returns its result with its tape.
 pub fn record<R>(computation: impl FnOnce() -> R) -> (R, Trace) {
     TAPE.with_borrow_mut(Vec::clear);

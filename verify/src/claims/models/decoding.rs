@@ -11,7 +11,7 @@ use crate::{Case, Claim, Engine, Present, Result, Tolerance};
 pub fn claims(present: &Present) -> Vec<Claim> {
     vec![
         Claim::new("cache-decoding")
-            .one_case_in(4)
+            .one_case_in(8)
             .at_least(13)
             .on_each_one_sided(candles(present), decodes)
             .on_each_one_sided(external(present), generates),

@@ -26,7 +26,7 @@ use std::path::Path;
 pub fn claims(present: &Present) -> Vec<Claim> {
     vec![
         Claim::new("authors-clipping")
-            .one_case_in(16)
+            .one_case_in(32)
             .at_least(12)
             .on_each_one_sided(candles(present), clipped),
         Claim::new("authors-longest-row")

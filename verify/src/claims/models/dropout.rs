@@ -19,7 +19,7 @@ use inducer_reference::AttentionConfig;
 pub fn claims(present: &Present) -> Vec<Claim> {
     let masks = |claim: Claim| {
         claim
-            .one_case_in(4)
+            .one_case_in(8)
             .at_least(26)
             .on_each(candles(present), given_masks)
     };

@@ -16,7 +16,7 @@ use std::path::Path;
 /// The claims of this file.
 #[must_use]
 pub fn claims(present: &Present) -> Vec<Claim> {
-    let share = |id| Claim::new(id).one_case_in(4).at_least(13);
+    let share = |id| Claim::new(id).one_case_in(8).at_least(13);
     let roberta = |id| share(id).about(roberta);
     vec![
         share("adapter-files").on_each_one_sided(candles(present), written),

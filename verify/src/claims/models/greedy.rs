@@ -16,11 +16,11 @@ use ndarray::Array2;
 pub fn claims(present: &Present) -> Vec<Claim> {
     vec![
         Claim::new("greedy-recomputed")
-            .one_case_in(4)
+            .one_case_in(8)
             .at_least(13)
             .on_each_one_sided(candles(present), decoded),
         Claim::new("greedy-ties")
-            .one_case_in(4)
+            .one_case_in(8)
             .at_least(4)
             .on_each_one_sided(candles(present), ties),
     ]

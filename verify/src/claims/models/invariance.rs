@@ -20,7 +20,7 @@ use ndarray::{Array2, s};
 /// The claims of this file.
 #[must_use]
 pub fn claims(present: &Present) -> Vec<Claim> {
-    let share = |id| Claim::new(id).one_case_in(4).at_least(13);
+    let share = |id| Claim::new(id).one_case_in(8).at_least(13);
     let packing = |claim: Claim| {
         claim
             .on_each_one_sided(training(present), |engine, case| packing(engine, case))

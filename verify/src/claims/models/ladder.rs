@@ -19,7 +19,7 @@ pub(crate) type Pair = Result<(ModelCase, ModelCase)>;
 pub fn claims(present: &Present) -> Vec<Claim> {
     let on_engines = |claim: Claim, step: Step| {
         claim
-            .one_case_in(4)
+            .one_case_in(8)
             .at_least(10)
             .on_each_one_sided(engines(present), move |engine, case| {
                 same(engine, case, step)
@@ -55,7 +55,7 @@ impl Claim {
     /// restriction what is left is the backbone.
     #[must_use]
     pub(crate) fn on_restricted_models(self, present: &Present, step: Step) -> Self {
-        self.one_case_in(4)
+        self.one_case_in(8)
             .at_least(10)
             .on_each_one_sided(candles(present), move |engine, case| {
                 same(engine, case, step)

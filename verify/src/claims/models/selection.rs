@@ -24,7 +24,7 @@ use std::path::Path;
 /// The claims of this file.
 #[must_use]
 pub fn claims(present: &Present) -> Vec<Claim> {
-    let share = |id| Claim::new(id).one_case_in(8).at_least(8);
+    let share = |id| Claim::new(id).one_case_in(16).at_least(8);
     let mean = |claim: Claim| claim.on_each_one_sided(candles(present), mean_of_all);
     let host = || vec![Box::new(Candle::cpu_f64()), Box::new(Candle::cpu_f32())];
     vec![

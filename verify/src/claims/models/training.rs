@@ -14,7 +14,7 @@ use std::path::Path;
 /// The claims of this file.
 #[must_use]
 pub fn claims(present: &Present) -> Vec<Claim> {
-    let share = |id| Claim::new(id).one_case_in(16).at_least(12);
+    let share = |id| Claim::new(id).one_case_in(32).at_least(12);
     let roberta = |id| share(id).about(roberta);
     let stays = |claim: Claim| {
         claim
