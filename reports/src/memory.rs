@@ -137,4 +137,30 @@ mod tests {
         assert_eq!(COUNTER.peak.load(Ordering::Relaxed), 3500);
         assert_eq!(Memory::here().peak(), None, "not this program's allocator");
     }
+
+    #[test]
+    fn the_threads_of_a_run_count_together() {
+        static COUNTER: Counter = Counter {
+            held: AtomicI64::new(0),
+            peak: AtomicI64::new(0),
+        };
+        std::thread::scope(|threads| {
+            for _ in 0..4 {
+                threads.spawn(|| {
+                    let (a, layout) = (Counting(System), Layout::new::<[u64; 100]>());
+                    count_on(&COUNTER);
+                    for _ in 0..100 {
+                        // SAFETY: the pointer goes back with the layout that it came with.
+                        unsafe {
+                            let p = a.alloc(layout);
+                            a.dealloc(p, layout);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(COUNTER.held.load(Ordering::Relaxed), 0);
+        let peak = COUNTER.peak.load(Ordering::Relaxed);
+        assert!((800..=3200).contains(&peak) && peak % 800 == 0, "{peak}");
+    }
 }
