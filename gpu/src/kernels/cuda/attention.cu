@@ -258,33 +258,33 @@ DEVICE void backward_queries(Job job, Vectors<const T> q, Vectors<const T> k, Ve
         arrived();
         if (B > 1 && at + M < last) fetch(at + M);
         const T *key = keys + at / M % B * M * D, *value = values + at / M % B * M * D;
-        if (mine < n) {  // else the warp has no row
-            float s[M / 8][4] = {}, dp[M / 8][4] = {};
-            rows_by_rows<M, P>(s, queries + 16 * warp() * D, key);
-            rows_by_rows<M, P>(dp, slopes_of + 16 * warp() * D, value);
-            if (job.drop.threshold) {
-#pragma unroll
-                for (int j = 0; j < M / 8; j++)
-#pragma unroll
-                    for (int c = 0; c < 4; c++)
-                        dp[j][c] *= keep_factor(job.drop, keep[c / 2], at + 8 * j + 2 * t + c % 2);
-            }
+        // (a warp without a row computes too: a branch takes two registers more, and a block less
+        // fits on a card at p = 64 in bf16)
+        float s[M / 8][4] = {}, dp[M / 8][4] = {};
+        rows_by_rows<M, P>(s, queries + 16 * warp() * D, key);
+        rows_by_rows<M, P>(dp, slopes_of + 16 * warp() * D, value);
+        if (job.drop.threshold) {
 #pragma unroll
             for (int j = 0; j < M / 8; j++)
 #pragma unroll
                 for (int c = 0; c < 4; c++)
-                    s[j][c] = power<T>(s[j][c] * scale - lse[c / 2]) * (dp[j][c] - shift[c / 2]);
-            if (at + M > row.sees(mine) || mine + 16 > n) {
-#pragma unroll
-                for (int j = 0; j < M / 8; j++)
-#pragma unroll
-                    for (int c = 0; c < 4; c++) {
-                        unsigned i = mine + g + 8 * (c / 2), of = at + 8 * j + 2 * t + c % 2;
-                        if (i >= n || of >= row.sees(i)) s[j][c] = 0.0f;
-                    }
-            }
-            weights_by_rows<M, P>(sum, s, key);
+                    dp[j][c] *= keep_factor(job.drop, keep[c / 2], at + 8 * j + 2 * t + c % 2);
         }
+#pragma unroll
+        for (int j = 0; j < M / 8; j++)
+#pragma unroll
+            for (int c = 0; c < 4; c++)
+                s[j][c] = power<T>(s[j][c] * scale - lse[c / 2]) * (dp[j][c] - shift[c / 2]);
+        if (at + M > row.sees(mine) || mine + 16 > n) {
+#pragma unroll
+            for (int j = 0; j < M / 8; j++)
+#pragma unroll
+                for (int c = 0; c < 4; c++) {
+                    unsigned i = mine + g + 8 * (c / 2), of = at + 8 * j + 2 * t + c % 2;
+                    if (i >= n || of >= row.sees(i)) s[j][c] = 0.0f;
+                }
+        }
+        weights_by_rows<M, P>(sum, s, key);
         if (B == 1 && at + M < last) {
             __syncthreads();
             fetch(at + M);
