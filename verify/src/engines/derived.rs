@@ -113,8 +113,9 @@ mod tests {
         assert_eq!([derive(&case, "b"), derive(&case, "a")], [2, 1]);
         let changed: [fn(&mut ModelCase); 5] = [
             |case| {
-                let tensor = case.weights.values_mut().next().unwrap();
-                tensor[[0, 0]] = tensor[[0, 0]].next_up();
+                let mut numbers = case.weights.values_mut().flatten();
+                let number = numbers.next().unwrap();
+                *number = number.next_up();
             },
             |case| case.rows[0].ids[0] ^= 1,
             |case| case.rows[0].labels[0] -= 1,
