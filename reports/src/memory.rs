@@ -144,21 +144,19 @@ mod tests {
             held: AtomicI64::new(0),
             peak: AtomicI64::new(0),
         };
-        std::thread::scope(|threads| {
-            for _ in 0..4 {
-                threads.spawn(|| {
-                    let (a, layout) = (Counting(System), Layout::new::<[u64; 100]>());
-                    count_on(&COUNTER);
-                    for _ in 0..100 {
-                        // SAFETY: the pointer goes back with the layout that it came with.
-                        unsafe {
-                            let p = a.alloc(layout);
-                            a.dealloc(p, layout);
-                        }
-                    }
-                });
+        let work = || {
+            let (a, layout) = (Counting(System), Layout::new::<[u64; 100]>());
+            count_on(&COUNTER);
+            for _ in 0..100 {
+                // SAFETY: the pointer goes back with the layout that it came with.
+                unsafe {
+                    let p = a.alloc(layout);
+                    a.dealloc(p, layout);
+                }
             }
-        });
+        };
+        let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(work)).collect();
+        threads.into_iter().for_each(|t| t.join().unwrap());
         assert_eq!(COUNTER.held.load(Ordering::Relaxed), 0);
         let peak = COUNTER.peak.load(Ordering::Relaxed);
         assert!((800..=3200).contains(&peak) && peak % 800 == 0, "{peak}");
