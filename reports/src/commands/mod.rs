@@ -114,8 +114,8 @@ impl Cli {
 /// The whole program: status 0, 1 after an error, 2 for a wrong option, 130 or 143 where it was
 /// stopped.
 ///
-/// `register` gives it the variants of one's own ([`program!`](crate::program!)). To be called once,
-/// before the program does anything else.
+/// `register` gives it the variants of one's own ([`program!`](crate::program!)). To be called
+/// once, before the program does anything else.
 pub fn main(register: &[fn() -> inducer_verify::Result<()>]) -> ExitCode {
     crate::compute::set_threads_of_candle();
     let registered = register.iter().try_for_each(|register| register());
