@@ -51,8 +51,14 @@ impl Tokenizer {
                 .map(str::to_owned)
                 .ok_or_else(|| wrong(p, "the path is not Unicode"))
         };
-        let bpe = BPE::from_file(&text(&vocab)?, &text(&merges)?)
-            .build()
+        let (of_vocab, of_merges) = (text(&vocab)?, text(&merges)?);
+        // `tokenizers` panics where a merge makes a token that is longer than any it knows
+        let bpe = caught(|| BPE::from_file(&of_vocab, &of_merges).build())
+            .ok_or_else(|| {
+                let not_one = "a merge makes a token that vocab.json does not have: expected the \
+                               two files of one tokenizer";
+                wrong(&merges, not_one)
+            })?
             .map_err(|e| wrong(dir, e))?;
         // RoBERTa's vocabulary has no end-of-text token and its own special ones
         let known = bpe.get_vocab();

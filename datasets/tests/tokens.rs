@@ -56,3 +56,24 @@ fn the_check_sees_two_merges_in_the_wrong_order() {
         assert!(agreeing(&family, reversed) < 150, "{name}");
     }
 }
+
+#[test]
+fn merges_of_another_vocabulary_are_refused_by_the_name_of_their_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let message = |merges: &str| {
+        let vocab = r#"{"t": 0, "h": 1, "e": 2, "th": 3}"#;
+        std::fs::write(dir.path().join("vocab.json"), vocab).unwrap();
+        let text = format!("#version: 0.2\n{merges}\n");
+        std::fs::write(dir.path().join("merges.txt"), text).unwrap();
+        Tokenizer::load(dir.path()).err().map(|e| e.to_string())
+    };
+    assert_eq!(message("t h"), None);
+    // as long as the longest token, and longer than any
+    for merges in ["h e", "t h\nth e"] {
+        let e = message(merges).unwrap();
+        let dir = dir.path().display().to_string();
+        assert!(e.contains(&dir) && e.contains("vocab"), "{merges}: {e}");
+    }
+    let longer = message("t h\nth e").unwrap();
+    assert!(longer.contains("merges.txt: "), "{longer}");
+}
