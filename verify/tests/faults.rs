@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod sources;
+
 use inducer_verify::Ledger;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -27,8 +29,7 @@ struct Fault {
 impl Fault {
     /// Why the text of its file cannot be made wrong.
     fn misplaced(&self, text: &str) -> Option<&'static str> {
-        // what stands below a file's tests is no part of the program
-        let program = text.split("#[cfg(test)]\nmod tests").next()?;
+        let program = sources::program(text);
         let behind = match &self.after {
             Some(after) => match program.split_once(after) {
                 Some((_, behind)) => behind,

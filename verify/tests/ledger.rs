@@ -2,38 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod sources;
+
 use inducer_verify::engines::{External, Target, engines};
 use inducer_verify::proofs::{self, Index};
 use inducer_verify::{Claim, Cuda, Ledger, Options, Present, Verdict, claims, run};
+use sources::sources;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-fn rust_files(dir: &Path, into: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            rust_files(&path, into);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            into.push(path);
-        }
-    }
-}
-
-fn sources(of: &str) -> Vec<(PathBuf, String)> {
-    let mut files = Vec::new();
-    rust_files(
-        &Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("..")
-            .join(of)
-            .join("src"),
-        &mut files,
-    );
-    files
-        .into_iter()
-        .map(|path| (path.clone(), std::fs::read_to_string(path).unwrap()))
-        .collect()
-}
 
 #[test]
 fn no_row_is_without_a_check_and_no_check_without_a_row() {

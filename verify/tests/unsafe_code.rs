@@ -2,14 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod sources;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 /// Unsafe blocks, functions, implementations and foreign functions above a file's tests.
 fn blocks(text: &str) -> usize {
-    let program = text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text);
-    let lines = program.lines().map(str::trim_start);
+    let lines = sources::program(text).lines().map(str::trim_start);
     let code = lines.filter(|line| !line.starts_with("//"));
     let kinds = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"];
     code.map(|line| {
@@ -21,28 +22,17 @@ fn blocks(text: &str) -> usize {
     .sum()
 }
 
-fn walk(root: &Path, folder: &Path, found: &mut BTreeMap<String, usize>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            walk(root, &path, found);
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
-            let count = blocks(&fs::read_to_string(&path).unwrap());
-            if count > 0 {
-                let name = path.strip_prefix(root).unwrap().display().to_string();
-                found.insert(name, count);
-            }
-        }
-    }
-}
-
 #[test]
 fn the_table_has_every_file_with_unsafe_code() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut found = BTreeMap::new();
     for part in ["reference", "gpu", "datasets", "verify", "reports"] {
-        walk(root, &root.join(part).join("src"), &mut found);
+        for (path, text) in sources::sources(part) {
+            let name = path.strip_prefix(&root).unwrap().display().to_string();
+            found.insert(name, blocks(&text));
+        }
     }
+    found.retain(|_, count| *count > 0);
     let text = fs::read_to_string(root.join("CONTRIBUTING.md")).unwrap();
     let (_, section) = text.split_once("## Unsafe code\n").unwrap();
     let section = section.split("\n## ").next().unwrap();

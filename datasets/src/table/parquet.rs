@@ -90,11 +90,11 @@ fn check_footer(path: &Path, file: &mut std::fs::File) -> Result<()> {
         return Ok(());
     };
     file.seek(SeekFrom::Start(end)).map_err(io)?;
-    let mut last = [0; 8];
-    file.read_exact(&mut last).map_err(io)?;
-    let (length, mark) = last.split_at(4);
-    let length: u64 = length.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b));
-    if mark != b"PAR1" || length > end {
+    let (mut length, mut mark) = ([0; 4], [0; 4]);
+    file.read_exact(&mut length).map_err(io)?;
+    file.read_exact(&mut mark).map_err(io)?;
+    let length = u64::from(u32::from_le_bytes(length));
+    if &mark != b"PAR1" || length > end {
         return Ok(());
     }
     file.seek(SeekFrom::Start(end - length)).map_err(io)?;

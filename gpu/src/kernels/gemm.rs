@@ -268,35 +268,14 @@ impl<T: Elem> Product<'_, T> {
         } else {
             (m, n)
         };
-        // SAFETY: the caller's promise, and the operands fit (checked).
-        let (count, piece) = unsafe { self.pieces(dst, row, add, [rows, columns]) };
-        match count {
-            1 => piece(0),
-            count => for_tasks(count, || (), |(), task| piece(task)),
-        }
-    }
-
-    /// How many pieces of so many rows and columns the product has, and what computes one of them.
-    /// No two of them write to the same element.
-    ///
-    /// # Safety
-    /// As [`Product::multiply`]; the operands fit.
-    unsafe fn pieces(
-        &self,
-        dst: *mut T,
-        row: usize,
-        add: bool,
-        [rows, columns]: [usize; 2],
-    ) -> (usize, impl Fn(usize) + Sync) {
-        let [m, n, k] = self.sizes();
         let across = n.div_ceil(columns);
         let dst = Shared {
             start: dst,
             len: (m - 1) * row + n,
             buffer: PhantomData,
         };
-        let (a, b, scale) = (&self.left, &self.right, self.scale);
-        let piece = move |task: usize| {
+        let (a, b) = (&self.left, &self.right);
+        let piece = |task: usize| {
             let (i, j) = (task / across * rows, task % across * columns);
             // SAFETY: the last element of each operand is inside its buffer (checked), so all are;
             // the destination by the caller's promise, and the pieces of the grid do not overlap.
@@ -316,7 +295,7 @@ impl<T: Elem> Product<'_, T> {
                     b.column as isize,
                     b.row as isize,
                     T::one(),
-                    scale,
+                    self.scale,
                     false,
                     false,
                     false,
@@ -324,7 +303,10 @@ impl<T: Elem> Product<'_, T> {
                 );
             }
         };
-        (across * m.div_ceil(rows), piece)
+        match across * m.div_ceil(rows) {
+            1 => piece(0),
+            count => for_tasks(count, || (), |(), task| piece(task)),
+        }
     }
 }
 
@@ -444,27 +426,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    /// No two pieces write to the same element, whatever threads they run on.
-    #[test]
-    fn pieces_are_those_of_threads_that_are_started_and_joined() {
-        let value = |i: usize| ((i * 7919 % 1013) as f32 - 500.0) / 97.0;
-        let [m, n, k] = [70, 385, 90];
-        let a: Vec<f32> = (0..m * k).map(value).collect();
-        let b: Vec<f32> = (0..n * k).map(|i| value(i + 5)).collect();
-        let product = Mat::new(&a, [m, k]).times(Mat::new(&b, [k, n]));
-        let mut found = vec![0.0; m * n];
-        // SAFETY: the buffer holds m · n elements, and the operands have the sizes that they say.
-        let (count, piece) = unsafe { product.pieces(found.as_mut_ptr(), n, false, [64, 128]) };
-        assert_eq!(count, 8);
-        std::thread::scope(|scope| {
-            let piece = &piece;
-            let start = |task| scope.spawn(move || piece(task));
-            let threads: Vec<_> = (0..count).map(start).collect();
-            threads.into_iter().for_each(|t| t.join().unwrap());
-        });
-        assert!(found == product.to_vec());
     }
 
     #[test]

@@ -57,32 +57,10 @@ pub trait Specification: 'static {
                 .map(Array2::len)
                 .sum::<usize>()
         };
-        let derive = || Self::conditioning_anew(case);
+        let derive = || conditioning_of::<Self>(case);
         Ok(derived::<Self, _>(case, (), numbers, derive)?
             .as_ref()
             .clone())
-    }
-
-    /// The same, whether it was derived before or not.
-    ///
-    /// # Errors
-    /// As [`Specification::compute`].
-    #[doc(hidden)]
-    fn conditioning_anew(case: &ModelCase) -> Result<Computed<Conditioning>> {
-        let (computed, trace) = record(|| Self::computed_in::<Traced>(case));
-        let computed = computed?;
-        let of = |x: &Array2<Traced>| -> Result<Array2<Conditioning>> {
-            let flat: Vec<Traced> = x.iter().copied().collect();
-            let all = trace.conditioning(&flat);
-            Ok(Array2::from_shape_vec(x.raw_dim(), all)?)
-        };
-        let of_text = |layers: &Vec<Array2<Traced>>| layers.iter().map(of).collect();
-        let loss = computed.loss.map(|loss| trace.conditioning(&[loss]));
-        Ok(Computed {
-            logits: computed.logits.iter().map(of).collect::<Result<_>>()?,
-            gates: computed.gates.iter().map(of_text).collect::<Result<_>>()?,
-            loss: loss.and_then(|mut one| one.pop()),
-        })
     }
 
     /// The gradient of every trainable tensor, by reverse mode over the formula itself.
@@ -92,39 +70,53 @@ pub trait Specification: 'static {
     fn gradients(case: &ModelCase) -> Result<Arc<Gradients>> {
         let numbers =
             |found: &Gradients| 2 * found.tensors.values().map(ArrayD::len).sum::<usize>();
-        derived::<Self, _>(case, (), numbers, || Self::gradients_anew(case))
+        derived::<Self, _>(case, (), numbers, || gradients_of::<Self>(case))
     }
+}
 
-    /// The same, whether it was derived before or not.
-    ///
-    /// # Errors
-    /// As [`Specification::gradients`].
-    #[doc(hidden)]
-    fn gradients_anew(case: &ModelCase) -> Result<Gradients> {
-        let mut variables = Vec::new();
-        let mut mean = Traced::constant(0.0);
-        let (passed, trace) = record(|| {
-            let lifted = lift_each(&case.adapter, |_, _, x| {
-                let variable = Traced::variable(x);
-                variables.push(variable);
-                variable
-            });
-            let loss = Self::compute(case, &lifted)?.loss.ok_or_else(no_label)?;
-            mean = loss;
-            Ok::<_, Error>(backward(loss, &variables))
+/// [`Specification::conditioning`], derived anew.
+fn conditioning_of<S: Specification + ?Sized>(case: &ModelCase) -> Result<Computed<Conditioning>> {
+    let (computed, trace) = record(|| S::computed_in::<Traced>(case));
+    let computed = computed?;
+    let of = |x: &Array2<Traced>| -> Result<Array2<Conditioning>> {
+        let flat: Vec<Traced> = x.iter().copied().collect();
+        let all = trace.conditioning(&flat);
+        Ok(Array2::from_shape_vec(x.raw_dim(), all)?)
+    };
+    let of_text = |layers: &Vec<Array2<Traced>>| layers.iter().map(of).collect();
+    let loss = computed.loss.map(|loss| trace.conditioning(&[loss]));
+    Ok(Computed {
+        logits: computed.logits.iter().map(of).collect::<Result<_>>()?,
+        gates: computed.gates.iter().map(of_text).collect::<Result<_>>()?,
+        loss: loss.and_then(|mut one| one.pop()),
+    })
+}
+
+/// [`Specification::gradients`], derived anew.
+fn gradients_of<S: Specification + ?Sized>(case: &ModelCase) -> Result<Gradients> {
+    let mut variables = Vec::new();
+    let mut mean = Traced::constant(0.0);
+    let (passed, trace) = record(|| {
+        let lifted = lift_each(&case.adapter, |_, _, x| {
+            let variable = Traced::variable(x);
+            variables.push(variable);
+            variable
         });
-        let Backward { gradient, greatest } = passed?;
-        let values = gradient.iter().map(|g| g.value()).collect();
-        let mut spreads = trace.spreads(&[&gradient[..], &[mean]].concat());
-        let of_loss = spreads.pop().unwrap_or(f64::NAN);
-        Ok(Gradients {
-            tensors: shaped(&case.adapter, values)?,
-            spread: shaped(&case.adapter, spreads)?,
-            loss: (mean.value(), of_loss),
-            greatest,
-            tokens: case.rows.iter().map(|row| row.ids.len()).sum(),
-        })
-    }
+        let loss = S::compute(case, &lifted)?.loss.ok_or_else(no_label)?;
+        mean = loss;
+        Ok::<_, Error>(backward(loss, &variables))
+    });
+    let Backward { gradient, greatest } = passed?;
+    let values = gradient.iter().map(|g| g.value()).collect();
+    let mut spreads = trace.spreads(&[&gradient[..], &[mean]].concat());
+    let of_loss = spreads.pop().unwrap_or(f64::NAN);
+    Ok(Gradients {
+        tensors: shaped(&case.adapter, values)?,
+        spread: shaped(&case.adapter, spreads)?,
+        loss: (mean.value(), of_loss),
+        greatest,
+        tokens: case.rows.iter().map(|row| row.ids.len()).sum(),
+    })
 }
 
 /// What a backward pass over a formula gives.

@@ -96,8 +96,7 @@ void prepare(Fibre& fibre, void (*entry)()) {
     std::abort();
 }
 
-// The next fibre, in turn, that is not at a barrier; none may be left by a barrier that the last
-// living fibre of a warp or block has already come past.
+// The next fibre, in turn, that does not wait.
 static Fibre& next() {
     Block& b = *block;
     for (unsigned asked = 0; asked < b.threads; asked++) {
@@ -107,56 +106,42 @@ static Fibre& next() {
     fail("a barrier that not every thread reaches");
 }
 
-static void wait(unsigned& arrived, unsigned alive, unsigned& generation) {
-    if (++arrived == alive) {
-        arrived = 0;
-        generation++;
-        return;
-    }
+void Barrier::wait() {
+    if (++arrived == alive) return open();
     Fibre& own = block->fibre();
-    own.barrier = &generation;
+    own.at = this;
     own.until = generation;
     emulator_switch(&own.top, next().top);
-    own.barrier = nullptr;
+    own.at = nullptr;
 }
 
-void block_barrier() { wait(block->arrived, block->alive, block->generation); }
-
-void warp_barrier() {
-    Warp& w = block->warp();
-    wait(w.arrived, w.alive, w.generation);
-}
-
-// One that has ended is waited for no longer.
-static void leave(unsigned& arrived, unsigned& alive, unsigned& generation) {
-    if (--alive > 0 && arrived == alive) {
-        arrived = 0;
-        generation++;
-    }
+void Barrier::leave() {
+    if (--alive > 0 && arrived == alive) open();
 }
 
 __attribute__((no_sanitize("address"))) static void entry() {
     Block& b = *block;
     b.kernel(b.arguments);
     b.fibre().done = true;
-    leave(b.arrived, b.alive, b.generation);
-    leave(b.warp().arrived, b.warp().alive, b.warp().generation);
+    b.barrier.leave();
+    b.warp().barrier.leave();
     void* unused;
-    emulator_switch(&unused, b.alive == 0 ? b.host : next().top);
+    emulator_switch(&unused, b.barrier.alive == 0 ? b.host : next().top);
 }
 
 static void run_block(Block& b) {
     unsigned n = b.threads;
-    b.alive = n;
-    b.current = b.arrived = b.generation = 0;
+    b.barrier = Barrier{};
+    b.barrier.alive = n;
+    b.current = 0;
     for (auto& w : b.warps) w = Warp{};
     for (unsigned i = 0; i < n; i++) {
         Fibre& f = b.fibres[i];
         f.thread = {i % b.size.x, i / b.size.x % b.size.y, i / (b.size.x * b.size.y)};
         f.done = false;
         f.turn = 0;
-        f.barrier = nullptr;
-        b.warps[i / WARP].alive++;
+        f.at = nullptr;
+        b.warps[i / WARP].barrier.alive++;
         prepare(f, entry);
     }
     emulator_switch(&b.host, b.fibres[0].top);

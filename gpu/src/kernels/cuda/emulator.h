@@ -30,10 +30,25 @@ constexpr size_t STACK = 128 * 1024;
 // A kernel that takes its parameters from memory.
 using Call = void (*)(void**);
 
+// Of the threads of a warp or block: how many live, how many of them wait, and a number that
+// changes when all do and go on.
+struct Barrier {
+    unsigned alive = 0, arrived = 0, generation = 0;
+
+    void wait();   // for all that live
+    void leave();  // for good: one that has ended is waited for no longer
+
+  private:
+    void open() {
+        arrived = 0;
+        generation++;
+    }
+};
+
 // What the lanes of a warp show to each other. Two exchanges in turn use two places, so that one
 // barrier an exchange is enough.
 struct Warp {
-    unsigned arrived = 0, alive = 0, generation = 0;
+    Barrier barrier;
     uint64_t words[2][WARP][6];
 };
 
@@ -43,11 +58,10 @@ struct Fibre {
     Dim thread{0, 0, 0};
     unsigned turn = 0;  // which of the warp's two places is next
     bool done = false;
-    // at a barrier: the number that changes when all are there, and what it is until then
-    const unsigned* barrier = nullptr;
-    unsigned until = 0;
+    const Barrier* at = nullptr;  // where it waits
+    unsigned until = 0;           // that barrier's generation while it does
 
-    bool may_run() const { return !done && (barrier == nullptr || *barrier != until); }
+    bool may_run() const { return !done && (at == nullptr || at->generation != until); }
 };
 
 struct Block {
@@ -55,7 +69,8 @@ struct Block {
     unsigned threads = 0;
     std::vector<Warp> warps;
     Dim index{0, 0, 0}, size{1, 1, 1}, grid{1, 1, 1};
-    unsigned current = 0, alive = 0, arrived = 0, generation = 0;
+    Barrier barrier;
+    unsigned current = 0;
     unsigned char* shared = nullptr;
     void* host = nullptr;  // the stack pointer of whoever launched
     Call kernel = nullptr;
@@ -72,9 +87,6 @@ extern __thread Block* block;
 // Saves the registers that a call keeps on this stack, and goes on with another stack.
 extern "C" void emulator_switch(void** from, void* to);
 
-void block_barrier();
-void warp_barrier();
-
 // What every lane shows, then what this lane reads of it.
 template <class T, class F>
 auto exchange(const T& mine, F read) {
@@ -82,7 +94,7 @@ auto exchange(const T& mine, F read) {
     Warp& warp = block->warp();
     auto& place = warp.words[block->fibre().turn++ % 2];
     std::memcpy(place[block->current % WARP], &mine, sizeof(T));
-    warp_barrier();
+    warp.barrier.wait();
     return read([&](unsigned lane) {
         T of;
         std::memcpy(&of, place[lane % WARP], sizeof(T));
@@ -125,8 +137,8 @@ struct Registration {
 #define blockDim (emulator::block->size)
 #define gridDim (emulator::block->grid)
 
-inline void __syncthreads() { emulator::block_barrier(); }
-inline void __syncwarp() { emulator::warp_barrier(); }
+inline void __syncthreads() { emulator::block->barrier.wait(); }
+inline void __syncwarp() { emulator::block->warp().barrier.wait(); }
 
 template <class T>
 T __shfl_xor_sync(unsigned, T x, int mask) {
