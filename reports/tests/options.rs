@@ -7,13 +7,14 @@ use clap::{Arg, Command, CommandFactory as _};
 use inducer_reports::commands::Cli;
 
 /// Options whose value is a word or a path.
-const WORDS: [&str; 45] = [
+const WORDS: [&str; 46] = [
     "language",
     "smoothing",
     "adapter",
     "backbone",
     "batch",
     "budget",
+    "case",
     "claim",
     "columns",
     "compare",

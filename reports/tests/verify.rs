@@ -100,6 +100,39 @@ fn rows_on_a_gpu_that_is_not_there_are_not_run_and_no_failure() {
 }
 
 #[test]
+fn one_case_runs_alone_by_its_name_and_what_is_no_name_is_refused() {
+    let found = verify(&["--claim", "nw-constant", "--case", "7:0=0", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&found.stdout).unwrap();
+    let rows = report["rows"].as_array().unwrap();
+    // a proof has no cases
+    let ran = rows
+        .iter()
+        .filter(|row| row["engine"] != "proved" && row["verdict"] == "passed");
+    let ran: Vec<_> = ran.collect();
+    assert!(!ran.is_empty());
+    for row in ran {
+        assert_eq!(
+            (&row["cases"], &row["worst"]["case"]),
+            (&1.into(), &7.into())
+        );
+        assert_eq!(row["note"], "this case alone, without its control");
+    }
+    let refused = [
+        (&["--case", "7"][..], "--claim"),
+        (&["--claim", "nw-constant", "--case", "7:0"], "`7:0`"),
+        (
+            &["--claim", "nw", "--case", "7"],
+            "no claim whose id is `nw`",
+        ),
+    ];
+    for (words, why) in refused {
+        let found = verify(words);
+        let said = String::from_utf8_lossy(&found.stderr).into_owned();
+        assert!(!found.status.success() && said.contains(why), "{said}");
+    }
+}
+
+#[test]
 fn an_unknown_claim_is_an_error_that_names_it() {
     let found = verify(&["--claim", "eq99"]);
     assert_eq!(found.status.code(), Some(1));

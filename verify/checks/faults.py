@@ -4,6 +4,7 @@
     python3 verify/checks/faults.py                    # all faults, seed 1, the rows they name
     python3 verify/checks/faults.py --seeds 1,2,3,4,5 --whole --out verify/FAULTS.md
     python3 verify/checks/faults.py --only lambda-never-dropped
+    python3 verify/checks/faults.py --show lambda-never-dropped    # as `inducer verify` shows it
 
 Every fault is one small file: `file` and the text in it that is `right`, what a developer might have
 written (`wrong`), what it `means` and the `claim` whose row has to catch it. Where the right text
@@ -56,9 +57,10 @@ fn reached() -> bool {
 }
 '''
 
-PROGRAM = '''//! Runs one claim, or all of them, with the fault that is on: a line of JSON for each row.
+PROGRAM = '''//! Runs one claim, or all of them, with the fault that is on: a line of JSON for each row, or with
+//! INDUCER_SHOW what `inducer verify` prints.
 
-use inducer_verify::{Options, run};
+use inducer_verify::{Options, render, run};
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -66,7 +68,11 @@ fn main() {
     let mut options = Options::new(cases as usize, seed);
     options.filter = words.get(2).cloned();
     options.engine = words.get(3).cloned();
+    options.shrink = std::env::var_os("INDUCER_SHOW").is_some();
     let report = run(&options, &|row| {
+        if options.shrink {
+            return println!("{}", render::line(row));
+        }
         println!("{}", serde_json::json!([row.claim, row.engine, row.verdict, row.note]));
     });
     if let Err(error) = report {
@@ -82,6 +88,7 @@ def arguments():
     parser.add_argument("--seeds", default="1", help="numbers with commas between them")
     parser.add_argument("--cases", type=int, default=16)
     parser.add_argument("--only", help="faults whose name contains this")
+    parser.add_argument("--show", metavar="NAME", help="run one fault's row and show what it says")
     parser.add_argument("--whole", action="store_true", help="all rows where the named one passes")
     parser.add_argument("--work", default=os.path.join(ROOT, "target", "faults"))
     parser.add_argument("--profile", default="release", help="of the build: release or dev")
@@ -232,6 +239,14 @@ def found(a, program, fault, seed):
     return result
 
 
+def show(a, program, fault):
+    """A fault, and what its row says on the engine where most faults show."""
+    print(f"{fault['file']}: {fault['right']}  →  {fault['wrong']}", flush=True)
+    environment = dict(os.environ, INDUCER_FAULT=str(fault["number"]), INDUCER_SHOW="1")
+    words = [program, str(a.cases), a.seeds.split(",")[0], fault["claim"], "cpu f64"]
+    subprocess.run(words, env=environment, check=True, stderr=subprocess.DEVNULL)
+
+
 def table(wanted, seeds, results):
     """What caught what, as Markdown."""
     caught = {"claim": "by its row", "ledger": "by other rows", None: "**no**"}
@@ -266,6 +281,12 @@ def main():
         return
     copied(faults, tree)
     program = built(a, tree)
+    if a.show:
+        shown = [fault for fault in faults if fault["name"] == a.show]
+        if not shown:
+            sys.exit(f"no fault is called {a.show}")
+        show(a, program, shown[0])
+        return
     with open(program, "rb") as file:
         key = hashlib.sha256(file.read()).hexdigest()[:16]
     path = os.path.join(a.work, f"found-{key}-{a.cases}.json")

@@ -1,7 +1,7 @@
 //! A claim: what is checked, on which engines, and the record of what came out.
 
 use crate::bounds::Tolerance;
-use crate::cases::{Draw, Family, gpt2};
+use crate::cases::{CaseName, Draw, Family, gpt2};
 use crate::engines::{Engine, Target};
 use crate::error::Result;
 use serde::Serialize;
@@ -20,6 +20,9 @@ pub struct Worst {
     pub location: String,
     /// In which case.
     pub case: usize,
+    /// That case's seed and whole name.
+    #[serde(skip)]
+    pub origin: (u64, CaseName),
 }
 
 impl Worst {
@@ -77,11 +80,17 @@ pub struct Case {
 }
 
 impl Case {
-    /// Case `index` of a claim.
+    /// A case of a claim, by its number or its whole name.
     #[must_use]
-    pub fn new(seed: u64, claim: &Claim, index: usize, control: bool) -> Self {
+    pub fn new(seed: u64, claim: &Claim, case: impl Into<CaseName>, control: bool) -> Self {
+        Self::of(claim, Draw::new(seed, claim.id, case), control)
+    }
+
+    /// The case of a claim that these numbers make.
+    #[must_use]
+    pub fn of(claim: &Claim, draw: Draw, control: bool) -> Self {
         Self {
-            draw: Draw::new(seed, claim.id, index),
+            draw,
             control,
             family: claim.family,
             outcome: Outcome {
@@ -112,6 +121,7 @@ impl Case {
             why: String::new(),
             location: String::new(),
             case: self.draw.index,
+            origin: Default::default(),
         };
         if error.is_nan() || !new.bound.is_finite() || error > new.bound {
             self.outcome.failed = 1;
@@ -120,6 +130,7 @@ impl Case {
         if old.is_none_or(|old| new.ratio() > old) {
             new.why.clone_from(&tolerance.why);
             new.location = location();
+            new.origin = (self.draw.seed, self.draw.name());
             self.outcome.worst = Some(new);
         }
     }

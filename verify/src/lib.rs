@@ -50,6 +50,7 @@
 //! | [`claims`] | the checks, by subject |
 //! | [`coverage`] | which pairs of method and corner the cases met |
 //! | [`ledger`], [`runner`], [`render`] | the claims in words, and what came out |
+//! | [`smallest`], [`regressions`] | from a failing case to the smallest one, which is kept |
 //! | [`proofs`] | the engine "proved": theorems of a proof assistant |
 //! | [`custom`] | every check for a variant of your own, in one line |
 
@@ -65,8 +66,10 @@ pub mod identity;
 pub mod ledger;
 pub mod oracle;
 pub mod proofs;
+pub mod regressions;
 pub mod render;
 pub mod runner;
+pub mod smallest;
 
 pub use bounds::Tolerance;
 pub use claim::{Case, Check, Claim, Outcome};

@@ -1,11 +1,15 @@
 //! Running claims and reporting what came out.
 
 use crate::bounds::tolerance::VACUOUS;
+use crate::cases::CaseName;
 use crate::claim::{CONTROL_CASES, Case, Check, Claim, Outcome, Run, Worst};
 use crate::engines::{Cuda, External, Present, Target};
 use crate::error::{Error, Result};
 use crate::ledger::{Ledger, Row as LedgerRow};
 use crate::proofs::{self, Checked, Index};
+use crate::regressions::{self, Regression};
+use crate::render;
+use crate::smallest::{Smallest, smallest};
 use inducer_reference::scalar::prime::MODULUS;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -70,6 +74,9 @@ pub struct ReportRow {
     pub theorems: Vec<String>,
     /// Why it failed or was not run.
     pub note: Option<String>,
+    /// Where a case is beyond its bound: the smallest one that still is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smallest: Option<Smallest>,
     /// Seconds taken.
     pub seconds: f64,
 }
@@ -89,8 +96,18 @@ impl ReportRow {
             chance: None,
             theorems: Vec::new(),
             note: None,
+            smallest: None,
             seconds: 0.0,
         }
+    }
+
+    /// Why it failed or was not run, with the smallest case that fails, in one line.
+    #[must_use]
+    pub fn why(&self) -> String {
+        let found = self.smallest.iter();
+        let found = found.flat_map(|found| [render::smallest(found), render::again(self, found)]);
+        let all: Vec<String> = self.note.clone().into_iter().chain(found).collect();
+        all.join("; ")
     }
 }
 
@@ -152,6 +169,10 @@ pub struct Options {
     pub external: Option<External>,
     /// What a study says of empirical claims, by their ids.
     pub measured: BTreeMap<String, String>,
+    /// This case alone, without a control, of the claim whose id `filter` is.
+    pub case: Option<CaseName>,
+    /// Whether a case that fails is followed to the smallest one that does.
+    pub shrink: bool,
 }
 
 impl Options {
@@ -166,6 +187,8 @@ impl Options {
             cuda: Cuda::not_asked(),
             external: None,
             measured: BTreeMap::new(),
+            case: None,
+            shrink: true,
         }
     }
 
@@ -191,9 +214,11 @@ impl Options {
             part.as_deref().is_none_or(|part| whole.contains(part))
         };
         let external = engine == Target::External.name();
-        within(&self.filter, id)
-            && within(&self.engine, engine)
-            && external == self.external.is_some()
+        let named = match self.case {
+            Some(_) => self.filter.as_deref() == Some(id),
+            None => within(&self.filter, id),
+        };
+        named && within(&self.engine, engine) && external == self.external.is_some()
     }
 }
 
@@ -213,12 +238,11 @@ pub fn run(options: &Options, on_row: &(dyn Fn(&ReportRow) + Sync)) -> Result<Re
     let rows = options.rows(&ledger);
     if rows.is_empty() {
         let part = |what: &str, part: &Option<String>| {
-            let part = part
-                .as_ref()
-                .map(|part| format!("{what} contains `{part}`"));
+            let part = part.as_ref().map(|part| format!("{what} `{part}`"));
             part.into_iter()
         };
-        let parts = part("id", &options.filter).chain(part("engine", &options.engine));
+        let id = ["id contains", "id is"][usize::from(options.case.is_some())];
+        let parts = part(id, &options.filter).chain(part("engine contains", &options.engine));
         let among = match options.external {
             Some(_) => " among those about whole models",
             None => "",
@@ -229,10 +253,11 @@ pub fn run(options: &Options, on_row: &(dyn Fn(&ReportRow) + Sync)) -> Result<Re
         )));
     }
     let index = Index::read()?;
+    let kept = regressions::kept()?;
     let is_proved = |engine: &str| engine == Target::Proved.name();
     let proofs = rows.iter().any(|(_, engine)| is_proved(engine));
     let checked = |(entry, engine): &(&LedgerRow, &str)| {
-        let row = row_of(&claims, entry, engine, options);
+        let row = row_of(&claims, entry, engine, options, &kept);
         on_row(&row);
         row
     };
@@ -275,7 +300,13 @@ fn engines(entry: &LedgerRow) -> Vec<(&LedgerRow, &str)> {
         .collect()
 }
 
-fn row_of(claims: &[Claim], entry: &LedgerRow, engine: &str, options: &Options) -> ReportRow {
+fn row_of(
+    claims: &[Claim],
+    entry: &LedgerRow,
+    engine: &str,
+    options: &Options,
+    kept: &[Regression],
+) -> ReportRow {
     let claim = claims.iter().find(|claim| claim.id == entry.id);
     let check = claim.and_then(|claim| {
         let check = claim
@@ -286,7 +317,14 @@ fn row_of(claims: &[Claim], entry: &LedgerRow, engine: &str, options: &Options) 
     });
     match check {
         Some((claim, check)) => {
-            let found = row(claim, check, options.cases, options.seed);
+            let kept = kept.iter().filter(|kept| kept.claim == entry.id);
+            let asked = Asked {
+                kept: kept.map(|kept| (kept.seed, kept.case.clone())).collect(),
+                case: options.case.clone(),
+                shrink: options.shrink,
+                ..Asked::new(options.cases, options.seed)
+            };
+            let found = row_with(claim, check, &asked);
             let name = options.external.as_ref().map(External::name);
             let engine = name.unwrap_or_else(|| found.engine.clone());
             ReportRow { engine, ..found }
@@ -356,6 +394,35 @@ fn not_run(entry: &LedgerRow, engine: &str, cuda: &Cuda) -> ReportRow {
     }
 }
 
+/// What is asked of a check.
+#[derive(Default)]
+struct Asked {
+    cases: usize,
+    seed: u64,
+    /// Cases of other seeds that come first.
+    kept: Vec<(u64, CaseName)>,
+    /// This one alone.
+    case: Option<CaseName>,
+    /// The check as if the code had its control's fault.
+    mutated: bool,
+    shrink: bool,
+}
+
+impl Asked {
+    fn new(cases: usize, seed: u64) -> Self {
+        Self {
+            cases,
+            seed,
+            ..Self::default()
+        }
+    }
+}
+
+/// One case of a check.
+fn one(run: &Run, mut case: Case) -> Result<Outcome> {
+    run(&mut case).map(|()| case.finish())
+}
+
 /// Runs `cases` cases of a check or of its control, then up to [`CONTROL_CASES`] until `enough`.
 fn outcome(
     run: &Run,
@@ -370,9 +437,8 @@ fn outcome(
         if made >= cases.max(CONTROL_CASES) || (made >= cases && enough(&all)) {
             break;
         }
-        let mut case = Case::new(seed, claim, index, control);
-        match run(&mut case) {
-            Ok(()) => all.merge(case.finish()),
+        match one(run, Case::new(seed, claim, index, control)) {
+            Ok(found) => all.merge(found),
             // a program is given the cases that it can do
             Err(Error::Unsupported(_)) if index < DRAWS * (made + 1) => {}
             Err(Error::Unsupported(_)) if made > 0 => break,
@@ -391,33 +457,52 @@ fn vacuous(check: &Check, made: &Outcome) -> Option<f64> {
 /// Runs one check and its control.
 #[must_use]
 pub fn row(claim: &Claim, check: &Check, cases: usize, seed: u64) -> ReportRow {
-    row_with(claim, check, cases, seed, false)
+    let asked = Asked {
+        shrink: true,
+        ..Asked::new(cases, seed)
+    };
+    row_with(claim, check, &asked)
 }
 
 /// Runs one check as if the code had the control's fault: the verdict on mutated code.
 #[must_use]
 pub fn mutated(claim: &Claim, check: &Check, cases: usize, seed: u64) -> ReportRow {
-    row_with(claim, check, cases, seed, true)
+    let asked = Asked {
+        mutated: true,
+        ..Asked::new(cases, seed)
+    };
+    row_with(claim, check, &asked)
 }
 
-fn row_with(claim: &Claim, check: &Check, cases: usize, seed: u64, mutated: bool) -> ReportRow {
-    let start = Instant::now();
-    let cases = check.share.of(cases);
-    let of = (claim, seed);
+/// What a check and its control find.
+fn both(claim: &Claim, check: &Check, asked: &Asked) -> Result<(Outcome, Outcome)> {
+    let (run, of) = (&check.run, (claim, asked.seed));
+    if let Some(case) = &asked.case {
+        let case = Case::new(asked.seed, claim, case.clone(), asked.mutated);
+        return Ok((one(run, case)?, Outcome::default()));
+    }
+    let mut made = Outcome::default();
+    for (seed, case) in &asked.kept {
+        match one(run, Case::new(*seed, claim, case.clone(), asked.mutated)) {
+            Err(Error::Unsupported(_)) => {}
+            found => made.merge(found?),
+        }
+    }
+    let cases = check.share.of(asked.cases);
     // the errors of few cases may all lie far below their bounds, and none of few changed terms may
     // show
-    let made = outcome(&check.run, of, mutated, cases, |made| {
+    made.merge(outcome(run, of, asked.mutated, cases, |made| {
         vacuous(check, made).is_none()
-    });
-    let both = made.and_then(|made| {
-        let of_control = check.share.of_control(cases);
-        let control = outcome(&check.run, of, true, of_control, |control| {
-            control.failed > 0
-        });
-        Ok((made, control?))
-    });
+    })?);
+    let of_control = check.share.of_control(cases);
+    let control = outcome(run, of, true, of_control, |control| control.failed > 0)?;
+    Ok((made, control))
+}
+
+fn row_with(claim: &Claim, check: &Check, asked: &Asked) -> ReportRow {
+    let start = Instant::now();
     let row = ReportRow::new(claim.id, check.target.name());
-    let (made, control, mut note) = match both {
+    let (made, control, mut note) = match both(claim, check, asked) {
         Ok((made, control)) => (made, control, None),
         Err(error @ Error::Unsupported(_)) => {
             let note = Some(error.to_string());
@@ -429,7 +514,10 @@ fn row_with(claim: &Claim, check: &Check, cases: usize, seed: u64, mutated: bool
             Some(format!("the check could not be made: {error}")),
         ),
     };
-    note = note.or_else(|| verdict_note(check, &made, &control));
+    let alone = asked.case.is_some();
+    note = note.or_else(|| verdict_note(check, &made, (!alone).then_some(&control)));
+    let failed = made.worst.as_ref().filter(|_| made.failed > 0);
+    let failed = failed.filter(|_| asked.shrink);
     let chance = made.degree.map(|degree| Chance {
         degree,
         log10: made.cases as f64 * (degree.max(1) as f64 / MODULUS as f64).log10(),
@@ -441,17 +529,19 @@ fn row_with(claim: &Claim, check: &Check, cases: usize, seed: u64, mutated: bool
         },
         cases: made.cases,
         comparisons: made.comparisons,
+        smallest: failed.and_then(|worst| smallest(claim, check, worst)),
         worst: made.worst,
         control: control.worst,
         caught: (control.failed, control.cases),
         chance,
-        note,
+        note: note.or_else(|| alone.then(|| "this case alone, without its control".into())),
         seconds: start.elapsed().as_secs_f64(),
         ..row
     }
 }
 
-fn verdict_note(check: &Check, made: &Outcome, control: &Outcome) -> Option<String> {
+/// Why a check fails, if it does.
+fn verdict_note(check: &Check, made: &Outcome, control: Option<&Outcome>) -> Option<String> {
     if made.comparisons == 0 {
         return Some("nothing was compared".into());
     }
@@ -469,6 +559,7 @@ fn verdict_note(check: &Check, made: &Outcome, control: &Outcome) -> Option<Stri
             worst.why
         ));
     }
+    let control = control?;
     if control.failed == 0 {
         return Some(format!(
             "the negative control passed: {} cases with the changed term, all within their bound",

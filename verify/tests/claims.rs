@@ -5,8 +5,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+use inducer_verify::regressions::{self, Regression};
 use inducer_verify::{Ledger, Options, ReportRow, Verdict, render, run};
 use libtest_mimic::{Arguments, Failed, Trial};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Cases of a small check in one test run; `inducer verify --cases` takes more.
@@ -22,8 +24,24 @@ fn passed(rows: &[&ReportRow]) -> Result<(), Failed> {
         _ => Verdict::Failed,
     };
     let rows = rows.iter().filter(|row| row.verdict == wanted);
+    rows.clone().try_for_each(|row| keep(row))?;
     let lines: Vec<String> = rows.map(|row| render::line(row)).collect();
     Err(lines.join("\n").into())
+}
+
+/// Keeps the smallest case of a failed row, so that it is tried from now on.
+fn keep(row: &ReportRow) -> Result<(), Failed> {
+    let Some(found) = &row.smallest else {
+        return Ok(());
+    };
+    let regression = Regression {
+        claim: row.claim.clone(),
+        seed: found.seed,
+        case: found.case.clone(),
+    };
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("proptest-regressions/ledger.txt");
+    let what = format!("{}: {}", row.engine, found.worst.location);
+    Ok(regressions::keep(&file, &regression, &what)?)
 }
 
 fn holds(id: &str) -> Result<(), Failed> {

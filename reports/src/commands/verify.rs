@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use inducer_gpu::ranges;
+use inducer_verify::cases::CaseName;
 use inducer_verify::engines::External;
 use inducer_verify::{Cuda, Ledger, Options, Report, Target, Verdict, render, runner};
 use std::collections::BTreeMap;
@@ -35,6 +36,10 @@ pub struct VerifyArgs {
     /// verify/engines/README.md: the claims about whole models, on it alone
     #[arg(long, value_name = "NAME or COMMAND", value_parser = NonEmptyStringValueParser::new())]
     pub engine: Option<String>,
+    /// This case alone of the claim with this id, without a control: its number, and the choices in
+    /// it that are made otherwise, as a failing row gives them
+    #[arg(long, value_name = "CASE", requires = "claim")]
+    pub case: Option<CaseName>,
     /// Seconds that such a program may take for one answer
     #[arg(long, default_value_t = 120, value_name = ranges::COUNT.text,
         value_parser = whole(ranges::COUNT))]
@@ -82,6 +87,8 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
         engine,
         cuda: cuda(args),
         external,
+        case: args.case.clone(),
+        shrink: true,
         measured: match &args.study {
             Some(dir) => measured(&dir.join("report.json"))?,
             None => BTreeMap::new(),

@@ -20,7 +20,7 @@ fn escaped(text: &str) -> String {
 }
 
 fn case(row: &ReportRow) -> String {
-    let note = escaped(row.note.as_deref().unwrap_or("no reason was given"));
+    let note = escaped(&row.why());
     let inside = match row.verdict {
         Verdict::Failed => format!("<failure message=\"{note}\"/>"),
         Verdict::NotRun => format!("<skipped message=\"{note}\"/>"),

@@ -174,10 +174,10 @@ fn foot(version: &str) -> Text {
 
 /// The rows with this verdict, those on one engine for one reason together.
 fn together(report: &Report, verdict: Verdict, caption: &str) -> Table {
-    let mut groups: Vec<(&str, &str, Vec<&str>)> = Vec::new();
+    let mut groups: Vec<(String, &str, Vec<&str>)> = Vec::new();
     for row in report.rows.iter().filter(|row| row.verdict == verdict) {
-        let (why, engine) = (row.note.as_deref().unwrap_or_default(), row.engine.as_str());
-        let same = |group: &&mut (&str, &str, Vec<&str>)| (group.0, group.1) == (why, engine);
+        let (why, engine) = (row.why(), row.engine.as_str());
+        let same = |group: &&mut (String, &str, _)| (&group.0, group.1) == (&why, engine);
         match groups.iter_mut().find(same) {
             Some((_, _, claims)) => claims.push(&row.claim),
             None => groups.push((why, engine, vec![&row.claim])),
@@ -186,7 +186,7 @@ fn together(report: &Report, verdict: Verdict, caption: &str) -> Table {
     Table::of(caption, groups)
         .text("Engine", |group| group.1)
         .text("Claims", |group| group.2.join(", "))
-        .sentence("Why", |group| group.0)
+        .sentence("Why", |group| group.0.clone())
         .finish()
 }
 
@@ -366,6 +366,7 @@ mod tests {
             why: "2 u <κ>".into(),
             location: "row 0".into(),
             case: 3,
+            origin: Default::default(),
         };
         let row = |claim: &str, engine: &str| ReportRow {
             claim: claim.into(),
@@ -379,6 +380,7 @@ mod tests {
             chance: None,
             theorems: Vec::new(),
             note: None,
+            smallest: None,
             seconds: 0.1,
         };
         let ledger = Ledger::read().unwrap();
