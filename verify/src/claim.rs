@@ -1,6 +1,7 @@
 //! A claim: what is checked, on which engines, and the record of what came out.
 
 use crate::bounds::Tolerance;
+use crate::bounds::tolerance::VACUOUS;
 use crate::cases::{CaseName, Draw, Family, gpt2};
 use crate::engines::{Engine, Target};
 use crate::error::Result;
@@ -44,6 +45,10 @@ pub struct Outcome {
     pub cases: usize,
     /// Cases with an error beyond its bound.
     pub failed: usize,
+    /// Cases with an error that is not zero.
+    pub inexact: usize,
+    /// Cases whose worst error is no less than 1/[`VACUOUS`] of its bound, but for no error at all.
+    pub near: usize,
     /// Numbers compared.
     pub comparisons: usize,
     /// The comparison with the greatest ratio of error to bound.
@@ -57,6 +62,8 @@ impl Outcome {
     pub fn merge(&mut self, one: Self) {
         self.cases += one.cases;
         self.failed += one.failed;
+        self.inexact += one.inexact;
+        self.near += one.near;
         self.comparisons += one.comparisons;
         self.degree = self.degree.max(one.degree);
         let old = self.worst.as_ref().map(Worst::ratio);
@@ -102,7 +109,10 @@ impl Case {
 
     /// Its findings.
     #[must_use]
-    pub fn finish(self) -> Outcome {
+    pub fn finish(mut self) -> Outcome {
+        let ratio = self.outcome.worst.as_ref().map_or(0.0, Worst::ratio);
+        self.outcome.inexact = usize::from(ratio > 0.0);
+        self.outcome.near = usize::from(ratio * VACUOUS >= 1.0);
         self.outcome
     }
 
@@ -112,7 +122,8 @@ impl Case {
     }
 
     /// Records an error against its tolerance. A bound that is not a finite number bounds nothing:
-    /// no error is within it.
+    /// no error is within it. A control is caught by a number alone: what it makes of the check that
+    /// is none does not count.
     pub fn error(&mut self, error: f64, tolerance: &Tolerance, location: impl FnOnce() -> String) {
         self.outcome.comparisons += 1;
         let mut new = Worst {
@@ -123,7 +134,11 @@ impl Case {
             case: self.draw.index,
             origin: Default::default(),
         };
-        if error.is_nan() || !new.bound.is_finite() || error > new.bound {
+        let numbers = error.is_finite() && new.bound.is_finite();
+        if self.control && !numbers {
+            return;
+        }
+        if !numbers || error > new.bound {
             self.outcome.failed = 1;
         }
         let old = self.outcome.worst.as_ref().map(Worst::ratio);

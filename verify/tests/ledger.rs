@@ -4,6 +4,7 @@
 
 mod sources;
 
+use inducer_verify::cases::draw::PAIRS;
 use inducer_verify::engines::{External, Target, engines};
 use inducer_verify::proofs::{self, Index};
 use inducer_verify::{Claim, Cuda, Ledger, Options, Present, Verdict, claims, run};
@@ -263,6 +264,24 @@ fn the_rows_of_a_program_are_those_that_list_one() {
         !alone.iter().any(|claim| has(&claim)),
         "no program, no check"
     );
+}
+
+#[test]
+fn every_pair_of_a_method_and_a_corner_is_met_in_the_shortest_run() {
+    for id in [
+        "models-agree",
+        "roberta-agree",
+        "gradients-reverse",
+        "roberta-gradients",
+    ] {
+        let options = Options {
+            engine: Some("cpu f32".into()),
+            ..Options::new(1, 1).only(id)
+        };
+        let report = run(&options, &|_| {}).unwrap();
+        let own = report.rows.iter().find(|row| row.claim == id).unwrap();
+        assert!(own.cases >= PAIRS, "{id}: {} cases", own.cases);
+    }
 }
 
 #[test]

@@ -87,6 +87,25 @@ impl FromStr for CaseName {
     }
 }
 
+/// Where FNV-1a begins.
+const FNV: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a.
+fn hashed(from: u64, bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(from, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// Cases in a row that meet every pair of one of the ten corners and one of the thirteen methods.
+pub const PAIRS: usize = 130;
+
+/// Where a claim begins among the pairs, so that claims of few cases meet other pairs than their
+/// neighbours do.
+fn begin(id: &str) -> usize {
+    (hashed(FNV, id.bytes()) % PAIRS as u64) as usize
+}
+
 /// A stream of random numbers for one case of one claim. A clone draws what the stream would have,
 /// and makes the same choices.
 #[derive(Clone, Debug)]
@@ -96,6 +115,8 @@ pub struct Draw {
     pub seed: u64,
     /// The case's number.
     pub index: usize,
+    /// Its turn among the corners and methods: the number, from where the claim begins.
+    pub turn: usize,
     /// The case's own corner.
     own: Corner,
     /// The corner, where it is not the case's own.
@@ -113,23 +134,22 @@ impl Draw {
     pub fn new(seed: u64, id: &str, case: impl Into<CaseName>) -> Self {
         let CaseName { index, otherwise } = case.into();
         let mut key = [0_u8; 32];
-        // FNV-1a over everything that names the case
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        // over everything that names the case
+        let mut hash = FNV;
         for (place, slot) in key.chunks_exact_mut(8).enumerate() {
             let words = [seed, index as u64, place as u64];
             let bytes = words
                 .iter()
                 .flat_map(|word| word.to_le_bytes())
                 .chain(id.bytes());
-            for byte in bytes {
-                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-            }
+            hash = hashed(hash, bytes);
             slot.copy_from_slice(&hash.to_le_bytes());
         }
         let mut draw = Self {
             rng: ChaCha8Rng::from_seed(key),
             seed,
             index,
+            turn: index + begin(id),
             own: Corner::Plain,
             forced: None,
             otherwise,
@@ -137,7 +157,8 @@ impl Draw {
             choices: Choices::default(),
         };
         // ten cases in a row visit all ten corners
-        draw.own = Corner::ALL[draw.choose(0, Corner::ALL.len() - 1, index % Corner::ALL.len())];
+        let corner = draw.turn % Corner::ALL.len();
+        draw.own = Corner::ALL[draw.choose(0, Corner::ALL.len() - 1, corner)];
         draw
     }
 

@@ -65,6 +65,15 @@ pub fn without_network(config: &mut AdapterConfig) {
     }
 }
 
+/// Beside an inducer LoRA has no bias in the paper's tables on understanding.
+pub fn for_understanding(config: &mut AdapterConfig) {
+    if let (Some(AttentionConfig::Inducer { .. }), Some(lora)) =
+        (&config.attention, &mut config.lora)
+    {
+        lora.bias = false;
+    }
+}
+
 /// LoRA on these projections, with an α that is not r.
 pub fn lora(draw: &mut Draw, targets: &[Projection], bias: bool) -> LoraConfig {
     LoraConfig {
@@ -167,17 +176,19 @@ fn papers() -> Vec<Method> {
     all.filter(|m| *m != Method::Ia3).collect()
 }
 
-/// The method of case `index`: thirteen cases in a row visit all thirteen.
+/// The method of a case by its turn: thirteen cases in a row visit all thirteen.
 #[must_use]
-pub fn of_case(index: usize) -> Method {
+pub fn of_case(turn: usize) -> Method {
     let methods = papers();
-    methods[index % methods.len()]
+    methods[turn % methods.len()]
 }
 
-/// The same of the twelve methods that train something.
+/// The same of the twelve methods that train something, LoRA in the place of none. So the methods
+/// stay thirteen, which no corner's turn divides.
 #[must_use]
-pub fn trained(index: usize) -> Method {
-    let methods = papers().into_iter().filter(|m| *m != Method::None);
-    let methods: Vec<Method> = methods.collect();
-    methods[index % methods.len()]
+pub fn trained(turn: usize) -> Method {
+    match of_case(turn) {
+        Method::None => Method::Lora,
+        method => method,
+    }
 }

@@ -6,7 +6,7 @@ use super::{Corner, Draw, Dropping, method};
 use crate::error::Result;
 use inducer_gpu::Method;
 use inducer_reference::{AdapterConfig, AttentionConfig, Backbone, TensorMap, shift_labels};
-use ndarray::{ArrayD, Dimension, IxDyn};
+use ndarray::{ArrayD, Axis, Dimension, IxDyn};
 use std::hash::{Hash, Hasher};
 
 /// One text of a batch.
@@ -83,7 +83,7 @@ impl ModelCase {
     /// # Errors
     /// None in practice; a shape that ndarray refuses.
     pub fn random(draw: &mut Draw, family: Family) -> Result<Self> {
-        let method = method::of_case(draw.index);
+        let method = method::of_case(draw.turn);
         Self::with(draw, family, method)
     }
 
@@ -95,8 +95,8 @@ impl ModelCase {
     pub fn trainable(draw: &mut Draw, family: Family) -> Result<Self> {
         let backbone = family(draw);
         let method = match backbone.classifies() {
-            true => method::of_case(draw.index),
-            false => method::trained(draw.index),
+            true => method::of_case(draw.turn),
+            false => method::trained(draw.turn),
         };
         let config = method::random(draw, method);
         Self::of(draw, backbone, config)
@@ -126,7 +126,8 @@ impl ModelCase {
             (name.clone(), tensor(draw, name, shape, extreme))
         };
         let layout = backbone.layout();
-        let weights = layout.backbone.iter().map(|one| fill(draw, one)).collect();
+        let weights = layout.backbone.iter().map(|one| fill(draw, one));
+        let mut weights: TensorMap<f64> = weights.collect();
         let special = match backbone.classifies() {
             true => 0,
             false => draw.size(0, 3),
@@ -134,16 +135,18 @@ impl ModelCase {
         if backbone.classifies() {
             method.task_type = Some("SEQ_CLS".into());
             method::without_network(&mut method);
+            method::for_understanding(&mut method);
         }
         let mut shapes: Vec<_> = layout.adapter_shapes(&method).into_iter().collect();
         network_shapes(&backbone, &method, &mut shapes);
         if special > 0 {
             shapes.push((ADDED.into(), vec![special, backbone.hidden()]));
         }
-        let adapter = shapes
-            .iter()
-            .map(|(name, shape)| fill(draw, (name, shape)))
-            .collect();
+        let adapter = shapes.iter().map(|(name, shape)| fill(draw, (name, shape)));
+        let mut adapter: TensorMap<f64> = adapter.collect();
+        for (name, tensor) in weights.iter_mut().chain(&mut adapter) {
+            into_corner(draw.corner(), name, tensor);
+        }
         let rows = rows(draw, &backbone, special);
         let smoothings: &[f64] = match backbone.classifies() {
             true => &[0.0, 0.125],
@@ -340,42 +343,88 @@ pub fn tensor(draw: &mut Draw, name: &str, shape: &[usize], extreme: bool) -> Ar
     })
 }
 
+/// What a corner of the inputs asks of a backbone's tensor: of tied scores keys that are their bias
+/// alone, of repeated support points one position for all.
+fn into_corner(corner: Corner, name: &str, tensor: &mut ArrayD<f64>) {
+    let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
+    match corner {
+        Corner::Tied if ends(&["attn.c_attn.weight"]) => {
+            let d = tensor.shape()[0];
+            tensor.slice_axis_mut(Axis(1), (d..2 * d).into()).fill(0.0);
+        }
+        Corner::Tied if ends(&["attention.self.key.weight"]) => tensor.fill(0.0),
+        Corner::Repeated if ends(&["wpe.weight", "position_embeddings.weight"]) => {
+            let first = tensor.index_axis(Axis(0), 0).to_owned();
+            tensor
+                .axis_iter_mut(Axis(0))
+                .for_each(|mut row| row.assign(&first));
+        }
+        _ => {}
+    }
+}
+
+/// How long a text may be, `least` or more tokens, by its place in the batch.
+fn length(draw: &mut Draw, least: usize, at: usize) -> usize {
+    let (from, to) = match (draw.corner(), at % 2) {
+        (Corner::OneKey, _) => (least, least),
+        // texts that need much padding
+        (Corner::Padded, 0) => (6, 6),
+        (Corner::Padded, _) => (least, least + 1),
+        _ => (least, 6),
+    };
+    draw.size(from, to)
+}
+
 /// One to three texts of random lengths, with at least one label.
 fn rows(draw: &mut Draw, backbone: &BackboneConfig, special: usize) -> Vec<TextRow> {
-    let count = draw.size(1, 3);
-    if let BackboneConfig::Roberta(config) = backbone {
-        return (0..count)
-            .map(|_| {
+    let corner = draw.corner();
+    let count = draw.size(if corner == Corner::Padded { 2 } else { 1 }, 3);
+    let mut rows = match backbone {
+        BackboneConfig::Roberta(config) => {
+            let rows = (0..count).map(|at| {
                 // a text does not contain the padding token
                 let no_padding = |x: usize| match x as u32 == config.pad_token_id {
                     true => 0,
                     false => x as u32,
                 };
-                let n = draw.size(1, 6);
+                let n = length(draw, 1, at);
                 let id = |_| no_padding(draw.size(0, config.vocab_size - 1));
                 TextRow {
                     ids: (0..n).map(id).collect(),
                     segments: None,
                     labels: vec![draw.size(0, config.classes() - 1) as i64],
                 }
-            })
-            .collect();
-    }
-    let ids = (backbone.vocabulary() + special) as u32;
-    let with_segments = draw.chance(0.6);
-    let mut rows: Vec<TextRow> = (0..count).map(|_| row(draw, ids, with_segments)).collect();
-    if draw.corner() == Corner::OneQuery {
-        rows.push(row_of(draw, ids, with_segments, 1));
-    }
-    if let Some(last) = rows[0].labels.last_mut() {
-        *last = draw.size(0, ids as usize - 1) as i64;
+            });
+            rows.collect()
+        }
+        BackboneConfig::Gpt2(_) => {
+            let ids = (backbone.vocabulary() + special) as u32;
+            let with_segments = draw.chance(0.6);
+            let rows = (0..count).map(|at| {
+                let n = length(draw, 2, at);
+                row_of(draw, ids, with_segments, n)
+            });
+            let mut rows: Vec<TextRow> = rows.collect();
+            if matches!(corner, Corner::OneQuery | Corner::OneKey) {
+                rows.push(row_of(draw, ids, with_segments, 1));
+            }
+            if let Some(last) = rows[0].labels.last_mut() {
+                *last = draw.size(0, ids as usize - 1) as i64;
+            }
+            rows
+        }
+    };
+    if corner == Corner::Repeated {
+        for row in &mut rows {
+            let same = |ids: &mut Vec<u32>| {
+                let first = ids[0];
+                ids.fill(first);
+            };
+            same(&mut row.ids);
+            row.segments.iter_mut().for_each(same);
+        }
     }
     rows
-}
-
-fn row(draw: &mut Draw, ids: u32, with_segments: bool) -> TextRow {
-    let n = draw.size(2, 6);
-    row_of(draw, ids, with_segments, n)
 }
 
 fn row_of(draw: &mut Draw, ids: u32, with_segments: bool, n: usize) -> TextRow {

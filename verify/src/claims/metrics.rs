@@ -11,9 +11,8 @@ pub fn claims() -> Vec<Claim> {
     vec![Claim::new("metric-bleu").on_one_sided(Target::CpuF64, bleu)]
 }
 
-/// Words of a text, few different ones so that n-grams repeat.
-fn text(draw: &mut Draw, most: usize) -> Vec<u32> {
-    let n = draw.size(0, most);
+/// Words of a text of this length, few different ones so that n-grams repeat.
+fn text(draw: &mut Draw, n: usize) -> Vec<u32> {
     (0..n).map(|_| draw.size(0, 2) as u32).collect()
 }
 
@@ -72,9 +71,19 @@ fn bleu(case: &mut Case) -> Result<()> {
     let references = case.draw.size(1, 3);
     let texts: Vec<(Vec<u32>, Vec<Vec<u32>>)> = (0..sentences)
         .map(|_| {
-            let hypothesis = text(&mut case.draw, 14);
-            let own = (0..references).map(|_| text(&mut case.draw, 14));
-            (hypothesis, own.collect())
+            let n = case.draw.size(0, 14);
+            // two references as near as each other, one of them shorter
+            let apart = case.draw.size(0, 3.min(n));
+            let own = (0..references).map(|at| {
+                let n = match (apart, at) {
+                    (1.., 0) => n + apart,
+                    (1.., 1) => n - apart,
+                    _ => case.draw.size(0, 14),
+                };
+                text(&mut case.draw, n)
+            });
+            let own = own.collect();
+            (text(&mut case.draw, n), own)
         })
         .collect();
     let hypotheses: Vec<String> = texts.iter().map(|(h, _)| written(h)).collect();

@@ -145,11 +145,11 @@ fn pair<F: Formula>(engine: &dyn Engine, case: &mut Case) -> Result<(ModelCase, 
     let mut model = random::<F>(&mut case.draw, case.family)?;
     model.round(|x| engine.representable(x));
     let mut other = match case.control {
-        true => changed::<F>(&model, case.draw.index),
+        true => changed::<F>(&model, case.draw.turn),
         false => model.clone(),
     };
     if case.control && engine.target().is_mixed() {
-        other.change("", |x| -3.0 * x); // its bound is too wide for one term
+        other.change("", |x| 0.5 - 3.0 * x); // its bound is too wide for one term
     }
     Ok((model, other))
 }
@@ -200,7 +200,7 @@ fn decoding<F: Formula>(engine: &Trained, case: &mut Case) -> Result<()> {
 
 /// The same logits from the adapter's files, on either backbone in turn.
 fn files<F: Formula>(engine: &Trained, case: &mut Case) -> Result<()> {
-    let family = [gpt2, roberta][case.draw.index % 2];
+    let family = [gpt2, roberta][case.draw.turn % 2];
     let model = random::<F>(&mut case.draw, family)?;
     let mut built = engine.model(&model)?;
     let batch = crate::engines::candle::batch(&model);

@@ -46,7 +46,7 @@ fn saved(engine: &Candle, given: &ModelCase) -> Result<SavedAdapter> {
 /// LoRA or (IA)³ on any targets, folded into the backbone, is the function of the reference with
 /// the adapter beside it. In the control another adapter is folded in.
 fn merged(engine: &Candle, case: &mut Case) -> Result<()> {
-    let which = match case.draw.index % 3 {
+    let which = match case.draw.turn % 3 {
         0 => Method::Ia3,
         _ => Method::Lora,
     };

@@ -30,7 +30,7 @@ pub fn claims(present: &Present) -> Vec<Claim> {
 /// trained in; that is another claim.)
 fn given(case: &mut Case) -> Result<ModelCase> {
     let backbone = (case.family)(&mut case.draw);
-    let which = method::trained(case.draw.index);
+    let which = method::trained(case.draw.turn);
     let mut config = method::random(&mut case.draw, which);
     method::without_network(&mut config);
     ModelCase::of(&mut case.draw, backbone, config)

@@ -38,9 +38,9 @@ pub(crate) fn short(draw: &mut Draw) -> BackboneConfig {
 /// A model of any method, every third with a prefix.
 fn given(case: &mut Case) -> Result<ModelCase> {
     case.draw.force(Corner::Plain);
-    let which = match case.draw.index % 3 {
+    let which = match case.draw.turn % 3 {
         0 => Method::Prefix,
-        _ => method::of_case(case.draw.index),
+        _ => method::of_case(case.draw.turn),
     };
     ModelCase::with(&mut case.draw, short, which)
 }

@@ -14,6 +14,9 @@
 //! ```
 //!
 //! LoRA starts at zero and adds nothing. Under Gating −λ f W^o comes on top.
+//!
+//! From below as well, since a start at zero is none: the output moves by what b_2 adds alone, less
+//! the part of the bound that is the hidden units'.
 
 use crate::cases::head::by_head;
 use crate::cases::{Corner, ModelCase, gpt2, method};
@@ -27,7 +30,7 @@ use inducer_reference::sub_layer::Projections;
 use inducer_reference::variants::{Heads, gating_minus_inducer};
 use inducer_reference::visible::Visible;
 use inducer_reference::{Adapter, Gpt2, TensorMap};
-use ndarray::{Array2, Array3, Axis};
+use ndarray::{Array2, Array3, ArrayD, Axis};
 
 /// Twice σ: no initial value is greater.
 const CUT: f64 = 0.02;
@@ -41,10 +44,12 @@ pub fn claims() -> Vec<Claim> {
     ]
 }
 
-/// A layer at the engine's own start: what the method moved its output by, the bound, and λ f W^o.
+/// A layer at the engine's own start: what the method moved its output by, the bound, what its
+/// biases b_2 move alone less the rest of the bound, and λ f W^o.
 struct Start {
     moved: Array2<f64>,
     bound: Array2<f64>,
+    least: Array2<f64>,
     faded: Array2<f64>,
 }
 
@@ -57,11 +62,22 @@ fn start(case: &mut Case, which: Method, scale: f64) -> Result<Start> {
     let engine = Candle::cpu_f64();
     let mut built = engine.backbone(&given)?;
     built.attach(&translate(&config)?, 0, case.draw.bits())?;
-    let tensors: TensorMap<f64> = built
+    let own: TensorMap<f64> = built
         .stored()?
         .iter()
-        .map(|(name, x)| Ok((name.clone(), array(x)?.mapv(|x| x * scale))))
+        .map(|(name, x)| Ok((name.clone(), array(x)?)))
         .collect::<Result<_>>()?;
+    let first = |end: &str| {
+        let mut tensors = own.iter().filter(|(name, _)| name.ends_with(end));
+        let (_, tensor) = tensors.next().ok_or_else(|| Error::Missing(end.into()))?;
+        Ok::<_, Error>(tensor.clone())
+    };
+    let (up_bias, r_v) = (
+        first("value.up_bias")?,
+        first("value.down_bias")?.shape()[1] as f64,
+    );
+    let tensors = own.iter().map(|(name, x)| (name.clone(), scale * x));
+    let tensors: TensorMap<f64> = tensors.collect();
     let adapter = Adapter::from_tensors(config, &given.backbone, tensors)?;
     let model = Gpt2::from_tensors(given.backbone.gpt2()?.clone(), &given.weights)?;
     let (n, d, h) = (
@@ -75,13 +91,8 @@ fn start(case: &mut Case, which: Method, scale: f64) -> Result<Start> {
     let plain = attention.forward(&x, &visible, &LayerParts::none());
     let with = attention.forward(&x, &visible, &adapter.layer(0)?);
     let lambda = with.lambda.ok_or_else(|| Error::Missing("λ".into()))?;
-    let r_v = adapter
-        .tensors
-        .iter()
-        .find(|(name, _)| name.ends_with("value.down_bias"))
-        .map(|(_, bias)| bias.shape()[1] as f64)
-        .ok_or_else(|| Error::Missing("r_v".into()))?;
-    let bound = bounds(attention, &x, &lambda, r_v, which);
+    let (bound, rest) = bounds(attention, &x, &lambda, r_v, which);
+    let least = biases(attention, &up_bias, &lambda, n) - rest;
     let heads = Heads {
         f: heads_of(attention, &x, &visible),
         lambda,
@@ -90,18 +101,20 @@ fn start(case: &mut Case, which: Method, scale: f64) -> Result<Start> {
     Ok(Start {
         moved: with.output - plain.output,
         bound,
+        least,
         faded: gating_minus_inducer(&heads, &attention.o),
     })
 }
 
-/// The bounds of the module's text: Adaptive's for Adaptive, else the first.
+/// The bounds of the module's text, Adaptive's for Adaptive, else the first: the whole, and the part
+/// of the hidden units.
 fn bounds(
     attention: &Projections<f64>,
     x: &Array2<f64>,
     lambda: &Array2<f64>,
     r_v: f64,
     which: Method,
-) -> Array2<f64> {
+) -> (Array2<f64>, Array2<f64>) {
     let (h, d) = (attention.heads, x.ncols());
     let q = split_heads(&attention.q.forward(x), h);
     let units = |i: usize, k: usize| {
@@ -109,16 +122,42 @@ fn bounds(
         let length: f64 = query.row(i).iter().map(|q| q.abs()).sum();
         (CUT * (length + 1.0)).min(1.0)
     };
-    let term = |i: usize, k: usize| CUT * lambda[[i, k]] * r_v * units(i, k);
-    Array2::from_shape_fn(x.raw_dim(), |(i, c)| match which {
-        Method::Adaptive => (0..h)
-            .map(|k| {
+    let gain = |k: usize, c: usize| -> f64 {
+        let block = row_block(&attention.o.weight, k, d / h);
+        block.column(c).iter().map(|w| w.abs()).sum()
+    };
+    let adaptive = which == Method::Adaptive;
+    let sum = |part: &dyn Fn(usize, usize, usize) -> f64| {
+        Array2::from_shape_fn(x.raw_dim(), |(i, c)| (0..h).map(|k| part(i, k, c)).sum())
+    };
+    let through = |k: usize, c: usize| if adaptive { gain(k, c) } else { 1.0 };
+    let rest = sum(&|i, k, c| CUT * lambda[[i, k]] * r_v * units(i, k) * through(k, c));
+    let bias = match adaptive {
+        true => sum(&|i, k, c| CUT * lambda[[i, k]] * gain(k, c)),
+        false => Array2::from_elem(x.raw_dim(), CUT),
+    };
+    (&bias + &rest, rest)
+}
+
+/// The magnitude of what the biases b_2 [d], or b_2^(h) [H, p] before W^o, add to the output.
+fn biases(
+    attention: &Projections<f64>,
+    up_bias: &ArrayD<f64>,
+    lambda: &Array2<f64>,
+    n: usize,
+) -> Array2<f64> {
+    let (h, d) = (attention.heads, attention.o.weight.ncols());
+    Array2::from_shape_fn((n, d), |(i, c)| match up_bias.ndim() {
+        1 => up_bias[[c]].abs(),
+        _ => {
+            let through = |k: usize| -> f64 {
                 let block = row_block(&attention.o.weight, k, d / h);
-                let gain: f64 = block.column(c).iter().map(|w| w.abs()).sum();
-                (CUT * lambda[[i, k]] + term(i, k)) * gain
-            })
-            .sum(),
-        _ => CUT + (0..h).map(|k| term(i, k)).sum::<f64>(),
+                let terms = block.column(c).into_iter().enumerate();
+                terms.map(|(a, w)| up_bias[[k, a]] * w).sum()
+            };
+            let all: f64 = (0..h).map(|k| lambda[[i, k]] * through(k)).sum();
+            all.abs()
+        }
     })
 }
 
@@ -132,8 +171,8 @@ fn heads_of(attention: &Projections<f64>, x: &Array2<f64>, visible: &Visible) ->
     })
 }
 
-/// Every variant but Gating starts within its bound. In the control the values have a deviation of
-/// 1.
+/// Every variant but Gating starts within its bounds. In the control the values have a deviation of
+/// 1, or in every other case of 0.
 fn near(case: &mut Case) -> Result<()> {
     let which = case.draw.pick(&[
         Method::Adaptive,
@@ -141,13 +180,17 @@ fn near(case: &mut Case) -> Result<()> {
         Method::Inducer,
         Method::InducerLora,
     ]);
-    let scale = case.or_control(1.0, 100.0);
+    let scale = case.or_control(1.0, [100.0, 0.0][case.draw.turn % 2]);
     let start = start(case, which, scale)?;
     for (at, moved) in start.moved.indexed_iter() {
         let tolerance =
             Tolerance::stated(start.bound[at], "what values cut at 2σ can move, σ = 0.01");
         case.error(moved.abs(), &tolerance, || {
             format!("{which:?}, output at {at:?}")
+        });
+        let strict = Tolerance::stated(1e-12, "the rounding of a layer in f64");
+        case.at_least(moved.abs(), start.least[at], &strict, || {
+            format!("{which:?}, output at {at:?} from below")
         });
     }
     Ok(())

@@ -146,7 +146,7 @@ fn adaptive(draw: &mut Draw, family: Family, control: bool) -> Pair {
 /// Inducer + LoRA with a zero update is Inducer.
 fn lora(draw: &mut Draw, family: Family, control: bool) -> Pair {
     let mut with = ModelCase::with(draw, family, Method::InducerLora)?;
-    zero(&mut with, control, ["lora.q.b", "lora.q.bias"]);
+    zero(&mut with, control, ["lora.q.bias", "lora.q.b"]);
     let config = AdapterConfig {
         lora: None,
         ..with.method.clone()

@@ -29,14 +29,14 @@ const RUNS: u64 = 6;
 pub fn claims(present: &Present) -> Vec<Claim> {
     let few = |id, least| Claim::new(id).one_case_in(32).at_least(least);
     vec![
-        few("sizes", 5).on_each_one_sided(candles(present), sized),
-        few("roberta-sizes", 5)
+        few("sizes", 6).on_each_one_sided(candles(present), sized),
+        few("roberta-sizes", 6)
             .about(roberta)
             .on_each_one_sided(candles(present), sized),
         few("sizes-decoding", 3).on_each_one_sided(candles(present), decoded),
         few("mixed-lse", 4).on_each_one_sided(mixed(present), lse),
-        few("sizes-gradients", 3).on_each_one_sided(candles(present), gradients),
-        few("roberta-sizes-gradients", 3)
+        few("sizes-gradients", 6).on_each_one_sided(candles(present), gradients),
+        few("roberta-sizes-gradients", 6)
             .about(roberta)
             .on_each_one_sided(candles(present), gradients),
     ]
@@ -131,13 +131,13 @@ const METHODS: [Method; 6] = [
 /// Logits, gates and loss of an engine at these sizes are the reference's, row by row in one batch.
 /// In the control a row's last token is another one.
 fn sized(engine: &Candle, case: &mut Case) -> Result<()> {
-    let index = case.draw.index;
+    let index = case.draw.turn;
     let mut size = &SIZES[index % SIZES.len()];
     let emulated = Target::is_emulated(engine.target().name());
     if emulated && size.rows[0] > 500 {
         size = &SIZES[0];
     }
-    let which = METHODS[case.draw.size(0, METHODS.len() - 1)];
+    let which = METHODS[case.draw.turn % METHODS.len()];
     let model = given(case, size, which)?;
     let mut other = model.clone();
     if case.control {
@@ -213,8 +213,8 @@ fn spreads(model: &ModelCase, exact: &Computed<f64>) -> Result<Computed<f64>> {
 /// Every gradient of rows around a block of 64 queries is the reference's. In the control the first
 /// token of each row is another one.
 fn gradients(engine: &Candle, case: &mut Case) -> Result<()> {
-    let size = &FOR_GRADIENTS[case.draw.index % FOR_GRADIENTS.len()];
-    let which = METHODS[case.draw.size(0, METHODS.len() - 1)];
+    let size = &FOR_GRADIENTS[case.draw.turn % FOR_GRADIENTS.len()];
+    let which = METHODS[case.draw.turn % METHODS.len()];
     let model = given(case, size, which)?;
     let mut other = model.clone();
     if case.control {
@@ -237,7 +237,7 @@ fn gradients(engine: &Candle, case: &mut Case) -> Result<()> {
 /// grow there. In the control the row's first token is another one.
 fn decoded(engine: &Candle, case: &mut Case) -> Result<()> {
     const LONG: Size = of(&[70, 67], [2, 3], 13);
-    let which = METHODS[case.draw.size(0, METHODS.len() - 1)];
+    let which = METHODS[case.draw.turn % METHODS.len()];
     let model = given(case, &LONG, which)?;
     let mut other = model.clone();
     if case.control {
