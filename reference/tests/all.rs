@@ -9,6 +9,7 @@ mod digits;
 mod exact;
 mod files;
 mod golden;
+mod golden_methods;
 mod golden_peft;
 mod gpt2;
 mod gradients;

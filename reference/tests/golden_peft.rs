@@ -20,7 +20,7 @@ use ndarray::{Array2, ArrayD, Axis, Slice};
 use serde_json::{Value, json};
 
 /// Every number of a nested list.
-fn flat(value: &Value) -> Vec<f64> {
+pub fn flat(value: &Value) -> Vec<f64> {
     match value.as_array() {
         Some(all) => all.iter().flat_map(flat).collect(),
         None => vec![value.as_f64().unwrap()],
@@ -28,21 +28,21 @@ fn flat(value: &Value) -> Vec<f64> {
 }
 
 /// The greatest difference relative to the greatest of the expected numbers.
-fn worst(found: &[f64], expected: &[f64]) -> f64 {
+pub fn worst(found: &[f64], expected: &[f64]) -> f64 {
     assert_eq!(found.len(), expected.len());
     let size = expected.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
     let errors = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
     errors.fold(0.0, f64::max) / size.max(1e-3)
 }
 
-/// A tiny backbone of `make.py`, either one.
+/// A tiny backbone, either one.
 #[derive(Clone)]
-enum Model<T> {
+pub enum Model<T> {
     Gpt2(Box<Gpt2<T>>),
     Roberta(Box<Roberta<T>>),
 }
 
-fn constants(tensors: &TensorMap<f64>) -> TensorMap<Dual<f64>> {
+pub fn constants(tensors: &TensorMap<f64>) -> TensorMap<Dual<f64>> {
     let constant = |tensor: &ArrayD<f64>| tensor.mapv(Dual::constant);
     let all = tensors.iter();
     all.map(|(name, tensor)| (name.clone(), constant(tensor)))
@@ -50,14 +50,14 @@ fn constants(tensors: &TensorMap<f64>) -> TensorMap<Dual<f64>> {
 }
 
 impl Model<f64> {
-    fn load(name: &str) -> Self {
-        match name {
-            "gpt2" => Self::Gpt2(Box::new(Gpt2::load(&dir(name)).unwrap())),
-            _ => Self::Roberta(Box::new(Roberta::load(&dir(name)).unwrap())),
+    pub fn load(name: &str) -> Self {
+        match name.ends_with("gpt2") {
+            true => Self::Gpt2(Box::new(Gpt2::load(&dir(name)).unwrap())),
+            false => Self::Roberta(Box::new(Roberta::load(&dir(name)).unwrap())),
         }
     }
 
-    fn dual(&self) -> Model<Dual<f64>> {
+    pub fn dual(&self) -> Model<Dual<f64>> {
         match self {
             Self::Gpt2(m) => Model::Gpt2(Box::new(
                 Gpt2::from_tensors(m.config.clone(), &constants(&m.tensors())).unwrap(),
@@ -97,7 +97,7 @@ impl Model<f64> {
 }
 
 impl<T: Real> Model<T> {
-    fn adapter(&self, config: &Value, tensors: TensorMap<T>) -> Adapter<T> {
+    pub fn adapter(&self, config: &Value, tensors: TensorMap<T>) -> Adapter<T> {
         fn new<T: Real>(
             config: &Value,
             backbone: &impl Backbone,
@@ -112,12 +112,14 @@ impl<T: Real> Model<T> {
         }
     }
 
-    fn logits(&self, case: &Value, adapter: Option<&Adapter<T>>) -> Array2<T> {
+    pub fn logits(&self, case: &Value, adapter: Option<&Adapter<T>>) -> Array2<T> {
         let ids: Vec<u32> = numbers(&case["ids"]).iter().map(|&x| x as u32).collect();
         let mask: Vec<bool> = numbers(&case["mask"]).iter().map(|&x| x != 0.0).collect();
+        let segments = case.get("segments").map(flat);
+        let segments = segments.map(|s| s.iter().map(|&x| x as u32).collect::<Vec<_>>());
         match self {
-            Self::Gpt2(m) => m.forward(&ids, None, Some(&mask), adapter),
-            Self::Roberta(m) => m.forward(&ids, None, Some(&mask), adapter),
+            Self::Gpt2(m) => m.forward(&ids, segments.as_deref(), Some(&mask), adapter),
+            Self::Roberta(m) => m.forward(&ids, segments.as_deref(), Some(&mask), adapter),
         }
         .unwrap()
         .logits
