@@ -58,13 +58,11 @@ fn task(case: &mut Case) -> Result<(ModelCase, Few)> {
     model.round(nearest_bf16);
     let batches = (0..3).map(|_| {
         let mut rows = model.more_rows(&mut case.draw);
-        for row in &mut rows {
-            row.segments = None;
-            if !model.backbone.classifies() {
-                row.labels = row.ids.iter().map(|id| i64::from(*id)).collect();
-            }
-        }
-        batch(&model.on(rows))
+        rows.iter_mut().for_each(|row| row.segments = None);
+        // a text of one token has one key, and its queries no gradient
+        let mut on = model.on(rows);
+        on.label_all(&mut case.draw);
+        batch(&on)
     });
     let data = Few {
         batches: batches.collect(),
