@@ -8,6 +8,7 @@
 namespace rows {
 using vectors::VECTOR;
 using vectors::aligned;
+using vectors::begins;
 using vectors::in_vectors;
 using vectors::load;
 using vectors::store;
@@ -160,7 +161,7 @@ DEVICE void layer_norm(const float* x, const T* w, const T* b, Y* y, unsigned ro
     if (row >= rows) return;
     x += row * width;
     y += row * width;
-    if (width % 4 != 0 || !aligned(x, w, b, y))
+    if (width % 4 != 0 || !begins<4>(x, w, b, y))
         normalise_row<1, 0>(x, w, b, y, width, eps);
     else if (width > 1024)
         normalise_row<4, 0>(x, w, b, y, width, eps);
@@ -182,7 +183,7 @@ DEVICE void layer_norm_back(const float* x, const T* w, const G* g, const float*
     if (onto) onto += row * width;
     if (dx) dx += row * width;
     if (kept) kept += row * 2;
-    if (width % 4 != 0 || !aligned(x, w, g, onto, dx))
+    if (width % 4 != 0 || !begins<4>(x, w, g, onto, dx))
         normalise_row_back<1, 0>(x, w, g, onto, dx, kept, width, eps);
     else if (width > 1024)
         normalise_row_back<4, 0>(x, w, g, onto, dx, kept, width, eps);

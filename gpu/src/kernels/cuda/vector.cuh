@@ -65,6 +65,18 @@ DEVICE bool aligned(const void* p, P... others) {
     return aligned(p) && aligned(others...);
 }
 
+// The same of vectors of N elements alone, which may need less: what a tensor's own length gives it.
+// Where the order of a sum hangs on it, memory must not decide.
+template <int N, class T>
+DEVICE bool begins(const T* p) {
+    constexpr uintptr_t bytes = N * sizeof(T);
+    return reinterpret_cast<uintptr_t>(p) % (bytes < 16 ? bytes : 16) == 0;
+}
+template <int N, class T, class... P>
+DEVICE bool begins(const T* p, P... others) {
+    return begins<N>(p) && begins<N>(others...);
+}
+
 template <int N>
 struct Count {
     static constexpr int value = N;

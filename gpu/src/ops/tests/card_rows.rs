@@ -130,6 +130,38 @@ fn layer_norm_adds_its_gradient_to_one_that_waits() {
     }
 }
 
+/// An allocator gives a short tensor in 16 bits a place at eight bytes or at sixteen, as it comes: the
+/// order of a row's sums must not hang on it.
+#[test]
+fn layer_norm_does_not_hang_on_where_its_weights_lie_in_memory() {
+    let x = parameters(1, &[&[9, 36], &[48], &[48]], DType::F32);
+    let bits = |dtype: DType, from: usize| {
+        // the same numbers, so many places behind the beginning of their memory
+        let at = |x: &Tensor| {
+            let x = x.to_dtype(dtype).unwrap().narrow(0, 0, 36).unwrap();
+            let before = Tensor::zeros(from, dtype, &Device::Cpu).unwrap();
+            let all = Tensor::cat(&[&before, &x.contiguous().unwrap()], 0).unwrap();
+            Value::constant(all.narrow(0, from, 36).unwrap())
+        };
+        let [w, b] = [1, 2].map(|i| at(&x[i].tensor));
+        let x = Value::constant(x[0].tensor.clone());
+        let y = emulated(|| layer_norm(&Tape::off(), &x, &w, &b, 1e-5).unwrap());
+        let y = y
+            .tensor
+            .to_dtype(DType::F32)
+            .unwrap()
+            .flatten_all()
+            .unwrap();
+        let y: Vec<u32> = (y.to_vec1::<f32>().unwrap().iter())
+            .map(|y| y.to_bits())
+            .collect();
+        y
+    };
+    assert_eq!(bits(DType::BF16, 0), bits(DType::BF16, 4));
+    // in 32 bits four bytes are no place for a vector: other sums, as the test would see
+    assert_ne!(bits(DType::F32, 0), bits(DType::F32, 1));
+}
+
 #[test]
 fn layer_norm_of_one_column_is_its_bias() {
     let params = parameters(1, &[&[4, 1], &[1], &[1]], DType::F32);
