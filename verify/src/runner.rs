@@ -616,11 +616,11 @@ mod tests {
     }
 
     #[test]
-    fn a_check_of_few_cases_goes_on_until_its_worst_error_comes_near_its_bound() {
+    fn a_check_of_few_cases_goes_on_until_half_of_them_come_near_their_bound() {
         // an error of 1 in case `near` and of 1/10000 before, where 2 is allowed
         let of = |near: usize| {
             let claim = Claim::new("x").on(Target::Integers, move |case| {
-                let error = if case.draw.index == near { 1.0 } else { 1e-4 };
+                let error = if case.draw.index >= near { 1.0 } else { 1e-4 };
                 let bound = case.or_control(2.0, 0.0);
                 let tolerance = crate::bounds::Tolerance::stated(bound, "a reason");
                 case.error(error, &tolerance, || "a number".into());
@@ -629,7 +629,8 @@ mod tests {
             row(&claim, &claim.checks[0], 2, 1)
         };
         assert_eq!((of(1).verdict, of(1).cases), (Verdict::Passed, 2));
-        assert_eq!((of(7).verdict, of(7).cases), (Verdict::Passed, 8));
+        // as many cases near their bound as far from it
+        assert_eq!((of(4).verdict, of(4).cases), (Verdict::Passed, 8));
         let never = of(1000);
         assert_eq!(
             (never.verdict, never.cases),

@@ -52,12 +52,12 @@ pub(super) const WORDS: [(&str, &str, &str); 13] = [
     (
         "packing",
         "a text gives the same alone as in its batch",
-        "the text before joins it",
+        "a text of other tokens stands before it",
     ),
     (
         "roberta-packing",
         "on RoBERTa a text gives the same alone as in its batch",
-        "the text before joins it",
+        "a text of other tokens stands before it",
     ),
     (
         "padding",
