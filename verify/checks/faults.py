@@ -24,6 +24,7 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 import tomllib
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -81,6 +82,16 @@ fn main() {
     }
 }
 '''
+
+
+HEAD = """# Faults
+
+The faults of [`verify/faults`](faults), put into a copy of the workspace one after the other by
+`make faults`, and the row of the ledger that notices. `make faults ARGS='--seeds 1,2,3,4,5 --whole
+--out verify/FAULTS.md'` writes this page: all of them at five seeds, the whole ledger where the row
+that a fault names passes. The faults lie in `reference`, `gpu` and `datasets` (BLEU and batches);
+none is in `reports`, which the ledger does not reach.
+"""
 
 
 def arguments():
@@ -269,6 +280,17 @@ def table(wanted, seeds, results):
     return lines, survived
 
 
+def page(a, wanted, seeds, lines, survived):
+    """The table with what it says in all."""
+    total = len(wanted) * len(seeds)
+    text = f"{total - len(survived)} of {total} are caught ({len(wanted)} faults at "
+    text += f"{len(seeds)} seeds, {a.cases} cases of a small row)."
+    if survived:
+        missed = ", ".join(f"{name} at seed {seed}" for name, seed in survived)
+        text += f" Not caught: {missed}."
+    return "\n".join([HEAD, textwrap.fill(text, 100), "", *lines]) + "\n"
+
+
 def main():
     a = arguments()
     faults, wanted = catalogue(a.only)
@@ -310,7 +332,7 @@ def main():
     lines, survived = table(wanted, seeds, results)
     if a.out:
         with open(a.out, "w", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
+            file.write(page(a, wanted, seeds, lines, survived))
     total = len(wanted) * len(seeds)
     print(f"{total - len(survived)} of {total} caught ({len(wanted)} faults, {len(seeds)} seeds)")
     sys.exit(1 if survived else 0)
