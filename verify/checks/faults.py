@@ -288,7 +288,7 @@ def page(a, wanted, seeds, lines, survived):
     if survived:
         missed = ", ".join(f"{name} at seed {seed}" for name, seed in survived)
         text += f" Not caught: {missed}."
-    return "\n".join([HEAD, textwrap.fill(text, 100), "", *lines]) + "\n"
+    return "\n".join([HEAD, textwrap.fill(text, 100, break_on_hyphens=False), "", *lines]) + "\n"
 
 
 def main():
