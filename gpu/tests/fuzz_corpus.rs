@@ -1,5 +1,5 @@
-//! The corpus of the fuzz targets goes through the same parsers on a stable compiler, and no file of
-//! it makes one panic (`verify/checks/fuzz.sh --minimise` makes it).
+//! The corpus of the fuzz targets goes through the same parsers on a stable compiler, and no file
+//! of it makes one panic (`verify/checks/fuzz.sh --minimise` makes it).
 #![allow(clippy::unwrap_used)] // helpers outside of #[test] functions
 
 #[path = "../../datasets/fuzz/src/corpus.rs"]

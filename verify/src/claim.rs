@@ -122,8 +122,8 @@ impl Case {
     }
 
     /// Records an error against its tolerance. A bound that is not a finite number bounds nothing:
-    /// no error is within it. A control is caught by a number alone: what it makes of the check that
-    /// is none does not count.
+    /// no error is within it. A control is caught by a number alone: what it makes of the check
+    /// that is none does not count.
     pub fn error(&mut self, error: f64, tolerance: &Tolerance, location: impl FnOnce() -> String) {
         self.outcome.comparisons += 1;
         let mut new = Worst {

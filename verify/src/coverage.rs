@@ -1,8 +1,8 @@
 //! Which models the ledger drew: for every pair of a method and a corner of the inputs, how many.
 //!
 //! A corner is where faults hide, and it belongs to one method at a time: so a pair that no case
-//! has met is a place that nothing looks at, whatever the number of cases. The claims that engine and
-//! reference agree, in values and in gradients, meet every pair in each run; `inducer verify
+//! has met is a place that nothing looks at, whatever the number of cases. The claims that engine
+//! and reference agree, in values and in gradients, meet every pair in each run; `inducer verify
 //! --coverage` prints how often each was met.
 
 use crate::cases::{Corner, ModelCase};

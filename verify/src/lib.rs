@@ -49,7 +49,7 @@
 //! | [`oracle`] | the method once more, number by number, each term mutable by name |
 //! | [`claims`] | the checks, by subject |
 //! | [`coverage`] | which pairs of method and corner the cases met |
-//! | [`ledger`], [`runner`], [`render`] | the claims in words, and what came out |
+//! | [`ledger`], [`runner`], [`report`], [`render`] | the claims in words, and what came out |
 //! | [`smallest`], [`regressions`] | from a failing case to the smallest one, which is kept |
 //! | [`proofs`] | the engine "proved": theorems of a proof assistant |
 //! | [`custom`] | every check for a variant of your own, in one line |
@@ -68,6 +68,7 @@ pub mod oracle;
 pub mod proofs;
 pub mod regressions;
 pub mod render;
+pub mod report;
 pub mod runner;
 pub mod smallest;
 
@@ -76,4 +77,5 @@ pub use claim::{Case, Check, Claim, Outcome};
 pub use engines::{Cuda, Engine, Present, Target};
 pub use error::{Error, Result};
 pub use ledger::Ledger;
-pub use runner::{Options, Report, ReportRow, Verdict, run};
+pub use report::{Report, ReportRow, Verdict};
+pub use runner::{Options, run};

@@ -1,8 +1,7 @@
 //! A report as a text table and as JSON.
 
 use crate::error::Result;
-use crate::runner::{Report, ReportRow, Verdict};
-use crate::smallest::Smallest;
+use crate::report::{Report, ReportRow, Verdict};
 use std::fmt::Write;
 
 /// The report as JSON.
@@ -59,28 +58,10 @@ pub fn line(row: &ReportRow) -> String {
         let _ = write!(text, ": {note}");
     }
     if let Some(found) = &row.smallest {
-        let _ = write!(text, "\n  {}\n  {}", smallest(found), again(row, found));
+        let _ = write!(text, "\n  {}", found.says());
+        let _ = write!(text, "\n  {}", found.again(&row.claim, &row.engine));
     }
     text
-}
-
-/// The smallest case that fails, and how.
-#[must_use]
-pub fn smallest(found: &Smallest) -> String {
-    let worst = &found.worst;
-    format!(
-        "the smallest case that fails: {}: error {:.3e}, bound {:.3e}",
-        worst.location, worst.error, worst.bound
-    )
-}
-
-/// The command that runs the smallest case again.
-#[must_use]
-pub fn again(row: &ReportRow, found: &Smallest) -> String {
-    format!(
-        "again by: inducer verify --claim {} --engine \"{}\" --seed {} --case {}",
-        row.claim, row.engine, found.seed, found.case
-    )
 }
 
 /// The whole report as a table.

@@ -23,6 +23,30 @@ pub struct Smallest {
     pub worst: Worst,
 }
 
+impl Smallest {
+    /// The case, and how it fails.
+    #[must_use]
+    pub fn says(&self) -> String {
+        let Worst {
+            location,
+            error,
+            bound,
+            ..
+        } = &self.worst;
+        format!("the smallest case that fails: {location}: error {error:.3e}, bound {bound:.3e}")
+    }
+
+    /// The command that runs it again.
+    #[must_use]
+    pub fn again(&self, claim: &str, engine: &str) -> String {
+        let Self { seed, case, .. } = self;
+        format!(
+            "again by: inducer verify --claim {claim} --engine \"{engine}\" --seed {seed} \
+             --case {case}"
+        )
+    }
+}
+
 fn in_words<S: Serializer>(case: &CaseName, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(case)
 }

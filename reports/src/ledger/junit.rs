@@ -1,7 +1,6 @@
 //! The ledger's rows as JUnit XML, which CI servers read: a suite a claim, a case an engine.
 
-use inducer_verify::runner::ReportRow;
-use inducer_verify::{Report, Verdict};
+use inducer_verify::{Report, ReportRow, Verdict};
 
 /// A text as XML's character data and attribute values need it.
 fn escaped(text: &str) -> String {

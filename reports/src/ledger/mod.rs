@@ -6,7 +6,7 @@ pub mod kept;
 
 use crate::progress::{Level, Progress};
 use anyhow::Result;
-use inducer_verify::runner::ReportRow;
+use inducer_verify::ReportRow;
 use inducer_verify::{Ledger, Options, Verdict, render};
 use std::sync::atomic::{AtomicUsize, Ordering};
 

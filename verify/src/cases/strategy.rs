@@ -1,8 +1,8 @@
 //! The cases as strategies of proptest: a case that fails shrinks to the smallest that still does.
 //!
 //! A case shrinks by its choices, one after the other: each is made as small as it can be while the
-//! case still fails (fewer heads, layers, tokens, units; no option; no corner), until no choice alone
-//! can be made smaller. Its numbers stay as they are drawn.
+//! case still fails (fewer heads, layers, tokens, units; no option; no corner), until no choice
+//! alone can be made smaller. Its numbers stay as they are drawn.
 
 use super::draw::{Choice, Choices};
 use super::{CaseName, Draw, Family, ModelCase};
@@ -39,7 +39,8 @@ impl Strategy for Cases {
 /// use proptest::prelude::*;
 ///
 /// proptest!(ProptestConfig::with_cases(16), |(model in models(gpt2))| {
-///     prop_assert!(Candle::cpu_f64().loss(&model).unwrap() > 0.0);
+///     let found = Candle::cpu_f64().compute(&model).unwrap();
+///     prop_assert!(found.loss.is_some_and(|loss| loss > 0.0));
 /// });
 /// ```
 pub fn models(family: Family) -> impl Strategy<Value = ModelCase> {

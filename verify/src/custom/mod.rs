@@ -39,7 +39,8 @@ pub mod prelude;
 pub use checks::{program_suite, suite};
 
 use crate::engines::External;
-use crate::runner::{ReportRow, row};
+use crate::report::ReportRow;
+use crate::runner::row;
 use crate::{Claim, Result, claims, ledger};
 use inducer_gpu::ops::attention::Heads;
 use inducer_gpu::parts::CustomMethod;

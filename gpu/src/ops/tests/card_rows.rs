@@ -130,8 +130,8 @@ fn layer_norm_adds_its_gradient_to_one_that_waits() {
     }
 }
 
-/// An allocator gives a short tensor in 16 bits a place at eight bytes or at sixteen, as it comes: the
-/// order of a row's sums must not hang on it.
+/// An allocator gives a short tensor in 16 bits a place at eight bytes or at sixteen, as it comes:
+/// the order of a row's sums must not hang on it.
 #[test]
 fn layer_norm_does_not_hang_on_where_its_weights_lie_in_memory() {
     let x = parameters(1, &[&[9, 36], &[48], &[48]], DType::F32);

@@ -169,8 +169,8 @@ pub fn log_sum_exp(x: &Tensor) -> candle_core::Result<Tensor> {
         .squeeze(D::Minus1)
 }
 
-/// f̃ [tokens, d] and Σ_a λ_a [tokens, H] from qkv [tokens, 3 d], f [tokens, d], LSE [tokens, H] and
-/// the six tensors; in mixed precision all in the type of LSE.
+/// f̃ [tokens, d] and Σ_a λ_a [tokens, H] from qkv [tokens, 3 d], f [tokens, d], LSE [tokens, H]
+/// and the six tensors; in mixed precision all in the type of LSE.
 fn forward(heads: Heads, x: &[Tensor], gate: Gate) -> candle_core::Result<(Tensor, Tensor)> {
     let (n, d) = x[1].dims2()?;
     let (inner, outer) = (x[2].dtype(), x[1].dtype());

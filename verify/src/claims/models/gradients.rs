@@ -144,7 +144,8 @@ fn steepest(gradients: &Gradients) -> Result<(String, ArrayD<f64>)> {
 /// (see [`gradient_floor`]).
 fn dual(engine: &dyn Engine, case: &mut Case) -> Result<()> {
     if engine.target().is_mixed() && case.draw.corner() == Corner::OneKey {
-        case.draw.force(Corner::Plain); // a loss at single keys may depend on nothing that is trained
+        // a loss at single keys may depend on nothing that is trained
+        case.draw.force(Corner::Plain);
     }
     let (mut model, mut other) = pair(case)?;
     // a bound of mixed precision may be ten times the steepest slope, too wide for one term

@@ -106,8 +106,8 @@ fn start(case: &mut Case, which: Method, scale: f64) -> Result<Start> {
     })
 }
 
-/// The bounds of the module's text, Adaptive's for Adaptive, else the first: the whole, and the part
-/// of the hidden units.
+/// The bounds of the module's text, Adaptive's for Adaptive, else the first: the whole, and the
+/// part of the hidden units.
 fn bounds(
     attention: &Projections<f64>,
     x: &Array2<f64>,

@@ -61,8 +61,8 @@ fn padding<T: Real>(case: &mut Case) -> Result<()> {
     padded::<Paper, T>(case, &model)
 }
 
-/// Other tokens from position `from` on, and other segments behind it (at it they might change places
-/// with the token: both are embedded by one table).
+/// Other tokens from position `from` on, and other segments behind it (at it they might change
+/// places with the token: both are embedded by one table).
 fn with_other_end(draw: &mut Draw, row: &TextRow, from: usize, ids: u32) -> TextRow {
     let mut other = row.clone();
     for t in from..row.ids.len() {

@@ -181,8 +181,8 @@ fn stepped(engine: &External, case: &mut Case) -> Result<()> {
 
 /// In mixed precision a step that bf16 cannot resolve still changes every trained tensor, since it
 /// is kept in f32. AdamW's first step is the learning rate for every number whatever its gradient,
-/// so it is more than f32 resolves; later ones may be small, or go back. Nothing is dropped, since a
-/// key of the last layer of a classifier has no gradient where every row's first gate is. In the
+/// so it is more than f32 resolves; later ones may be small, or go back. Nothing is dropped, since
+/// a key of the last layer of a classifier has no gradient where every row's first gate is. In the
 /// control the tensors are rounded to bf16, as a model that kept them so would have done.
 fn masters(engine: &Candle, case: &mut Case) -> Result<()> {
     let (mut given, data) = task(case)?;
