@@ -315,9 +315,10 @@ fn outcome(
     Ok(all)
 }
 
-/// Whether the errors of a tight check are too small for their bounds in most cases that have any.
+/// Whether the errors of a tight check are too small for their bounds in three of four cases that
+/// have any.
 fn is_vacuous(check: &Check, made: &Outcome) -> bool {
-    check.tight && 2 * made.near < made.inexact
+    check.tight && 4 * made.near < made.inexact
 }
 
 /// Runs one check and its control.
@@ -484,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_of_few_cases_goes_on_until_half_of_them_come_near_their_bound() {
+    fn a_check_of_few_cases_goes_on_until_a_quarter_of_them_come_near_their_bound() {
         // an error of 1 in case `near` and of 1/10000 before, where 2 is allowed
         let of = |near: usize| {
             let claim = Claim::new("x").on(Target::Integers, move |case| {
@@ -497,8 +498,8 @@ mod tests {
             row(&claim, &claim.checks[0], 2, 1)
         };
         assert_eq!((of(1).verdict, of(1).cases), (Verdict::Passed, 2));
-        // as many cases near their bound as far from it
-        assert_eq!((of(4).verdict, of(4).cases), (Verdict::Passed, 8));
+        // two of six cases are near their bound, one of five was not enough
+        assert_eq!((of(4).verdict, of(4).cases), (Verdict::Passed, 6));
         let never = of(1000);
         assert_eq!(
             (never.verdict, never.cases),

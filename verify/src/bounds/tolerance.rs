@@ -46,9 +46,9 @@
 //!
 //! # When a bound is vacuous
 //!
-//! A bound a million times the error would hide any bug of that size. So in half of the cases that
-//! have an error the worst one must also come within [`VACUOUS`] of its bound, in every check that
-//! declares its bound tight.
+//! A bound a million times the error would hide any bug of that size. So in a quarter of the cases
+//! that have an error the worst one must also come within [`VACUOUS`] of its bound, in every check
+//! that declares its bound tight.
 
 use serde::Serialize;
 
@@ -56,7 +56,7 @@ use serde::Serialize;
 pub const DEVIATIONS: f64 = 8.0;
 /// Roundings that an engine may take where the formula shows one.
 pub const SLACK: f64 = 2.0;
-/// How far below its bound the worst error of a tight check's case may lie, in half of the cases.
+/// How far below its bound the worst error of a tight check's case may lie, but for a quarter.
 pub const VACUOUS: f64 = 1000.0;
 
 /// How a formula passes rounding errors on to its result, per unit of round-off.
