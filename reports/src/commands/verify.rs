@@ -81,18 +81,16 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
     let pool = args.compute.pool()?;
     let (engine, external) = engine(args)?;
     let options = Options {
-        cases: args.cases,
-        seed: args.seed,
         filter: args.claim.clone(),
         engine,
         cuda: cuda(args),
         external,
         case: args.case.clone(),
-        shrink: true,
         measured: match &args.study {
             Some(dir) => measured(&dir.join("report.json"))?,
             None => BTreeMap::new(),
         },
+        ..Options::new(args.cases, args.seed)
     };
     let found = {
         let progress = LedgerProgress::new(&options)?;

@@ -115,6 +115,15 @@ impl BackboneConfig {
         }
     }
 
+    /// This token id, and 0 for the padding token.
+    #[must_use]
+    pub fn no_padding(&self, id: u32) -> u32 {
+        match self.padding() == Some(id) {
+            true => 0,
+            false => id,
+        }
+    }
+
     /// ε of the layer normalisations.
     pub fn epsilon_mut(&mut self) -> &mut f64 {
         match self {

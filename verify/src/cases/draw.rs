@@ -25,9 +25,6 @@ pub struct Choice {
     pub taken: usize,
 }
 
-/// The choices of one case so far, in their order; the first is its corner's.
-pub(super) type Choices = Arc<Mutex<Vec<Choice>>>;
-
 /// The name of a case of a claim at a seed: its number, and the choices in it that are made
 /// otherwise than drawn, each by its place and with what is chosen.
 ///
@@ -124,7 +121,8 @@ pub struct Draw {
     otherwise: BTreeMap<usize, usize>,
     /// How many choices were made.
     made: usize,
-    choices: Choices,
+    /// The choices in their order, for clones as well; the first is the corner's.
+    choices: Arc<Mutex<Vec<Choice>>>,
 }
 
 impl Draw {
@@ -154,7 +152,7 @@ impl Draw {
             forced: None,
             otherwise,
             made: 0,
-            choices: Choices::default(),
+            choices: Arc::default(),
         };
         // ten cases in a row visit all ten corners
         let corner = draw.turn % Corner::ALL.len();
@@ -171,16 +169,11 @@ impl Draw {
         }
     }
 
-    /// The choices made so far.
+    /// The choices made so far, by this stream or a clone of it.
     #[must_use]
     pub fn choices(&self) -> Vec<Choice> {
         let choices = self.choices.lock();
         choices.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The choices to come as well, for whoever gives the stream away.
-    pub(super) fn record(&self) -> Choices {
-        Arc::clone(&self.choices)
     }
 
     /// What was drawn for the next choice, or what the case's name says.
@@ -226,6 +219,12 @@ impl Draw {
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         let drawn = self.rng.random_range(0..from.len());
         from[self.choose(0, from.len() - 1, drawn)]
+    }
+
+    /// One of them by the case's turn: as many cases in a row as there are visit them all.
+    #[must_use]
+    pub fn in_turn<'a, T>(&self, of: &'a [T]) -> &'a T {
+        &of[self.turn % of.len()]
     }
 
     /// A number in ±`scale`, exact in `f32` and not zero.

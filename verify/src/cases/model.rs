@@ -202,17 +202,17 @@ impl ModelCase {
     /// Every token of every text is a label (a class stays), and every text has three tokens at
     /// least: some labelled token sees a second key.
     pub fn label_all(&mut self, draw: &mut Draw) {
-        let (ids, padding) = (self.ids(), self.backbone.padding());
+        let (ids, backbone) = (self.ids(), &self.backbone);
         for row in &mut self.rows {
             let more = 3_usize.saturating_sub(row.ids.len());
             let longer = row_of(draw, ids, row.segments.is_some(), more);
-            let no_padding = |id| if Some(id) == padding { 0 } else { id };
-            row.ids.extend(longer.ids.into_iter().map(no_padding));
+            let longer_ids = longer.ids.into_iter();
+            row.ids.extend(longer_ids.map(|id| backbone.no_padding(id)));
             row.segments
                 .iter_mut()
                 .zip(longer.segments)
                 .for_each(|(own, new)| own.extend(new));
-            if padding.is_none() {
+            if !backbone.classifies() {
                 row.labels = row.ids.iter().map(|id| i64::from(*id)).collect();
             }
         }
@@ -382,13 +382,8 @@ fn rows(draw: &mut Draw, backbone: &BackboneConfig, special: usize) -> Vec<TextR
     let mut rows = match backbone {
         BackboneConfig::Roberta(config) => {
             let rows = (0..count).map(|at| {
-                // a text does not contain the padding token
-                let no_padding = |x: usize| match x as u32 == config.pad_token_id {
-                    true => 0,
-                    false => x as u32,
-                };
                 let n = length(draw, 1, at);
-                let id = |_| no_padding(draw.size(0, config.vocab_size - 1));
+                let id = |_| backbone.no_padding(draw.size(0, config.vocab_size - 1) as u32);
                 TextRow {
                     ids: (0..n).map(id).collect(),
                     segments: None,

@@ -4,14 +4,13 @@
 //! case still fails (fewer heads, layers, tokens, units; no option; no corner), until no choice
 //! alone can be made smaller. Its numbers stay as they are drawn.
 
-use super::draw::{Choice, Choices};
+use super::draw::Choice;
 use super::{CaseName, Draw, Family, ModelCase};
 use proptest::prelude::any;
 use proptest::strategy::{NewTree, Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::{Arc, PoisonError};
 
 /// The cases that a strategy draws from: two hundred of each corner.
 const INDICES: Range<usize> = 0..2000;
@@ -67,8 +66,8 @@ pub struct CaseTree {
     tried: Option<usize>,
     /// Whether a choice became smaller since they were last begun with.
     smaller: bool,
-    /// The choices of the case given away last.
-    given: RefCell<Choices>,
+    /// The case given away last, whose choices its clone knows.
+    given: RefCell<Option<Draw>>,
 }
 
 impl CaseTree {
@@ -122,14 +121,14 @@ impl ValueTree for CaseTree {
         name.otherwise
             .extend(self.tried.map(|tried| (self.at, tried)));
         let draw = Draw::new(self.seed, self.id, name);
-        *self.given.borrow_mut() = draw.record();
+        *self.given.borrow_mut() = Some(draw.clone());
         draw
     }
 
     /// The case given away last fails.
     fn simplify(&mut self) -> bool {
-        let given = Arc::clone(&self.given.borrow());
-        let given = (given.lock().unwrap_or_else(PoisonError::into_inner)).clone();
+        let given = self.given.borrow().as_ref().map(Draw::choices);
+        let given = given.unwrap_or_default();
         // a case that goes on choosing (until a backbone has two heads, say) is no smaller one
         if self.tried.is_some() && given.len() > 2 * self.first {
             return self.complicate();

@@ -200,7 +200,7 @@ fn decoding<F: Formula>(engine: &Trained, case: &mut Case) -> Result<()> {
 
 /// The same logits from the adapter's files, on either backbone in turn.
 fn files<F: Formula>(engine: &Trained, case: &mut Case) -> Result<()> {
-    let family = [gpt2, roberta][case.draw.turn % 2];
+    let family = *case.draw.in_turn(&[gpt2, roberta]);
     let model = random::<F>(&mut case.draw, family)?;
     let mut built = engine.model(&model)?;
     let batch = crate::engines::candle::batch(&model);

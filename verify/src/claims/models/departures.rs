@@ -113,7 +113,7 @@ fn expected(gradients: &[TensorMap<f64>], limit: f64, each: bool) -> TensorMap<f
 fn clipped(engine: &Candle, case: &mut Case) -> Result<()> {
     case.draw.force(Corner::Plain);
     let methods = [Method::Inducer, Method::InducerLora, Method::MamInducer];
-    let which = methods[case.draw.turn % methods.len()];
+    let which = *case.draw.in_turn(&methods);
     let mut given = ModelCase::with(&mut case.draw, gpt2, which)?;
     given.smoothing = 0.0;
     let count = case.draw.size(2, 4);

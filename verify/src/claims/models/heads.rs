@@ -53,7 +53,7 @@ fn own_tensors(engine: &Candle, case: &mut Case) -> Result<()> {
         Method::Inducer,
     ];
     let backbone = several(&mut case.draw, case.family);
-    let variant = variants[case.draw.turn % 4];
+    let variant = *case.draw.in_turn(&variants);
     let config = method::random(&mut case.draw, variant);
     let mut model = ModelCase::of(&mut case.draw, backbone, config)?;
     model.label_all(&mut case.draw);

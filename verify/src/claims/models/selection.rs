@@ -24,9 +24,8 @@ use std::path::Path;
 /// The claims of this file.
 #[must_use]
 pub fn claims(present: &Present) -> Vec<Claim> {
-    let mean = |id| Claim::new(id).one_case_in(16).at_least(8);
     let mean = |id, family: Family| {
-        let claim = mean(id).about(family);
+        let claim = Claim::new(id).about(family).one_case_in(16).at_least(8);
         claim.on_each_one_sided(candles(present), mean_of_all)
     };
     // few cases have a new best between two validations that are none

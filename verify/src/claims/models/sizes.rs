@@ -97,11 +97,8 @@ fn given(case: &mut Case, size: &Size, which: Method) -> Result<ModelCase> {
     let backbone = backbone(&mut case.draw, size, classifies);
     let config = method::random(&mut case.draw, which);
     let mut model = ModelCase::of(&mut case.draw, backbone, config)?;
-    let (ids, padding) = (model.ids(), model.backbone.padding());
-    let token = |draw: &mut Draw| match draw.size(0, ids as usize - 1) as u32 {
-        id if Some(id) == padding => 0,
-        id => id,
-    };
+    let (ids, backbone) = (model.ids(), &model.backbone);
+    let token = |draw: &mut Draw| backbone.no_padding(draw.size(0, ids as usize - 1) as u32);
     let rows = size.rows.iter().map(|n| {
         let tokens: Vec<u32> = (0..*n).map(|_| token(&mut case.draw)).collect();
         let labels = match classifies {
@@ -131,13 +128,12 @@ const METHODS: [Method; 6] = [
 /// Logits, gates and loss of an engine at these sizes are the reference's, row by row in one batch.
 /// In the control a row's last token is another one.
 fn sized(engine: &Candle, case: &mut Case) -> Result<()> {
-    let index = case.draw.turn;
-    let mut size = &SIZES[index % SIZES.len()];
+    let mut size = case.draw.in_turn(&SIZES);
     let emulated = Target::is_emulated(engine.target().name());
     if emulated && size.rows[0] > 500 {
         size = &SIZES[0];
     }
-    let which = METHODS[case.draw.turn % METHODS.len()];
+    let which = *case.draw.in_turn(&METHODS);
     let model = given(case, size, which)?;
     let mut other = model.clone();
     if case.control {
@@ -213,8 +209,8 @@ fn spreads(model: &ModelCase, exact: &Computed<f64>) -> Result<Computed<f64>> {
 /// Every gradient of rows around a block of 64 queries is the reference's. In the control the first
 /// token of each row is another one.
 fn gradients(engine: &Candle, case: &mut Case) -> Result<()> {
-    let size = &FOR_GRADIENTS[case.draw.turn % FOR_GRADIENTS.len()];
-    let which = METHODS[case.draw.turn % METHODS.len()];
+    let size = case.draw.in_turn(&FOR_GRADIENTS);
+    let which = *case.draw.in_turn(&METHODS);
     let model = given(case, size, which)?;
     let mut other = model.clone();
     if case.control {
@@ -237,7 +233,7 @@ fn gradients(engine: &Candle, case: &mut Case) -> Result<()> {
 /// grow there. In the control the row's first token is another one.
 fn decoded(engine: &Candle, case: &mut Case) -> Result<()> {
     const LONG: Size = of(&[70, 67], [2, 3], 13);
-    let which = METHODS[case.draw.turn % METHODS.len()];
+    let which = *case.draw.in_turn(&METHODS);
     let model = given(case, &LONG, which)?;
     let mut other = model.clone();
     if case.control {

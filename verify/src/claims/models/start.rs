@@ -109,7 +109,7 @@ fn distributed(case: &mut Case) -> Result<()> {
     let backbone = large((case.family)(&mut case.draw).classifies());
     let d = backbone.hidden();
     let given = ModelCase::of(&mut case.draw, backbone, method::none())?;
-    let which = METHODS[case.draw.turn % METHODS.len()];
+    let which = *case.draw.in_turn(&METHODS);
     let config = method::random(&mut case.draw, which);
     let mut built = Candle::cpu_f64().backbone(&given)?;
     built.attach(&translate(&config)?, 0, case.draw.bits())?;
