@@ -13,14 +13,15 @@ both texts are statements and not expressions.
 
 All faults are put in at once, each behind a switch that the variable INDUCER_FAULT turns on while
 the program runs, so that the workspace is built once. With a fault on, the named claim runs first;
-where its rows pass, and `--whole` asks for it, the whole ledger does. A fault that was never reached
-says so. What was found is kept beside the copy, and a run that was stopped goes on from there.
+where its rows pass, and `--whole` asks for it, the whole ledger does, and with `--tests` where that
+passes too every test of the workspace. A fault that was never reached says so. What was found is kept beside the copy, and a run that was stopped goes on from there.
 """
 
 import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -64,6 +65,7 @@ PROGRAM = '''//! Runs one claim, or all of them, with the fault that is on: a li
 use inducer_verify::{Options, render, run};
 
 fn main() {
+    inducer_reports::ledger::claims::register().expect("the rows of runs and reports");
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [cases, seed] = [0, 1].map(|i| words[i].parse::<u64>().expect("a number"));
     let mut options = Options::new(cases as usize, seed);
@@ -89,8 +91,7 @@ HEAD = """# Faults
 The faults of [`verify/faults`](faults), put into a copy of the workspace one after the other by
 `make faults`, and the row of the ledger that notices. `make faults ARGS='--seeds 1,2,3,4,5 --whole
 --out verify/FAULTS.md'` writes this page: all of them at five seeds, the whole ledger where the row
-that a fault names passes. The faults lie in `reference`, `gpu` and `datasets` (BLEU and batches);
-none is in `reports`, which the ledger does not reach.
+that a fault names passes.
 """
 
 
@@ -101,6 +102,7 @@ def arguments():
     parser.add_argument("--only", help="faults whose name contains this")
     parser.add_argument("--show", metavar="NAME", help="run one fault's row and show what it says")
     parser.add_argument("--whole", action="store_true", help="all rows where the named one passes")
+    parser.add_argument("--tests", action="store_true", help="all tests where the ledger passes")
     parser.add_argument("--work", default=os.path.join(ROOT, "target", "faults"))
     parser.add_argument("--profile", default="release", help="of the build: release or dev")
     parser.add_argument("--limit", type=int, default=600, help="seconds for one run")
@@ -201,7 +203,7 @@ def copied(faults, tree):
     manifest = '[package]\nname = "inducer-fault"\nversion = "0.0.0"\nedition = "2024"\n'
     write(os.path.join(tree, "fault", "Cargo.toml"), manifest)
     write(os.path.join(tree, "fault", "src", "lib.rs"), SWITCH)
-    write(os.path.join(tree, "verify", "examples", "with_fault.rs"), PROGRAM)
+    write(os.path.join(tree, "reports", "examples", "with_fault.rs"), PROGRAM)
 
 
 def built(a, tree):
@@ -247,7 +249,26 @@ def found(a, program, fault, seed):
         failed, anywhere, _ = ran(a, program, number, seed, None)
         result = {"caught": failed, "reached": reached or anywhere}
         result["by"] = "ledger" if failed else None
+    if not failed and a.tests:
+        failed, anywhere = tested(a, number)
+        result = {"caught": failed, "reached": result["reached"] or anywhere}
+        result["by"] = "tests" if failed else None
     return result
+
+
+def tested(a, number):
+    """The tests of the workspace that fail with a fault on, and whether it was reached."""
+    environment = dict(os.environ, INDUCER_FAULT=str(number))
+    environment.setdefault("CARGO_TARGET_DIR", os.path.join(a.work, "target"))
+    command = ["cargo", "test", "--workspace", "--no-fail-fast", "--profile", a.profile]
+    run = subprocess.run(
+        command, cwd=os.path.join(a.work, "tree"), env=environment, capture_output=True, text=True
+    )
+    lines = run.stdout.splitlines()
+    failed = [line.split()[1] for line in lines if re.fullmatch(r"test \S+ .*FAILED", line)]
+    if run.returncode != 0 and not failed:
+        sys.exit(f"{' '.join(command)}: {run.stderr[-2000:]}")
+    return failed, "the fault was reached" in run.stdout + run.stderr
 
 
 def show(a, program, fault):
@@ -260,7 +281,7 @@ def show(a, program, fault):
 
 def table(wanted, seeds, results):
     """What caught what, as Markdown."""
-    caught = {"claim": "by its row", "ledger": "by other rows", None: "**no**"}
+    caught = {"claim": "by its row", "ledger": "by other rows", "tests": "by tests", None: "**no**"}
     head = " | ".join(f"seed {seed}" for seed in seeds)
     lines = [f"| fault | what it means | row | {head} |", "|---|---|---|" + "---|" * len(seeds)]
     survived = []
@@ -330,7 +351,8 @@ def main():
             reached = "" if results[name]["reached"] else " (not reached)"
             print(f"seed {seed}  {fault['name']}: {what}{reached}", flush=True)
     lines, survived = table(wanted, seeds, results)
-    if a.out:
+    # a part of the catalogue is no page
+    if a.out and a.only is None:
         with open(a.out, "w", encoding="utf-8") as file:
             file.write(page(a, wanted, seeds, lines, survived))
     total = len(wanted) * len(seeds)

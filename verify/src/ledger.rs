@@ -1,5 +1,6 @@
 //! The ledger: `claims.toml`, one row for each claim, in words.
 
+use crate::claim::Claim;
 use crate::engines::Target;
 use crate::error::Result;
 use serde::{Deserialize, Deserializer};
@@ -111,9 +112,21 @@ pub(crate) fn add(rows: impl Iterator<Item = Row>) {
     all.extend(rows);
 }
 
+/// Gives this program the rows of another crate, written as `claims.toml` is, and their checks. Do
+/// it once, before the ledger is read.
+///
+/// # Errors
+/// The text is no ledger.
+pub fn extend(text: &str, checks: impl Fn() -> Vec<Claim> + Send + Sync + 'static) -> Result<()> {
+    let rows: Ledger = toml::from_str(text)?;
+    add(rows.claim.into_iter());
+    crate::claims::add(checks);
+    Ok(())
+}
+
 impl Ledger {
-    /// The ledger of this crate, and behind it the claims about the variants that are
-    /// [registered](crate::custom::register).
+    /// The ledger of this crate, and behind it the claims of other crates ([`extend`]) and those
+    /// about the variants that are [registered](crate::custom::register).
     ///
     /// # Errors
     /// It is not the TOML that it should be.

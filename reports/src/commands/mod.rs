@@ -118,7 +118,8 @@ impl Cli {
 /// once, before the program does anything else.
 pub fn main(register: &[fn() -> inducer_verify::Result<()>]) -> ExitCode {
     crate::compute::set_threads_of_candle();
-    let registered = register.iter().try_for_each(|register| register());
+    let own = crate::ledger::claims::register();
+    let registered = own.and_then(|()| register.iter().try_for_each(|register| register()));
     let read = registered.map_err(Into::into).and_then(|()| Cli::read());
     let error = match read.and_then(|cli| cli.run()) {
         Ok(()) => return ExitCode::SUCCESS,

@@ -1,6 +1,7 @@
 //! The claims ledger around a run of it: how far it is, its rows as JUnit XML, and a finished one
-//! kept beside the study that it is part of.
+//! kept beside the study that it is part of; and the rows of this crate's own.
 
+pub mod claims;
 pub mod junit;
 pub mod kept;
 

@@ -20,7 +20,7 @@ pub mod assemble;
 pub mod budget;
 mod comparable;
 pub mod constant;
-mod contrasts;
+pub mod contrasts;
 pub mod empirical;
 pub mod estimate;
 pub mod generated;

@@ -6,9 +6,10 @@ use crate::identity::{FieldIdentity, RealIdentity, Sides};
 use inducer_reference::Real;
 use inducer_reference::adapter::{BottleneckAdapter, relu};
 use inducer_reference::attention::Linear;
+use inducer_reference::extended::update;
 use inducer_reference::lora::Lora;
 use inducer_reference::nadaraya_watson::{gate, row_sums, scale_rows};
-use ndarray::{Array1, Array2, Axis};
+use ndarray::{Array1, Array2, Array3, Axis};
 
 /// The claims of this file.
 #[must_use]
@@ -53,20 +54,26 @@ struct SharedBias;
 impl FieldIdentity for SharedBias {
     fn sides<F: Sample>(draw: &mut Draw, control: bool) -> Sides<F> {
         let (n, h, d) = (draw.size(1, 4), draw.size(1, 3), draw.size(1, 4));
+        let r = draw.size(1, 3);
         let (lambda, b_2): (Array2<F>, Array1<F>) = (draw.elements((n, h)), draw.elements(d));
-        let mut weighted = Array2::zeros((n, d));
+        let (hidden, up): (Array3<F>, Array3<F>) =
+            (draw.elements((h, n, r)), draw.elements((h, r, d)));
+        let mut by_8 = Array2::zeros((n, d));
         for k in 0..h {
-            let rows = Array2::from_shape_fn((n, d), |(_, c)| b_2[c]);
-            weighted = weighted + scale_rows(&lambda.column(k), &rows);
+            let value = hidden
+                .index_axis(Axis(0), k)
+                .dot(&up.index_axis(Axis(0), k))
+                + &b_2;
+            by_8 = by_8 + scale_rows(&lambda.column(k), &value);
         }
-        let once = Array2::from_shape_fn((n, d), |(_, c)| b_2[c]);
         let factor = lambda
             .sum_axis(Axis(1))
             .mapv(|sum| if control { F::zero() } else { sum - F::one() });
+        let bias = Array2::from_shape_fn((n, d), |(_, c)| b_2[c]);
         Sides::of(
-            "b_2 by (8) alone, less b_2 once",
-            &weighted - &once,
-            scale_rows(&factor, &once),
+            "the update by (8) alone, less that by (11)",
+            &by_8 - &update(&hidden, &lambda, &up, &b_2),
+            scale_rows(&factor, &bias),
         )
     }
 }

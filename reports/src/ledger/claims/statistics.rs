@@ -1,0 +1,155 @@
+//! Statistics from their definitions: Student's distribution by integration of its density, the
+//! variance of a ratio by its residuals, Holm's correction by all tests that come before.
+
+use crate::stats::contrast::{Contrast, holm, pooled};
+use crate::stats::quantile;
+use inducer_verify::{Case, Claim, Result, Target, Tolerance};
+
+/// What an integral by Simpson's rule in 12,000 parts leaves of a smooth function, and what halving
+/// leaves of a quantile.
+pub(super) const INTEGRATED: f64 = 1e-9;
+
+pub(super) fn claims() -> Vec<Claim> {
+    vec![
+        Claim::new("stats-student").on_one_sided(Target::CpuF64, student),
+        Claim::new("stats-equivalence").on_one_sided(Target::CpuF64, equivalent),
+        Claim::new("stats-pooled").on_one_sided(Target::CpuF64, pool),
+        Claim::new("stats-holm").on_one_sided(Target::CpuF64, corrected),
+    ]
+}
+
+/// ∫ f from 0 to `to` by Simpson's rule.
+fn integral(to: f64, f: impl Fn(f64) -> f64) -> f64 {
+    const PARTS: usize = 12_000;
+    let h = to / PARTS as f64;
+    let weight = |i: usize| match i {
+        0 | PARTS => 1.0,
+        i if i % 2 == 1 => 4.0,
+        _ => 2.0,
+    };
+    let sum: f64 = (0..=PARTS).map(|i| weight(i) * f(i as f64 * h)).sum();
+    sum * h / 3.0
+}
+
+/// The share of Student's distribution outside of ±t.
+///
+/// ```text
+/// ∫_t^∞ (1 + x²/ν)^(−(ν+1)/2) dx  =  √ν ∫_0^φ(t) (sin φ)^(ν−1) dφ,   tan φ = √ν/x
+/// ```
+///
+/// With φ = s⁴ the integrand is smooth at 0 for every ν ≥ 1.
+pub(super) fn outside(t: f64, degrees: f64) -> f64 {
+    let upto = |phi: f64| {
+        integral(phi.sqrt().sqrt(), |s| {
+            (s.powi(4)).sin().powf(degrees - 1.0) * 4.0 * s.powi(3)
+        })
+    };
+    upto(degrees.sqrt().atan2(t)) / upto(std::f64::consts::FRAC_PI_2)
+}
+
+/// Outside of the quantile lies the share that it is the quantile of. In the control the
+/// distribution has one more degree of freedom.
+fn student(case: &mut Case) -> Result<()> {
+    let degrees = case.draw.between(1.0, 60.0);
+    let share = case.draw.between(0.01, 0.6);
+    let t = quantile(share, degrees);
+    let found = outside(t, degrees + case.or_control(0.0, 1.0));
+    let tolerance = Tolerance::stated(INTEGRATED, "1e-9: Simpson's rule in 12,000 parts");
+    case.close(found, share, &tolerance, || format!("t {t}, ν {degrees}"));
+    Ok(())
+}
+
+/// A comparison of small numbers.
+fn contrast(case: &mut Case) -> Contrast {
+    Contrast {
+        lower: "a".into(),
+        upper: "b".into(),
+        difference: case.draw.number(0.03),
+        seeds: [case.draw.size(1, 6), case.draw.size(1, 6)],
+        seed_variance: case.draw.between(0.0, 4e-4),
+        seed_degrees: case.draw.size(1, 24),
+        entry_variance: case.draw.between(1e-7, 1e-4),
+        entries: case.draw.size(2, 300),
+    }
+}
+
+/// Error, degrees of freedom, interval, probability and equivalence of a comparison are those of
+/// their definitions; equivalence by two one-sided tests, each with its own probability. In the
+/// control the error leaves out the choice of entries.
+fn equivalent(case: &mut Case) -> Result<()> {
+    let c = contrast(case);
+    let margin = case.draw.between(0.005, 0.05);
+    let [a, b] = c.seeds.map(|n| 1.0 / n as f64);
+    let seeds = c.seed_variance * (a + b);
+    let entries = case.or_control(c.entry_variance, 0.0);
+    let variance = seeds + entries;
+    let rest = (c.entries - 1) as f64;
+    let degrees =
+        variance.powi(2) / (seeds.powi(2) / c.seed_degrees as f64 + entries.powi(2) / rest);
+    let error = variance.sqrt();
+    let tolerance = Tolerance::stated(INTEGRATED, "1e-9: Simpson's rule in 12,000 parts");
+    let (low, high) = c.interval(0.05);
+    for (name, end) in [("lower", low), ("upper", high)] {
+        let found = outside((end - c.difference).abs() / error, degrees);
+        case.close(found, 0.05, &tolerance, || format!("{name} end of {c:?}"));
+    }
+    let p = outside(c.difference.abs() / error, degrees);
+    case.close(c.p(), p, &tolerance, || format!("p of {c:?}"));
+    // the probability of so large a distance from each end of the margin, on its inner side
+    let inner = |distance: f64| match distance > 0.0 {
+        true => 0.5 * outside(distance / error, degrees),
+        false => 1.0 - 0.5 * outside(-distance / error, degrees),
+    };
+    let worst = inner(margin + c.difference).max(inner(margin - c.difference));
+    // at the threshold itself rounding decides
+    if (worst - 0.05).abs() > INTEGRATED {
+        case.same(c.is_equivalent(margin), worst < 0.05, || {
+            format!("equivalence of {c:?} within {margin}")
+        });
+    }
+    Ok(())
+}
+
+/// The pooled variance: squares from each method's own mean, over the numbers less one for each
+/// method. In the control over the numbers themselves.
+fn pool(case: &mut Case) -> Result<()> {
+    let methods: Vec<Vec<f64>> = (0..case.draw.size(1, 5))
+        .map(|_| {
+            let n = case.draw.size(1, 5);
+            (0..n).map(|_| case.draw.number(1.0)).collect()
+        })
+        .collect();
+    let (mut squares, mut degrees) = (0.0, 0_usize);
+    for values in methods.iter().filter(|v| v.len() > 1) {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        squares += values.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
+        degrees += values.len() - case.or_control(1, 0);
+    }
+    let (found, own) = pooled(methods.iter().map(Vec::as_slice));
+    case.same(own, degrees, || {
+        format!("degrees of freedom of {methods:?}")
+    });
+    let expected = squares / degrees.max(1) as f64;
+    let tolerance = Tolerance::stated(1e-13, "1e-13: 25 squares below 16, each within 4 u");
+    case.close(found, expected, &tolerance, || format!("{methods:?}"));
+    Ok(())
+}
+
+/// Holm's probability of a test: of all tests at most as probable the greatest p times the number
+/// of tests that are left. In the control every p is multiplied by the number of all tests.
+fn corrected(case: &mut Case) -> Result<()> {
+    let n = case.draw.size(1, 8);
+    let p: Vec<f64> = (0..n).map(|_| case.draw.between(0.0, 0.3)).collect();
+    let found = holm(&p);
+    let tolerance = Tolerance::stated(4.0 * f64::EPSILON, "4 ε: one product");
+    for (i, own) in p.iter().enumerate() {
+        let left = |x: f64| p.iter().filter(|y| **y >= x).count() as f64;
+        let before = p.iter().filter(|x| *x <= own);
+        let expected = before.map(|x| x * case.or_control(left(*x), n as f64));
+        let expected = expected.fold(0.0, f64::max).min(1.0);
+        case.close(found[i], expected, &tolerance, || {
+            format!("test {i} of {p:?}")
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! The rows of the ledger that stand in this crate: words and checks belong together, every row
+//! passes, and its control is caught.
+#![allow(clippy::unwrap_used)] // tests
+
+use inducer_reports::ledger::claims;
+use inducer_verify::{Ledger, Options, Verdict, render, run};
+use std::collections::BTreeSet;
+
+/// Cases of a small check.
+const CASES: usize = 30;
+
+#[test]
+fn every_row_of_this_crate_passes_and_its_control_is_caught() {
+    claims::register().unwrap();
+    claims::register().unwrap();
+    let rows = Ledger::read().unwrap().claim;
+    let own = |id: &str| {
+        ["run-", "study-", "stats-"]
+            .iter()
+            .any(|p| id.starts_with(p))
+    };
+    let rows: Vec<_> = rows.iter().filter(|row| own(&row.id)).collect();
+    let ids: BTreeSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+    assert_eq!(ids.len(), rows.len(), "a row stands there twice");
+    assert!(ids.len() >= 8, "{ids:?}");
+    for row in rows {
+        let report = run(&Options::new(CASES, 1).only(&row.id), &|_| {}).unwrap();
+        let engines: Vec<&str> = report.rows.iter().map(|r| r.engine.as_str()).collect();
+        assert_eq!(engines, row.engines, "{}: engines", row.id);
+        for found in &report.rows {
+            assert_eq!(found.verdict, Verdict::Passed, "{}", render::line(found));
+            assert!(found.caught.0 > 0, "{}: control", row.id);
+        }
+    }
+}
