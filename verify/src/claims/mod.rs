@@ -1,6 +1,7 @@
 //! The checks of every claim, by subject. A claim names all of its checks where it is defined.
 
 pub mod equations;
+pub mod layouts;
 pub mod metrics;
 pub mod models;
 
@@ -57,6 +58,8 @@ pub fn on(present: &Present) -> Vec<Claim> {
         models::sizes::claims(present),
         models::heads::claims(present),
         models::start::claims(),
+        models::settings::claims(),
+        layouts::claims(),
         models::exchange::claims(present),
         metrics::claims(),
         models::departures::claims(present),

@@ -108,7 +108,8 @@ impl<F: Formula> Specification for Stated<F> {
                             &own(layer),
                         ))
                     };
-                    let logits = frame::logits(&model, &added, row, mask, 0, inner)?;
+                    let logits =
+                        frame::logits(&model, &added, row, mask, 0, inner, &frame::nothing)?;
                     Ok((logits, Vec::new()))
                 }))
             }
@@ -128,7 +129,8 @@ impl<F: Formula> Specification for Stated<F> {
                             &own(index),
                         ))
                     };
-                    Ok((frame::class_logits(&model, row, inner)?, Vec::new()))
+                    let logits = frame::class_logits(&model, row, 0, inner, &frame::nothing)?;
+                    Ok((logits, Vec::new()))
                 }))
             }
         }

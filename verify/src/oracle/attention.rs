@@ -2,17 +2,21 @@
 
 use super::Mutation;
 use inducer_reference::adapter::BottleneckAdapter;
+use inducer_reference::attention::Linear;
 use inducer_reference::bottleneck::Bottleneck;
 use inducer_reference::lora::Lora;
 use inducer_reference::prefix::Prefix;
 use inducer_reference::sub_layer::Projections;
-use inducer_reference::variants::Inducer;
+use inducer_reference::variants::{Inducer, Variant};
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
 /// One attention sub-layer with its method.
 pub(super) struct Layer<'a> {
     pub attention: &'a Projections<f64>,
-    pub lora: Option<&'a Lora<f64>>,
+    /// LoRA on W^q, W^k, W^v.
+    pub loras: [Option<&'a Lora<f64>>; 3],
+    /// Whether a query sees only the keys up to its own.
+    pub causal: bool,
     pub mutation: Mutation,
     pub mutated: bool,
 }
@@ -28,6 +32,23 @@ struct Points<'a> {
     q: ArrayView2<'a, f64>,
     k: ArrayView2<'a, f64>,
     v: ArrayView2<'a, f64>,
+}
+
+/// φ(LN(y) W_1 + b_1) W_2 + b_2 (1), the residual left out.
+pub(super) fn branch(adapter: &BottleneckAdapter<f64>, y: &Array2<f64>) -> Array2<f64> {
+    let mut out = Array2::zeros(y.raw_dim());
+    for (y, mut out) in y.rows().into_iter().zip(out.rows_mut()) {
+        let input = match &adapter.layer_norm {
+            Some(norm) => norm
+                .forward(&y.to_owned().insert_axis(Axis(0)))
+                .row(0)
+                .to_owned(),
+            None => y.to_owned(),
+        };
+        let units = input.dot(&adapter.down.weight) + &adapter.down.bias;
+        out.assign(&(units.mapv(|u| u.max(0.0)).dot(&adapter.up.weight) + &adapter.up.bias));
+    }
+    out
 }
 
 impl Layer<'_> {
@@ -52,8 +73,8 @@ impl Layer<'_> {
 
     /// (10), then every query of every head.
     pub fn output(&self, inducer: &Inducer<f64>, x: &Array2<f64>) -> Array2<f64> {
-        let Projections { k, v, o, heads, .. } = self.attention;
-        let (q, k, v) = (self.queries(x), k.forward(x), v.forward(x));
+        let Projections { o, heads, .. } = self.attention;
+        let [q, k, v] = self.projected(x);
         let p = q.ncols() / heads;
         let mut output = Array2::from_shape_fn(q.raw_dim(), |(_, c)| o.bias[c]);
         for i in 0..x.nrows() {
@@ -74,11 +95,17 @@ impl Layer<'_> {
                     units.push(self.hidden(inducer, &inducer.mlp_v[h], &own));
                 } else {
                     let network = self.network(inducer, &inducer.mlp_v[h], &own);
+                    let network = match inducer.variant {
+                        Variant::Adaptive => {
+                            network.dot(&o.weight.slice(s![h * p..(h + 1) * p, ..]))
+                        }
+                        _ => network,
+                    };
                     let p_v = self.pick(Mutation::ValueEstimate, &f + &network, network);
                     out.scaled_add(1.0, &(p_v * lambda + &f * (1.0 - lambda)));
                 }
-                if self.writes(Mutation::Gating) {
-                    let sign = if self.mutated { 1.0 } else { -1.0 };
+                if inducer.variant == Variant::Gating {
+                    let sign = self.pick(Mutation::Gating, -1.0, 1.0);
                     out.scaled_add(sign * lambda, &f);
                 }
                 gates.push(lambda);
@@ -94,22 +121,38 @@ impl Layer<'_> {
         output
     }
 
-    /// q = x W^q + b^q + (α/r) (x Aᵀ Bᵀ + b_lora).
-    fn queries(&self, x: &Array2<f64>) -> Array2<f64> {
-        let q = &self.attention.q;
-        let Some(lora) = self.lora else {
-            return q.forward(x);
+    /// q = x W^q + b^q + (α/r) (x Aᵀ Bᵀ + b_lora); k and v alike where LoRA is on them.
+    fn projected(&self, x: &Array2<f64>) -> [Array2<f64>; 3] {
+        let Projections { q, k, v, .. } = self.attention;
+        let [on_q, on_k, on_v] = self.loras;
+        [(q, on_q), (k, on_k), (v, on_v)].map(|(linear, lora)| self.adjusted(linear, lora, x))
+    }
+
+    fn adjusted(
+        &self,
+        linear: &Linear<f64>,
+        lora: Option<&Lora<f64>>,
+        x: &Array2<f64>,
+    ) -> Array2<f64> {
+        let Some(lora) = lora else {
+            return linear.forward(x);
         };
+        let scale = self.pick(Mutation::LoraScale, lora.scale, 1.0);
         let bias = match &lora.bias {
-            Some(bias) if !self.mutates(Mutation::LoraBias) => bias * lora.scale,
-            _ => Array1::zeros(q.bias.len()),
+            Some(bias) if !self.mutates(Mutation::LoraBias) => bias * scale,
+            _ => Array1::zeros(linear.bias.len()),
         };
         if self.writes(Mutation::Merged) {
-            let all = if self.mutated { lora.scale } else { 1.0 };
-            let merged = &q.weight * all + lora.a.t().dot(&lora.b.t()) * lora.scale;
-            return x.dot(&merged) + &q.bias + &bias;
+            let all = if self.mutated { scale } else { 1.0 };
+            let merged = &linear.weight * all + lora.a.t().dot(&lora.b.t()) * scale;
+            return x.dot(&merged) + &linear.bias + &bias;
         }
-        q.forward(x) + x.dot(&lora.a.t()).dot(&lora.b.t()) * lora.scale + &bias
+        linear.forward(x) + x.dot(&lora.a.t()).dot(&lora.b.t()) * scale + &bias
+    }
+
+    /// How many of n keys query i sees, before any mutation.
+    fn seen(&self, i: usize, n: usize) -> usize {
+        if self.causal { i + 1 } else { n }
     }
 
     /// √p.
@@ -135,7 +178,8 @@ impl Layer<'_> {
         if !self.mutates(Mutation::KeyQuery) {
             key += own;
         }
-        let seen = (i + 1 + usize::from(self.mutates(Mutation::Future))).min(k.nrows());
+        let leak = usize::from(self.mutates(Mutation::Future));
+        let seen = (self.seen(i, k.nrows()) + leak).min(k.nrows());
         let mut text: Vec<f64> = (0..seen).map(|j| query.dot(&k.row(j)) / root).collect();
         let mut score = query.dot(&key) / root;
         if self.writes(Mutation::Shift) {
@@ -203,29 +247,15 @@ impl Layer<'_> {
 
     /// y + φ(LN(y) W_1 + b_1) W_2 + b_2 (1), y the attention's output.
     pub fn adapted(&self, adapter: &BottleneckAdapter<f64>, x: &Array2<f64>) -> Array2<f64> {
-        let mut y = self.behind(None, x);
-        for mut y in y.rows_mut() {
-            let input = match &adapter.layer_norm {
-                Some(norm) => norm
-                    .forward(&y.to_owned().insert_axis(Axis(0)))
-                    .row(0)
-                    .to_owned(),
-                None => y.to_owned(),
-            };
-            let units = input.dot(&adapter.down.weight) + &adapter.down.bias;
-            let branch = units.mapv(|u| u.max(0.0)).dot(&adapter.up.weight) + &adapter.up.bias;
-            if self.mutates(Mutation::Residual) {
-                y.fill(0.0);
-            }
-            y += &branch;
-        }
-        y
+        let y = self.behind(None, x);
+        let branch = branch(adapter, &y);
+        self.pick(Mutation::Residual, &y + &branch, branch)
     }
 
     /// Attention over a prefix's points, if there is one, and the text's together.
     pub fn behind(&self, prefix: Option<&Prefix<f64>>, x: &Array2<f64>) -> Array2<f64> {
-        let Projections { k, v, o, heads, .. } = self.attention;
-        let (q, k, v) = (self.queries(x), k.forward(x), v.forward(x));
+        let Projections { o, heads, .. } = self.attention;
+        let [q, k, v] = self.projected(x);
         let p = q.ncols() / heads;
         let mut output = Array2::from_shape_fn(q.raw_dim(), |(_, c)| o.bias[c]);
         for h in 0..*heads {
@@ -243,7 +273,8 @@ impl Layer<'_> {
                     .into_iter()
                     .map(|k| query.dot(&k) / root)
                     .collect();
-                let text: Vec<f64> = (0..=i).map(|j| query.dot(&k.row(j)) / root).collect();
+                let seen = 0..self.seen(i, k.nrows());
+                let text: Vec<f64> = seen.map(|j| query.dot(&k.row(j)) / root).collect();
                 let top = own
                     .iter()
                     .chain(&text)

@@ -9,6 +9,17 @@ use inducer_reference::roberta::{self, Layer};
 use inducer_reference::{Gpt2, Real, Roberta};
 use ndarray::{Array2, Axis, concatenate};
 
+/// What stands beside the FFN of a layer: (layer, the FFN's input) to what is added to its output.
+pub type Beside<'a, T> = &'a dyn Fn(usize, &Array2<T>) -> Result<Option<Array2<T>>>;
+
+/// Nothing beside any FFN.
+///
+/// # Errors
+/// None.
+pub fn nothing<T>(_: usize, _: &Array2<T>) -> Result<Option<Array2<T>>> {
+    Ok(None)
+}
+
 /// The logits of one row, [n, ids], its positions from `offset`, when `attention` makes each
 /// layer's attention sub-layer: (layer, block, LN_1(x)) to its output before the residual sum.
 ///
@@ -22,6 +33,7 @@ pub fn logits<T: Real>(
     mask: Option<&[bool]>,
     offset: usize,
     mut attention: impl FnMut(usize, &Block<T>, &Array2<T>) -> Result<Array2<T>>,
+    beside: Beside<'_, T>,
 ) -> Result<Array2<T>> {
     let table = concatenate(Axis(0), &[model.wte.view(), added.view()])?;
     let places = positions(row.ids.len(), mask, offset)?;
@@ -40,23 +52,30 @@ pub fn logits<T: Real>(
     });
     for (i, block) in model.blocks.iter().enumerate() {
         x = &x + &attention(i, block, &block.ln_1.forward(&x))?;
-        let hidden = block.fc.forward(&block.ln_2.forward(&x)).mapv(gelu_new);
+        let input = block.ln_2.forward(&x);
+        let hidden = block.fc.forward(&input).mapv(gelu_new);
         x = &x + &block.proj.forward(&hidden);
+        if let Some(more) = beside(i, &input)? {
+            x = x + more;
+        }
     }
     Ok(model.ln_f.forward(&x).dot(&table.t()))
 }
 
-/// The logits [1, classes] of one row without segments, when `attention` makes each layer's
-/// attention sub-layer: (index, layer, input) to its output before the residual sum.
+/// The logits [1, classes] of one row without segments, its positions from `offset`, when
+/// `attention` makes each layer's attention sub-layer: (index, layer, input) to its output before
+/// the residual sum.
 ///
 /// # Errors
 /// Ids or positions that the model does not have, no classifier, and the errors of `attention`.
 pub fn class_logits<T: Real>(
     model: &Roberta<T>,
     row: &TextRow,
+    offset: usize,
     mut attention: impl FnMut(usize, &Layer<T>, &Array2<T>) -> Result<Array2<T>>,
+    beside: Beside<'_, T>,
 ) -> Result<Array2<T>> {
-    let places = roberta::positions(&row.ids, model.config.pad_token_id, 0);
+    let places = roberta::positions(&row.ids, model.config.pad_token_id, offset);
     let known = |id: &u32| (*id as usize) < model.word.nrows();
     let placed = |place: &usize| *place < model.position.nrows();
     if !row.ids.iter().all(known) || !places.iter().all(placed) {
@@ -73,9 +92,11 @@ pub fn class_logits<T: Real>(
         let y = &x + &attention(i, layer, &x)?;
         let y = layer.attention_norm.forward(&y);
         let hidden = layer.intermediate.forward(&y).mapv(gelu);
-        x = layer
-            .output_norm
-            .forward(&(layer.output.forward(&hidden) + &y));
+        let mut sum = layer.output.forward(&hidden) + &y;
+        if let Some(more) = beside(i, &y)? {
+            sum = sum + more;
+        }
+        x = layer.output_norm.forward(&sum);
     }
     let classifier = model.classifier.as_ref();
     let classifier = classifier.ok_or_else(|| Error::Missing("a classifier".into()))?;

@@ -1,5 +1,5 @@
-//! A third opinion: the whole model under inducers, LoRA, a prefix or an adapter (Eqs. 1–11)
-//! written once more, number by number, each term of it mutable by name.
+//! A third opinion: the whole model, GPT-2 or RoBERTa, under inducers, LoRA, a prefix or an adapter
+//! (Eqs. 1–11) written once more, number by number, each term of it mutable by name.
 //!
 //! ```text
 //! q = x W^q + b^q + (α/r) (x Aᵀ Bᵀ + b_lora)                                (10)
@@ -18,18 +18,22 @@
 //! merged weight, one product over the heads, the concatenated prefix), the oracle takes that form
 //! for the row's [`Mutation`], and the engine must agree with it.
 //!
+//! The key of an Adaptive's or an Extension's inducer is q itself; an Adaptive's value is in R^p and
+//! passes W^o; a RoBERTa's queries see every key of their row.
+//!
 //! Embedding, layer normalisation and FFN are no part of the method and are the reference's
 //! ([`frame`]).
 
 mod attention;
 pub mod frame;
 
-use crate::cases::{ModelCase, TextRow};
+use crate::cases::{BackboneConfig, ModelCase, TextRow};
 use crate::engines::reference::stored;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use attention::Layer;
 use inducer_reference::parts::AttentionPart;
-use inducer_reference::{Adapter, Gpt2};
+use inducer_reference::sub_layer::Projections;
+use inducer_reference::{Adapter, Gpt2, Roberta};
 use ndarray::Array2;
 
 /// A term of (1)–(11), or a form of theirs, with the mutation of it.
@@ -83,46 +87,65 @@ pub enum Mutation {
     Past,
     /// The text's positions behind a prefix that offsets them: from 0 instead.
     Offset,
+    /// α/r of LoRA: left out.
+    LoraScale,
 }
 
-/// The logits of one text, [n, ids], in the form of the formula that a mutation names, `mutated` or
-/// not.
+/// The logits of one text, [n, ids] or [1, classes], in the form of the formula that a mutation
+/// names, `mutated` or not.
 ///
 /// # Errors
-/// The model has no part in its attention or is not GPT-2, or the reference refuses its tensors.
+/// The reference refuses the model's tensors.
 pub fn logits(
     case: &ModelCase,
     row: &TextRow,
     mutation: Mutation,
     mutated: bool,
 ) -> Result<Array2<f64>> {
-    let model = Gpt2::from_tensors(case.backbone.gpt2()?.clone(), &case.weights)?;
     let tensors = stored(case, &case.adapter)?;
     let adapter = Adapter::from_tensors(case.method.clone(), &case.backbone, tensors)?;
     let offset = match (mutation, mutated) {
         (Mutation::Offset, true) => 0,
         _ => adapter.position_offset(),
     };
-    frame::logits(
-        &model,
-        &adapter.added(),
-        row,
-        None,
-        offset,
-        |i, block, x| {
-            let parts = adapter.layer(i)?;
-            let layer = Layer {
-                attention: &block.attention,
-                lora: parts.q.as_ref(),
-                mutation,
-                mutated,
-            };
-            match &parts.attention {
-                AttentionPart::Inducer(inducer) => Ok(layer.output(inducer, x)),
-                AttentionPart::Prefix(prefix) => Ok(layer.behind(Some(prefix), x)),
-                AttentionPart::Adapter(adapter) => Ok(layer.adapted(adapter, x)),
-                AttentionPart::None => Err(Error::Missing("a part in the attention".into())),
-            }
-        },
-    )
+    let sub_layer = |i: usize, attention: &Projections<f64>, causal: bool, x: &Array2<f64>| {
+        let parts = adapter.layer(i)?;
+        let layer = Layer {
+            attention,
+            loras: [parts.q.as_ref(), parts.k.as_ref(), parts.v.as_ref()],
+            causal,
+            mutation,
+            mutated,
+        };
+        Ok(match &parts.attention {
+            AttentionPart::Inducer(inducer) => layer.output(inducer, x),
+            AttentionPart::Prefix(prefix) => layer.behind(Some(prefix), x),
+            AttentionPart::Adapter(adapter) => layer.adapted(adapter, x),
+            AttentionPart::None => layer.behind(None, x),
+        })
+    };
+    let beside = |i: usize, x: &Array2<f64>| -> Result<Option<Array2<f64>>> {
+        let ffn = adapter.layer(i)?.ffn;
+        Ok(ffn.map(|part| attention::branch(&part.adapter, x) * part.scale))
+    };
+    let mut weights = case.weights.clone();
+    weights.extend(adapter.replacements());
+    match &case.backbone {
+        BackboneConfig::Gpt2(config) => frame::logits(
+            &Gpt2::from_tensors(config.clone(), &weights)?,
+            &adapter.added(),
+            row,
+            None,
+            offset,
+            |i, block, x| sub_layer(i, &block.attention, true, x),
+            &beside,
+        ),
+        BackboneConfig::Roberta(config) => frame::class_logits(
+            &Roberta::from_tensors(config.clone(), &weights)?,
+            row,
+            offset,
+            |i, layer, x| sub_layer(i, &layer.attention, false, x),
+            &beside,
+        ),
+    }
 }

@@ -54,7 +54,7 @@ fn summaries(case: &mut Case) -> Result<()> {
             "peak_bytes": null,
         });
         let dir = world.path(&format!("run-{seed}"));
-        let config = world.config("inducer", seed, case)?;
+        let config = world.config("inducer", seed, 0.01, case)?;
         let read = || -> anyhow::Result<_> {
             RunDir::open(&dir, &config, false)?;
             write_json(&dir.join("result.json"), &result)?;
@@ -148,7 +148,7 @@ fn compared(case: &mut Case) -> Result<()> {
         let losses: Vec<Value> = tokens.iter().zip(nats as &Vec<f64>).map(of).collect();
         std::fs::create_dir(&dir)?;
         write_json(&dir.join("test_losses.json"), &losses)?;
-        let config = world.config(method, i as u64, case)?;
+        let config = world.config(method, i as u64, 0.01, case)?;
         planned.push(Planned { dir, config });
     }
     let found = contrasts::of(planned.iter()).map_err(failed)?;

@@ -15,6 +15,7 @@ pub mod invariance;
 pub mod ladder;
 pub mod mutations;
 pub mod selection;
+pub mod settings;
 pub mod sizes;
 pub mod start;
 pub mod trainer;

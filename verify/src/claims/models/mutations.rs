@@ -7,7 +7,7 @@
 
 use super::agreement::compare;
 use crate::bounds::UNIT_ROUNDOFF_F64;
-use crate::cases::{Draw, ModelCase, gpt2, method};
+use crate::cases::{Draw, ModelCase, gpt2, method, roberta};
 use crate::engines::{Computed, Paper, Specification, candles, engines, external, translate};
 use crate::oracle::{Mutation, logits};
 use crate::{Case, Claim, Engine, Present, Result, Target};
@@ -25,6 +25,20 @@ pub const TERMS: [(&str, Mutation); 7] = [
     ("term-prefix-offset", Mutation::Offset),
 ];
 
+/// Every method with a part of its own in the layers, and a term of it.
+const METHODS: [(Method, Mutation); 10] = [
+    (Method::Adapter, Mutation::Residual),
+    (Method::Lora, Mutation::LoraScale),
+    (Method::Prefix, Mutation::Mixture),
+    (Method::MamAdapter, Mutation::Mixture),
+    (Method::Adaptive, Mutation::ValueEstimate),
+    (Method::Extension, Mutation::ValueEstimate),
+    (Method::Gating, Mutation::Gating),
+    (Method::Inducer, Mutation::KeyQuery),
+    (Method::InducerLora, Mutation::LoraScale),
+    (Method::MamInducer, Mutation::ValueEstimate),
+];
+
 /// The claims of this file.
 #[must_use]
 pub fn claims(present: &Present) -> Vec<Claim> {
@@ -37,6 +51,14 @@ pub fn claims(present: &Present) -> Vec<Claim> {
             })
     };
     let mut claims: Vec<Claim> = TERMS.map(term).into();
+    let witness = |claim: Claim| {
+        claim
+            .one_case_in(4)
+            .at_least(METHODS.len())
+            .on_each_one_sided(engines(present), |engine, case| witnessed(engine, case))
+    };
+    claims.push(witness(Claim::new("witness")));
+    claims.push(witness(Claim::new("roberta-witness").about(roberta)));
     claims.push(Claim::new("term-widths-count").on_one_sided(Target::Integers, widths));
     claims
 }
@@ -80,19 +102,30 @@ fn model(draw: &mut Draw, mutation: Mutation) -> Result<ModelCase> {
     }
 }
 
-/// The engine's logits are the oracle's, in the control those of the mutated oracle.
 fn holds(engine: &dyn Engine, case: &mut Case, mutation: Mutation) -> Result<()> {
     let model = model(&mut case.draw, mutation)?;
-    let found = engine.compute(&model)?.without_gates();
+    same(engine, case, &model, mutation)
+}
+
+/// The same of every method in turn.
+fn witnessed(engine: &dyn Engine, case: &mut Case) -> Result<()> {
+    let (method, mutation) = *case.draw.in_turn(&METHODS);
+    let model = ModelCase::with(&mut case.draw, case.family, method)?;
+    same(engine, case, &model, mutation)
+}
+
+/// The engine's logits are the oracle's, in the control those of the mutated oracle.
+fn same(engine: &dyn Engine, case: &mut Case, model: &ModelCase, mutation: Mutation) -> Result<()> {
+    let found = engine.compute(model)?.without_gates();
     let rows = model.rows.iter();
     let expected = Computed {
         logits: rows
-            .map(|row| logits(&model, row, mutation, case.control))
+            .map(|row| logits(model, row, mutation, case.control))
             .collect::<Result<_>>()?,
         gates: Vec::new(),
         loss: None,
     };
-    let bounds = Paper::conditioning(&model)?;
+    let bounds = Paper::conditioning(model)?;
     let units = [engine.roundoff(), UNIT_ROUNDOFF_F64];
     compare(case, &model.describe(), &found, &expected, &bounds, units);
     Ok(())
