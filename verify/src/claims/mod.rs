@@ -1,5 +1,6 @@
 //! The checks of every claim, by subject. A claim names all of its checks where it is defined.
 
+pub mod data;
 pub mod equations;
 pub mod metrics;
 pub mod models;
@@ -59,6 +60,7 @@ pub fn on(present: &Present) -> Vec<Claim> {
         models::start::claims(),
         models::exchange::claims(present),
         metrics::claims(),
+        data::claims(),
         models::departures::claims(present),
         models::files::claims(present),
         models::ia3::claims(present),
