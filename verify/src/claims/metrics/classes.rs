@@ -57,9 +57,13 @@ pub(super) fn classes(case: &mut Case) -> Result<()> {
     let place = |what: &str| format!("{what}: {predicted:?} for {expected:?}");
     let right: usize = (0..kinds).map(|class| table[class][class]).sum();
     let found = given(accuracy::accuracy(&predicted, &expected))?;
-    case.same((found.correct, found.total), (right, total), || place("counts"));
+    case.same((found.correct, found.total), (right, total), || {
+        place("counts")
+    });
     let tolerance = few_roundings();
-    case.close(found.score, share(right, total), &tolerance, || place("accuracy"));
+    case.close(found.score, share(right, total), &tolerance, || {
+        place("accuracy")
+    });
     let found = given(macro_f1(&predicted, &expected))?;
     let (mut sum, mut occur) = (0.0, 0);
     for class in 0..kinds {
@@ -77,7 +81,9 @@ pub(super) fn classes(case: &mut Case) -> Result<()> {
         let f1 = case.or_control(f1, precision);
         (sum, occur) = (sum + f1, occur + 1);
         let of = found.classes.get(NAMES[class]).copied();
-        case.close(of.unwrap_or(f64::NAN), f1, &tolerance, || place(NAMES[class]));
+        case.close(of.unwrap_or(f64::NAN), f1, &tolerance, || {
+            place(NAMES[class])
+        });
     }
     case.same(found.classes.len(), occur, || place("classes"));
     let mean = sum / occur.max(1) as f64;
@@ -112,7 +118,10 @@ pub(super) fn groups(case: &mut Case) -> Result<()> {
     let predicted: Vec<u32> = rows.iter().map(|(_, _, said)| *said).collect();
     // right ones and all among some rows, none where there is no such row
     let among = |within: &dyn Fn(usize) -> bool| {
-        let own: Vec<_> = rows.iter().filter(|(category, ..)| within(*category)).collect();
+        let own: Vec<_> = rows
+            .iter()
+            .filter(|(category, ..)| within(*category))
+            .collect();
         let right = own.iter().filter(|(_, class, said)| class == said).count();
         (!own.is_empty()).then_some((right, own.len()))
     };
@@ -124,7 +133,9 @@ pub(super) fn groups(case: &mut Case) -> Result<()> {
     let control = case.control;
     let side = |of: bool| among(&|category| (seen[category] == of) != control);
     let sides = [found.seen, found.unseen].map(|side| side.map(|counts| pair(&counts)));
-    case.same(sides, [side(true), side(false)], || place("seen and unseen"));
+    case.same(sides, [side(true), side(false)], || {
+        place("seen and unseen")
+    });
     case.same(Some(pair(&found.all)), among(&|_| true), || place("all"));
     let genres = given(glue(&predicted, &examples))?;
     for (i, name) in categories.into_iter().enumerate() {
@@ -136,10 +147,17 @@ pub(super) fn groups(case: &mut Case) -> Result<()> {
     }
     let score = |side: Option<(usize, usize)>| side.map_or(0.0, |(part, of)| share(part, of));
     let tolerance = few_roundings();
-    case.close(genres.overall.score, score(among(&|_| true)), &tolerance, || place("accuracy"));
+    case.close(
+        genres.overall.score,
+        score(among(&|_| true)),
+        &tolerance,
+        || place("accuracy"),
+    );
     let parts = sides.map(|side| side.unwrap_or_default());
     let [matched, mismatched] = parts.map(|(part, of)| accuracy::Accuracy::new(part, of));
     let mean = (score(sides[0]) + score(sides[1])) / 2.0;
-    case.close(mnli(&matched, &mismatched), mean, &tolerance, || place("MNLI"));
+    case.close(mnli(&matched, &mismatched), mean, &tolerance, || {
+        place("MNLI")
+    });
     Ok(())
 }

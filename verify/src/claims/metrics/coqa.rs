@@ -27,7 +27,11 @@ fn written(draw: &mut Draw, words: &[usize]) -> String {
         let (before, after) = word.split_at(if at == 0 { 0 } else { word.len() });
         let sign = draw.pick(&["", "", "'", "-", "_", "\"", "("]);
         let whole = format!("{before}{sign}{after}{}", draw.pick(&["", ",", "?!"]));
-        text += &if draw.chance(0.3) { whole.to_uppercase() } else { whole };
+        text += &if draw.chance(0.3) {
+            whole.to_uppercase()
+        } else {
+            whole
+        };
         text += " ";
     }
     if draw.chance(0.3) {
@@ -89,7 +93,11 @@ pub(super) fn coqa(case: &mut Case) -> Result<()> {
         let turned = case.or_control(kinds.map(|scores| left_out(scores)), best);
         scores.push([turned, best]);
         answers.push(written(&mut case.draw, &answer));
-        references.push(own.iter().map(|r| written(&mut case.draw, r)).collect::<Vec<_>>());
+        references.push(
+            own.iter()
+                .map(|r| written(&mut case.draw, r))
+                .collect::<Vec<_>>(),
+        );
         domains.push(case.draw.pick(&["cnn", "race"]).to_owned());
     }
     let found = given(script::coqa(&answers, &references, &domains))?;
@@ -103,7 +111,9 @@ pub(super) fn coqa(case: &mut Case) -> Result<()> {
     let all: Vec<usize> = (0..answers.len()).collect();
     let mut sides = vec![(found.overall, all.clone(), 0), (best.score(), all, 1)];
     for name in names {
-        let own = (0..domains.len()).filter(|i| domains[*i] == *name).collect();
+        let own = (0..domains.len())
+            .filter(|i| domains[*i] == *name)
+            .collect();
         sides.extend(found.domains.get(name).map(|scores| (*scores, own, 0)));
     }
     let why = "100 · 32 u: means of six quotients over four, and over the questions";

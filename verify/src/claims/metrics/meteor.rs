@@ -154,7 +154,10 @@ fn text(draw: &mut Draw, most: usize) -> Vec<Word> {
 
 /// As it is written: a capital first, and the full stop at its word.
 fn written(words: &[Word]) -> String {
-    let names: Vec<&str> = words.iter().map(|(family, form)| FAMILIES[*family][*form]).collect();
+    let names: Vec<&str> = words
+        .iter()
+        .map(|(family, form)| FAMILIES[*family][*form])
+        .collect();
     let text = names.join(" ").replace(" .", ".");
     let mut letters = text.chars();
     let first = letters.next().map(|c| c.to_ascii_uppercase());

@@ -5,7 +5,7 @@ use crate::{Case, Result, Tolerance};
 use inducer_datasets::significance::{approximate_randomisation, paired_bootstrap};
 
 /// Draws of a test.
-const DRAWS: usize = 4000;
+const DRAWS: usize = 16_000;
 
 /// Every list of `n` numbers below `below`.
 fn lists(below: usize, n: usize) -> Vec<Vec<usize>> {
@@ -28,9 +28,7 @@ fn share(all: &[Vec<usize>], holds: impl Fn(&[usize]) -> bool) -> f64 {
 /// randomisation counts the differences of one sign alone, and the bootstrap those of the other.
 pub(super) fn resampled(case: &mut Case) -> Result<()> {
     let n = case.draw.size(1, 4);
-    let mut pairs: Vec<[usize; 2]> = (0..n)
-        .map(|_| case.draw.sizes([(0, 4), (0, 4)]))
-        .collect();
+    let mut pairs: Vec<[usize; 2]> = (0..n).map(|_| case.draw.sizes([(0, 4), (0, 4)])).collect();
     let sum = |pairs: &[[usize; 2]], side: usize| pairs.iter().map(|p| p[side]).sum::<usize>();
     // without a difference there is no sign that speaks against it
     pairs[0][0] += usize::from(sum(&pairs, 0) == sum(&pairs, 1));
@@ -57,7 +55,11 @@ pub(super) fn resampled(case: &mut Case) -> Result<()> {
     let [a, b] = [0, 1].map(|side| pairs.iter().map(|p| p[side] as f64).collect::<Vec<_>>());
     let seed = case.draw.bits();
     let tests = [
-        ("bootstrap", given(paired_bootstrap(&a, &b, score, DRAWS, seed))?, sampled),
+        (
+            "bootstrap",
+            given(paired_bootstrap(&a, &b, score, DRAWS, seed))?,
+            sampled,
+        ),
         (
             "randomisation",
             given(approximate_randomisation(&a, &b, score, DRAWS, seed))?,
@@ -71,7 +73,11 @@ pub(super) fn resampled(case: &mut Case) -> Result<()> {
         // by Hoeffding's inequality a share of n draws is further from its probability than
         // √(28 / 2n) in less than 2 e⁻²⁸ = 1.4e-12 of all runs; a certain one is met exactly
         let certain = share == 0.0 || share == 1.0;
-        let bound = if certain { 1e-12 } else { (28.0 / (2.0 * draws)).sqrt() };
+        let bound = if certain {
+            1e-12
+        } else {
+            (28.0 / (2.0 * draws)).sqrt()
+        };
         let why = "√(28/2n): beyond it in 1.4e-12 of all runs of n draws, by Hoeffding";
         let drawn = (found.p * (1.0 + draws) - 1.0) / draws;
         case.close(drawn, share, &Tolerance::stated(bound, why), place);

@@ -39,7 +39,8 @@ pub(super) fn t_tests(case: &mut Case) -> Result<()> {
     let a: Vec<f64> = (0..n).map(|_| shift + case.draw.number(1.0)).collect();
     let pair: Vec<f64> = (0..n).map(|_| case.draw.number(1.0)).collect();
     let b: Vec<f64> = (0..m).map(|_| case.draw.number(wide)).collect();
-    let (mean, error) = mean_and_error(&a.iter().zip(&pair).map(|(a, b)| a - b).collect::<Vec<_>>());
+    let (mean, error) =
+        mean_and_error(&a.iter().zip(&pair).map(|(a, b)| a - b).collect::<Vec<_>>());
     let paired = TTest {
         t: mean / error.sqrt(),
         degrees: n as f64 - 1.0,
@@ -63,7 +64,12 @@ pub(super) fn t_tests(case: &mut Case) -> Result<()> {
         let why = "1e-9 of the figure: cancellation in means and squares of at most 8 numbers";
         let close = |figure: f64| Tolerance::stated(1e-9 * figure.abs().max(1.0), why);
         case.close(found.t, expected.t, &close(expected.t), || place("t"));
-        case.close(found.degrees, expected.degrees, &close(expected.degrees), || place("degrees"));
+        case.close(
+            found.degrees,
+            expected.degrees,
+            &close(expected.degrees),
+            || place("degrees"),
+        );
         let p = beyond(expected.t, expected.degrees) * case.or_control(1.0, 0.5);
         let why = "1e-8: Simpson's rule, (h⁴/180) max|f⁗| with h = 1.12/4000 and f⁗ up to 1e7, \
                    over an integral of 0.3 or more";

@@ -34,8 +34,8 @@ fn path(h: &[u32], r: &[u32]) -> Vec<Step> {
     for i in 0..=h.len() {
         for j in 0..wide {
             let here = wide * i + j;
-            let diagonal = (i > 0 && j > 0)
-                .then(|| cost[here - wide - 1] + usize::from(h[i - 1] != r[j - 1]));
+            let diagonal =
+                (i > 0 && j > 0).then(|| cost[here - wide - 1] + usize::from(h[i - 1] != r[j - 1]));
             let insert = (i > 0).then(|| cost[here - wide] + 1);
             let delete = (j > 0).then(|| cost[here - 1] + 1);
             let ways = [diagonal, insert, delete].into_iter().flatten();
@@ -159,7 +159,12 @@ fn counts(h: &[u32], r: &[u32], algorithm: Algorithm) -> [usize; 4] {
         };
         let Some((_, _, moved)) = best else {
             let of = |kind: Step| steps.iter().filter(|step| **step == kind).count();
-            return [of(Step::Insert), of(Step::Delete), of(Step::Substitute), made];
+            return [
+                of(Step::Insert),
+                of(Step::Delete),
+                of(Step::Substitute),
+                made,
+            ];
         };
         (words, made) = (moved, made + 1);
     }
@@ -208,7 +213,11 @@ pub(super) fn ter(case: &mut Case) -> Result<()> {
             }
         };
         hypotheses.push(written(&mut case.draw, &hypothesis));
-        references.push(own.iter().map(|r| written(&mut case.draw, r)).collect::<Vec<_>>());
+        references.push(
+            own.iter()
+                .map(|r| written(&mut case.draw, r))
+                .collect::<Vec<_>>(),
+        );
         texts.push((hypothesis, own));
     }
     for algorithm in [Algorithm::Tercom, Algorithm::Sacrebleu] {
