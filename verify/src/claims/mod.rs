@@ -1,5 +1,6 @@
 //! The checks of every claim, by subject. A claim names all of its checks where it is defined.
 
+pub mod data;
 pub mod equations;
 pub mod layouts;
 pub mod metrics;
@@ -62,6 +63,7 @@ pub fn on(present: &Present) -> Vec<Claim> {
         layouts::claims(),
         models::exchange::claims(present),
         metrics::claims(),
+        data::claims(),
         models::departures::claims(present),
         models::files::claims(present),
         models::ia3::claims(present),

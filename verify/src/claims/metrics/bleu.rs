@@ -1,15 +1,10 @@
-//! Metrics from their definitions, once more and without haste: every n-gram against every other.
+//! BLEU: every n-gram against every other.
 
+use super::given;
 use crate::bounds::UNIT_ROUNDOFF_F64;
 use crate::cases::Draw;
-use crate::{Case, Claim, Result, Target, Tolerance};
+use crate::{Case, Result, Tolerance};
 use inducer_datasets::metrics::corpus_bleu;
-
-/// The claims of this file.
-#[must_use]
-pub fn claims() -> Vec<Claim> {
-    vec![Claim::new("metric-bleu").on_one_sided(Target::CpuF64, bleu)]
-}
 
 /// Words of a text of this length, few different ones so that n-grams repeat.
 fn text(draw: &mut Draw, n: usize) -> Vec<u32> {
@@ -66,7 +61,7 @@ fn definition(texts: &[(Vec<u32>, Vec<Vec<u32>>)], summed: bool) -> f64 {
 
 /// The engine's BLEU is the definition's. In the control matches are clipped by the sum over
 /// references.
-fn bleu(case: &mut Case) -> Result<()> {
+pub(super) fn bleu(case: &mut Case) -> Result<()> {
     let sentences = case.draw.size(1, 4);
     let references = case.draw.size(1, 3);
     let texts: Vec<(Vec<u32>, Vec<Vec<u32>>)> = (0..sentences)
@@ -90,10 +85,7 @@ fn bleu(case: &mut Case) -> Result<()> {
     let all: Vec<Vec<String>> = (texts.iter())
         .map(|(_, r)| r.iter().map(|r| written(r)).collect())
         .collect();
-    let found = corpus_bleu(&hypotheses, &all, case.draw.chance(0.5));
-    let found = found
-        .map_err(|e| crate::Error::Missing(e.to_string()))?
-        .score;
+    let found = given(corpus_bleu(&hypotheses, &all, case.draw.chance(0.5)))?.score;
     let expected = definition(&texts, case.control);
     let bound = 64.0 * UNIT_ROUNDOFF_F64 * expected;
     let tolerance = Tolerance::stated(bound, "64 u: four logarithms, their sum, two exponentials");

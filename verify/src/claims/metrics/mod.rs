@@ -1,0 +1,32 @@
+//! Metrics from their definitions, once more and without haste: each file has one that shares no
+//! code with the metric's own.
+
+mod bleu;
+mod classes;
+mod coqa;
+mod meteor;
+mod significance;
+mod student;
+mod ter;
+
+use crate::{Claim, Error, Result, Target};
+
+/// The claims of these files.
+#[must_use]
+pub fn claims() -> Vec<Claim> {
+    vec![
+        Claim::new("metric-bleu").on_one_sided(Target::CpuF64, bleu::bleu),
+        Claim::new("metric-ter").on_one_sided(Target::CpuF64, ter::ter),
+        Claim::new("metric-meteor").on_one_sided(Target::CpuF64, meteor::meteor),
+        Claim::new("metric-coqa").on_one_sided(Target::CpuF64, coqa::coqa),
+        Claim::new("metric-classes").on_one_sided(Target::CpuF64, classes::classes),
+        Claim::new("metric-groups").on_one_sided(Target::CpuF64, classes::groups),
+        Claim::new("significance").on_one_sided(Target::CpuF64, significance::resampled),
+        Claim::new("significance-t").on_one_sided(Target::CpuF64, student::t_tests),
+    ]
+}
+
+/// What the crate of data gave; its error keeps a check from being made.
+pub(super) fn given<T>(found: inducer_datasets::Result<T>) -> Result<T> {
+    found.map_err(|e| Error::Missing(e.to_string()))
+}

@@ -1,0 +1,79 @@
+//! t-tests against their formulas, Student's distribution from an integral.
+
+use super::given;
+use crate::{Case, Result, Tolerance};
+use inducer_datasets::significance::{TTest, paired_t, welch};
+
+/// Intervals of Simpson's rule.
+const INTERVALS: usize = 4000;
+
+/// ∫₀ʸ sin^(ν−1) φ dφ with φ = x⁴, which is smooth at 0 whatever ν ≥ 1 is.
+fn integral(degrees: f64, upto: f64) -> f64 {
+    let end = upto.sqrt().sqrt();
+    let step = end / INTERVALS as f64;
+    let value = |x: f64| x.powi(4).sin().powf(degrees - 1.0) * 4.0 * x.powi(3);
+    let inside = (1..INTERVALS).map(|i| [4.0, 2.0][(i + 1) % 2] * value(i as f64 * step));
+    step / 3.0 * (inside.sum::<f64>() + value(end))
+}
+
+/// P(|T| ≥ t): with t = √ν cot φ the density is that of sin^(ν−1) φ.
+fn beyond(t: f64, degrees: f64) -> f64 {
+    let upto = degrees.sqrt().atan2(t.abs());
+    integral(degrees, upto) / integral(degrees, std::f64::consts::FRAC_PI_2)
+}
+
+/// Mean and the square of its standard error.
+fn mean_and_error(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let squares = values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>();
+    (mean, squares / (n - 1.0) / n)
+}
+
+/// The tests of pairs and of two samples (Welch's) have the statistic, the degrees of freedom and
+/// the two-sided probability of their formulas. In the control the probability is one-sided.
+pub(super) fn t_tests(case: &mut Case) -> Result<()> {
+    let [n, m] = case.draw.sizes([(2, 8), (2, 8)]);
+    let shift = case.draw.between(0.0, 1.5);
+    let wide = case.draw.between(0.1, 3.0);
+    let a: Vec<f64> = (0..n).map(|_| shift + case.draw.number(1.0)).collect();
+    let pair: Vec<f64> = (0..n).map(|_| case.draw.number(1.0)).collect();
+    let b: Vec<f64> = (0..m).map(|_| case.draw.number(wide)).collect();
+    let (mean, error) =
+        mean_and_error(&a.iter().zip(&pair).map(|(a, b)| a - b).collect::<Vec<_>>());
+    let paired = TTest {
+        t: mean / error.sqrt(),
+        degrees: n as f64 - 1.0,
+        p: 0.0,
+    };
+    let ((x, v), (y, w)) = (mean_and_error(&a), mean_and_error(&b));
+    let of_each = v * v / (n as f64 - 1.0) + w * w / (m as f64 - 1.0);
+    let two = TTest {
+        t: (x - y) / (v + w).sqrt(),
+        degrees: (v + w) * (v + w) / of_each,
+        p: 0.0,
+    };
+    let tests = [
+        ("pairs", given(paired_t(&a, &pair))?, paired),
+        ("Welch", given(welch(&a, &b))?, two),
+    ];
+    for (name, found, expected) in tests {
+        let place = |what: &str| format!("{name}, {what}: {a:?} against {pair:?}, {b:?}");
+        // the values are of size 5 at most, their spread that of numbers in ±1 or ±0.1; what the
+        // mean and the squares lose to cancellation is far below a thousandth of a thousandth
+        let why = "1e-9 of the figure: cancellation in means and squares of at most 8 numbers";
+        let close = |figure: f64| Tolerance::stated(1e-9 * figure.abs().max(1.0), why);
+        case.close(found.t, expected.t, &close(expected.t), || place("t"));
+        case.close(
+            found.degrees,
+            expected.degrees,
+            &close(expected.degrees),
+            || place("degrees"),
+        );
+        let p = beyond(expected.t, expected.degrees) * case.or_control(1.0, 0.5);
+        let why = "1e-8: Simpson's rule, (h⁴/180) max|f⁗| with h = 1.12/4000 and f⁗ up to 1e7, \
+                   over an integral of 0.3 or more";
+        case.close(found.p, p, &Tolerance::stated(1e-8, why), || place("p"));
+    }
+    Ok(())
+}
