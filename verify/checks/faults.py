@@ -176,11 +176,18 @@ def copied(faults, tree):
     """A copy of the workspace with all faults in it."""
     listed = ["git", "ls-files", "-co", "--exclude-standard"]
     files = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True)
+    names = files.stdout.splitlines()
+    # what the workspace no longer has must not stay in the copy
+    for directory, _, old in os.walk(tree):
+        for name in old:
+            path = os.path.join(directory, name)
+            if os.path.relpath(path, tree) not in names:
+                os.remove(path)
     of_file, crates = {}, set()
     for fault in faults:
         of_file.setdefault(fault["file"], []).append(fault)
         crates.add(fault["file"].split("/")[0])
-    for name in files.stdout.splitlines():
+    for name in names:
         source = os.path.join(ROOT, name)
         if not os.path.isfile(source):
             continue
