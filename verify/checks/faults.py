@@ -85,6 +85,12 @@ fn main() {
 }
 '''
 
+# what the copy has besides the workspace
+OWN = {
+    "fault/Cargo.toml": '[package]\nname = "inducer-fault"\nversion = "0.0.0"\nedition = "2024"\n',
+    "fault/src/lib.rs": SWITCH,
+    "reports/examples/with_fault.rs": PROGRAM,
+}
 
 HEAD = """# Faults
 
@@ -180,9 +186,9 @@ def copied(faults, tree):
     # what the workspace no longer has must not stay in the copy
     for directory, _, old in os.walk(tree):
         for name in old:
-            path = os.path.join(directory, name)
-            if os.path.relpath(path, tree) not in names:
-                os.remove(path)
+            path = os.path.relpath(os.path.join(directory, name), tree)
+            if path not in names and path not in OWN:
+                os.remove(os.path.join(tree, path))
     of_file, crates = {}, set()
     for fault in faults:
         of_file.setdefault(fault["file"], []).append(fault)
@@ -207,10 +213,8 @@ def copied(faults, tree):
             line = '[dependencies]\ninducer-fault = { path = "../fault" }\n'
             text = text.replace("[dependencies]\n", line, 1)
         write(target, text)
-    manifest = '[package]\nname = "inducer-fault"\nversion = "0.0.0"\nedition = "2024"\n'
-    write(os.path.join(tree, "fault", "Cargo.toml"), manifest)
-    write(os.path.join(tree, "fault", "src", "lib.rs"), SWITCH)
-    write(os.path.join(tree, "reports", "examples", "with_fault.rs"), PROGRAM)
+    for name, text in OWN.items():
+        write(os.path.join(tree, name), text)
 
 
 def built(a, tree):
