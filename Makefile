@@ -1,6 +1,6 @@
 # The two commands of the README, each with all the set-up it needs. Both build with one profile,
 # release: what one has built the other uses, and what is tested is what is run.
-.PHONY: report test setup wheel bench-peers check-cuda sanitize-kernels mutants faults proofs \
+.PHONY: report test setup wheel bench-peers check-cuda sanitize-kernels mutants faults functions proofs \
 	engines backbones variant check-variant
 
 report: setup
@@ -68,6 +68,11 @@ sanitize-kernels: setup
 # goes on. What came out: verify/FAULTS.md.
 faults: setup
 	$(PYTHON) verify/checks/faults.py --out verify/FAULTS.md $(ARGS)
+
+# Whether every row of the ledger runs the functions that it names, by counters in a build of their
+# own (needs rustup component add llvm-tools): ten minutes on two cores.
+functions: setup
+	$(PYTHON) verify/checks/functions.py $(ARGS)
 
 # Mutation testing (needs cargo-mutants: cargo install cargo-mutants --locked): the reference with
 # its own tests, the engine's operations with theirs, the engine's methods with the claims that
