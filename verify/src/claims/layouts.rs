@@ -27,7 +27,11 @@ fn missing(error: impl std::fmt::Display) -> Error {
 fn tokenizer(roberta: bool) -> Result<&'static Tokenizer> {
     static MADE: [OnceLock<std::result::Result<Tokenizer, String>>; 2] =
         [const { OnceLock::new() }; 2];
-    let texts = ["the cat sat on the mat", "an airport serves a city", "the city has an airport"];
+    let texts = [
+        "the cat sat on the mat",
+        "an airport serves a city",
+        "the city has an airport",
+    ];
     let made = MADE[usize::from(roberta)].get_or_init(|| {
         let made = match roberta {
             true => Tokenizer::train_roberta(texts, 280),
@@ -206,7 +210,8 @@ fn classes(case: &mut Case) -> Result<()> {
     let [first, second] = [(); 2].map(|()| text(&mut case.draw));
     let class = case.draw.size(0, 2) as u32;
     let pair = case.draw.turn.is_multiple_of(2);
-    let encode = |text: &str| -> Result<Vec<u32>> { tokenizer(true)?.encode(text).map_err(missing) };
+    let encode =
+        |text: &str| -> Result<Vec<u32>> { tokenizer(true)?.encode(text).map_err(missing) };
     let (task, input, ids) = match pair {
         true => {
             let between = vec![end; case.or_control(2, 1)];

@@ -274,8 +274,8 @@ impl Ran {
 }
 
 /// Validation loss, loss of the test part and that of each example of a run are those of the saved
-/// adapter with the lower validation loss, on the examples that were asked for. In the control those
-/// of the other adapter.
+/// adapter with the lower validation loss, on the examples that were asked for. In the control
+/// those of the other adapter.
 fn best(case: &mut Case) -> inducer_verify::Result<()> {
     // at so high a rate a run is soon worse than it was
     let ran = ran(case, [0.3, 1.0])?;
@@ -329,8 +329,9 @@ fn texts(case: &mut Case) -> inducer_verify::Result<()> {
     Ok(())
 }
 
-/// Every score of texts is that of those on the examples of its group, which are those of categories
-/// that the training part has (seen) or has not. In the control the groups are exchanged.
+/// Every score of texts is that of those on the examples of its group, which are those of
+/// categories that the training part has (seen) or has not. In the control the groups are
+/// exchanged.
 fn groups(case: &mut Case) -> inducer_verify::Result<()> {
     let world = World::new(case)?;
     let splits = &world.prepared.splits;
