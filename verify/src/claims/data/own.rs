@@ -70,7 +70,7 @@ impl Row {
             }
             let label = match self.label.parse::<i64>() {
                 // a number as a number and as a text, by turns
-                Ok(label) if number % 2 == 0 => label.into(),
+                Ok(label) if number.is_multiple_of(2) => label.into(),
                 _ => self.label.into(),
             };
             columns.push(("label", label));

@@ -151,7 +151,7 @@ fn counts(h: &[u32], r: &[u32], algorithm: Algorithm) -> [usize; 4] {
             // the first of the best, as long as it costs no more than it mends
             Algorithm::Tercom => after
                 .min_by_key(|(edits, ..)| *edits)
-                .filter(|(edits, ..)| edits + 1 <= now),
+                .filter(|(edits, ..)| *edits < now),
             // of the best the longest, the earliest, the one to the earliest place
             Algorithm::Sacrebleu => after
                 .min_by_key(|(edits, (start, n, to), _)| (*edits, usize::MAX - n, *start, *to))

@@ -55,7 +55,7 @@ pub fn claims(present: &Present) -> Vec<Claim> {
         claim
             .one_case_in(4)
             .at_least(METHODS.len())
-            .on_each_one_sided(engines(present), |engine, case| witnessed(engine, case))
+            .on_each_one_sided(engines(present), witnessed)
     };
     claims.push(witness(Claim::new("witness")));
     claims.push(witness(Claim::new("roberta-witness").about(roberta)));
@@ -108,7 +108,7 @@ fn holds(engine: &dyn Engine, case: &mut Case, mutation: Mutation) -> Result<()>
 }
 
 /// The same of every method in turn.
-fn witnessed(engine: &dyn Engine, case: &mut Case) -> Result<()> {
+fn witnessed(engine: &(dyn Engine + 'static), case: &mut Case) -> Result<()> {
     let (method, mutation) = *case.draw.in_turn(&METHODS);
     let model = ModelCase::with(&mut case.draw, case.family, method)?;
     same(engine, case, &model, mutation)
