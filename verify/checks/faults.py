@@ -62,25 +62,38 @@ fn reached() -> bool {
 PROGRAM = '''//! Runs one claim, or all of them, with the fault that is on: a line of JSON for each row, or with
 //! INDUCER_SHOW what `inducer verify` prints.
 
-use inducer_verify::{Options, render, run};
+use inducer_verify::{Ledger, Options, render, run};
+
+/// The engines that run code of the workspace: no fault of it is one of a proof.
+const ENGINES: [&str; 6] =
+    ["prime field", "integers", "double-double", "reference", "cpu", "emulated"];
 
 fn main() {
     inducer_reports::ledger::claims::register().expect("the rows of runs and reports");
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [cases, seed] = [0, 1].map(|i| words[i].parse::<u64>().expect("a number"));
     let mut options = Options::new(cases as usize, seed);
-    options.filter = words.get(2).cloned();
-    options.engine = words.get(3).cloned();
+    options.filter = words.get(2).filter(|claim| !claim.is_empty()).cloned();
     options.shrink = std::env::var_os("INDUCER_SHOW").is_some();
-    let report = run(&options, &|row| {
-        if options.shrink {
-            return println!("{}", render::line(row));
+    let engines = match words.get(3) {
+        Some(engine) => vec![engine.as_str()],
+        None => ENGINES.to_vec(),
+    };
+    for engine in engines {
+        options.engine = Some(engine.into());
+        if options.rows(&Ledger::read().expect("the ledger")).is_empty() {
+            continue;
         }
-        println!("{}", serde_json::json!([row.claim, row.engine, row.verdict, row.note]));
-    });
-    if let Err(error) = report {
-        eprintln!("{error}");
-        std::process::exit(2);
+        let report = run(&options, &|row| {
+            if options.shrink {
+                return println!("{}", render::line(row));
+            }
+            println!("{}", serde_json::json!([row.claim, row.engine, row.verdict, row.note]));
+        });
+        if let Err(error) = report {
+            eprintln!("{error}");
+            std::process::exit(2);
+        }
     }
 }
 '''
