@@ -30,6 +30,8 @@ pub enum Kind {
     Engines,
     /// Gradients.
     Gradients,
+    /// Data, scores, runs and reports, held against their definitions.
+    Definitions,
     /// Measured by the report, not provable here.
     Empirical,
 }
@@ -85,6 +87,8 @@ impl Row {
             .any(|f| f.ends_with("Model::gradients"));
         if self.measured.is_some() {
             Kind::Empirical
+        } else if self.is_around_models() {
+            Kind::Definitions
         } else if on(&[Target::PrimeField, Target::Integers]) {
             Kind::Exact
         } else if on(&[Target::DoubleDouble]) {
@@ -100,6 +104,13 @@ impl Row {
         } else {
             Kind::Float
         }
+    }
+
+    /// Whether it is about what stands around models: data and scores, runs and reports.
+    fn is_around_models(&self) -> bool {
+        const CRATES: [&str; 2] = ["inducer_datasets::", "inducer_reports::"];
+        let around = |function: &String| CRATES.iter().any(|name| function.starts_with(name));
+        self.functions.iter().all(around)
     }
 }
 

@@ -24,7 +24,7 @@ const PROOFS: &str = "Theorems over the real numbers, for every number of keys, 
  the other engines do.";
 
 /// What claims rest on, in the page's order: id, heading, what that means.
-const GROUPS: [(Kind, &str, &str, &str); 6] = [
+const GROUPS: [(Kind, &str, &str, &str); 7] = [
     (
         Kind::Exact,
         "exact",
@@ -61,6 +61,13 @@ const GROUPS: [(Kind, &str, &str, &str); 6] = [
         "Gradients",
         "The engine's backward pass against reverse mode, dual numbers and central differences \
          over the reference.",
+    ),
+    (
+        Kind::Definitions,
+        "definitions",
+        "Data, scores, runs and reports",
+        "What is read from files, how texts are scored, what a run reports and what a report makes \
+         of its runs, each against its definition, written a second time and without haste.",
     ),
     (
         Kind::Empirical,
@@ -168,6 +175,8 @@ fn foot(version: &str) -> Text {
         Span::Code("inducer verify --json".into()),
         Span::Plain(". Claims in words: ".into()),
         Span::Code("verify/claims.toml".into()),
+        Span::Plain(" and ".into()),
+        Span::Code("reports/claims.toml".into()),
         Span::Plain(".".into()),
     ])
 }

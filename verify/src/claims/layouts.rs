@@ -13,9 +13,9 @@ const VOCABULARY: usize = 300;
 #[must_use]
 pub fn claims() -> Vec<Claim> {
     vec![
-        Claim::new("layout-webnlg").on_one_sided(Target::Integers, webnlg),
-        Claim::new("layout-coqa").on_one_sided(Target::Integers, coqa),
-        Claim::new("layout-classes").on_one_sided(Target::Integers, classes),
+        Claim::new("layout-webnlg").on_one_sided(Target::CpuF64, webnlg),
+        Claim::new("layout-coqa").on_one_sided(Target::CpuF64, coqa),
+        Claim::new("layout-classes").on_one_sided(Target::CpuF64, classes),
     ]
 }
 
