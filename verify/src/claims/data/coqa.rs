@@ -120,7 +120,7 @@ pub(super) fn coqa(case: &mut Case) -> Result<()> {
     } else {
         let train = write(&mut case.draw, &path("train"), 22, shown)?;
         for (i, story) in train.into_iter().enumerate() {
-            expected[usize::from(i % 20 == 0)].extend(story);
+            expected[usize::from(i.is_multiple_of(20))].extend(story);
         }
         expected[2] = dev.concat();
     }

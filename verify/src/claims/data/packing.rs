@@ -229,7 +229,7 @@ pub(super) fn packing(case: &mut Case) -> Result<()> {
         rows.sort_unstable();
         case.same(&rows, &every, || format!("rows of epoch {epoch}"));
         let short = batches.iter().filter(|batch| batch.len() != size).count();
-        case.same(short, usize::from(count % size != 0), || {
+        case.same(short, usize::from(!count.is_multiple_of(size)), || {
             "batches of another size".into()
         });
         for rows in &batches {

@@ -152,13 +152,17 @@ fn text(draw: &mut Draw, most: usize) -> Vec<Word> {
     words
 }
 
-/// As it is written: a capital first, and the full stop at its word.
+/// As it is written: a capital first, and a full stop at the end at its word.
 fn written(words: &[Word]) -> String {
     let names: Vec<&str> = words
         .iter()
         .map(|(family, form)| FAMILIES[*family][*form])
         .collect();
-    let text = names.join(" ").replace(" .", ".");
+    let text = names.join(" ");
+    let text = match text.strip_suffix(" .") {
+        Some(words) => format!("{words}."),
+        None => text,
+    };
     let mut letters = text.chars();
     let first = letters.next().map(|c| c.to_ascii_uppercase());
     first.into_iter().chain(letters).collect()
@@ -173,7 +177,16 @@ pub(super) fn meteor(case: &mut Case) -> Result<()> {
         let own: Vec<Vec<Word>> = (0..case.draw.size(1, 3))
             .map(|_| text(&mut case.draw, 7))
             .collect();
-        let mut hypothesis = text(&mut case.draw, 7);
+        // a reference as it is, which has a rule of its own, or with its parts exchanged; or another
+        // text
+        let mut hypothesis = match case.draw.chance(0.5) {
+            true => own[case.draw.size(0, own.len() - 1)].clone(),
+            false => text(&mut case.draw, 7),
+        };
+        if case.draw.chance(0.3) {
+            let places = hypothesis.len().max(1);
+            hypothesis.rotate_left(case.draw.size(0, places - 1));
+        }
         let counts = loop {
             let all: Option<Vec<Counts>> = own.iter().map(|r| best(&hypothesis, r)).collect();
             match all {
