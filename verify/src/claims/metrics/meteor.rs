@@ -177,8 +177,8 @@ pub(super) fn meteor(case: &mut Case) -> Result<()> {
         let own: Vec<Vec<Word>> = (0..case.draw.size(1, 3))
             .map(|_| text(&mut case.draw, 7))
             .collect();
-        // a reference as it is, which has a rule of its own, or with its parts exchanged; or another
-        // text
+        // a reference as it is (which has a rule of its own) or another text, and its parts
+        // exchanged at times
         let mut hypothesis = match case.draw.chance(0.5) {
             true => own[case.draw.size(0, own.len() - 1)].clone(),
             false => text(&mut case.draw, 7),
