@@ -97,9 +97,11 @@ def plain(name):
     name = re.sub(r"\[[0-9a-f]+\]", "", name)
     name = name.replace("->", "")
     # innermost first: parameters behind a name go, brackets around a type open
-    while (shorter := re.sub(r"(?<=\w)(::)?<[^<>]*>", "", name)) != name:
-        name = shorter
-    name = re.sub(r"<([^<>]*?)( as [^<>]*)?>", r"\1", name)
+    before = None
+    while name != before:
+        before = name
+        name = re.sub(r"(?<=\w)(::)?<[^<>]*>", "", name)
+        name = re.sub(r"(?<![\w:])<([^<>]*?)( as [^<>]*)?>", r"\1", name)
     return re.sub(r"::+", "::", name)
 
 
