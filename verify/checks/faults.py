@@ -9,7 +9,7 @@
 Every fault is one small file: `file` and the text in it that is `right`, what a developer might have
 written (`wrong`), what it `means` and the `claim` whose row has to catch it. Where the right text
 stands more than once in its file, `after` says behind which text to look; with `statement = true`
-both texts are statements and not expressions.
+both texts are statements and not expressions. Of one that no row catches, `missed` says why.
 
 All faults are put in at once, each behind a switch that the variable INDUCER_FAULT turns on while
 the program runs, so that the workspace is built once. With a fault on, the named claim runs first;
@@ -332,6 +332,9 @@ def page(a, wanted, seeds, lines, survived):
     if survived:
         missed = ", ".join(f"{name} at seed {seed}" for name, seed in survived)
         text += f" Not caught: {missed}."
+        for fault in wanted:
+            if "missed" in fault and any(fault["name"] == name for name, _ in survived):
+                text += f" {fault['name']}: {fault['missed']}."
     return "\n".join([HEAD, textwrap.fill(text, 100, break_on_hyphens=False), "", *lines]) + "\n"
 
 

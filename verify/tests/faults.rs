@@ -24,6 +24,9 @@ struct Fault {
     #[serde(default)]
     #[allow(dead_code)]
     statement: bool,
+    /// Why no row catches it.
+    #[allow(dead_code)]
+    missed: Option<String>,
 }
 
 impl Fault {
@@ -80,6 +83,7 @@ fn a_text_that_has_moved_is_noticed() {
         claim: "x".into(),
         after: after.map(Into::into),
         statement: false,
+        missed: None,
     };
     assert_eq!(fault(None).misplaced("let a = n + 1;"), None);
     assert!(fault(None).misplaced("let a = n + 2;").is_some());
