@@ -241,7 +241,7 @@ def built(a, tree):
 
 
 def ran(a, program, number, seed, claim, engine=None):
-    """The rows of a run that failed, whether the fault was reached, and how many rows ran."""
+    """The rows of a run that failed, and whether the fault was reached."""
     words = [program, str(a.cases), str(seed), *filter(None, [claim, engine])]
     environment = dict(os.environ, INDUCER_FAULT=str(number))
     try:
@@ -249,27 +249,26 @@ def ran(a, program, number, seed, claim, engine=None):
             words, env=environment, capture_output=True, text=True, timeout=a.limit
         )
     except subprocess.TimeoutExpired:
-        return ["no end"], True, 1
+        return ["no end"], True
     rows = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("[")]
     rows = [row for row in rows if not claim or row[0] == claim]
     failed = [f"{row[0]} on {row[1]}" for row in rows if row[2] == "failed"]
     if run.returncode not in (0, 2) and not failed:
         failed = [f"{claim or 'the ledger'}: the program ended with {run.returncode}"]
-    counted = sum(row[2] != "not-run" for row in rows)
-    return failed, "the fault was reached" in run.stderr, counted
+    return failed, "the fault was reached" in run.stderr
 
 
 def found(a, program, fault, seed):
     """What catches a fault at a seed."""
     number, claim = fault["number"], fault["claim"]
     # most faults show on one engine; the others run where it does not
-    failed, reached, _ = ran(a, program, number, seed, claim, "cpu f64")
+    failed, reached = ran(a, program, number, seed, claim, "cpu f64")
     if not failed:
-        failed, elsewhere, _ = ran(a, program, number, seed, claim)
+        failed, elsewhere = ran(a, program, number, seed, claim)
         reached = reached or elsewhere
     result = {"caught": failed, "reached": reached, "by": "claim" if failed else None}
     if not failed and a.whole:
-        failed, anywhere, _ = ran(a, program, number, seed, None)
+        failed, anywhere = ran(a, program, number, seed, None)
         result = {"caught": failed, "reached": reached or anywhere}
         result["by"] = "ledger" if failed else None
     if not failed and a.tests:

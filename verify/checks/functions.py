@@ -64,7 +64,7 @@ def tool(name):
 
 def ran(program, profdata, row, cases):
     """The functions that a row runs, as the compiler names them."""
-    # the counters are of one row alone, and claims whose ids contain this one's are others
+    # claims whose ids contain this one's run with it, and their functions count as well
     with tempfile.TemporaryDirectory() as scratch:
         raw = os.path.join(scratch, "%p.profraw")
         for engine in row["engines"]:

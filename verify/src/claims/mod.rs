@@ -2,7 +2,6 @@
 
 pub mod data;
 pub mod equations;
-pub mod layouts;
 pub mod metrics;
 pub mod models;
 
@@ -60,7 +59,6 @@ pub fn on(present: &Present) -> Vec<Claim> {
         models::heads::claims(present),
         models::start::claims(),
         models::settings::claims(),
-        layouts::claims(),
         models::exchange::claims(present),
         metrics::claims(),
         data::claims(),

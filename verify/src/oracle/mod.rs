@@ -18,14 +18,15 @@
 //! merged weight, one product over the heads, the concatenated prefix), the oracle takes that form
 //! for the row's [`Mutation`], and the engine must agree with it.
 //!
-//! The key of an Adaptive's or an Extension's inducer is q itself; an Adaptive's value is in R^p and
-//! passes W^o; a RoBERTa's queries see every key of their row.
+//! The key of an Adaptive's or an Extension's inducer is q itself; an Adaptive's value is in R^p
+//! and passes W^o; a RoBERTa's queries see every key of their row.
 //!
 //! Embedding, layer normalisation and FFN are no part of the method and are the reference's
 //! ([`frame`]).
 
 mod attention;
 pub mod frame;
+pub mod student;
 
 use crate::cases::{BackboneConfig, ModelCase, TextRow};
 use crate::engines::reference::stored;

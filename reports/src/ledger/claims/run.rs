@@ -159,26 +159,20 @@ impl World {
         Ok(model)
     }
 
-    /// Nats of all references of an example and their target tokens, one row after the other.
-    fn loss(&self, model: &Model, example: &Example) -> Result<[f64; 2]> {
-        let (mut nats, mut tokens) = (0.0, 0.0);
-        for row in self.prepared.layout()?.training_rows(example)? {
-            let own = targets(&row);
-            nats += own * model.loss(&pack(&[&row]), LossOptions::PLAIN)?;
-            tokens += own;
-        }
-        Ok([nats, tokens])
-    }
-
-    /// Nats a target token of all references of some examples.
-    fn mean_loss(&self, model: &Model, examples: &[Example]) -> Result<f64> {
-        let (mut nats, mut tokens) = (0.0, 0.0);
+    /// Nats of all references of each example and their target tokens, one row after the other.
+    fn losses(&self, model: &Model, examples: &[Example]) -> Result<Vec<[f64; 2]>> {
+        let layout = self.prepared.layout()?;
+        let mut losses = Vec::new();
         for example in examples {
-            let [own, count] = self.loss(model, example)?;
-            nats += own;
-            tokens += count;
+            let (mut nats, mut tokens) = (0.0, 0.0);
+            for row in layout.training_rows(example)? {
+                let own = targets(&row);
+                nats += own * model.loss(&pack(&[&row]), LossOptions::PLAIN)?;
+                tokens += own;
+            }
+            losses.push([nats, tokens]);
         }
-        Ok(nats / tokens)
+        Ok(losses)
     }
 
     /// What the model says of examples: prompt, segment of the answer, end token and length by
@@ -203,6 +197,12 @@ impl World {
         let line = |ids: &Vec<u32>| layout.decode(ids).replace(['\n', '\r'], " ");
         Ok(found.iter().map(line).collect())
     }
+}
+
+/// Nats a target token.
+fn mean(losses: &[[f64; 2]]) -> f64 {
+    let [nats, tokens] = [0, 1].map(|i| losses.iter().map(|l| l[i]).sum::<f64>());
+    nats / tokens
 }
 
 fn targets(row: &Encoded) -> f64 {
@@ -262,10 +262,8 @@ impl Ran {
         for name in ["best", "adapter"] {
             let dir = self.dir.join(name);
             let model = self.world.model(&dir, DType::F64)?;
-            let loss = self
-                .world
-                .mean_loss(&model, &self.world.prepared.splits.dev)?;
-            all.push((dir, loss));
+            let losses = self.world.losses(&model, &self.world.prepared.splits.dev)?;
+            all.push((dir, mean(&losses)));
         }
         all.sort_by(|a, b| a.1.total_cmp(&b.1));
         let at = usize::from(control);
@@ -286,14 +284,10 @@ fn best(case: &mut Case) -> inducer_verify::Result<()> {
     let (world, examples) = (&ran.world, ran.world.scored(ran.config.test_limit));
     let (dir, validation) = ran.chosen(case.control).map_err(failed)?;
     let model = world.model(&dir, DType::F64).map_err(failed)?;
-    let mut losses = Vec::new();
-    for example in &examples {
-        losses.push(world.loss(&model, example).map_err(failed)?);
-    }
-    let [nats, tokens] = [0, 1].map(|i| losses.iter().map(|l| l[i]).sum::<f64>());
+    let losses = world.losses(&model, &examples).map_err(failed)?;
     let mut expected = vec![
         ("/validation_loss".to_string(), validation),
-        ("/test_loss".to_string(), nats / tokens),
+        ("/test_loss".to_string(), mean(&losses)),
     ];
     for (i, [nats, tokens]) in losses.iter().enumerate() {
         expected.push((format!("/losses/{i}/nats"), *nats));

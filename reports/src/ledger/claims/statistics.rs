@@ -3,6 +3,7 @@
 
 use crate::stats::contrast::{Contrast, holm, pooled};
 use crate::stats::quantile;
+use inducer_verify::oracle::student::outside;
 use inducer_verify::{Case, Claim, Result, Target, Tolerance};
 
 /// What an integral by Simpson's rule in 12,000 parts leaves of a smooth function, and what halving
@@ -21,33 +22,10 @@ pub(super) fn claims() -> Vec<Claim> {
     ]
 }
 
-/// ∫ f from 0 to `to` by Simpson's rule.
-fn integral(to: f64, f: impl Fn(f64) -> f64) -> f64 {
-    const PARTS: usize = 12_000;
-    let h = to / PARTS as f64;
-    let weight = |i: usize| match i {
-        0 | PARTS => 1.0,
-        i if i % 2 == 1 => 4.0,
-        _ => 2.0,
-    };
-    let sum: f64 = (0..=PARTS).map(|i| weight(i) * f(i as f64 * h)).sum();
-    sum * h / 3.0
-}
-
-/// The share of Student's distribution outside of ±t.
-///
-/// ```text
-/// ∫_t^∞ (1 + x²/ν)^(−(ν+1)/2) dx  =  √ν ∫_0^φ(t) (sin φ)^(ν−1) dφ,   tan φ = √ν/x
-/// ```
-///
-/// With φ = s⁴ the integrand is smooth at 0 for every ν ≥ 1.
-pub(super) fn outside(t: f64, degrees: f64) -> f64 {
-    let upto = |phi: f64| {
-        integral(phi.sqrt().sqrt(), |s| {
-            (s.powi(4)).sin().powf(degrees - 1.0) * 4.0 * s.powi(3)
-        })
-    };
-    upto(degrees.sqrt().atan2(t)) / upto(std::f64::consts::FRAC_PI_2)
+/// Σ (x − x̄)².
+pub(super) fn squares(values: &[f64]) -> f64 {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    values.iter().map(|x| (x - mean).powi(2)).sum()
 }
 
 /// Outside of the quantile lies the share that it is the quantile of. In the control the
@@ -123,17 +101,16 @@ fn pool(case: &mut Case) -> Result<()> {
             (0..n).map(|_| case.draw.number(1.0)).collect()
         })
         .collect();
-    let (mut squares, mut degrees) = (0.0, 0_usize);
+    let (mut sum, mut degrees) = (0.0, 0_usize);
     for values in methods.iter().filter(|v| v.len() > 1) {
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        squares += values.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
+        sum += squares(values);
         degrees += values.len() - case.or_control(1, 0);
     }
     let (found, own) = pooled(methods.iter().map(Vec::as_slice));
     case.same(own, degrees, || {
         format!("degrees of freedom of {methods:?}")
     });
-    let expected = squares / degrees.max(1) as f64;
+    let expected = sum / degrees.max(1) as f64;
     let tolerance = Tolerance::stated(1e-13, "1e-13: 25 squares below 16, each within 4 u");
     case.close(found, expected, &tolerance, || format!("{methods:?}"));
     Ok(())

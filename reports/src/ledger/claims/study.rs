@@ -3,13 +3,15 @@
 
 use super::failed;
 use super::run::World;
-use super::statistics::{INTEGRATED, outside};
+use super::statistics::{INTEGRATED, squares};
+use crate::run::RunConfig;
 use crate::run::directory::{RunDir, finished};
 use crate::study::measure::Measure;
 use crate::study::planned::Planned;
 use crate::study::{Row, Run, contrasts};
 use inducer_datasets::Task;
 use inducer_gpu::files::write_json;
+use inducer_verify::oracle::student::outside;
 use inducer_verify::{Case, Claim, Result, Target, Tolerance};
 use serde_json::{Value, json};
 
@@ -95,7 +97,7 @@ fn summaries(case: &mut Case) -> Result<()> {
 fn summary(case: &mut Case, measure: Measure, row: &Row, values: &[f64]) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let variance = squares(values) / (n - 1.0);
     let Some(found) = measure.summary(row) else {
         case.same(false, true, || format!("{measure:?} has a summary"));
         return;
@@ -141,6 +143,7 @@ fn compared(case: &mut Case) -> Result<()> {
             runs.push((method, nats.collect()));
         }
     }
+    let config = world.config("inducer", 0, 0.01, case)?;
     let mut planned = Vec::new();
     for (i, (method, nats)) in runs.iter().enumerate() {
         let dir = world.path(&format!("loss-{i}"));
@@ -148,7 +151,10 @@ fn compared(case: &mut Case) -> Result<()> {
         let losses: Vec<Value> = tokens.iter().zip(nats as &Vec<f64>).map(of).collect();
         std::fs::create_dir(&dir)?;
         write_json(&dir.join("test_losses.json"), &losses)?;
-        let config = world.config(method, i as u64, 0.01, case)?;
+        let config = RunConfig {
+            method: method.to_string(),
+            ..config.clone()
+        };
         planned.push(Planned { dir, config });
     }
     let found = contrasts::of(planned.iter()).map_err(failed)?;
@@ -202,15 +208,14 @@ impl Drawn {
     /// and its degrees of freedom.
     fn variance(&self, with_frozen: bool) -> (f64, usize) {
         let all = self.tokens.iter().sum::<usize>() as f64;
-        let (mut squares, mut degrees) = (0.0, 0);
+        let (mut sum, mut degrees) = (0.0, 0);
         for method in METHODS.iter().filter(|m| with_frozen || **m != "none") {
             let losses = self.of(method).map(|nats| nats.iter().sum::<f64>() / all);
             let losses: Vec<f64> = losses.collect();
-            let mean = losses.iter().sum::<f64>() / losses.len() as f64;
-            squares += losses.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
+            sum += squares(&losses);
             degrees += losses.len() - 1;
         }
-        (squares / degrees.max(1) as f64, degrees)
+        (sum / degrees.max(1) as f64, degrees)
     }
 
     /// The difference of two methods in nats a token, and the variance that entries add: that of a
@@ -220,11 +225,11 @@ impl Drawn {
         let all = self.tokens.iter().sum::<usize>() as f64;
         let difference = (b.iter().sum::<f64>() - a.iter().sum::<f64>()) / all;
         let n = self.tokens.len() as f64;
-        let mut squares = 0.0;
+        let mut residuals = 0.0;
         for (e, tokens) in self.tokens.iter().enumerate() {
-            squares += (b[e] - a[e] - difference * *tokens as f64).powi(2);
+            residuals += (b[e] - a[e] - difference * *tokens as f64).powi(2);
         }
-        let variance_of_one = squares / (n - 1.0);
+        let variance_of_one = residuals / (n - 1.0);
         let mean_tokens = all / n;
         (difference, variance_of_one / n / mean_tokens.powi(2))
     }

@@ -3,6 +3,7 @@
 
 mod coqa;
 mod glue;
+mod layout;
 mod own;
 mod packing;
 mod split;
@@ -11,7 +12,7 @@ mod webnlg;
 use super::metrics::given;
 use crate::cases::Draw;
 use crate::{Case, Claim, Target};
-use inducer_datasets::{Example, Splits};
+use inducer_datasets::{Example, Splits, Task};
 
 /// The claims of these files.
 #[must_use]
@@ -22,6 +23,12 @@ pub fn claims() -> Vec<Claim> {
         Claim::new("data-coqa").on_one_sided(Target::CpuF64, coqa::coqa),
         Claim::new("data-own").on_one_sided(Target::CpuF64, own::own),
         Claim::new("data-split").on_one_sided(Target::CpuF64, split::split),
+        Claim::new("layout-webnlg").on_one_sided(Target::CpuF64, |case| {
+            layout::generation(case, Task::WebNlg)
+        }),
+        Claim::new("layout-coqa")
+            .on_one_sided(Target::CpuF64, |case| layout::generation(case, Task::Coqa)),
+        Claim::new("layout-classes").on_one_sided(Target::CpuF64, layout::classes),
         Claim::new("data-packing").on_one_sided(Target::CpuF64, packing::packing),
     ]
 }

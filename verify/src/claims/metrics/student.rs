@@ -1,26 +1,9 @@
 //! t-tests against their formulas, Student's distribution from an integral.
 
 use super::given;
+use crate::oracle::student::outside;
 use crate::{Case, Result, Tolerance};
 use inducer_datasets::significance::{TTest, paired_t, welch};
-
-/// Intervals of Simpson's rule.
-const INTERVALS: usize = 4000;
-
-/// ∫₀ʸ sin^(ν−1) φ dφ with φ = x⁴, which is smooth at 0 whatever ν ≥ 1 is.
-fn integral(degrees: f64, upto: f64) -> f64 {
-    let end = upto.sqrt().sqrt();
-    let step = end / INTERVALS as f64;
-    let value = |x: f64| x.powi(4).sin().powf(degrees - 1.0) * 4.0 * x.powi(3);
-    let inside = (1..INTERVALS).map(|i| [4.0, 2.0][(i + 1) % 2] * value(i as f64 * step));
-    step / 3.0 * (inside.sum::<f64>() + value(end))
-}
-
-/// P(|T| ≥ t): with t = √ν cot φ the density is that of sin^(ν−1) φ.
-fn beyond(t: f64, degrees: f64) -> f64 {
-    let upto = degrees.sqrt().atan2(t.abs());
-    integral(degrees, upto) / integral(degrees, std::f64::consts::FRAC_PI_2)
-}
 
 /// Mean and the square of its standard error.
 fn mean_and_error(values: &[f64]) -> (f64, f64) {
@@ -70,8 +53,8 @@ pub(super) fn t_tests(case: &mut Case) -> Result<()> {
             &close(expected.degrees),
             || place("degrees"),
         );
-        let p = beyond(expected.t, expected.degrees) * case.or_control(1.0, 0.5);
-        let why = "1e-8: Simpson's rule, (h⁴/180) max|f⁗| with h = 1.12/4000 and f⁗ up to 1e7, \
+        let p = outside(expected.t.abs(), expected.degrees) * case.or_control(1.0, 0.5);
+        let why = "1e-8: Simpson's rule, (h⁴/180) max|f⁗| with h = 1.12/12000 and f⁗ up to 1e7, \
                    over an integral of 0.3 or more";
         case.close(found.p, p, &Tolerance::stated(1e-8, why), || place("p"));
     }
