@@ -1,24 +1,32 @@
-//! Which models the ledger drew: for every pair of a method and a corner of the inputs, how many.
+//! Which models the ledger drew: for every pair of what a case can be, how many.
 //!
-//! A corner is where faults hide, and it belongs to one method at a time: so a pair that no case
-//! has met is a place that nothing looks at, whatever the number of cases. The claims that engine
-//! and reference agree, in values and in gradients, meet every pair in each run; `inducer verify
-//! --coverage` prints how often each was met.
+//! A fault hides where two things meet: a method and a corner of the inputs, a corner and a size, a
+//! size and an option. So a pair that no case has met is a place that nothing looks at, whatever
+//! the number of cases. Cases take their choices in turn, so that every run meets every pair on
+//! both backbones; `inducer verify --coverage` prints how often each was met.
 
 use crate::cases::{Corner, ModelCase};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
-/// Backbone, method, and what was drawn of them.
-type Seen = BTreeMap<(&'static str, String), BTreeMap<&'static str, usize>>;
+/// What a row of the table is, in the order of the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Factor {
+    Method,
+    Corner,
+    Size,
+}
+
+/// Whether the backbone is a RoBERTa, the row, and the number of models in each of its columns.
+type Seen = BTreeMap<(bool, Factor, String), BTreeMap<&'static str, usize>>;
 
 static SEEN: Mutex<Seen> = Mutex::new(BTreeMap::new());
 
-/// Classes of sizes beside the corners, each with what it asks of a case.
+/// A size or an option: its name, and what it asks of a case.
 type Class = (&'static str, fn(&ModelCase) -> bool);
 
-const CLASSES: [Class; 5] = [
+const SIZES: [Class; 3] = [
     ("one token", |case| {
         case.rows.iter().any(|row| row.ids.len() == 1)
     }),
@@ -26,11 +34,18 @@ const CLASSES: [Class; 5] = [
         case.rows.iter().any(|row| row.ids.len() > 64)
     }),
     ("d ≥ 100", |case| case.backbone.hidden() >= 100),
+];
+
+/// Options of every model, and behind them those of a GPT-2 alone.
+const OPTIONS: [Class; 4] = [
+    ("smoothing", |case| case.smoothing > 0.0),
+    ("dropout", |case| case.dropping.is_some()),
     ("segments", |case| {
         case.rows.iter().any(|row| row.segments.is_some())
     }),
-    ("smoothing", |case| case.smoothing > 0.0),
+    ("special", |case| case.special() > 0),
 ];
+const OF_BOTH: usize = 2;
 
 /// The name of a corner in the table.
 fn name(corner: Corner) -> &'static str {
@@ -48,49 +63,77 @@ fn name(corner: Corner) -> &'static str {
     }
 }
 
+/// The columns that a row can meet: no corner meets another one, and no size another one; a GPT-2
+/// without a method has nothing to train, so nothing is dropped.
+fn columns(roberta: bool, factor: Factor, row: &str) -> Vec<&'static str> {
+    let options = &OPTIONS[..if roberta { OF_BOTH } else { OPTIONS.len() }];
+    let corners = Corner::ALL.map(name).into_iter();
+    let corners = corners.filter(|_| factor == Factor::Method);
+    let sizes = SIZES.iter().filter(|_| factor != Factor::Size);
+    let trains = roberta || row != ModelCase::NO_PART;
+    corners
+        .chain(sizes.chain(options).map(|(class, _)| *class))
+        .filter(|column| trains || *column != "dropout")
+        .collect()
+}
+
 /// Counts a model that an engine of this process is given.
 pub(crate) fn note(case: &ModelCase) {
-    let backbone = ["GPT-2", "RoBERTa"][usize::from(case.backbone.classifies())];
+    let holds = |classes: &'static [Class]| {
+        let own = classes.iter().filter(|(_, holds)| holds(case));
+        own.map(|(class, _)| *class).collect::<Vec<_>>()
+    };
+    let (corner, sizes, options) = (name(case.corner), holds(&SIZES), holds(&OPTIONS));
+    let sizes_and_options = [&sizes[..], &options].concat();
+    let mut rows = vec![
+        (
+            (Factor::Method, case.kind()),
+            [&[corner], &sizes_and_options[..]].concat(),
+        ),
+        ((Factor::Corner, corner.to_owned()), sizes_and_options),
+    ];
+    rows.extend((sizes.iter()).map(|size| ((Factor::Size, (*size).to_owned()), options.clone())));
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let pairs = seen.entry((backbone, case.kind())).or_default();
-    *pairs.entry(name(case.corner)).or_default() += 1;
-    for (class, holds) in CLASSES {
-        if holds(case) {
-            *pairs.entry(class).or_default() += 1;
+    for ((factor, row), met) in rows {
+        let key = (case.backbone.classifies(), factor, row);
+        let pairs = seen.entry(key).or_default();
+        for column in met {
+            *pairs.entry(column).or_default() += 1;
         }
     }
 }
 
-/// The pairs met so far: a row for each method on a backbone, a column for each corner and class.
+/// The pairs met so far: a row for each method, corner and size on a backbone, a column for each
+/// corner, size and option; a dash where the two cannot meet.
 #[must_use]
 pub fn table() -> String {
     let seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let corners = Corner::ALL.map(name);
-    let columns: Vec<&str> = corners
-        .into_iter()
-        .chain(CLASSES.map(|(class, _)| class))
-        .collect();
-    let mut text = format!("{:<34}", "models by method");
-    for column in &columns {
+    let all = columns(false, Factor::Method, "");
+    let mut text = format!("{:<45}", "models that have both");
+    for column in &all {
         let _ = write!(text, " {column:>9}");
     }
-    let (mut empty, mut fewest) = (0, usize::MAX);
-    for ((backbone, method), pairs) in seen.iter() {
-        let _ = write!(text, "\n{:<34}", format!("{backbone}, {method}"));
-        for column in &columns {
+    let mut counts = Vec::new();
+    for ((roberta, factor, row), pairs) in seen.iter() {
+        let own = columns(*roberta, *factor, row);
+        let backbone = ["GPT-2", "RoBERTa"][usize::from(*roberta)];
+        let _ = write!(text, "\n{:<45}", format!("{backbone}, {row}"));
+        for column in &all {
             let count = pairs.get(column).copied().unwrap_or(0);
-            empty += usize::from(count == 0);
-            if corners.contains(column) {
-                fewest = fewest.min(count);
+            if own.contains(column) {
+                counts.push(count);
+                let _ = write!(text, " {count:>9}");
+            } else {
+                let _ = write!(text, " {:>9}", "–");
             }
-            let _ = write!(text, " {count:>9}");
         }
     }
-    let pairs = seen.len() * columns.len();
     let _ = write!(
         text,
-        "\n{} of {pairs} pairs met; every method and corner {fewest} times at least",
-        pairs - empty
+        "\n{} of {} pairs met, each at least {} times",
+        counts.iter().filter(|count| **count > 0).count(),
+        counts.len(),
+        counts.iter().min().unwrap_or(&0)
     );
     text
 }
@@ -99,7 +142,7 @@ pub fn table() -> String {
 mod tests {
     use super::*;
     use crate::cases::draw::PAIRS;
-    use crate::cases::{Draw, gpt2, method};
+    use crate::cases::{Draw, ModelOption, gpt2, method};
     use inducer_gpu::Method;
     use std::collections::BTreeSet;
 
@@ -107,10 +150,35 @@ mod tests {
     fn as_many_cases_as_there_are_pairs_meet_every_one() {
         type Of = fn(usize) -> Method;
         for (of, methods) in [(method::of_case as Of, 13), (method::trained as Of, 12)] {
-            for id in ["models-agree", "roberta-gradients"] {
-                let drawn = (0..PAIRS).map(|index| Draw::new(1, id, index));
-                let met = drawn.map(|draw| (name(draw.corner()), of(draw.turn).name()));
+            for (seed, id) in [(1, "models-agree"), (8, "roberta-gradients")] {
+                let drawn = || (0..PAIRS).map(move |index| Draw::new(seed, id, index));
+                let met = drawn().map(|draw| (name(draw.corner()), of(draw.turn).name()));
                 assert_eq!(met.collect::<BTreeSet<_>>().len(), methods * 10);
+                for option in ModelOption::ALL {
+                    let set = |of: &dyn Fn(&Draw) -> &'static str| {
+                        let met = drawn().map(|mut draw| (of(&draw), draw.option(option)));
+                        met.collect::<BTreeSet<_>>().len()
+                    };
+                    assert_eq!(set(&|draw| name(draw.corner())), 2 * 10, "{option:?}");
+                    assert_eq!(set(&|draw| of(draw.turn).name()), 2 * methods, "{option:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_two_options_meet_in_all_four_ways_within_ten_cases() {
+        for first in 0..20 {
+            for (a, b) in [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)] {
+                let met = (first..first + 10).map(|index| {
+                    let mut draw = Draw::new(3, "x", index);
+                    [a, b].map(|at| draw.option(ModelOption::ALL[at]))
+                });
+                assert_eq!(
+                    met.collect::<BTreeSet<_>>().len(),
+                    4,
+                    "{first}: {a} and {b}"
+                );
             }
         }
     }

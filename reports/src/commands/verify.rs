@@ -50,7 +50,7 @@ pub struct VerifyArgs {
     /// List the claims and the engines that check them, and run nothing
     #[arg(long)]
     pub list: bool,
-    /// Print as well how many models of each method met each corner of the inputs
+    /// Print as well how many models met each pair of method, corner, size and option
     #[arg(long, conflicts_with_all = ["json", "csv"])]
     pub coverage: bool,
     /// Print as JSON

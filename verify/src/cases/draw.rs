@@ -103,6 +103,29 @@ fn begin(id: &str) -> usize {
     (hashed(FNV, id.bytes()) % PAIRS as u64) as usize
 }
 
+/// What a model or its batch has or has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelOption {
+    /// Label smoothing.
+    Smoothing,
+    /// Segments of tokens (GPT-2).
+    Segments,
+    /// Trained special tokens behind the vocabulary (GPT-2).
+    SpecialTokens,
+    /// Dropout, where a claim trains.
+    Dropout,
+}
+
+impl ModelOption {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Smoothing,
+        Self::Segments,
+        Self::SpecialTokens,
+        Self::Dropout,
+    ];
+}
+
 /// A stream of random numbers for one case of one claim. A clone draws what the stream would have,
 /// and makes the same choices.
 #[derive(Clone, Debug)]
@@ -225,6 +248,24 @@ impl Draw {
     #[must_use]
     pub fn in_turn<'a, T>(&self, of: &'a [T]) -> &'a T {
         &of[self.turn % of.len()]
+    }
+
+    /// Whether this option is on: in half of the cases, by their turn.
+    ///
+    /// Eight turns make an orthogonal array: any two options meet in all four ways. The turn is
+    /// one further after every ten cases, so that the cases of a corner alternate as well, and
+    /// begins elsewhere for another seed.
+    pub fn option(&mut self, option: ModelOption) -> bool {
+        let corners = self.turn / Corner::ALL.len();
+        let turn = self.turn + corners + (self.seed % 8) as usize;
+        let bit = |place: usize| turn >> place & 1;
+        let on = match option {
+            ModelOption::Smoothing => bit(0),
+            ModelOption::Segments => bit(1),
+            ModelOption::SpecialTokens => bit(2),
+            ModelOption::Dropout => bit(0) ^ bit(1) ^ bit(2),
+        };
+        self.choose(0, 1, on) == 1
     }
 
     /// A number in ±`scale`, exact in `f32` and not zero.

@@ -15,7 +15,7 @@ pub mod sample;
 pub mod strategy;
 
 pub use backbone::{BackboneConfig, Family, gpt2, roberta};
-pub use draw::{CaseName, Draw};
+pub use draw::{CaseName, Draw, ModelOption};
 pub use head::Head;
 pub use masks::Dropping;
 pub use model::{ModelCase, TextRow};

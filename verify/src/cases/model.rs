@@ -2,7 +2,7 @@
 //! identically to every engine.
 
 use super::backbone::{BackboneConfig, Family};
-use super::{Corner, Draw, Dropping, method};
+use super::{Corner, Draw, Dropping, ModelOption, method};
 use crate::error::Result;
 use inducer_gpu::Method;
 use inducer_reference::{AdapterConfig, AttentionConfig, Backbone, TensorMap, shift_labels};
@@ -19,6 +19,19 @@ pub struct TextRow {
     /// For a language model a label for each token, −100 for none (the model shifts); for a
     /// classifier the text's class alone.
     pub labels: Vec<i64>,
+}
+
+impl TextRow {
+    /// All tokens are the first.
+    pub(crate) fn repeat(&mut self) {
+        for ids in [Some(&mut self.ids), self.segments.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            let first = ids[0];
+            ids.fill(first);
+        }
+    }
 }
 
 /// A backbone, a method with all its tensors, and a batch.
@@ -78,6 +91,9 @@ pub const REPARAMETRISATION: [&str; 5] = [
 ];
 
 impl ModelCase {
+    /// What [`kind`](Self::kind) calls a model without an attention part.
+    pub(crate) const NO_PART: &str = "no attention part";
+
     /// A random model with the method of this case.
     ///
     /// # Errors
@@ -128,10 +144,8 @@ impl ModelCase {
         let layout = backbone.layout();
         let weights = layout.backbone.iter().map(|one| fill(draw, one));
         let mut weights: TensorMap<f64> = weights.collect();
-        let special = match backbone.classifies() {
-            true => 0,
-            false => draw.size(0, 3),
-        };
+        let with_special = !backbone.classifies() && draw.option(ModelOption::SpecialTokens);
+        let special = if with_special { draw.size(1, 3) } else { 0 };
         if backbone.classifies() {
             method.task_type = Some("SEQ_CLS".into());
             method::without_network(&mut method);
@@ -148,9 +162,9 @@ impl ModelCase {
             into_corner(draw.corner(), name, tensor);
         }
         let rows = rows(draw, &backbone, special);
-        let smoothings: &[f64] = match backbone.classifies() {
-            true => &[0.0, 0.125],
-            false => &[0.0, 0.125, 0.25],
+        let smoothing = match draw.option(ModelOption::Smoothing) {
+            true => draw.pick(&[0.125, 0.25]),
+            false => 0.0,
         };
         Ok(Self {
             backbone,
@@ -158,14 +172,14 @@ impl ModelCase {
             method,
             adapter,
             rows,
-            smoothing: draw.pick(smoothings),
+            smoothing,
             dropping: None,
             corner: draw.corner(),
         })
     }
 
     /// Number of special tokens.
-    fn special(&self) -> usize {
+    pub(crate) fn special(&self) -> usize {
         self.adapter.get(ADDED).map_or(0, |added| added.shape()[0])
     }
 
@@ -270,7 +284,7 @@ impl ModelCase {
             Some(AttentionConfig::Adapter { .. }) => "Adapter".into(),
             None if self.method.full => "Full".into(),
             None if self.method.bitfit => "Bitfit".into(),
-            None => "no attention part".into(),
+            None => Self::NO_PART.into(),
         };
         let lora = self.method.lora.as_ref().map_or("", |_| " + LoRA");
         let ia3 = self.method.ia3.as_ref().map_or("", |_| " + (IA)³");
@@ -394,7 +408,7 @@ fn rows(draw: &mut Draw, backbone: &BackboneConfig, special: usize) -> Vec<TextR
         }
         BackboneConfig::Gpt2(_) => {
             let ids = (backbone.vocabulary() + special) as u32;
-            let with_segments = draw.chance(0.6);
+            let with_segments = draw.option(ModelOption::Segments);
             let rows = (0..count).map(|at| {
                 let n = length(draw, 2, at);
                 row_of(draw, ids, with_segments, n)
@@ -410,14 +424,7 @@ fn rows(draw: &mut Draw, backbone: &BackboneConfig, special: usize) -> Vec<TextR
         }
     };
     if corner == Corner::Repeated {
-        for row in &mut rows {
-            let same = |ids: &mut Vec<u32>| {
-                let first = ids[0];
-                ids.fill(first);
-            };
-            same(&mut row.ids);
-            row.segments.iter_mut().for_each(same);
-        }
+        rows.iter_mut().for_each(TextRow::repeat);
     }
     rows
 }

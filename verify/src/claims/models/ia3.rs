@@ -4,7 +4,7 @@
 use super::agreement::same_as;
 use super::gradients::reverse;
 use super::ladder::{Pair, Step, without};
-use crate::cases::{Draw, Family, ModelCase, Sample, method, roberta};
+use crate::cases::{Draw, Dropping, Family, ModelCase, ModelOption, Sample, method, roberta};
 use crate::engines::{Paper, candles, external, training, translate};
 use crate::identity::{FieldIdentity, Sides};
 use crate::{Case, Claim, Engine, Present, Result, Target};
@@ -27,8 +27,13 @@ pub fn claims(present: &Present) -> Vec<Claim> {
     let gradients = |claim: Claim| {
         let claim = claim.one_case_in(4).at_least(26);
         claim
-            .on_each(candles(present), |engine, case| in_reverse(engine, case))
-            .on_each_one_sided(external(present), |engine, case| in_reverse(engine, case))
+            .on_each(candles(present), |engine, case| {
+                let rate = case.draw.option(ModelOption::Dropout).then_some(0.2);
+                in_reverse(engine, case, rate)
+            })
+            .on_each_one_sided(external(present), |engine, case| {
+                in_reverse(engine, case, None)
+            })
     };
     let restricted = |claim: Claim, step: Step| claim.on_restricted_models(present, step);
     vec![
@@ -139,8 +144,15 @@ fn agrees(engine: &dyn Engine, case: &mut Case) -> Result<()> {
     same_as::<Paper>(engine, case, &model, &other)
 }
 
-fn in_reverse(engine: &dyn Engine, case: &mut Case) -> Result<()> {
-    let (model, other) = pair(case)?;
+fn in_reverse(engine: &dyn Engine, case: &mut Case, dropout: Option<f64>) -> Result<()> {
+    let (mut model, mut other) = pair(case)?;
+    let key = case.draw.bits();
+    let dropping = dropout.map(|rate| Dropping {
+        rate,
+        key,
+        without: None,
+    });
+    (model.dropping, other.dropping) = (dropping, dropping);
     reverse::<Paper>(engine, case, &model, &other)
 }
 

@@ -8,7 +8,9 @@
 use super::gradients::reverse;
 use crate::bounds::noisy::{ERROR, Noisy, with_errors};
 use crate::bounds::{DEVIATIONS, SLACK, Traced, UNIT_ROUNDOFF_F32, UNIT_ROUNDOFF_F64, record};
-use crate::cases::{BackboneConfig, Corner, Draw, ModelCase, TextRow, method, roberta};
+use crate::cases::{
+    BackboneConfig, Corner, Draw, Dropping, ModelCase, ModelOption, TextRow, method, roberta,
+};
 use crate::engines::candle::{array, batch, nearest_bf16, options, results};
 use crate::engines::{Candle, Computed, Paper, Specification, candles, mixed};
 use crate::{Case, Claim, Engine, Present, Result, Target, Tolerance};
@@ -33,13 +35,22 @@ pub fn claims(present: &Present) -> Vec<Claim> {
         few("roberta-sizes", 6)
             .about(roberta)
             .on_each_one_sided(candles(present), sized),
+        every_method("sizes-methods").on_each_one_sided(candles(present), every_size),
+        every_method("roberta-sizes-methods")
+            .about(roberta)
+            .on_each_one_sided(candles(present), every_size),
         few("sizes-decoding", 3).on_each_one_sided(candles(present), decoded),
         few("mixed-lse", 4).on_each_one_sided(mixed(present), lse),
-        few("sizes-gradients", 6).on_each_one_sided(candles(present), gradients),
-        few("roberta-sizes-gradients", 6)
+        few("sizes-gradients", 8).on_each_one_sided(candles(present), gradients),
+        few("roberta-sizes-gradients", 8)
             .about(roberta)
             .on_each_one_sided(candles(present), gradients),
     ]
+}
+
+/// A claim whose cases meet both of [`CLASSES`] with every method and in every corner.
+fn every_method(id: &'static str) -> Claim {
+    Claim::new(id).one_case_in(8).at_least(30)
 }
 
 /// A size class: rows, and what is large.
@@ -68,14 +79,23 @@ const SIZES: [Size; 5] = [
     of(&[513, 2, 17], [2, 3], 11),
 ];
 
-const FOR_GRADIENTS: [Size; 3] = [
+const FOR_GRADIENTS: [Size; 4] = [
     of(&[65, 3], [2, 2], 9),
     of(&[70, 64, 1], [1, 3], 9),
+    of(&[2, 1], [4, 26], 9),
     of(&[2, 63, 4], [2, 2], 9),
 ];
 
+/// Rows beyond a block of 64 queries, and a width beyond a block of columns, both small enough for
+/// all methods and corners.
+const CLASSES: [Size; 2] = [of(&[65, 1, 2], [2, 2], 9), of(&[3, 1], [4, 26], 11)];
+
 fn backbone(draw: &mut Draw, size: &Size, classifies: bool) -> BackboneConfig {
-    let (heads, d) = (size.heads, size.heads * size.width);
+    let d = size.heads * size.width;
+    let heads = match draw.corner() {
+        Corner::OneHead => 1,
+        _ => size.heads,
+    };
     match classifies {
         false => {
             let mut config = Gpt2Config::new(size.vocabulary, 540, d, 1, heads);
@@ -92,26 +112,31 @@ fn backbone(draw: &mut Draw, size: &Size, classifies: bool) -> BackboneConfig {
 
 /// A model of this size under one of the methods, in turn, all of whose tokens have labels.
 fn given(case: &mut Case, size: &Size, which: Method) -> Result<ModelCase> {
-    case.draw.force(Corner::Plain);
     let classifies = (case.family)(&mut case.draw).classifies();
     let backbone = backbone(&mut case.draw, size, classifies);
     let config = method::random(&mut case.draw, which);
     let mut model = ModelCase::of(&mut case.draw, backbone, config)?;
     let (ids, backbone) = (model.ids(), &model.backbone);
     let token = |draw: &mut Draw| backbone.no_padding(draw.size(0, ids as usize - 1) as u32);
+    let segmented = !classifies && case.draw.option(ModelOption::Segments);
     let rows = size.rows.iter().map(|n| {
-        let tokens: Vec<u32> = (0..*n).map(|_| token(&mut case.draw)).collect();
+        let mut tokens = || (0..*n).map(|_| token(&mut case.draw)).collect();
+        let segments = segmented.then(&mut tokens);
+        let tokens: Vec<u32> = tokens();
         let labels = match classifies {
             true => vec![case.draw.size(0, 2) as i64],
             false => tokens.iter().map(|id| i64::from(*id)).collect(),
         };
         TextRow {
             ids: tokens,
-            segments: None,
+            segments,
             labels,
         }
     });
     model.rows = rows.collect();
+    if case.draw.corner() == Corner::Repeated {
+        model.rows.iter_mut().for_each(TextRow::repeat);
+    }
     Ok(model)
 }
 
@@ -125,15 +150,33 @@ const METHODS: [Method; 6] = [
     Method::InducerLora,
 ];
 
-/// Logits, gates and loss of an engine at these sizes are the reference's, row by row in one batch.
-/// In the control a row's last token is another one.
+/// Engine and reference at the largest sizes.
 fn sized(engine: &Candle, case: &mut Case) -> Result<()> {
+    case.draw.force(Corner::Plain);
     let mut size = case.draw.in_turn(&SIZES);
     let emulated = Target::is_emulated(engine.target().name());
     if emulated && size.rows[0] > 500 {
         size = &SIZES[0];
     }
     let which = *case.draw.in_turn(&METHODS);
+    agrees(engine, case, size, which)
+}
+
+/// Engine and reference at both of the classes, with the methods in turn; thirty cases in a row
+/// meet every method and every corner with both.
+fn every_size(engine: &Candle, case: &mut Case) -> Result<()> {
+    let which = *case.draw.in_turn(&Method::ALL);
+    agrees(engine, case, class(case.draw.turn), which)
+}
+
+/// The class of a case, another one in each round of the methods.
+fn class(turn: usize) -> &'static Size {
+    &CLASSES[turn / Method::ALL.len() % CLASSES.len()]
+}
+
+/// Logits, gates and loss of an engine at this size are the reference's, row by row in one batch.
+/// In the control a row's last token is another one.
+fn agrees(engine: &Candle, case: &mut Case, size: &Size, which: Method) -> Result<()> {
     let model = given(case, size, which)?;
     let mut other = model.clone();
     if case.control {
@@ -209,9 +252,15 @@ fn spreads(model: &ModelCase, exact: &Computed<f64>) -> Result<Computed<f64>> {
 /// Every gradient of rows around a block of 64 queries is the reference's. In the control the first
 /// token of each row is another one.
 fn gradients(engine: &Candle, case: &mut Case) -> Result<()> {
+    case.draw.force(Corner::Plain);
     let size = case.draw.in_turn(&FOR_GRADIENTS);
     let which = *case.draw.in_turn(&METHODS);
-    let model = given(case, size, which)?;
+    let mut model = given(case, size, which)?;
+    model.dropping = case.draw.option(ModelOption::Dropout).then(|| Dropping {
+        rate: 0.2,
+        key: case.draw.bits(),
+        without: None,
+    });
     let mut other = model.clone();
     if case.control {
         for row in &mut other.rows {
@@ -233,6 +282,7 @@ fn gradients(engine: &Candle, case: &mut Case) -> Result<()> {
 /// grow there. In the control the row's first token is another one.
 fn decoded(engine: &Candle, case: &mut Case) -> Result<()> {
     const LONG: Size = of(&[70, 67], [2, 3], 13);
+    case.draw.force(Corner::Plain);
     let which = *case.draw.in_turn(&METHODS);
     let model = given(case, &LONG, which)?;
     let mut other = model.clone();
@@ -252,7 +302,7 @@ fn decoded(engine: &Candle, case: &mut Case) -> Result<()> {
             let from = if step == 0 { 0 } else { to - 1 };
             TextRow {
                 ids: row.ids[from..to].to_vec(),
-                segments: None,
+                segments: row.segments.as_ref().map(|own| own[from..to].to_vec()),
                 labels: vec![-100; to - from],
             }
         });
@@ -318,4 +368,28 @@ fn lse(engine: &Candle, case: &mut Case) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn thirty_cases_meet_both_classes_with_every_method_and_in_every_corner() {
+        for id in ["sizes-methods", "roberta-sizes-methods", "x"] {
+            let drawn = || (0..30).map(move |index| Draw::new(1, id, index));
+            let longest = |draw: &Draw| class(draw.turn).rows[0];
+            let methods = drawn().map(|draw| (draw.in_turn(&Method::ALL).name(), longest(&draw)));
+            assert_eq!(
+                methods.collect::<BTreeSet<_>>().len(),
+                2 * Method::ALL.len()
+            );
+            let corners = drawn().map(|draw| (format!("{:?}", draw.corner()), longest(&draw)));
+            assert_eq!(
+                corners.collect::<BTreeSet<_>>().len(),
+                2 * Corner::ALL.len()
+            );
+        }
+    }
 }
