@@ -1,10 +1,11 @@
 //! A scalar whose operations err at random: how far rounding reaches in a computation that is too
 //! large for a tape.
 //!
-//! Monte Carlo arithmetic (Parker 1997): each operation's result is moved by ±c δ of itself, δ =
-//! 2⁻²⁶ far above `f64`'s own rounding, c as in [`tolerance`](super::tolerance). What that does to
-//! a result, divided by δ, is one sample of the sum whose spread [`Trace::spreads`] estimates by
-//! carrying errors through a tape; several runs of the formula take the place of the tape.
+//! Monte Carlo arithmetic (Parker 1997): each operation's result is moved by c δ of itself times a
+//! number of spread 1, δ = 2⁻²⁶ far above `f64`'s own rounding, c as in
+//! [`tolerance`](super::tolerance). What that does to a result, divided by δ, is one sample of the
+//! sum whose spread [`Trace::spreads`] estimates by carrying errors through a tape; several runs of
+//! the formula take the place of the tape.
 //!
 //! [`Trace::spreads`]: super::Trace::spreads
 
@@ -32,14 +33,14 @@ pub fn with_errors<R>(seed: u64, computation: impl FnOnce() -> R) -> R {
     computation()
 }
 
-/// `x` moved by ±`units` δ of itself.
+/// `x` moved by some `units` δ of itself.
 fn moved(x: f64, units: f64) -> Noisy {
     let state = STATE.get();
     let next = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
     STATE.set(next);
-    let error = if next >> 63 == 1 { ERROR } else { -ERROR };
-    Noisy(x * (1.0 + units * error))
-}
+    // of spread 1, and never of two sizes alone: two roundings of a gate would cancel in half of
+    the // runs, and in all of six once in 64 let error = 3.0_f64.sqrt() * (next as f64 / (u64::MAX
+    / 2) as f64 - 1.0) * ERROR; Noisy(x * (1.0 + units * error)) }
 
 impl Add for Noisy {
     type Output = Self;
@@ -153,6 +154,21 @@ mod tests {
             .flat_map(|a| x.iter().map(move |b| (*a * *b).exp()));
         let sum = terms.fold(T::zero(), |sum, term| sum + term);
         [sum.ln(), sum / x[0].exp() - sum / x[1].exp()]
+    }
+
+    #[test]
+    fn two_roundings_of_one_size_never_cancel_in_all_of_a_few_runs() {
+        let runs = 6;
+        for first in 0..2000 {
+            let errors = (0..runs).map(|run| {
+                let gate = with_errors(first * runs + run, || {
+                    Noisy::one() / (Noisy::one() + Noisy(1e-6))
+                });
+                (gate.to_f64() - 1.0 / (1.0 + 1e-6)) / ERROR
+            });
+            let spread = (errors.map(|e| e * e).sum::<f64>() / runs as f64).sqrt();
+            assert!((0.3..3.0).contains(&spread), "{first}: {spread}");
+        }
     }
 
     #[test]
