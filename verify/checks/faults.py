@@ -14,7 +14,8 @@ both texts are statements and not expressions. Of one that no row catches, `miss
 All faults are put in at once, each behind a switch that the variable INDUCER_FAULT turns on while
 the program runs, so that the workspace is built once. With a fault on, the named claim runs first;
 where its rows pass, and `--whole` asks for it, the whole ledger does, and with `--tests` where that
-passes too every test of the workspace. A fault that was never reached says so. What was found is kept beside the copy, and a run that was stopped goes on from there.
+passes too every test of the workspace. A fault that was never reached says so. What was found is
+kept beside the copy, and a run that was stopped goes on from there.
 """
 
 import argparse

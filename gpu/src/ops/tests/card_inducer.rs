@@ -159,6 +159,17 @@ fn heads_of_any_width_with_any_number_of_hidden_units_agree_with_the_cpu() {
     }
 }
 
+/// Weights' gradients of many heads with many hidden units: a block goes over more than one tile of
+/// tokens, as it does wherever a card is full.
+#[test]
+fn many_heads_with_many_hidden_units_agree_with_the_cpu() {
+    let heads = Heads {
+        count: 33,
+        width: 8,
+    };
+    corner(513, heads, 100);
+}
+
 #[test]
 fn one_element_agrees_with_the_cpu() {
     corner(1, Heads { count: 1, width: 1 }, 1);

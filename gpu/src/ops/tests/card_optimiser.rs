@@ -70,6 +70,23 @@ fn the_norm_of_all_gradients_and_what_clips_them_are_those_of_the_cpu() {
     }
 }
 
+/// More parts than a block has threads, as every real model has.
+#[test]
+fn the_norm_of_very_many_gradients_is_that_of_the_cpu() {
+    let shapes: Vec<&[usize]> = vec![&[1]; 1100];
+    let all = parameters(3, &shapes, DType::F64).into_iter();
+    let gradients: Gradients = all.map(|p| (p.name, p.tensor)).collect();
+    let expected = gradients.norm().unwrap();
+    let singles = in_f32(&gradients);
+    let found = emulated(|| singles.norm().unwrap());
+    let e = (found - expected).abs() / expected;
+    assert!(e <= 32.0 * 2.0_f64.powi(-24), "{e:e}");
+    let but_the_last = gradients.iter().filter(|(name, _)| *name != "x1099");
+    let fewer: Gradients = but_the_last.map(|(n, g)| (n.clone(), g.clone())).collect();
+    let other = (fewer.norm().unwrap() - expected).abs() / expected;
+    assert!(other > 32.0 * 2.0_f64.powi(-24), "{other:e}");
+}
+
 #[test]
 fn steps_of_all_tensors_are_those_of_the_cpu() {
     for coupled in [false, true] {
