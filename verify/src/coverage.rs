@@ -5,7 +5,9 @@
 //! the number of cases. Cases take their choices in turn, so that every run meets every pair on
 //! both backbones; `inducer verify --coverage` prints how often each was met.
 
-use crate::cases::{Corner, ModelCase};
+use crate::cases::{Corner, Draw, ModelCase, method};
+use inducer_gpu::Method;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
@@ -22,6 +24,10 @@ enum Factor {
 type Seen = BTreeMap<(bool, Factor, String), BTreeMap<&'static str, usize>>;
 
 static SEEN: Mutex<Seen> = Mutex::new(BTreeMap::new());
+
+thread_local! {
+    static IS_CHECK: Cell<bool> = const { Cell::new(true) };
+}
 
 /// A size or an option: its name, and what it asks of a case.
 type Class = (&'static str, fn(&ModelCase) -> bool);
@@ -77,8 +83,19 @@ fn columns(roberta: bool, factor: Factor, row: &str) -> Vec<&'static str> {
         .collect()
 }
 
+/// Whether the models that this thread makes are a check's; a control's are not counted.
+pub(crate) fn counted<R>(is_check: bool, of: impl FnOnce() -> R) -> R {
+    let before = IS_CHECK.replace(is_check);
+    let found = of();
+    IS_CHECK.set(before);
+    found
+}
+
 /// Counts a model that an engine of this process is given.
 pub(crate) fn note(case: &ModelCase) {
+    if !IS_CHECK.get() {
+        return;
+    }
     let holds = |classes: &'static [Class]| {
         let own = classes.iter().filter(|(_, holds)| holds(case));
         own.map(|(class, _)| *class).collect::<Vec<_>>()
@@ -103,11 +120,38 @@ pub(crate) fn note(case: &ModelCase) {
     }
 }
 
-/// The pairs met so far: a row for each method, corner and size on a backbone, a column for each
-/// corner, size and option; a dash where the two cannot meet.
+/// Every row of the table, whether any case has met it or not.
+fn rows() -> Seen {
+    let mut all = Seen::new();
+    for roberta in [false, true] {
+        let methods = Method::ALL.iter().map(|one| {
+            let config = method::random(&mut Draw::new(1, "coverage", 0), *one);
+            (Factor::Method, ModelCase::kind_of(&config))
+        });
+        let corners = Corner::ALL.map(|corner| (Factor::Corner, name(corner).to_owned()));
+        let sizes = SIZES.map(|(size, _)| (Factor::Size, size.to_owned()));
+        for (factor, row) in methods.chain(corners).chain(sizes) {
+            all.insert((roberta, factor, row), BTreeMap::new());
+        }
+    }
+    all
+}
+
+/// How often the pairs were met.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// A row for each method, corner and size on a backbone, a column for each corner, size and
+    /// option; a dash where the two cannot meet.
+    pub text: String,
+    /// Of the pair that was met by the fewest models, how many.
+    pub least: usize,
+}
+
+/// The pairs met so far by the checks of this process, controls left out.
 #[must_use]
-pub fn table() -> String {
-    let seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+pub fn table() -> Table {
+    let mut seen = rows();
+    seen.extend(SEEN.lock().unwrap_or_else(PoisonError::into_inner).clone());
     let all = columns(false, Factor::Method, "");
     let mut text = format!("{:<45}", "models that have both");
     for column in &all {
@@ -128,22 +172,21 @@ pub fn table() -> String {
             }
         }
     }
+    let least = counts.iter().min().copied().unwrap_or(0);
+    let met = counts.iter().filter(|count| **count > 0).count();
+    let all = counts.len();
     let _ = write!(
         text,
-        "\n{} of {} pairs met, each at least {} times",
-        counts.iter().filter(|count| **count > 0).count(),
-        counts.len(),
-        counts.iter().min().unwrap_or(&0)
+        "\n{met} of {all} pairs met, each at least {least} times"
     );
-    text
+    Table { text, least }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cases::draw::PAIRS;
-    use crate::cases::{Draw, ModelOption, gpt2, method};
-    use inducer_gpu::Method;
+    use crate::cases::{ModelOption, gpt2};
     use std::collections::BTreeSet;
 
     #[test]
@@ -184,11 +227,28 @@ mod tests {
     }
 
     #[test]
+    fn a_row_that_no_case_has_met_is_there_and_a_control_is_not_counted() {
+        let mut draw = Draw::new(1, "x", 1);
+        let method = Method::MamAdapter;
+        let model = ModelCase::with(&mut draw, crate::cases::roberta, method).unwrap();
+        counted(false, || note(&model));
+        let found = table();
+        let own = format!("RoBERTa, {}", model.kind());
+        let own = found
+            .text
+            .lines()
+            .find(|line| line.starts_with(&own))
+            .unwrap();
+        assert!(!own.chars().any(|c| ('1'..='9').contains(&c)), "{own}");
+        assert_eq!(found.least, 0);
+    }
+
+    #[test]
     fn a_model_that_is_counted_shows_in_its_row() {
         let mut draw = Draw::new(1, "x", 1);
         let model = ModelCase::random(&mut draw, gpt2).unwrap();
         note(&model);
-        let table = table();
+        let table = table().text;
         let own = table.lines().find(|line| line.contains(&model.kind()));
         assert!(own.unwrap().contains('1'), "{table}");
         assert!(table.contains("pairs met"), "{table}");

@@ -3,6 +3,7 @@
 use crate::bounds::tolerance::VACUOUS;
 use crate::cases::CaseName;
 use crate::claim::{CONTROL_CASES, Case, Check, Claim, Outcome, Run};
+use crate::coverage;
 use crate::engines::{Cuda, External, Present, Target};
 use crate::error::{Error, Result};
 use crate::ledger::{Ledger, Row as LedgerRow};
@@ -304,7 +305,8 @@ fn outcome(
         if made >= cases.max(CONTROL_CASES) || (made >= cases && enough(&all)) {
             break;
         }
-        match one(run, Case::new(seed, claim, index, control)) {
+        let case = Case::new(seed, claim, index, control);
+        match coverage::counted(!control, || one(run, case)) {
             Ok(found) => all.merge(found),
             // a program is given the cases that it can do
             Err(Error::Unsupported(_)) if index < DRAWS * (made + 1) => {}

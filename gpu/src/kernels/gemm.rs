@@ -94,15 +94,15 @@ pub struct Shared<'a, T> {
     buffer: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: the pointer is used only through `unsafe` methods whose callers promise that places do
-// not overlap.
+// SAFETY: what uses the pointer, `part`, `at` and the products that write through a `MatMut`, can
+// be called within this crate alone, whose parallel loops give every thread places of its own.
 unsafe impl<T: Send> Send for Shared<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
 impl<'a, T> Shared<'a, T> {
     /// Borrows the buffer for the time of a parallel loop.
-    pub fn new(buffer: &'a mut [T]) -> Self {
+    pub(crate) fn new(buffer: &'a mut [T]) -> Self {
         Self {
             start: buffer.as_mut_ptr(),
             len: buffer.len(),
@@ -115,7 +115,7 @@ impl<'a, T> Shared<'a, T> {
     /// Panics when they are not inside the buffer. The kernels of this crate give every thread its
     /// own rows or its own head's columns, so that no element is handed out twice at a time.
     #[allow(clippy::mut_from_ref)]
-    pub fn part(&self, from: usize, len: usize) -> &'a mut [T] {
+    pub(crate) fn part(&self, from: usize, len: usize) -> &'a mut [T] {
         assert!(
             from.checked_add(len).is_some_and(|end| end <= self.len),
             "part outside the buffer"
@@ -138,7 +138,7 @@ impl<T> Shared<'_, T> {
 #[derive(Clone, Copy)]
 pub struct MatMut<'a, T> {
     /// Storage.
-    pub data: Shared<'a, T>,
+    pub(crate) data: Shared<'a, T>,
     /// Index of element (0, 0).
     pub offset: usize,
     /// Distance between rows.
@@ -152,7 +152,7 @@ impl<'a, T> MatMut<'a, T> {
     }
 
     /// Rows of `stride` elements starting at `offset` of a shared buffer.
-    pub fn strided(data: Shared<'a, T>, offset: usize, stride: usize) -> Self {
+    pub(crate) fn strided(data: Shared<'a, T>, offset: usize, stride: usize) -> Self {
         Self {
             data,
             offset,

@@ -106,7 +106,12 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
         print::whole(render::text(&failures_first(&found)))
     };
     if args.coverage {
-        print::line(format_args!("\n{}", inducer_verify::coverage::table()))?;
+        let table = inducer_verify::coverage::table();
+        print::line(format_args!("\n{}", table.text))?;
+        ensure!(
+            table.least > 0 || args.claim.is_some() || args.engine.is_some(),
+            "--coverage: expected every pair to be met, found one that no case has met"
+        );
     }
     if let Some(file) = &args.junit {
         files::write(file, &junit::xml(&found))?;

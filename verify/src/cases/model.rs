@@ -278,17 +278,22 @@ impl ModelCase {
     /// Its parts, in words.
     #[must_use]
     pub fn kind(&self) -> String {
-        let kind = match &self.method.attention {
+        Self::kind_of(&self.method)
+    }
+
+    /// The parts of a configuration, in words.
+    pub(crate) fn kind_of(method: &AdapterConfig) -> String {
+        let kind = match &method.attention {
             Some(AttentionConfig::Inducer { variant, .. }) => format!("{variant:?}"),
             Some(AttentionConfig::Prefix { .. }) => "Prefix".into(),
             Some(AttentionConfig::Adapter { .. }) => "Adapter".into(),
-            None if self.method.full => "Full".into(),
-            None if self.method.bitfit => "Bitfit".into(),
+            None if method.full => "Full".into(),
+            None if method.bitfit => "Bitfit".into(),
             None => Self::NO_PART.into(),
         };
-        let lora = self.method.lora.as_ref().map_or("", |_| " + LoRA");
-        let ia3 = self.method.ia3.as_ref().map_or("", |_| " + (IA)³");
-        let ffn = self.method.ffn.as_ref().map_or("", |_| " + FFN adapter");
+        let lora = method.lora.as_ref().map_or("", |_| " + LoRA");
+        let ia3 = method.ia3.as_ref().map_or("", |_| " + (IA)³");
+        let ffn = method.ffn.as_ref().map_or("", |_| " + FFN adapter");
         format!("{kind}{lora}{ia3}{ffn}")
     }
 

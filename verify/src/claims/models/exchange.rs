@@ -20,10 +20,10 @@ use std::path::Path;
 pub fn claims(present: &Present) -> Vec<Claim> {
     let share = |id| Claim::new(id).one_case_in(8).at_least(13);
     vec![
-        share("lora-merged").on_each_one_sided(candles(present), merged),
+        share("lora-merged").on_each(candles(present), merged),
         share("roberta-lora-merged")
             .about(roberta)
-            .on_each_one_sided(candles(present), merged),
+            .on_each(candles(present), merged),
         share("peft-export").on_one_sided(Target::CpuF32, exported),
         share("roberta-peft-export")
             .about(roberta)

@@ -55,7 +55,7 @@ pub fn claims(present: &Present) -> Vec<Claim> {
         claim
             .one_case_in(4)
             .at_least(METHODS.len())
-            .on_each_one_sided(engines(present), witnessed)
+            .on_each(engines(present), witnessed)
     };
     claims.push(witness(Claim::new("witness")));
     claims.push(witness(Claim::new("roberta-witness").about(roberta)));

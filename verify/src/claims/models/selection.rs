@@ -26,7 +26,7 @@ use std::path::Path;
 pub fn claims(present: &Present) -> Vec<Claim> {
     let mean = |id, family: Family| {
         let claim = Claim::new(id).about(family).one_case_in(16).at_least(8);
-        claim.on_each_one_sided(candles(present), mean_of_all)
+        claim.on_each(candles(present), mean_of_all)
     };
     // few cases have a new best between two validations that are none
     let share = |id| Claim::new(id).one_case_in(8).at_least(24);
@@ -207,6 +207,16 @@ fn chosen(engine: &Candle, case: &mut Case, stop: bool) -> Result<()> {
     case.same(found.summary.best.0, loss, || {
         format!("{describe}: loss of the best")
     });
+    if stop {
+        // where it had ended, by its last step or by patience, it stays
+        let again = run(engine, &model, &data(0), &config, whole.path(), None)?;
+        case.same(again.summary.steps, steps, || {
+            format!("{describe}: steps of a run that had ended and was begun again")
+        });
+        case.same(again.summary.best.1, best, || {
+            format!("{describe}: step of the best of a run that was begun again")
+        });
+    }
     Ok(())
 }
 

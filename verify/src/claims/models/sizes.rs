@@ -31,20 +31,20 @@ const RUNS: u64 = 6;
 pub fn claims(present: &Present) -> Vec<Claim> {
     let few = |id, least| Claim::new(id).one_case_in(32).at_least(least);
     vec![
-        few("sizes", 6).on_each_one_sided(candles(present), sized),
+        few("sizes", 6).on_each(candles(present), sized),
         few("roberta-sizes", 6)
             .about(roberta)
-            .on_each_one_sided(candles(present), sized),
-        every_method("sizes-methods").on_each_one_sided(candles(present), every_size),
+            .on_each(candles(present), sized),
+        every_method("sizes-methods").on_each(candles(present), every_size),
         every_method("roberta-sizes-methods")
             .about(roberta)
-            .on_each_one_sided(candles(present), every_size),
-        few("sizes-decoding", 3).on_each_one_sided(candles(present), decoded),
-        few("mixed-lse", 4).on_each_one_sided(mixed(present), lse),
-        few("sizes-gradients", 8).on_each_one_sided(candles(present), gradients),
+            .on_each(candles(present), every_size),
+        few("sizes-decoding", 3).on_each(candles(present), decoded),
+        few("mixed-lse", 4).on_each(mixed(present), lse),
+        few("sizes-gradients", 8).on_each(candles(present), gradients),
         few("roberta-sizes-gradients", 8)
             .about(roberta)
-            .on_each_one_sided(candles(present), gradients),
+            .on_each(candles(present), gradients),
     ]
 }
 

@@ -5,19 +5,22 @@
 //! with a probability of 2.5e-14 (Dvoretzky, Kiefer, Wolfowitz, Massart); that no number lies
 //! beyond the stated range needs no probability.
 
+use crate::cases::model::ADDED;
 use crate::cases::{BackboneConfig, Corner, ModelCase, gpt2, method, roberta};
 use crate::engines::candle::array;
 use crate::engines::{Candle, translate};
 use crate::{Case, Claim, Error, Result, Target, Tolerance};
+use candle_core::{DType, Device, Tensor};
 use inducer_gpu::Method;
-use inducer_reference::{Gpt2Config, Real, RobertaConfig};
+use inducer_gpu::backbone::{Backbone, Gpt2, Roberta};
+use inducer_reference::{AttentionConfig, Gpt2Config, Real, RobertaConfig};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
 /// The claims of this file.
 #[must_use]
 pub fn claims() -> Vec<Claim> {
-    let share = |id| Claim::new(id).one_case_in(16).at_least(5);
+    let share = |id| Claim::new(id).one_case_in(16).at_least(STARTS.len());
     vec![
         share("init-distribution")
             .about(gpt2)
@@ -37,28 +40,72 @@ enum Stated {
     Cut(f64),
     /// Uniform within ± a bound.
     Uniform(f64),
+    /// Normal with a deviation.
+    Normal(f64),
+}
+
+/// What starts depend on: the hidden size, the width of a prefix's network, the deviation that the
+/// backbone's configuration gives, and its layers.
+struct Sizes {
+    hidden: usize,
+    network: usize,
+    deviation: f64,
+    layers: usize,
 }
 
 impl Stated {
-    /// Of a tensor with this name in a backbone of hidden size `d`; none where nothing is stated.
-    fn of(name: &str, d: usize) -> Option<Self> {
+    /// Of a tensor with this name that a method adds, or that is trained with every one.
+    fn of(name: &str, sizes: &Sizes) -> Option<Self> {
         let ends = |end: &str| name.ends_with(end);
-        if name.contains(".inducer.") {
-            return Some(Self::Cut(0.01));
+        let norm = || Self::Constant(f64::from(u8::from(ends("weight"))));
+        let linear = |inputs: usize| match ends("weight") {
+            true => Self::Uniform(1.0 / (inputs as f64).sqrt()),
+            false => Self::Constant(0.0),
+        };
+        let of: &[(&str, Self)] = &[
+            (".inducer.", Self::Cut(0.01)),
+            (".adapter.layer_norm.", norm()),
+            (".adapter.", Self::Cut(0.01)),
+            (
+                ".lora.q.a",
+                Self::Uniform(1.0 / (sizes.hidden as f64).sqrt()),
+            ),
+            (
+                ".lora.k.a",
+                Self::Uniform(1.0 / (sizes.hidden as f64).sqrt()),
+            ),
+            (
+                ".lora.v.a",
+                Self::Uniform(1.0 / (sizes.hidden as f64).sqrt()),
+            ),
+            (".lora.", Self::Constant(0.0)),
+            (".ia3", Self::Constant(1.0)),
+            ("prefix.embedding", Self::Normal(1.0)),
+            ("prefix.down.", linear(sizes.hidden)),
+            ("prefix.up.", linear(sizes.network)),
+            ("prefix.key", Self::Normal(sizes.deviation)),
+            ("prefix.value", Self::Normal(sizes.deviation)),
+            (ADDED, Self::Normal(sizes.deviation)),
+        ];
+        let found = of.iter().find(|(part, _)| name.contains(part));
+        found.map(|(_, stated)| *stated)
+    }
+
+    /// Of a tensor with this name in a backbone that is to be pretrained.
+    fn of_backbone(name: &str, sizes: &Sizes) -> Self {
+        let ends = |end: &str| name.ends_with(end);
+        let norm = [".ln_", "LayerNorm.", "layer_norm."];
+        if norm.iter().any(|part| name.contains(part)) {
+            return Self::Constant(f64::from(u8::from(ends("weight"))));
         }
-        if name.contains(".adapter.layer_norm.") {
-            return Some(Self::Constant(f64::from(u8::from(ends("weight")))));
+        if ends("bias") {
+            return Self::Constant(0.0);
         }
-        if name.contains(".adapter.") {
-            return Some(Self::Cut(0.01));
+        // as in transformers: of 2 L branches that are summed each has its share of the variance
+        match ends("c_proj.weight") {
+            true => Self::Normal(sizes.deviation / (2.0 * sizes.layers as f64).sqrt()),
+            false => Self::Normal(sizes.deviation),
         }
-        if name.contains(".lora.") {
-            return Some(match ends(".a") {
-                true => Self::Uniform(1.0 / (d as f64).sqrt()),
-                false => Self::Constant(0.0),
-            });
-        }
-        name.contains(".ia3.").then_some(Self::Constant(1.0))
     }
 
     /// The greatest magnitude.
@@ -67,6 +114,8 @@ impl Stated {
             Self::Constant(x) => x.abs(),
             Self::Cut(sigma) => 2.0 * sigma,
             Self::Uniform(a) => a,
+            // of 10⁶ numbers one lies beyond in 10⁹ cases
+            Self::Normal(sigma) => 8.0 * sigma,
         }
     }
 
@@ -75,8 +124,8 @@ impl Stated {
         match self {
             Self::Constant(c) => f64::from(u8::from(x >= c)),
             Self::Uniform(a) => (0.5 + 0.5 * x / a).clamp(0.0, 1.0),
+            Self::Normal(sigma) => normal(x / sigma),
             Self::Cut(sigma) => {
-                let normal = |z: f64| 0.5 * (1.0 + Real::erf(z / std::f64::consts::SQRT_2));
                 let z = (x.abs() / sigma).min(2.0);
                 let folded = (0..4).map(|k| f64::from(2 * k));
                 let half: f64 = folded.map(|from| normal(z + from) - normal(from)).sum();
@@ -84,6 +133,11 @@ impl Stated {
             }
         }
     }
+}
+
+/// Φ.
+fn normal(z: f64) -> f64 {
+    0.5 * (1.0 + Real::erf(z / std::f64::consts::SQRT_2))
 }
 
 /// A backbone large enough for thousands of numbers.
@@ -94,53 +148,107 @@ fn large(classifies: bool) -> BackboneConfig {
     }
 }
 
+/// What starts: a method, or a backbone that is to be pretrained.
+const STARTS: [Option<Method>; 10] = [
+    Some(Method::Inducer),
+    Some(Method::MamInducer),
+    Some(Method::Prefix),
+    Some(Method::Adaptive),
+    Some(Method::Adapter),
+    None,
+    Some(Method::Lora),
+    Some(Method::Gating),
+    Some(Method::Ia3),
+    Some(Method::MamAdapter),
+];
+
+/// Special tokens, and tokens of a prefix: enough numbers to tell two distributions apart.
+const MANY: usize = 100;
+
 /// Every part's tensors start as stated, those of one distribution taken together, and no two
-/// alike. In the control every number is 5/4 of what it is.
+/// alike. In the control every number is twice what it is.
 fn distributed(case: &mut Case) -> Result<()> {
-    const METHODS: [Method; 6] = [
-        Method::Inducer,
-        Method::MamInducer,
-        Method::Adaptive,
-        Method::Adapter,
-        Method::Lora,
-        Method::Gating,
-    ];
     case.draw.force(Corner::Plain);
     let backbone = large((case.family)(&mut case.draw).classifies());
-    let d = backbone.hidden();
+    let classifies = backbone.classifies();
     let given = ModelCase::of(&mut case.draw, backbone, method::none())?;
-    let which = *case.draw.in_turn(&METHODS);
-    let config = method::random(&mut case.draw, which);
-    let mut built = Candle::cpu_f64().backbone(&given)?;
-    built.attach(&translate(&config)?, 0, case.draw.bits())?;
-    let mut groups: BTreeMap<String, (Stated, Vec<f64>)> = BTreeMap::new();
-    let mut all: Vec<(String, ArrayD<f64>)> = Vec::new();
-    let factor = case.or_control(1.0, 1.25);
-    for (name, tensor) in built.stored()? {
-        let Some(stated) = Stated::of(&name, d) else {
-            continue;
-        };
-        let numbers = array(&tensor)?.mapv(|x| factor * x);
-        let group = groups
-            .entry(format!("{stated:?}"))
-            .or_insert_with(|| (stated, Vec::new()));
-        group.1.extend(numbers.iter());
-        all.push((name, numbers));
+    let which = *case.draw.in_turn(&STARTS);
+    let mut config = method::random(&mut case.draw, which.unwrap_or(Method::None));
+    let mut sizes = Sizes {
+        hidden: given.backbone.hidden(),
+        network: 0,
+        deviation: 0.02,
+        layers: given.backbone.layers(),
+    };
+    if let Some(AttentionConfig::Prefix {
+        length,
+        reparametrisation,
+        ..
+    }) = &mut config.attention
+    {
+        *length = MANY;
+        sizes.network = reparametrisation
+            .as_ref()
+            .map_or(0, |network| network.width);
     }
-    if groups.is_empty() {
+    let (engine, seed) = (Candle::cpu_f64(), case.draw.bits());
+    let all: Vec<(String, Stated, Tensor)> = match which {
+        Some(_) => {
+            let mut built = engine.backbone(&given)?;
+            let special = if classifies { 0 } else { MANY };
+            built.attach(&translate(&config)?, special, seed)?;
+            let own = built.trainable().into_iter();
+            own.filter_map(|p| {
+                let stated = Stated::of(&p.name, &sizes)?;
+                Some((p.name.clone(), stated, p.tensor.clone()))
+            })
+            .collect()
+        }
+        None => {
+            let built = started(&given.backbone, seed)?;
+            let own = built.parameters().into_iter();
+            own.map(|p| {
+                let stated = Stated::of_backbone(&p.name, &sizes);
+                (p.name.clone(), stated, p.tensor.clone())
+            })
+            .collect()
+        }
+    };
+    if all.is_empty() {
         return Err(Error::Missing("a tensor with a stated start".into()));
     }
-    for (stated, numbers) in groups.values_mut() {
-        within(case, &format!("{which:?}"), *stated, numbers);
+    let what = format!("{which:?}");
+    let factor = case.or_control(1.0, 2.0);
+    let mut groups: BTreeMap<String, (Stated, Vec<f64>)> = BTreeMap::new();
+    let mut random: Vec<(String, ArrayD<f64>)> = Vec::new();
+    for (name, stated, tensor) in all {
+        let numbers = array(&tensor)?.mapv(|x| factor * x);
+        let group = groups.entry(format!("{stated:?}"));
+        let (_, own) = group.or_insert_with(|| (stated, Vec::new()));
+        own.extend(numbers.iter());
+        if !matches!(stated, Stated::Constant(_)) {
+            random.push((name, numbers));
+        }
     }
-    for (i, (name, x)) in all.iter().enumerate() {
-        let random = !matches!(Stated::of(name, d), Some(Stated::Constant(_)));
-        let twin = all[..i].iter().find(|(_, y)| random && y == x);
+    for (stated, numbers) in groups.values_mut() {
+        within(case, &what, *stated, numbers);
+    }
+    for (i, (name, x)) in random.iter().enumerate() {
+        let twin = random[..i].iter().find(|(_, y)| y == x);
         case.same(twin.map(|(name, _)| name.as_str()), None, || {
-            format!("{which:?}: {name} has the numbers of another tensor")
+            format!("{what}: {name} has the numbers of another tensor")
         });
     }
     Ok(())
+}
+
+/// A backbone at its own start.
+fn started(config: &BackboneConfig, seed: u64) -> Result<Box<dyn Backbone>> {
+    let (dtype, device) = (DType::F64, &Device::Cpu);
+    Ok(match config {
+        BackboneConfig::Gpt2(c) => Gpt2::random(translate(c)?, seed, dtype, device)?.into(),
+        BackboneConfig::Roberta(c) => Roberta::random(translate(c)?, seed, dtype, device)?.into(),
+    })
 }
 
 fn within(case: &mut Case, what: &str, stated: Stated, numbers: &mut [f64]) {

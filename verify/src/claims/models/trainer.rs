@@ -14,6 +14,7 @@
 //! goes through clipping, moments and the quotient as an interval.
 
 use super::dropout::with_segments_everywhere_or_nowhere;
+use super::training::copy;
 use crate::bounds::{DEVIATIONS, SLACK, UNIT_ROUNDOFF_F64};
 use crate::cases::masks::mix;
 use crate::cases::{Corner, Dropping, ModelCase, TextRow, roberta};
@@ -26,6 +27,7 @@ use inducer_gpu::train::{Data, Event, Schedule, TrainConfig, train};
 use inducer_reference::TensorMap;
 use ndarray::ArrayD;
 use std::cell::RefCell;
+use std::path::Path;
 
 /// The claims of this file.
 #[must_use]
@@ -34,7 +36,7 @@ pub fn claims(present: &Present) -> Vec<Claim> {
         claim
             .one_case_in(32)
             .at_least(SETTINGS.len())
-            .on_each_one_sided(candles(present), move |engine, case| {
+            .on_each(candles(present), move |engine, case| {
                 followed(engine, case, weights)
             })
     };
@@ -168,7 +170,7 @@ fn given(engine: &Candle, case: &mut Case, weights: Weights) -> Result<Given> {
         config.validate_every,
         config.patience,
         config.checkpoint_every,
-    ) = (1, None, 1000);
+    ) = (1, None, 1);
     Ok(Given {
         model,
         texts,
@@ -177,24 +179,54 @@ fn given(engine: &Candle, case: &mut Case, weights: Weights) -> Result<Given> {
     })
 }
 
+/// The parameters before the first step and after each, and the loss of each.
+struct Ran {
+    seen: Vec<TensorMap<f64>>,
+    losses: Vec<f64>,
+}
+
+/// A run of the engine that is stopped after so many steps, and goes on in another process's place:
+/// with a new model, from the checkpoint.
+fn ran(engine: &Candle, given: &Given, stop: usize) -> Result<Ran> {
+    let (whole, rest) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let part = |dir: &Path, on_step: &mut dyn FnMut(usize) -> Result<()>| {
+        let mut model = engine.model(&given.model)?;
+        let data = Watched {
+            batches: (given.texts.iter())
+                .map(|rows| batch(&given.model.on(rows.clone())))
+                .collect(),
+            seen: RefCell::default(),
+        };
+        let (mut losses, mut all) = (Vec::new(), Ok(()));
+        train(&mut model, &data, &given.config, Some(dir), &mut |event| {
+            if let Event::Step { step, loss, .. } = event {
+                losses.push(*loss);
+                all = std::mem::replace(&mut all, Ok(())).and_then(|()| on_step(*step));
+            }
+        })?;
+        all?;
+        Ok::<_, Error>((data.seen.into_inner(), losses))
+    };
+    let name = "checkpoint";
+    let (mut seen, mut losses) = part(whole.path(), &mut |step| match step == stop + 1 {
+        true => copy(&whole.path().join(name), &rest.path().join(name)),
+        false => Ok(()),
+    })?;
+    let (later, of_later) = part(rest.path(), &mut |_| Ok(()))?;
+    losses.truncate(stop);
+    losses.extend(of_later);
+    seen.truncate(stop + 1);
+    let new = given.config.steps - stop;
+    seen.extend(later.into_iter().rev().take(new).rev());
+    Ok(Ran { seen, losses })
+}
+
 /// The run of the engine is the formula's. In the control the learning rate is the next step's, or
 /// the micro-batches weigh otherwise.
 fn followed(engine: &Candle, case: &mut Case, weights: Weights) -> Result<()> {
     let given = given(engine, case, weights)?;
-    let mut model = engine.model(&given.model)?;
-    let data = Watched {
-        batches: (given.texts.iter())
-            .map(|rows| batch(&given.model.on(rows.clone())))
-            .collect(),
-        seen: RefCell::default(),
-    };
-    let mut losses = Vec::new();
-    train(&mut model, &data, &given.config, None, &mut |event| {
-        if let Event::Step { loss, .. } = event {
-            losses.push(*loss);
-        }
-    })?;
-    let seen = data.seen.into_inner();
+    let stop = case.draw.size(1, 5);
+    let Ran { seen, losses } = ran(engine, &given, stop)?;
     let describe = format!("{}, {:?}", given.model.describe(), given.config.schedule);
     case.same(seen.len(), given.config.steps + 1, || {
         format!("{describe}: steps")

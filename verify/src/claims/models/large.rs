@@ -1,0 +1,171 @@
+//! Batches as large as those that one trains with, where the reference would be slow: a batch is
+//! its texts one by one, whatever the number of threads.
+//!
+//! ```text
+//! logits(batch)_text = logits(text)
+//! L(batch) = Σ n_text L(text) / Σ n_text,   ∇L(batch) likewise
+//! ```
+
+use crate::cases::{BackboneConfig, Corner, Draw, ModelCase, TextRow, method, roberta};
+use crate::engines::candle::{backward, results};
+use crate::engines::{Candle, candles};
+use crate::{Case, Claim, Engine, Present, Result, Target, Tolerance};
+use inducer_gpu::Method;
+use inducer_reference::{Gpt2Config, RobertaConfig};
+
+/// The claims of this file.
+#[must_use]
+pub fn claims(present: &Present) -> Vec<Claim> {
+    // threads of a card, emulated, would take hours
+    let fast = || {
+        let all = candles(present).into_iter();
+        all.filter(|engine| !Target::is_emulated(engine.target().name()))
+    };
+    let few = |id| Claim::new(id).one_case_in(64).at_least(SIZES.len());
+    vec![
+        few("large-batches").on_each(fast().collect(), divided),
+        few("roberta-large-batches")
+            .about(roberta)
+            .on_each(fast().collect(), divided),
+    ]
+}
+
+/// Lengths of the texts, heads and their width, in turn: more tokens and targets than an operation
+/// takes at a time, and the width of a real model with more tokens than its few-row products take.
+const SIZES: [(&[usize], [usize; 2]); 2] = [(&[61; 69], [4, 8]), (&[40, 3, 17], [12, 64])];
+
+fn backbone(classifies: bool, [heads, width]: [usize; 2]) -> BackboneConfig {
+    let (d, vocabulary) = (heads * width, 40);
+    match classifies {
+        false => {
+            let mut config = Gpt2Config::new(vocabulary, 80, d, 1, heads);
+            config.n_inner = Some(48);
+            BackboneConfig::Gpt2(config)
+        }
+        true => {
+            let mut config = RobertaConfig::new(vocabulary, 80, d, 1, heads, 3);
+            config.intermediate_size = 48;
+            BackboneConfig::Roberta(config)
+        }
+    }
+}
+
+/// A model of this size, every token of whose texts is a label, or every text of a class.
+fn given(case: &mut Case) -> Result<ModelCase> {
+    const METHODS: [Method; 4] = [
+        Method::InducerLora,
+        Method::Prefix,
+        Method::MamInducer,
+        Method::Gating,
+    ];
+    case.draw.force(Corner::Plain);
+    let classifies = (case.family)(&mut case.draw).classifies();
+    let (lengths, heads) = *case.draw.in_turn(&SIZES);
+    let which = METHODS[case.draw.turn / SIZES.len() % METHODS.len()];
+    let config = method::random(&mut case.draw, which);
+    let backbone = backbone(classifies, heads);
+    let mut model = ModelCase::of(&mut case.draw, backbone, config)?;
+    let token = |draw: &mut Draw, model: &ModelCase| {
+        let id = draw.size(0, model.backbone.vocabulary() - 1) as u32;
+        model.backbone.no_padding(id)
+    };
+    let mut rows = Vec::new();
+    for n in lengths {
+        let ids: Vec<u32> = (0..*n).map(|_| token(&mut case.draw, &model)).collect();
+        let labels = match classifies {
+            true => vec![case.draw.size(0, 2) as i64],
+            false => ids.iter().map(|id| i64::from(*id)).collect(),
+        };
+        rows.push(TextRow {
+            ids,
+            segments: None,
+            labels,
+        });
+    }
+    model.rows = rows;
+    Ok(model)
+}
+
+/// What an engine makes of a model's texts in a pool of so many threads.
+fn in_threads<R: Send>(
+    engine: &Candle,
+    threads: usize,
+    of: impl Fn() -> Result<R> + Send + Sync,
+) -> Result<R> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(std::io::Error::other)?;
+    pool.install(|| {
+        let mut found = None;
+        engine.within(&mut || {
+            found = Some(of()?);
+            Ok(())
+        })?;
+        found.ok_or_else(|| crate::Error::Missing("what was computed".into()))
+    })
+}
+
+/// Logits, loss and gradients of a batch in three threads are those of its texts, one by one in one
+/// thread, put together. In the control the single texts have other tokens.
+fn divided(engine: &Candle, case: &mut Case) -> Result<()> {
+    let model = given(case)?;
+    let mut rows = model.rows.clone();
+    if case.control {
+        let other = |id: &mut u32| *id = (*id + 1) % 4 + 4;
+        let ids = rows.iter_mut().flat_map(|row| &mut row.ids);
+        ids.for_each(other);
+    }
+    let built = engine.model(&model)?;
+    let whole = in_threads(engine, 3, || {
+        Ok((results(&built, &model)?, backward(&built, &model)?))
+    })?;
+    let labels = |row: &TextRow| {
+        let targets = model.targets(row).into_iter();
+        targets.filter(|label| *label >= 0).count() as f64
+    };
+    let all: f64 = model.rows.iter().map(labels).sum();
+    let describe = format!("{} texts, {}", rows.len(), model.describe());
+    let (mut loss, mut gradients) = (0.0, whole.1.clone());
+    gradients.values_mut().for_each(|g| g.fill(0.0));
+    let tokens: usize = rows.iter().map(|row| row.ids.len()).sum();
+    let d = model.backbone.hidden();
+    // eight products and more one behind the other, of d terms each, on both sides: 8 √d u each by
+    // Hoeffding's inequality; a gradient is a sum over the tokens of three times as many
+    let u = engine.roundoff();
+    let relative = 2.0 * 8.0 * 8.0 * (d as f64).sqrt() * u;
+    let of_gradient = 3.0 * relative * (tokens as f64).sqrt();
+    for (r, row) in rows.iter().enumerate() {
+        let alone = model.on(vec![row.clone()]);
+        let (found, slopes) = in_threads(engine, 1, || {
+            Ok((results(&built, &alone)?, backward(&built, &alone)?))
+        })?;
+        let share = labels(row) / all;
+        loss += share * found.loss.unwrap_or(f64::NAN);
+        for (name, slope) in slopes {
+            if let Some(sum) = gradients.get_mut(&name) {
+                *sum += &(slope * share);
+            }
+        }
+        let (found, expected) = (&found.logits[0], &whole.0.logits[r]);
+        let greatest = expected.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
+        let tolerance = Tolerance::stated(relative * greatest, "2 · 8 · 8 √d u of the greatest");
+        for (at, found) in found.indexed_iter() {
+            case.close(*found, expected[at], &tolerance, || {
+                format!("{describe}: logit of text {r} at {at:?}")
+            });
+        }
+    }
+    let expected = whole.0.loss.unwrap_or(f64::NAN);
+    let tolerance = Tolerance::stated(relative * expected.abs().max(1.0), "2 · 8 · 8 √d u");
+    case.close(loss, expected, &tolerance, || format!("{describe}: loss"));
+    for (name, expected) in &whole.1 {
+        let greatest = expected.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
+        let bound = of_gradient * greatest.max(1e-3);
+        let tolerance = Tolerance::stated(bound, "3 · 2 · 8 · 8 √(d T) u of the greatest");
+        for (at, expected) in expected.indexed_iter() {
+            case.close(gradients[name][&at], *expected, &tolerance, || {
+                format!("{describe}: {name} at {:?}", ndarray::Dimension::slice(&at))
+            });
+        }
+    }
+    Ok(())
+}
