@@ -55,6 +55,7 @@ mod tests {
     use crate::backbone::Gpt2;
     use crate::config::Gpt2Config;
     use crate::methods::Method;
+    use approx::assert_abs_diff_eq;
 
     fn model() -> Model {
         let config = Gpt2Config {
@@ -82,7 +83,11 @@ mod tests {
         let p: Vec<Vec<f64>> = model.log_probabilities(&batch).unwrap().to_vec2().unwrap();
         assert_eq!((p.len(), p[0].len()), (4, 30));
         for row in &p {
-            assert!((row.iter().map(|x| x.exp()).sum::<f64>() - 1.0).abs() < 1e-12);
+            assert_abs_diff_eq!(
+                row.iter().map(|x| x.exp()).sum::<f64>(),
+                1.0,
+                epsilon = 1e-12
+            );
         }
         assert!(frozen.divergence(&model).unwrap().abs() < 1e-15);
         let gating = Method::Gating.on(&model.backbone.config());

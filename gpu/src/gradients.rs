@@ -120,6 +120,7 @@ impl FromIterator<(String, Tensor)> for Gradients {
 mod tests {
     use super::*;
     use crate::kernels::without_cpu_kernels;
+    use approx::assert_abs_diff_eq;
     use candle_core::Device;
 
     fn matrix(values: [f64; 4]) -> Tensor {
@@ -134,7 +135,7 @@ mod tests {
         ]);
         let expected = (1.0_f64 + 4.0 + 16.0 + 1e-18 + 0.25 + 1.0 + 2.25 + 9.0).sqrt();
         for found in [gradients.norm(), without_cpu_kernels(|| gradients.norm())] {
-            assert!((found.unwrap() - expected).abs() < 1e-15);
+            assert_abs_diff_eq!(found.unwrap(), expected, epsilon = 1e-15);
         }
         assert_eq!(Gradients::default().norm().unwrap(), 0.0);
     }

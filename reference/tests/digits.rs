@@ -5,6 +5,7 @@
 // the table holds e, ln 2 and √2 as computed elsewhere
 #![allow(clippy::approx_constant, clippy::type_complexity)]
 
+use approx::assert_abs_diff_eq;
 use inducer_reference::{DoubleDouble, Dual, Real};
 use num_traits::Zero;
 
@@ -252,7 +253,11 @@ fn dual_numbers_differentiate_every_function() {
         assert_eq!((a * b).eps, 2.0 * 3.0 - 0.5 * x);
         assert_eq!((a - b).eps, 2.5);
         let quotient = (2.0 * 3.0 + 0.5 * x) / 9.0;
-        assert!(((a / b).eps - quotient).abs() < 4.0 * f64::unit_roundoff() * quotient);
+        assert_abs_diff_eq!(
+            (a / b).eps,
+            quotient,
+            epsilon = 4.0 * f64::unit_roundoff() * quotient
+        );
     }
 }
 

@@ -7,6 +7,7 @@ use crate::common::{
     self, distance, every_method, ffn, ia3, inducer, lora, magnitude, nothing, prefix,
     random_adapter, random_backbone,
 };
+use approx::assert_abs_diff_eq;
 use inducer_reference::gpt2::positions;
 use inducer_reference::ia3::{merge_into_input, merge_into_output};
 use inducer_reference::sub_layer::Projections;
@@ -453,7 +454,11 @@ fn segments_add_the_embedding_of_their_token_and_the_head_sees_added_rows() {
         .unwrap();
     assert_eq!(a.logits, b.logits);
     assert_ne!(b.logits, c.logits, "control");
-    assert!((a.logits[[0, 12]] - a.hidden.row(0).dot(&added.row(1))).abs() < 1e-14);
+    assert_abs_diff_eq!(
+        a.logits[[0, 12]],
+        a.hidden.row(0).dot(&added.row(1)),
+        epsilon = 1e-14
+    );
 }
 
 #[test]

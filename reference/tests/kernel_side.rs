@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use crate::common::{self, generator, matrix, vector};
+use approx::assert_abs_diff_eq;
 use inducer_reference::Real;
 use inducer_reference::attention::attend;
 use inducer_reference::distance::{gate_at_distance, squared_distances};
@@ -38,7 +39,7 @@ fn spectrum_of_a_known_matrix() {
     let (values, vectors) = eigenpairs(&laplacian).unwrap();
     for (j, &value) in values.iter().rev().enumerate() {
         let expected = 2.0 - 2.0 * (std::f64::consts::PI * j as f64 / 5.0).cos();
-        assert!((value - expected).abs() < 1e-14);
+        assert_abs_diff_eq!(value, expected, epsilon = 1e-14);
     }
     let rebuilt = vectors.dot(&Array2::from_diag(&values)).dot(&vectors.t());
     assert!(common::distance(&rebuilt, &laplacian) < 1e-14);
@@ -164,8 +165,16 @@ fn gp_with_inducing_inputs_at_the_training_inputs_is_the_exact_process() {
             "{seed}: an ill-conditioned draw proves nothing"
         );
         let exact = gp.log_evidence().unwrap();
-        assert!((gp.log_evidence_sparse(&gp.inputs).unwrap() - exact).abs() < bound);
-        assert!((gp.titsias_bound(&gp.inputs).unwrap() - exact).abs() < bound);
+        assert_abs_diff_eq!(
+            gp.log_evidence_sparse(&gp.inputs).unwrap(),
+            exact,
+            epsilon = bound
+        );
+        assert_abs_diff_eq!(
+            gp.titsias_bound(&gp.inputs).unwrap(),
+            exact,
+            epsilon = bound
+        );
         let fewer = gp.inputs.slice(s![1.., ..]).to_owned();
         let mut moved = 0.0_f64;
         for point in [
@@ -243,7 +252,7 @@ fn distance_form_of_the_gate_is_the_gate() {
             // scores below 3 · 4 √3, squared norms below 12 each: p + 8 roundings of at most 48, a
             // gate's slope is 1/4
             let bound = f64::unit_roundoff() * ((p as f64 + 8.0) * 48.0 + 16.0) / 4.0;
-            assert!((at(distances[i]) - gates[i]).abs() < bound);
+            assert_abs_diff_eq!(at(distances[i]), gates[i], epsilon = bound);
             assert!((at(distances[i] / 2.0) - gates[i]).abs() > bound, "control");
             let falls = (1..40).all(|step| at(f64::from(step)) < at(f64::from(step) - 1.0));
             assert!(falls, "the gate falls strictly with the distance");
@@ -274,10 +283,14 @@ fn the_log_density_of_a_normal_is_its_formula() {
     let one = log_normal(&array![2.0], &array![[4.0]]).unwrap();
     let of_constant = (2.0 * std::f64::consts::PI).ln();
     let expected = -0.5 * (1.0 + 4.0_f64.ln() + of_constant);
-    assert!((one - expected).abs() < 8.0 * f64::EPSILON);
+    assert_abs_diff_eq!(one, expected, epsilon = 8.0 * f64::EPSILON);
     let two = log_normal(&array![2.0, 3.0], &array![[4.0, 0.0], [0.0, 0.5]]).unwrap();
     let expected = -0.5 * (1.0 + 18.0 + 2.0_f64.ln() + 2.0 * of_constant);
-    assert!((two - expected).abs() < 32.0 * f64::EPSILON * expected.abs());
+    assert_abs_diff_eq!(
+        two,
+        expected,
+        epsilon = 32.0 * f64::EPSILON * expected.abs()
+    );
 }
 
 #[test]

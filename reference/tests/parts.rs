@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use crate::common::{bound, cube, distance, generator, magnitude, matrix, vector};
+use approx::assert_abs_diff_eq;
 use inducer_reference::adapter::BottleneckAdapter;
 use inducer_reference::attention::{Linear, attend, row_block, shifted_kernel, split_heads};
 use inducer_reference::bottleneck::Bottleneck;
@@ -150,12 +151,12 @@ fn gelu_values_are_the_known_ones() {
         let x = f64::from(i) / 10.0;
         // ½x(1 + g(x)) with g odd: gelu(x) − gelu(−x) = x
         let most = bound::<f64>(8, 2.0 * x.abs().max(1.0));
-        assert!((gelu(x) - gelu(-x) - x).abs() <= most);
-        assert!((gelu_new(x) - gelu_new(-x) - x).abs() <= most);
+        assert_abs_diff_eq!(gelu(x) - gelu(-x), x, epsilon = most);
+        assert_abs_diff_eq!(gelu_new(x) - gelu_new(-x), x, epsilon = most);
     }
     // Φ(2)·2, and the tanh form at 2, from tables of 15 digits
-    assert!((gelu(2.0_f64) - 1.954_499_736_103_642).abs() < 1e-14);
-    assert!((gelu_new(2.0_f64) - 1.954_597_694_087_775).abs() < 1e-14);
+    assert_abs_diff_eq!(gelu(2.0_f64), 1.954_499_736_103_642, epsilon = 1e-14);
+    assert_abs_diff_eq!(gelu_new(2.0_f64), 1.954_597_694_087_775, epsilon = 1e-14);
 }
 
 #[test]
@@ -175,10 +176,10 @@ fn loss_of_uniform_logits_is_the_logarithm_of_the_number_of_classes() {
         let (loss, count) =
             cross_entropy(&Array2::<f64>::zeros((3, 8)), &[1, -100, 7], smoothing).unwrap();
         assert_eq!(count, 2);
-        assert!((loss - 8.0_f64.ln()).abs() < 1e-15);
+        assert_abs_diff_eq!(loss, 8.0_f64.ln(), epsilon = 1e-15);
     }
     let tilted = cross_entropy(&array![[1.0_f64, 0.0]], &[0], 0.0).unwrap().0;
-    assert!((tilted - (1.0 + (-1.0_f64).exp()).ln()).abs() < 1e-15);
+    assert_abs_diff_eq!(tilted, (1.0 + (-1.0_f64).exp()).ln(), epsilon = 1e-15);
     let shifted = cross_entropy(&array![[801.0_f64, 800.0]], &[0], 0.0)
         .unwrap()
         .0;
@@ -202,7 +203,7 @@ fn loss_smoothing_is_a_mixture_with_the_uniform_target() {
         .sum::<f64>()
         / 5.0;
     let most = bound::<f64>(64, 10.0);
-    assert!((at(0.1) - (0.9 * at(0.0) + 0.1 * uniform)).abs() <= most);
+    assert_abs_diff_eq!(at(0.1), 0.9 * at(0.0) + 0.1 * uniform, epsilon = most);
     // control: ε spread over the other classes only
     let others = (5.0 * uniform - at(0.0)) / 4.0;
     assert!((at(0.1) - (0.9 * at(0.0) + 0.1 * others)).abs() > most);
@@ -279,8 +280,12 @@ fn prefix_reparametrised_layout_is_that_of_past_keys_and_values() {
             // row a reshaped to [2 L, H, p]: key at 2 i, value at 2 i + 1
             let column = |block: usize| (block * heads + h) * p + c;
             let most = bound::<f64>(2 * (d + width + 10), 7.0);
-            assert!((key - value(true, a, column(2 * i))).abs() <= most);
-            assert!((prefix.value[[h, a, c]] - value(true, a, column(2 * i + 1))).abs() <= most);
+            assert_abs_diff_eq!(key, value(true, a, column(2 * i)), epsilon = most);
+            assert_abs_diff_eq!(
+                prefix.value[[h, a, c]],
+                value(true, a, column(2 * i + 1)),
+                epsilon = most
+            );
             straight = straight.max((key - value(false, a, column(2 * i))).abs());
         }
     }

@@ -309,6 +309,7 @@ mod tests {
     use super::super::without_cpu_kernels;
     use super::*;
     use crate::ops::testing::{distance, parameters};
+    use approx::assert_abs_diff_eq;
     use candle_core::DType;
 
     fn tensors(shapes: &[&[usize]], dtype: DType) -> Vec<Tensor> {
@@ -357,7 +358,7 @@ mod tests {
             let g = if squared { 0.25 * g * g } else { 0.5 * g };
             let found = moment(squared).apply(t[0].clone(), &t[1]).unwrap();
             let found = found.to_vec1::<f64>().unwrap()[1];
-            assert!((found - (0.9 * m + 0.1 * g)).abs() < 1e-15);
+            assert_abs_diff_eq!(found, 0.9 * m + 0.1 * g, epsilon = 1e-15);
         }
     }
 
@@ -376,7 +377,7 @@ mod tests {
         let [w, m, v] = [0, 1, 2].map(|i| t[i].to_vec1::<f64>().unwrap()[1]);
         let expected = w * (1.0 - 0.1 * 0.3) - 0.1 * (m / 0.19) / ((v * v / 0.002).sqrt() + 1e-2);
         let found = apply(&t).unwrap().to_vec1::<f64>().unwrap()[1];
-        assert!((found - expected).abs() < 1e-14);
+        assert_abs_diff_eq!(found, expected, epsilon = 1e-14);
     }
 
     #[test]

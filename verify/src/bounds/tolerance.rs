@@ -195,6 +195,7 @@ impl Tolerance {
 mod tests {
     use super::*;
     use crate::bounds::{Traced, record};
+    use approx::assert_abs_diff_eq;
     use inducer_reference::Real;
 
     #[test]
@@ -207,7 +208,7 @@ mod tests {
         };
         assert_eq!(one.bound(1e-16), 2e-16);
         let many = (0..10_000).fold(Conditioning::default(), |sum, _| sum.and(one));
-        assert!((many.bound(1e-16) - 2e-16 * 8.0 * 100.0).abs() < 1e-25);
+        assert_abs_diff_eq!(many.bound(1e-16), 2e-16 * 8.0 * 100.0, epsilon = 1e-25);
     }
 
     #[test]
