@@ -150,9 +150,11 @@ fn dual(engine: &dyn Engine, case: &mut Case) -> Result<()> {
         case.draw.force(Corner::Plain);
     }
     let (mut model, mut other) = pair(case)?;
-    // a bound of mixed precision may be ten times the steepest slope, too wide for one term
+    // a bound of mixed precision may be ten times the steepest slope, too wide for one term; and
+    // where few tokens are labels, nothing that is trained may have a slope at all
     let falls = case.control && engine.target().is_mixed();
-    if falls {
+    if engine.target().is_mixed() {
+        model.label_all(&mut case.draw);
         other = model.clone();
     }
     for one in [&mut model, &mut other] {

@@ -32,18 +32,18 @@ pub fn claims(present: &Present) -> Vec<Claim> {
 
 /// Lengths of the texts, heads and their width, in turn: more tokens and targets than an operation
 /// takes at a time, and the width of a real model with more tokens than its few-row products take.
-const SIZES: [(&[usize], [usize; 2]); 2] = [(&[61; 69], [4, 8]), (&[40, 3, 17], [12, 64])];
+const SIZES: [(&[usize], [usize; 2]); 2] = [(&[181; 23], [2, 8]), (&[40, 3, 17], [12, 64])];
 
 fn backbone(classifies: bool, [heads, width]: [usize; 2]) -> BackboneConfig {
     let (d, vocabulary) = (heads * width, 40);
     match classifies {
         false => {
-            let mut config = Gpt2Config::new(vocabulary, 80, d, 1, heads);
+            let mut config = Gpt2Config::new(vocabulary, 200, d, 1, heads);
             config.n_inner = Some(48);
             BackboneConfig::Gpt2(config)
         }
         true => {
-            let mut config = RobertaConfig::new(vocabulary, 80, d, 1, heads, 3);
+            let mut config = RobertaConfig::new(vocabulary, 200, d, 1, heads, 3);
             config.intermediate_size = 48;
             BackboneConfig::Roberta(config)
         }
