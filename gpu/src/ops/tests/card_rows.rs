@@ -461,6 +461,25 @@ fn embeddings_add_up_the_gradients_of_few_and_of_many_lookups() {
     }
 }
 
+/// Chunks of rows have more than 32 of them beyond 4,096 rows.
+#[test]
+fn sums_of_very_many_rows() {
+    let x = parameters(6, &[&[5000, 3]], DType::F32).remove(0).tensor;
+    for dtype in TYPES {
+        let x = x.to_dtype(dtype).unwrap();
+        let sum = |n: usize| {
+            let exact = x.to_dtype(DType::F64).unwrap().narrow(0, 0, n).unwrap();
+            exact.sqr().unwrap().sum(0).unwrap()
+        };
+        let found = emulated(|| rows::sum_rows(&x, Some(&x), 0..3)).unwrap();
+        // squares, of 40 rows by 8 warps, of 125 chunks by 8 warps: 1 + 5 + 8 + 16 + 8 roundings
+        let bound = 38.0 * 2.0_f64.powi(-24);
+        let e = distance(&found, &sum(5000));
+        assert!(e <= bound, "{dtype:?}: {e:e}");
+        assert!(distance(&found, &sum(4999)) > bound);
+    }
+}
+
 #[test]
 fn rows_that_nothing_goes_to_are_zero() {
     let x = parameters(2, &[&[200, 5]], DType::F32).remove(0).tensor;
