@@ -420,5 +420,6 @@ impl InplaceOp1 for Address<'_> {
     }
 }
 
-#[cfg(all(test, emulated_kernels))]
+#[cfg(test)]
+#[cfg(emulated_kernels)]
 mod tests;

@@ -6,7 +6,7 @@
 
 use super::DROP;
 use crate::error::Result;
-use crate::kernels::cuda::{emulated, rows};
+use crate::kernels::cuda::emulated;
 use crate::kernels::inplace::{add_block, pad_columns};
 use crate::ops::activation::Activation;
 use crate::ops::dropout::{self, Dropout};
@@ -457,42 +457,6 @@ fn embeddings_add_up_the_gradients_of_few_and_of_many_lookups() {
             &[DType::BF16, DType::F32, DType::BF16],
             bound(2 * n, &[DType::BF16]),
             [&form(0, None), &form(1, None)],
-        );
-    }
-}
-
-/// Chunks of rows have more than 32 of them beyond 4,096 rows.
-#[test]
-fn sums_of_very_many_rows() {
-    let x = parameters(6, &[&[5000, 3]], DType::F32).remove(0).tensor;
-    for dtype in TYPES {
-        let x = x.to_dtype(dtype).unwrap();
-        let sum = |n: usize| {
-            let exact = x.to_dtype(DType::F64).unwrap().narrow(0, 0, n).unwrap();
-            exact.sqr().unwrap().sum(0).unwrap()
-        };
-        let found = emulated(|| rows::sum_rows(&x, Some(&x), 0..3)).unwrap();
-        // squares, of 40 rows by 8 warps, of 125 chunks by 8 warps: 1 + 5 + 8 + 16 + 8 roundings
-        let bound = 38.0 * 2.0_f64.powi(-24);
-        let e = distance(&found, &sum(5000));
-        assert!(e <= bound, "{dtype:?}: {e:e}");
-        assert!(distance(&found, &sum(4999)) > bound);
-    }
-}
-
-#[test]
-fn rows_that_nothing_goes_to_are_zero() {
-    let x = parameters(2, &[&[200, 5]], DType::F32).remove(0).tensor;
-    let pairs: Vec<(u32, u32)> = (0..200)
-        .map(|i| ([4, 4, 4, 1][i as usize % 4], i))
-        .collect();
-    let y = emulated(|| rows::scatter(&x, pairs, 6, DType::F32)).unwrap();
-    let y: Vec<Vec<f32>> = y.to_vec2().unwrap();
-    for (i, row) in y.iter().enumerate() {
-        assert_eq!(
-            row.iter().any(|v| *v != 0.0),
-            [1, 4].contains(&i),
-            "{i}: {row:?}"
         );
     }
 }
