@@ -24,6 +24,25 @@ impl Device {
         }
     }
 
+    /// How many runs are made at a time: as many as are asked for, else one a thread, and one on a
+    /// card.
+    pub fn jobs(self, asked: Option<usize>, threads: usize) -> usize {
+        let usual = match self {
+            Self::Cpu => threads,
+            Self::Cuda => 1,
+        };
+        asked.unwrap_or(usual).clamp(1, threads)
+    }
+
+    /// By how many the time of runs is divided that are made so many at a time, where each was
+    /// measured alone: those on one card share it.
+    pub fn at_once(self, jobs: usize) -> usize {
+        match self {
+            Self::Cpu => jobs,
+            Self::Cuda => 1,
+        }
+    }
+
     /// The engine's device.
     ///
     /// # Errors
@@ -116,4 +135,28 @@ pub fn pool(threads: usize) -> Result<rayon::ThreadPool> {
         .start_handler(move |_| count_on(counter))
         .build()
         .context("starting threads")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Device::{Cpu, Cuda};
+
+    #[test]
+    fn a_card_makes_one_run_at_a_time_unless_more_are_asked_for_and_none_of_them_is_faster() {
+        for (device, asked, jobs, at_once) in [
+            (Cpu, None, 8, 8),
+            (Cpu, Some(3), 3, 3),
+            (Cpu, Some(9), 8, 8),
+            (Cuda, None, 1, 1),
+            (Cuda, Some(3), 3, 1),
+            (Cuda, Some(9), 8, 1),
+        ] {
+            let found = device.jobs(asked, 8);
+            assert_eq!(
+                (found, device.at_once(found)),
+                (jobs, at_once),
+                "{device:?} {asked:?}"
+            );
+        }
+    }
 }

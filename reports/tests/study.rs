@@ -397,6 +397,22 @@ fn the_papers_preset_says_how_long_it_takes() {
     ] {
         assert!(said.contains(words), "{words}: {said}");
     }
+    // only what is asked for counts, and only what is not finished
+    let mut one = args("paper");
+    one.retain(|word| !["--plan", "--json"].contains(word));
+    one.extend(["--only", "1"]);
+    for (args, words) in [
+        (&one, "1 run: about "),
+        (&one, "0 runs: about 0.0 h"),
+        (&args("paper"), "5 runs: about "),
+    ] {
+        let out = f.inducer(args);
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(
+            out.status.success() && said.contains(words),
+            "{words}: {said}"
+        );
+    }
     let out = f.inducer(&["report", "--preset", "paper"]);
     let message = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(

@@ -2,7 +2,8 @@
 # Whether the feature `cuda` builds, on a machine without a card.
 #
 #   verify/checks/cuda_builds.sh            # type checks all crates and compiles every kernel
-#   verify/checks/cuda_builds.sh --release  # builds the program: OUT/inducer.xz for cuda.sh
+#   verify/checks/cuda_builds.sh --release  # builds the program: OUT/inducer.xz for cuda.sh, which
+#                                           # has to be smaller than 40 MB
 #
 # Needs nvcc, from $NVCC or the path. Where there is none, a toolkit is made of NVIDIA's wheels in
 # target/cuda-toolkit (Python 3 with venv, 1.2 GB, once). The driver's library, which the linker
@@ -52,6 +53,11 @@ if [ "${1:-}" = --release ]; then
     strip -o "$OUT/inducer" "$OUT/release/inducer"
     xz -kf -T0 "$OUT/inducer"
     ls -l "$OUT/inducer.xz"
+    size=$(wc -c <"$OUT/inducer.xz")
+    if [ "$size" -ge 40000000 ]; then
+        echo "cuda_builds: $OUT/inducer.xz: expected fewer than 40 MB, found $size bytes" >&2
+        exit 1
+    fi
 else
     cargo check --features cuda
 fi

@@ -238,6 +238,8 @@ def verify(raw):
 
 def resume(raw):
     rows, failures = [], []
+    if raw.failed("backbone"):
+        return {"rows": rows}, ["the backbone: " + raw.why("backbone")]
     for method, dtype, killed, twin, resumed in raw.rows("resume.tsv"):
         name = f"{method}-{dtype}"
         row = {"method": method, "dtype": dtype, "killed": killed, "twin": twin, "resumed": resumed}

@@ -2,7 +2,8 @@
 # Runs the tests of the engine with the card's kernels, emulated on the CPU, under AddressSanitizer
 # and UndefinedBehaviorSanitizer. Two controls, a kernel that writes one element beyond a tensor's
 # end and one that shifts a number by all its bits, must be caught. It needs a GCC with its
-# sanitizers. Cargo builds the engine anew for it, and anew without it afterwards. Status 77: not
+# sanitizers. Without a FILTER every kernel, but the controls, must have been launched by some test.
+# Cargo builds the engine anew for it, and anew without it afterwards. Status 77: not
 # run, since the system does not let AddressSanitizer start.
 #
 #   verify/checks/sanitized_kernels.sh [FILTER ...]    # tests whose name has a FILTER in it: [all]
@@ -33,7 +34,15 @@ control() {
     fi
 }
 
+# a kernel's first launch leaves its name there
+INDUCER_KERNELS_SEEN=$(mktemp -d)
+export INDUCER_KERNELS_SEEN
+trap 'rm -rf "$INDUCER_KERNELS_SEEN"' EXIT
 LD_PRELOAD=$asan "$ran" "$@"
+if [ $# = 0 ]; then
+    LD_PRELOAD=$asan "$ran" --ignored --exact \
+        kernels::cuda::tests::every_kernel_was_launched_by_a_test
+fi
 control one_element_beyond_the_end_is_written heap-buffer-overflow \
     "a kernel that writes beyond the end of a tensor"
 control a_number_is_shifted_by_all_its_bits 'runtime error: shift exponent' \

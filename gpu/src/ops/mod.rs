@@ -12,9 +12,9 @@
 //! - **composed**: in plain differentiable candle, whose own backward pass it has. It is the
 //!   witness of every other form in the tests, of values and gradients.
 //!
-//! Which form runs where. *Elsewhere* is f64 on a card, bf16 on the CPU, operands of a type that
-//! the kernels do not take, and every type within
-//! [`without_cpu_kernels`](crate::kernels::without_cpu_kernels); "candle" is one tensor operation,
+//! Which form runs where. *Elsewhere* is f64 on a card; bf16 on the CPU, and there operands of
+//! different types, which a card's kernels take together in f32 and bf16; and every type within
+//! [`without_cpu_kernels`](crate::kernels::without_cpu_kernels). "Candle" is one tensor operation,
 //! with a gradient of its own where there is one.
 //!
 //! | operation | CPU, f32 and f64 | card, f32 and bf16 | elsewhere | corners |
@@ -23,9 +23,10 @@
 //! | [`linear`]: columns | candle | `pointwise.cu` | candle | `card_rows` |
 //! | [`attention`] in rows, to a prefix | fused | `attention.cu`¹ | tensors | `card_attention` |
 //! | [`attention`] over a cache | fused² | `attention.cu`¹ | tensors | `card_attention` |
+//! | [`attention`]: new tokens to a cache | a copy² | `attention.cu`¹ | candle | `card_attention` |
 //! | [`cross_entropy`] of hidden states | fused | cuBLAS, `loss.cu` | tensors | `card_loss` |
-//! | [`cross_entropy`]: logits of the head | fused | candle | candle | |
-//! | [`cross_entropy`] of class scores | composed | composed | composed | |
+//! | [`cross_entropy`]: logits of the head | fused | candle | candle | `layers` |
+//! | [`cross_entropy`] of class scores | composed | composed | composed | `layers` |
 //! | [`layer_norm`] | fused | `rows.cu` | composed | `card_rows` |
 //! | [`activation`] | fused | `pointwise.cu` | composed | `card_rows` |
 //! | [`dropout`], residual connection | fused | `pointwise.cu` | tensors³ | `card_rows` |
@@ -34,8 +35,12 @@
 //! | [`inducer`]: gate, joint, mixtures | fused | `inducer.cu` | composed | `card_inducer` |
 //! | [`rescale`] | fused | `pointwise.cu` | composed | `card_rows` |
 //! | [`gather`]: rows | candle | candle, `embedding.cu`⁴ | candle | `card_rows` |
-//! | [`gather`]: concatenation | candle | candle, `pointwise.cu`⁴ | candle | |
+//! | [`gather`]: concatenation | candle | candle, `pointwise.cu`⁴ | candle | `layers` |
 //! | [`argmax`] | a loop | `loss.cu` | a loop | `card_loss` |
+//! | a prefix's own network (`parts::prefix`) | composed | composed | composed | the ledger |
+//! | sums of gradients (`kernels::inplace`) | a loop | `pointwise.cu` | candle | `card_rows` |
+//! | norm, clipping, AdamW | loops | `optimiser.cu`⁶ | candle | `card_optimiser` |
+//! | trained tensors as bf16, gradients as f32 | – | `optimiser.cu`⁶ | candle | `card_methods` |
 //!
 //! 1. For heads of at most 128 elements; wider ones are computed as elsewhere. The score without
 //!    an MLP_k has kernels for every width.
@@ -47,10 +52,9 @@
 //! 5. In bf16 with bias, sum, tanh-GELU and its slope in the same pass, by cuBLASLt, where the
 //!    addresses allow it (`kernels::product`). Emulated, candle's product and `linear.cu` stand in
 //!    its place; the call itself is run on a card alone (`inducer verify --engine cuda`).
+//! 6. Over all tensors together, by way of `kernels::many`.
 //!
-//! What follows a backward pass is not here: sums of gradients (`kernels::inplace`; on a card
-//! `pointwise.cu`), and their norm, clipping and AdamW (`kernels::inplace`; on a card
-//! `optimiser.cu` over all tensors together, by way of `kernels::many`).
+//! The last three rows are not operations of this module: they surround the backward pass.
 //!
 //! What checks them:
 //!

@@ -78,7 +78,7 @@ impl Place<'_> {
 mod tests {
     use super::*;
     use crate::backbone::Gpt2;
-    use crate::kernels::without_cpu_kernels;
+    use crate::kernels::{cuda, without_cpu_kernels};
     use crate::train::{Data, Event, TrainConfig, train};
     use crate::{Gpt2Config, Method, Model, Tensors as _};
     use candle_core::Device;
@@ -112,6 +112,17 @@ mod tests {
         model
     }
 
+    type Form = fn(&dyn Fn() -> Result<usize>) -> Result<usize>;
+
+    /// The CPU's kernels, candle's operations and, where they are built, a card's kernels.
+    fn forms() -> Vec<Form> {
+        let mut all: Vec<Form> = vec![|f| f(), |f| without_cpu_kernels(f)];
+        if cuda::EMULATED {
+            all.push(|f| cuda::emulated(f));
+        }
+        all
+    }
+
     fn model() -> Model {
         tiny(true, Method::Lora)
     }
@@ -127,6 +138,8 @@ mod tests {
         epoch: usize,
         validation: usize,
         seen: Cell<usize>,
+        /// Epochs that were asked for.
+        epochs: Cell<usize>,
         score: Option<f64>,
         good: Vec<Batch>,
         bad: Vec<Batch>,
@@ -138,6 +151,7 @@ mod tests {
                 epoch,
                 validation,
                 seen: Cell::new(0),
+                epochs: Cell::new(0),
                 score: None,
                 good: vec![batch(POISONED)],
                 bad: vec![batch(POISONED + 1)],
@@ -149,6 +163,7 @@ mod tests {
 
     impl Data for Poisoned {
         fn epoch(&self, epoch: usize) -> Vec<Batch> {
+            self.epochs.set(self.epochs.get().max(epoch + 1));
             if epoch == self.epoch {
                 &self.bad
             } else {
@@ -207,13 +222,10 @@ mod tests {
 
     #[test]
     fn a_step_or_a_validation_that_is_not_finite_ends_the_run_and_what_was_good_stays() {
-        for form in [false, true] {
+        for form in forms() {
             let each = |data: Poisoned, step: usize, what: &str, files: usize| {
                 let dir = tempfile::tempdir().unwrap();
-                let found = match form {
-                    false => run(&data, &config(), dir.path()),
-                    true => without_cpu_kernels(|| run(&data, &config(), dir.path())),
-                };
+                let found = form(&|| run(&data, &config(), dir.path()));
                 let message = found.unwrap_err().to_string();
                 for word in [
                     &format!("step {step}: {what}"),
@@ -247,6 +259,40 @@ mod tests {
         let data = Poisoned::at(NEVER, NEVER);
         assert_eq!(run(&data, &config(), dir.path()).unwrap(), 6);
         all_is_finite(dir.path(), 2);
+    }
+
+    /// On a card losses are read every ten steps and before a checkpoint, so that the step that was
+    /// bad is known when others have followed it.
+    #[test]
+    fn on_a_card_the_bad_step_is_named_and_the_last_good_checkpoint_stays() {
+        let mut steps_begun = Vec::new();
+        for form in forms() {
+            let dir = tempfile::tempdir().unwrap();
+            let config = TrainConfig {
+                checkpoint_every: 10,
+                validate_every: 25,
+                warmup: 0,
+                ..TrainConfig::generation(1e-3, 25)
+            };
+            let bad = Poisoned::at(12, NEVER);
+            let message = form(&|| run(&bad, &config, dir.path()))
+                .unwrap_err()
+                .to_string();
+            assert!(
+                message.contains("step 13: the training loss is"),
+                "{message}"
+            );
+            assert!(message.contains(checkpoint::FILE), "{message}");
+            let saved =
+                checkpoint::load(dir.path(), &mut model(), &mut AdamW::new(config.optimiser));
+            assert_eq!(saved.unwrap().unwrap().step, 10);
+            all_is_finite(dir.path(), 1);
+            steps_begun.push(bad.epochs.get());
+            // the control: without the bad batch the same run ends well
+            let (good, dir) = (Poisoned::at(NEVER, NEVER), tempfile::tempdir().unwrap());
+            assert_eq!(form(&|| run(&good, &config, dir.path())).unwrap(), 25);
+        }
+        assert_eq!(steps_begun, [13, 13, 20][..steps_begun.len()]);
     }
 
     #[test]

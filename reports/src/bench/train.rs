@@ -92,8 +92,13 @@ impl Report {
 /// Steps on a card that are timed as one.
 const TOGETHER: usize = 4;
 
-/// The batch: random rows whose last third is labelled.
-pub fn batch(options: &Options) -> Batch {
+/// Batches in turn, so that a card is sent each step's: it keeps the last eight lists that it was
+/// sent (`kernels::cuda::upload`).
+const BATCHES: usize = 9;
+
+/// The batches: random rows whose last third is labelled, the same ones from another row on, so
+/// that every step has the same work and mean. Of one row there is one batch.
+fn batches(options: &Options) -> Vec<Batch> {
     let lengths = lengths(options.batch, options.length, options.seed);
     let vocabulary = options.preset.config().vocab_size;
     let mut rows = Vec::new();
@@ -109,7 +114,13 @@ pub fn batch(options: &Options) -> Batch {
         );
         rows.push(row);
     }
-    Batch::pack(&rows, None, Some(&labels))
+    let turned = (0..rows.len().clamp(1, BATCHES)).map(|_| {
+        let batch = Batch::pack(&rows, None, Some(&labels));
+        rows.rotate_left(1);
+        labels.rotate_left(1);
+        batch
+    });
+    turned.collect()
 }
 
 /// Times the steps.
@@ -125,14 +136,16 @@ pub fn run(options: &Options) -> Result<Report> {
     let mut model = Model::new(backbone, dtype, &options.device);
     model.attach(&adapter, 0, options.seed)?;
     model.cast_frozen_weights()?;
-    let batch = batch(options);
-    let labelled = model.targets(&batch)?.len();
+    let batches = batches(options);
+    let (batch, mut turns) = (&batches[0], batches.iter().cycle());
+    let labelled = model.targets(batch)?.len();
     let mut optimiser = AdamW::new(AdamWConfig {
         weight_decay: 0.01,
         ..AdamWConfig::default()
     });
     let mut step = || -> Result<Pending> {
-        let (loss, gradients) = model.loss_and_gradients(&batch, LossOptions::PLAIN)?;
+        let batch = turns.next().unwrap_or(batch);
+        let (loss, gradients) = model.loss_and_gradients(batch, LossOptions::PLAIN)?;
         let (trained, limit) = (model.trainable_mut(), Some(1.0));
         Ok(optimiser.clipped_step(trained, &gradients, loss, 1e-4, limit)?)
     };
@@ -185,4 +198,44 @@ pub fn run(options: &Options) -> Result<Report> {
         product_gflops: rate.map(|r| rounded(r / 1e9, 1)),
         share: rate.map(|r| rounded(work / time / r, 3)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::Preset;
+    use crate::compute::Precision;
+    use candle_core::Device;
+    use inducer_gpu::{Method, Named};
+
+    #[test]
+    fn batches_in_turn_are_the_same_rows_and_no_two_are_alike() {
+        let options = |batch| Options {
+            preset: Preset::Tiny,
+            method: Named::Paper(Method::Lora),
+            batch,
+            length: 40,
+            steps: 1,
+            warmup: 0,
+            seed: 1,
+            threads: 1,
+            precision: Precision::F32,
+            device: Device::Cpu,
+        };
+        let rows = |b: &Batch| {
+            let mut all: Vec<_> = (0..b.sequences())
+                .map(|r| b.ids[b.sequence(r)].to_vec())
+                .collect();
+            all.sort();
+            all
+        };
+        for (count, expected) in [(1, 1), (5, 5), (32, BATCHES)] {
+            let all = batches(&options(count));
+            assert_eq!(all.len(), expected);
+            for (i, batch) in all.iter().enumerate() {
+                assert_eq!(rows(batch), rows(&all[0]));
+                assert!(all[..i].iter().all(|other| other.ids != batch.ids));
+            }
+        }
+    }
 }

@@ -62,7 +62,7 @@ pub fn run(args: &ReportArgs, request: Request, seconds: f64, jobs: usize) -> Re
                 seeds: vec![1],
                 ..request.clone()
             };
-            TimeBudget::begin(&one, seconds, &device, args.compute.threads(), jobs)?
+            TimeBudget::begin(&one, seconds, args.workers(jobs, &device))?
         }
     };
     let before = budget.used;

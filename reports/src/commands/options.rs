@@ -318,7 +318,8 @@ pub struct Hyper {
     /// Scalar type of the computation; bf16 is mixed precision, for CUDA
     #[arg(long, default_value = "f32", value_parser = precision())]
     dtype: Precision,
-    /// Write a line after every so many steps [default: by the clock, every 20 s, where standard
+    /// Write a line after every so many steps; of a card, which is asked for its losses every ten
+    /// steps, when it has answered [default: by the clock, every 20 s, where standard
     /// error is no terminal]
     #[arg(long, alias = "logging-steps", value_name = ranges::EVERY.text,
         value_parser = whole(ranges::EVERY))]

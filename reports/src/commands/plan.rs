@@ -4,7 +4,9 @@ use super::print;
 use crate::progress::note;
 use crate::study::estimate::estimate;
 use crate::study::listed::Listed;
-use crate::study::plan::Plan;
+use crate::study::plan::Part;
+use crate::study::planned::Planned;
+use crate::study::schedule::Workers;
 use anyhow::Result;
 
 /// `--plan`: the list, and which of it is done.
@@ -26,14 +28,9 @@ pub fn list(rows: &[Listed], json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Says how long the runs of the plan will take here.
-pub fn say_how_long(
-    plan: &Plan,
-    device: &candle_core::Device,
-    threads: usize,
-    jobs: usize,
-) -> Result<()> {
-    let (methods, total) = estimate(plan, device, threads, jobs)?;
+/// Says how long these runs will take here.
+pub fn say_how_long(left: &[(&Planned, &Part)], workers: Workers<'_>) -> Result<()> {
+    let (methods, total) = estimate(left, workers)?;
     for (name, one) in &methods {
         let steps = format!(
             "{:.3} s a step, {:.1} h in all",
@@ -45,9 +42,10 @@ pub fn say_how_long(
             one.decoding / 60.0
         ));
     }
-    let (runs, hours) = (plan.runs().len(), total / 3600.0);
+    let (n, hours) = (left.len(), total / 3600.0);
+    let runs = if n == 1 { "run" } else { "runs" };
     note(format_args!(
-        "{runs} runs: about {hours:.1} h here. Runs that are stopped go on where they stood."
+        "{n} {runs}: about {hours:.1} h here. Runs that are stopped go on where they stood."
     ));
     Ok(())
 }

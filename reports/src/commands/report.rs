@@ -18,6 +18,7 @@ use crate::progress::note;
 use crate::report::{self, compare};
 use crate::run::Steps;
 use crate::study::assemble::{self, LEDGER_CASES};
+use crate::study::estimate::unfinished;
 use crate::study::listed::listed;
 use crate::study::plan::{Part, Plan, Request, plan};
 use crate::study::planned::Planned;
@@ -26,6 +27,7 @@ use crate::study::rates::Search;
 use crate::study::schedule::{Left, Workers};
 use crate::study::{Going, Study, looks, schedule};
 use anyhow::{Result, anyhow, ensure};
+use candle_core::Device;
 use clap::Args;
 use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use inducer_datasets::Task;
@@ -152,7 +154,7 @@ pub struct ReportArgs {
         conflicts_with_all = ["plan", "only", "shard", "merge", "data"]
     )]
     pub compare: Option<Vec<PathBuf>>,
-    /// Runs at a time, each with threads / jobs threads [default: as many as threads]
+    /// Runs at a time, each with threads / jobs threads [default: as many as threads, on a card 1]
     #[arg(long, value_name = ranges::THREADS.text, value_parser = whole(ranges::THREADS))]
     pub jobs: Option<usize>,
     /// Write every table of the report into --out's folder tables/ as CSV as well
@@ -273,6 +275,16 @@ impl ReportArgs {
         }
     }
 
+    /// What its runs are made on.
+    pub(super) fn workers<'a>(&self, jobs: usize, device: &'a Device) -> Workers<'a> {
+        Workers {
+            jobs,
+            at_once: self.compute.device.at_once(jobs),
+            threads: self.compute.threads(),
+            device,
+        }
+    }
+
     /// `--rates`, `--rates-seed` and `--rates-steps`.
     fn search(&self) -> Option<Search> {
         let mut rates = self.rates.clone();
@@ -295,7 +307,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     }
     let started = SystemTime::now();
     let threads = args.compute.threads();
-    let jobs = args.jobs.unwrap_or(threads).clamp(1, threads);
+    let jobs = args.compute.device.jobs(args.jobs, threads);
     let given = args.data.is_some() && args.backbone.is_some();
     ensure!(
         given || args.preset() != Preset::Paper,
@@ -315,8 +327,9 @@ pub fn run(args: &ReportArgs) -> Result<()> {
             request = super::budget::decided(request)?;
         }
         if request.preset == Preset::Paper {
-            let device = args.compute.device.open()?;
-            say_how_long(&plan(&request)?, &device, threads, jobs)?;
+            let (device, plan) = (args.compute.device.open()?, plan(&request)?);
+            let all: Vec<usize> = (0..plan.runs().len()).collect();
+            say_how_long(&unfinished(&plan, &all)?, args.workers(jobs, &device))?;
         }
         return list(&listed(&request)?, args.json);
     }
@@ -394,19 +407,15 @@ fn make(
     started: SystemTime,
 ) -> Result<()> {
     let device = args.compute.device.open()?;
-    let workers = Workers {
-        jobs,
-        threads: args.compute.threads(),
-        device: &device,
-    };
-    if request.preset == Preset::Paper {
-        say_how_long(plan, &device, workers.threads, jobs)?;
-    }
+    let workers = args.workers(jobs, &device);
     files::create_dir(&args.out)?;
     study_file::write(&args.out, &args.given)?;
     let chosen = chosen(&args.only, args.shard, plan.runs().len())?;
     if args.overwrite {
         schedule::clear(&picked(plan, &chosen))?;
+    }
+    if request.preset == Preset::Paper {
+        say_how_long(&unfinished(plan, &chosen)?, workers)?;
     }
     let of = |plan: &Plan, runs: &[usize], later: Left| {
         schedule::execute(&picked(plan, runs), workers, later, &|left| {

@@ -4,10 +4,10 @@
 use super::Study;
 use super::estimate::{Estimate, estimate};
 use super::plan::{Plan, Request, plan};
+use super::schedule::Workers;
 use crate::files::{self, read_json};
 use crate::progress::duration;
 use anyhow::{Result, bail};
-use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -60,15 +60,10 @@ impl TimeBudget {
     ///
     /// # Errors
     /// A run that could not begin; not even the shortest study fits.
-    pub fn begin(
-        request: &Request,
-        seconds: f64,
-        device: &Device,
-        threads: usize,
-        jobs: usize,
-    ) -> Result<Self> {
+    pub fn begin(request: &Request, seconds: f64, workers: Workers<'_>) -> Result<Self> {
         let plan = plan(request)?;
-        let cost = Cost::of(&plan, &estimate(&plan, device, threads, jobs)?.0, jobs);
+        let known = estimate(&plan.runs(), workers)?.0;
+        let cost = Cost::of(&plan, &known, workers.at_once);
         let Some(share) = cost.share(seconds) else {
             let (seeds, share) = CHOICES[CHOICES.len() - 1];
             bail!(
@@ -87,7 +82,8 @@ impl TimeBudget {
         })
     }
 
-    /// Whether another seed is likely to fit, by what the last one took, `jobs` runs at a time.
+    /// Whether another seed is likely to fit, by what the last one took, `jobs` runs at a time: on
+    /// a card too, where they slowed each other down while they were measured.
     pub fn has_room(&self, study: &Study, jobs: usize) -> bool {
         let long = study.long.iter().flat_map(|long| &long.rows);
         let runs = study.rows.iter().chain(long).flat_map(|row| &row.runs);
@@ -111,11 +107,11 @@ struct Cost {
 }
 
 impl Cost {
-    /// Of a plan with one seed, whose runs' estimates are known by name.
-    fn of(plan: &Plan, known: &[(String, Estimate)], jobs: usize) -> Self {
+    /// Of a plan with one seed, whose runs' estimates are known by name; of so many runs at once.
+    fn of(plan: &Plan, known: &[(String, Estimate)], at_once: usize) -> Self {
         let of = |name: &str| known.iter().find(|(n, _)| n == name).map(|(_, e)| *e);
         let mut cost = Self::default();
-        let share = 1.0 / jobs as f64;
+        let share = 1.0 / at_once as f64;
         for (run, _) in plan.runs() {
             if let Some(one) = of(&run.name()) {
                 cost.training += share * one.training;

@@ -2,7 +2,9 @@
 
 use super::plan::{Part, Plan};
 use super::planned::Planned;
+use super::schedule::Workers;
 use crate::compute;
+use crate::run::directory::is_finished;
 use crate::run::{TaskData, load, outputs, test_examples};
 use anyhow::{Context, Result};
 use candle_core::Device;
@@ -28,27 +30,40 @@ pub struct Estimate {
     pub decoding: f64,
 }
 
-/// The estimate of each method's first run, by the method's name, and the seconds of all runs of
-/// the plan, `jobs` at a time.
+/// Of the runs with these numbers, from 0, those that are not finished.
+///
+/// # Errors
+/// A directory that holds another run, or files that cannot be read.
+pub fn unfinished<'a>(plan: &'a Plan, numbers: &[usize]) -> Result<Vec<(&'a Planned, &'a Part)>> {
+    let (all, mut left) = (plan.runs(), Vec::new());
+    for (run, part) in numbers.iter().map(|i| all[*i]) {
+        // a run whose learning rate is still to be chosen has not begun
+        if part.is_open(run) || !is_finished(&run.dir, &run.config)? {
+            left.push((run, part));
+        }
+    }
+    Ok(left)
+}
+
+/// The estimate of each method's first run among these, by the method's name, and the seconds that
+/// all of them take.
 ///
 /// # Errors
 /// A run that could not begin.
 pub fn estimate(
-    plan: &Plan,
-    device: &Device,
-    threads: usize,
-    jobs: usize,
+    runs: &[(&Planned, &Part)],
+    workers: Workers<'_>,
 ) -> Result<(Vec<(String, Estimate)>, f64)> {
     let (mut known, mut total): (Vec<(String, Estimate)>, f64) = (Vec::new(), 0.0);
-    for (planned, part) in plan.runs() {
+    for (planned, part) in runs {
         let name = planned.name();
         let found = known.iter().find(|(n, _)| *n == name).map(|(_, e)| *e);
         let one = match found {
             Some(one) => one,
             None => {
-                let pool = compute::pool((threads / jobs).max(1))?;
+                let pool = compute::pool(workers.threads_each())?;
                 let one = pool
-                    .install(|| measured(planned, part, device))
+                    .install(|| measured(planned, part, workers.device))
                     .context(name.clone())?;
                 known.push((name, one));
                 one
@@ -56,7 +71,7 @@ pub fn estimate(
         };
         total += one.training + one.decoding;
     }
-    Ok((known, total / jobs as f64))
+    Ok((known, total / workers.at_once as f64))
 }
 
 /// The steps and the decoding of one run, a few of them.

@@ -77,10 +77,19 @@ fn work(run: &Planned) -> u64 {
 pub struct Workers<'a> {
     /// Runs at a time.
     pub jobs: usize,
+    /// By how many the time of runs that were measured alone is divided.
+    pub at_once: usize,
     /// Threads of all of them.
     pub threads: usize,
     /// Device.
     pub device: &'a Device,
+}
+
+impl Workers<'_> {
+    /// Threads of each run.
+    pub fn threads_each(self) -> usize {
+        (self.threads / self.jobs).max(1)
+    }
 }
 
 /// Makes runs, several at a time. After the first one that is made, and then not more often than
@@ -90,11 +99,7 @@ pub struct Workers<'a> {
 /// The first run that failed or was stopped; the others that were going are finished first.
 pub fn execute(
     runs: &[(&Planned, &Part)],
-    Workers {
-        jobs,
-        threads,
-        device,
-    }: Workers<'_>,
+    workers: Workers<'_>,
     later: Left,
     on_finished: &OnFinished<'_>,
 ) -> Result<()> {
@@ -112,8 +117,8 @@ pub fn execute(
         progress: Progress::new(Left::of(runs).steps, "steps", name),
         queue: Mutex::new((0..runs.len()).map(|i| (i, now)).collect()),
         runs: runs.to_vec(),
-        device,
-        threads: (threads / jobs).max(1),
+        device: workers.device,
+        threads: workers.threads_each(),
         failed: Mutex::new(None),
         done: AtomicUsize::new(0),
         later,
@@ -121,7 +126,7 @@ pub fn execute(
         on_finished,
     };
     std::thread::scope(|scope| {
-        for _ in 0..jobs {
+        for _ in 0..workers.jobs {
             scope.spawn(|| study.work());
         }
     });

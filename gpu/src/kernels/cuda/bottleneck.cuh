@@ -54,7 +54,7 @@ DEVICE void load_rows(T* tile, const T* rows, unsigned h, unsigned from, Sizes s
         T* to = tile + i * D + j;
         const T* of = base + size_t(from + i) * s.row + j;
         if (whole && from + i < s.tokens && j < s.width) {
-            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(of);
+            write_16(to, read_16(of));
         } else {
             for (int n = 0; n < V; n++)
                 to[n] = from + i < s.tokens && j + n < s.width ? of[n] : narrow<T>(0.0f);
@@ -76,7 +76,7 @@ DEVICE void store_rows(const T* mine, T* out, unsigned h, unsigned from, Sizes s
         const T* of = mine + i * D + j;
         T* to = out + (from + i) * row + size_t(h) * s.width + j;
         if (whole) {
-            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(of);
+            write_16(to, read_16(of));
         } else {
             for (unsigned n = 0; n < unsigned(V) && j + n < s.width; n++) to[n] = of[n];
         }
@@ -107,7 +107,7 @@ DEVICE void load_up(T* tile, const T* up, const T* bias, unsigned h, unsigned fr
         T* to = tile + i * D + j;
         const T* of = unit < s.r ? up + (size_t(h) * s.r + unit) * s.width : bias + h * s.width;
         if (whole && unit <= s.r && j < s.width) {
-            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(of + j);
+            write_16(to, read_16(of + j));
         } else {
             for (unsigned n = 0; n < unsigned(V); n++)
                 to[n] = unit <= s.r && j + n < s.width ? of[j + n] : narrow<T>(0.0f);

@@ -53,6 +53,20 @@ __device__ __forceinline__ bf16 narrow<bf16>(float x) {
     return __float2bfloat16_rn(x);
 }
 
+// 16 bytes in one access to memory that is aligned for it.
+DEVICE uint4 read_16(const void* from) {
+#ifndef __CUDACC__
+    emulator::access(from, 16);
+#endif
+    return *static_cast<const uint4*>(from);
+}
+DEVICE void write_16(void* to, uint4 words) {
+#ifndef __CUDACC__
+    emulator::access(to, 16);
+#endif
+    *static_cast<uint4*>(to) = words;
+}
+
 // The i-th of all threads of a one-dimensional grid, and how many there are.
 DEVICE size_t thread_of_grid() { return size_t(blockIdx.x) * blockDim.x + threadIdx.x; }
 DEVICE size_t threads_of_grid() { return size_t(gridDim.x) * blockDim.x; }

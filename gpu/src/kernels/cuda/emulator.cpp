@@ -1,5 +1,9 @@
 // Fibres, barriers and launches: see `emulator.h`.
-#include "common.cuh"
+#include "matrix.cuh"
+
+#include <iterator>
+#include <mutex>
+#include <set>
 
 namespace emulator {
 
@@ -90,7 +94,7 @@ void prepare(Fibre& fibre, void (*entry)()) {
 #error "the emulator switches stacks on x86-64 and aarch64"
 #endif
 
-[[noreturn]] static void fail(const char* what) {
+[[noreturn]] void fail(const char* what) {
     std::fprintf(stderr, "kernel %s, block (%u, %u, %u): %s\n", block->name, block->index.x,
                  block->index.y, block->index.z, what);
     std::abort();
@@ -141,13 +145,34 @@ static void run_block(Block& b) {
         f.done = false;
         f.turn = 0;
         f.at = nullptr;
+        f.sent.clear();
         b.warps[i / WARP].barrier.alive++;
         prepare(f, entry);
     }
     emulator_switch(&b.host, b.fibres[0].top);
 }
 
+// With INDUCER_KERNELS_SEEN=DIR a kernel's first launch leaves an empty file of its name in DIR.
+static void seen(const std::string& name) {
+    static const char* dir = std::getenv("INDUCER_KERNELS_SEEN");
+    if (dir == nullptr) return;
+    static std::mutex one_at_a_time;
+    static std::set<std::string> known;
+    std::lock_guard<std::mutex> guard(one_at_a_time);
+    if (!known.insert(name).second) return;
+    std::string path = std::string(dir) + "/" + name;
+    std::FILE* file = std::fopen(path.c_str(), "w");
+    if (file == nullptr) fail("INDUCER_KERNELS_SEEN: the file of its name cannot be made");
+    std::fclose(file);
+}
+
 }  // namespace emulator
+
+// The name of the i-th kernel; null where there is none.
+extern "C" const char* emulator_kernel(size_t i) {
+    auto& all = emulator::kernels();
+    return i < all.size() ? std::next(all.begin(), long(i))->first.c_str() : nullptr;
+}
 
 // Runs a kernel over a grid. Returns how many parameters it has, and -1 where there is none of this
 // name; it is not run unless there are as many arguments.
@@ -168,6 +193,7 @@ extern "C" int emulator_launch(const char* name, const unsigned* grid, const uns
     if (b.fibres.size() < b.threads) b.fibres.resize(b.threads);
     b.warps.resize((b.threads + WARP - 1) / WARP);
     block = &b;
+    seen(found->first);
     for (b.index.z = 0; b.index.z < grid[2]; b.index.z++)
         for (b.index.y = 0; b.index.y < grid[1]; b.index.y++)
             for (b.index.x = 0; b.index.x < grid[0]; b.index.x++) {
@@ -180,6 +206,17 @@ extern "C" int emulator_launch(const char* name, const unsigned* grid, const uns
     block = nullptr;
     return int(count);
 }
+
+// Copies four numbers a thread through shared memory, and may forget to wait for them; `from` not at
+// a boundary of 16 bytes ends the program.
+KERNEL(copied)(const float* from, float* to, unsigned waits) {
+    SHARED(float, tile);
+    float* mine = tile + 4 * threadIdx.x;
+    copy_async(mine, from + 4 * threadIdx.x, true);
+    if (waits) arrived();
+    for (unsigned n = 0; n < 4; n++) to[4 * threadIdx.x + n] = mine[n];
+}
+REGISTER(copied)
 
 // The controls of the sanitizers: one writes an element beyond the end, and one shifts a number of
 // 32 bits by n of them.

@@ -4,7 +4,8 @@
 // a barrier, then the next one does; so a barrier that not all threads reach is found, and said,
 // rather than waited at. Shared memory is from `malloc`, as long as the launch asks for and no
 // longer, so that AddressSanitizer sees its ends.
-// Blocks run one after the other: no kernel may wait for another block.
+// Blocks run one after the other: no kernel may wait for another block. What a thread copies
+// asynchronously arrives when it waits for it, and not before.
 #pragma once
 
 #include <cmath>
@@ -52,6 +53,13 @@ struct Warp {
     uint64_t words[2][WARP][6];
 };
 
+// 16 bytes on their way, or zeros.
+struct Copy {
+    void* to;
+    const void* from;
+    bool there;
+};
+
 struct Fibre {
     void* top = nullptr;  // the saved stack pointer
     std::unique_ptr<unsigned char[]> stack{new unsigned char[STACK]};  // untouched until used
@@ -60,6 +68,7 @@ struct Fibre {
     bool done = false;
     const Barrier* at = nullptr;  // where it waits
     unsigned until = 0;           // that barrier's generation while it does
+    std::vector<Copy> sent{};     // what it has not waited for yet
 
     bool may_run() const { return !done && (at == nullptr || at->generation != until); }
 };
@@ -83,6 +92,34 @@ struct Block {
 
 // `__thread` and not `thread_local`: it has no constructor, and nobody asks before each use
 extern __thread Block* block;
+
+// Ends the program with the kernel's name and block.
+[[noreturn]] void fail(const char* what);
+
+// One access of so many bytes, which a card refuses at an address that is no multiple of them.
+inline void access(const void* at, size_t bytes) {
+    if (reinterpret_cast<uintptr_t>(at) % bytes != 0) fail("an access that is not aligned");
+}
+
+// Until they have arrived the memory is nobody's to read: it is full of NaN.
+inline void send(void* to, const void* from, bool there) {
+    access(to, 16);
+    access(from, 16);
+    std::memset(to, 0xFF, 16);
+    block->fibre().sent.push_back({to, from, there});
+}
+
+// All that this thread sent is there.
+inline void receive() {
+    auto& sent = block->fibre().sent;
+    for (const Copy& copy : sent) {
+        if (copy.there)
+            std::memcpy(copy.to, copy.from, 16);
+        else
+            std::memset(copy.to, 0, 16);
+    }
+    sent.clear();
+}
 
 // Saves the registers that a call keeps on this stack, and goes on with another stack.
 extern "C" void emulator_switch(void** from, void* to);

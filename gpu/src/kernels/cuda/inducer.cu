@@ -128,7 +128,7 @@ template <class T>
 DEVICE Pack<T> read(const T* from, unsigned count, bool whole) {
     T few[PACK<T>];
     if (whole) {
-        uint4 words = *reinterpret_cast<const uint4*>(from);
+        uint4 words = read_16(from);
         memcpy(few, &words, 16);
     } else {
         for (unsigned n = 0; n < unsigned(PACK<T>); n++)
@@ -147,7 +147,7 @@ DEVICE void write(T* to, const Pack<T>& pack, unsigned count, bool whole) {
     if (whole) {
         uint4 words;
         memcpy(&words, few, 16);
-        *reinterpret_cast<uint4*>(to) = words;
+        write_16(to, words);
     } else {
         for (unsigned n = 0; n < unsigned(PACK<T>) && n < count; n++) to[n] = few[n];
     }

@@ -58,7 +58,11 @@ DEVICE void linear_block(const From* g, To* out, unsigned rows, unsigned width, 
         pack::store(to + j, x, width - j);
     }
 }
-KERNEL_PAIRS(linear_block,
-             (const From* g, To* out, unsigned rows, unsigned width, unsigned column,
-              unsigned total, float scale, unsigned lanes),
-             (g, out, rows, width, column, total, scale, lanes))
+#define LINEAR_BLOCK(A, B, of_a, of_b)                                                      \
+    KERNEL_PAIR(linear_block, A, B, of_a, of_b,                                             \
+                (const From* g, To* out, unsigned rows, unsigned width, unsigned column,    \
+                 unsigned total, float scale, unsigned lanes),                              \
+                (g, out, rows, width, column, total, scale, lanes))
+// products read the gradient itself where it has their type
+LINEAR_BLOCK(float, bf16, f32, bf16)
+LINEAR_BLOCK(bf16, float, bf16, f32)

@@ -65,12 +65,12 @@ DEVICE uint32_t packed(float low, float high) {
 #else
 
 inline void copy_async(void* to, const void* from, bool there) {
-    if (there)
-        std::memcpy(to, from, 16);
-    else
-        std::memset(to, 0, 16);
+    emulator::send(to, from, there);
 }
-inline void arrived() { __syncthreads(); }
+inline void arrived() {
+    emulator::receive();
+    __syncthreads();
+}
 inline float power_of_two(float x) { return std::exp2(x); }
 inline uint32_t packed(float low, float high) {
     return uint32_t(narrow<bf16>(low).bits) | uint32_t(narrow<bf16>(high).bits) << 16;
@@ -81,6 +81,7 @@ inline uint32_t pair_of(const bf16* row, unsigned i, const bf16* next, unsigned 
 }
 inline void load_matrices(uint32_t out[4], const bf16* row) {
     unsigned g = lane() / 4, t = lane() % 4;
+    emulator::access(row, 16);
     emulator::exchange(row, [&](auto of) {
         for (unsigned i = 0; i < 4; i++)
             out[i] = pair_of(of(8 * i + g), 2 * t, of(8 * i + g), 2 * t + 1);
@@ -89,6 +90,7 @@ inline void load_matrices(uint32_t out[4], const bf16* row) {
 }
 inline void load_transposed(uint32_t out[4], const bf16* row) {
     unsigned g = lane() / 4, t = lane() % 4;
+    emulator::access(row, 16);
     emulator::exchange(row, [&](auto of) {
         for (unsigned i = 0; i < 4; i++)
             out[i] = pair_of(of(8 * i + 2 * t), g, of(8 * i + 2 * t + 1), g);
@@ -134,6 +136,7 @@ DEVICE void several(float (&to)[N], const float* from) {
     else
         *reinterpret_cast<float2*>(to) = *reinterpret_cast<const float2*>(from);
 #else
+    emulator::access(from, sizeof(to));
     std::memcpy(to, from, sizeof(to));
 #endif
 }

@@ -13,6 +13,23 @@ unsafe extern "C" {
         arguments: *mut *mut c_void,
         count: usize,
     ) -> i32;
+    #[cfg(test)]
+    fn emulator_kernel(i: usize) -> *const c_char;
+}
+
+/// The names of all kernels, in order.
+#[cfg(test)]
+pub(super) fn names() -> Vec<String> {
+    // SAFETY: it is null or a name that ends with a zero and stays
+    let name = |i| unsafe {
+        let name = emulator_kernel(i);
+        (!name.is_null()).then(|| {
+            std::ffi::CStr::from_ptr(name)
+                .to_string_lossy()
+                .into_owned()
+        })
+    };
+    (0..).map_while(name).collect()
 }
 
 pub(super) fn launch(name: &str, grid: Grid, words: &[Word]) -> Result<()> {

@@ -61,6 +61,7 @@ DEVICE unsigned lane_of_row(unsigned lanes) { return threadIdx.x % lanes; }
     KERNEL(name##_##of_a##_##of_b) parameters { name<From, To> arguments; }       \
     REGISTER(name##_##of_a##_##of_b)                                              \
     }
+// Of all four pairs.
 #define KERNEL_PAIRS(name, parameters, arguments)                            \
     KERNEL_PAIR(name, float, float, f32, f32, parameters, arguments)         \
     KERNEL_PAIR(name, float, bf16, f32, bf16, parameters, arguments)         \

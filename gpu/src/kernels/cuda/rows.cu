@@ -168,10 +168,15 @@ DEVICE void layer_norm(const float* x, const T* w, const T* b, Y* y, unsigned ro
     else
         normalise_row<4, 8>(x, w, b, y, width, eps);
 }
-KERNEL_PAIRS(layer_norm,
-             (const float* x, const From* w, const From* b, To* y, unsigned rows, unsigned width,
-              float eps),
-             (x, w, b, y, rows, width, eps))
+// Of weights in From and results, or their gradients, in To: those of weights in f32 are in f32.
+#define NORM_PAIRS(name, parameters, arguments)                      \
+    KERNEL_PAIR(name, float, float, f32, f32, parameters, arguments) \
+    KERNEL_PAIR(name, bf16, float, bf16, f32, parameters, arguments) \
+    KERNEL_PAIR(name, bf16, bf16, bf16, bf16, parameters, arguments)
+NORM_PAIRS(layer_norm,
+           (const float* x, const From* w, const From* b, To* y, unsigned rows, unsigned width,
+            float eps),
+           (x, w, b, y, rows, width, eps))
 
 template <class T, class G>
 DEVICE void layer_norm_back(const float* x, const T* w, const G* g, const float* onto, float* dx,
@@ -190,10 +195,10 @@ DEVICE void layer_norm_back(const float* x, const T* w, const G* g, const float*
     else
         normalise_row_back<4, 8>(x, w, g, onto, dx, kept, width, eps);
 }
-KERNEL_PAIRS(layer_norm_back,
-             (const float* x, const From* w, const To* g, const float* onto, float* dx,
-              float* kept, unsigned rows, unsigned width, float eps),
-             (x, w, g, onto, dx, kept, rows, width, eps))
+NORM_PAIRS(layer_norm_back,
+           (const float* x, const From* w, const To* g, const float* onto, float* dx,
+            float* kept, unsigned rows, unsigned width, float eps),
+           (x, w, g, onto, dx, kept, rows, width, eps))
 
 constexpr unsigned ROWS_AT_ONCE = 8;  // a warp each
 

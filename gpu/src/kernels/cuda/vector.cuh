@@ -20,12 +20,9 @@ DEVICE void copy(void* to, const void* from) {
         *static_cast<uint32_t*>(to) = *static_cast<const uint32_t*>(from);
     }
 #else
-    constexpr uintptr_t access = BYTES % 16 == 0 ? 16 : BYTES;
-    if (reinterpret_cast<uintptr_t>(to) % access || reinterpret_cast<uintptr_t>(from) % access) {
-        std::fprintf(stderr, "kernel %s: an access of %d bytes that is not aligned\n",
-                     emulator::block->name, int(access));
-        std::abort();
-    }
+    constexpr size_t access = BYTES % 16 == 0 ? 16 : BYTES;
+    emulator::access(to, access);
+    emulator::access(from, access);
     std::memcpy(to, from, BYTES);
 #endif
 }

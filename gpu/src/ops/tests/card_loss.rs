@@ -161,6 +161,7 @@ fn losses_of_any_size_have_the_values_and_gradients_of_the_cpu() {
         (64, 3, 64, 65),
         (65, 12, 65, 64),
         (9, 33, 513, 200),
+        (65, 12, 70, 1),
         (200, 16, 2100, 40),
     ];
     for (i, (tokens, d, ids, count)) in sizes.into_iter().enumerate() {
@@ -189,6 +190,12 @@ fn losses_of_any_size_have_the_values_and_gradients_of_the_cpu() {
                     (BF16, HALVES * 4.0 * (d as f64).sqrt()),
                     (
                         &[DType::F32, DType::BF16, DType::BF16],
+                        HALVES * 4.0 * (d as f64).sqrt(),
+                    ),
+                    // logits of a table in f32 are not rounded, but the gradient is
+                    (&[DType::BF16, DType::F32, DType::F32], HALVES),
+                    (
+                        &[DType::BF16, DType::BF16, DType::F32],
                         HALVES * 4.0 * (d as f64).sqrt(),
                     ),
                 ] {
