@@ -207,7 +207,8 @@ extern "C" int emulator_launch(const char* name, const unsigned* grid, const uns
     return int(count);
 }
 
-// Copies four numbers a thread through shared memory, and may forget to wait for them; `from` not at
+// Copies four numbers a thread through shared memory, and may forget to wait for them; `from` not
+// at
 // a boundary of 16 bytes ends the program.
 KERNEL(copied)(const float* from, float* to, unsigned waits) {
     SHARED(float, tile);

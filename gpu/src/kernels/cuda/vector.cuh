@@ -62,7 +62,8 @@ DEVICE bool aligned(const void* p, P... others) {
     return aligned(p) && aligned(others...);
 }
 
-// The same of vectors of N elements alone, which may need less: what a tensor's own length gives it.
+// The same of vectors of N elements alone, which may need less: what a tensor's own length gives
+// it.
 // Where the order of a sum hangs on it, memory must not decide.
 template <int N, class T>
 DEVICE bool begins(const T* p) {

@@ -80,7 +80,8 @@ const SIZES: [Size; 5] = [
 ];
 
 /// The wide one has rows that are long enough for no gradient to be zero under dropout: what a pass
-/// leaves of a zero is bounded for small models ([`gradient_floor`](crate::bounds::gradient_floor)).
+/// leaves of a zero is bounded for small models alone
+/// ([`gradient_floor`](crate::bounds::gradient_floor)).
 const FOR_GRADIENTS: [Size; 4] = [
     of(&[65, 3], [2, 2], 9),
     of(&[70, 64, 1], [1, 3], 9),
