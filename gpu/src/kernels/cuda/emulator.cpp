@@ -208,8 +208,7 @@ extern "C" int emulator_launch(const char* name, const unsigned* grid, const uns
 }
 
 // Copies four numbers a thread through shared memory, and may forget to wait for them; `from` not
-// at
-// a boundary of 16 bytes ends the program.
+// at a boundary of 16 bytes ends the program.
 KERNEL(copied)(const float* from, float* to, unsigned waits) {
     SHARED(float, tile);
     float* mine = tile + 4 * threadIdx.x;

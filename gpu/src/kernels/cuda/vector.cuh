@@ -63,8 +63,7 @@ DEVICE bool aligned(const void* p, P... others) {
 }
 
 // The same of vectors of N elements alone, which may need less: what a tensor's own length gives
-// it.
-// Where the order of a sum hangs on it, memory must not decide.
+// it. Where the order of a sum hangs on it, memory must not decide.
 template <int N, class T>
 DEVICE bool begins(const T* p) {
     constexpr uintptr_t bytes = N * sizeof(T);
