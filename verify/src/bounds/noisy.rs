@@ -38,9 +38,11 @@ fn moved(x: f64, units: f64) -> Noisy {
     let state = STATE.get();
     let next = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
     STATE.set(next);
-    // of spread 1, and never of two sizes alone: two roundings of a gate would cancel in half of
-    the // runs, and in all of six once in 64 let error = 3.0_f64.sqrt() * (next as f64 / (u64::MAX
-    / 2) as f64 - 1.0) * ERROR; Noisy(x * (1.0 + units * error)) }
+    // of spread 1, and never of two sizes alone: two roundings of a gate would cancel in half of the
+    // runs, and in all of six once in 64
+    let error = 3.0_f64.sqrt() * (next as f64 / (u64::MAX / 2) as f64 - 1.0) * ERROR;
+    Noisy(x * (1.0 + units * error))
+}
 
 impl Add for Noisy {
     type Output = Self;

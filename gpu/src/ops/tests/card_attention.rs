@@ -117,7 +117,10 @@ fn heads_of_every_width_agree_with_the_cpu_in_both_types() {
 fn many_heads_of_a_usual_width_agree_with_the_cpu() {
     for dtype in TYPES {
         let found = both(dtype, &[33, 2], heads(33, 24), Visible::All, DROP);
-        assert!(found.iter().all(|e| *e <= bound(dtype)), "{dtype:?}: {found:?}");
+        assert!(
+            found.iter().all(|e| *e <= bound(dtype)),
+            "{dtype:?}: {found:?}"
+        );
     }
 }
 
@@ -125,7 +128,10 @@ fn many_heads_of_a_usual_width_agree_with_the_cpu() {
 fn a_row_of_513_tokens_agrees_with_the_cpu() {
     for (dtype, visible) in TYPES.into_iter().zip([Visible::Causal, Visible::All]) {
         let found = both(dtype, &[513], heads(1, 8), visible, DROP);
-        assert!(found.iter().all(|e| *e <= bound(dtype)), "{dtype:?}: {found:?}");
+        assert!(
+            found.iter().all(|e| *e <= bound(dtype)),
+            "{dtype:?}: {found:?}"
+        );
     }
 }
 
