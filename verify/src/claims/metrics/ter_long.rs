@@ -6,7 +6,8 @@ use crate::bounds::UNIT_ROUNDOFF_F64;
 use crate::{Case, Result, Tolerance};
 use inducer_datasets::metrics::ter::{Algorithm, corpus_ter};
 
-/// Farther than this no program shifts a run.
+/// Farther than this no program shifts a run; just as far one of them does not in one direction,
+/// since it counts from the word before.
 const FARTHEST: usize = 50;
 
 /// An edit that is made to a text.
@@ -30,7 +31,8 @@ fn written(words: &[usize]) -> String {
 }
 
 /// A long text with one kind of edit has as many as were made, by tercom and by sacrebleu: a run of
-/// up to ten words is one shift up to 50 words away; beyond that its words are deleted and inserted.
+/// up to ten words is one shift less than 50 words away; beyond that its words are deleted and
+/// inserted.
 /// In the control one word more was changed.
 pub(super) fn known(case: &mut Case) -> Result<()> {
     let all = [
@@ -67,12 +69,16 @@ pub(super) fn known(case: &mut Case) -> Result<()> {
             let (least, most) = match far {
                 true => (FARTHEST + count, n - count),
                 // a run that goes less far than it is long moves as the words that it passes
-                false => (count + 1, FARTHEST.min(n - count)),
+                false => (count + 1, (FARTHEST - 1).min(n - count)),
             };
             let by = case.draw.size(least, most.max(least));
             let from = case.draw.size(0, n - count - by);
+            let (from, to) = match case.draw.chance(0.5) {
+                true => (from, from + by),
+                false => (from + by, from),
+            };
             let run: Vec<usize> = words.drain(from..from + count).collect();
-            words.splice(from + by..from + by, run);
+            words.splice(to..to, run);
             match far {
                 true => [count, count, 0, 0],
                 false => [0, 0, 0, 1],
