@@ -28,7 +28,7 @@ pub(super) fn claims() -> Vec<Claim> {
 
 fn made(case: &mut Case) -> inducer_verify::Result<Ran> {
     let method = *case.draw.in_turn(&METHODS);
-    let task = *case.draw.in_turn(&[Task::WebNlg, Task::Coqa]);
+    let task = *case.draw.in_turn(&[Task::WebNlg, Task::Generate]);
     let world = World::generating(case, task)?;
     ran(case, world, method, [0.01, 0.1])
 }

@@ -15,6 +15,7 @@ pub(super) fn claims() -> Vec<Claim> {
         Claim::new("stats-student").on_one_sided(Target::CpuF64, student),
         // few margins lie between the ends of two intervals
         Claim::new("stats-equivalence")
+            .one_case_in(2)
             .at_least(96)
             .on_one_sided(Target::CpuF64, equivalent),
         Claim::new("stats-pooled").on_one_sided(Target::CpuF64, pool),

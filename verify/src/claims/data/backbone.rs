@@ -1,10 +1,13 @@
-//! Backbones as transformers' directories hold them: names, shapes and files as its formats have
+//! Backbones as transformers' directories hold them, and tuned ones: names, shapes and files as its formats have
 //! them, written and read here without the engine's code.
 
 use crate::cases::Draw;
 use crate::{Case, Result};
 use candle_core::{DType, Device, Tensor};
-use inducer_gpu::Model;
+use inducer_gpu::backbone::Backbone;
+use inducer_gpu::files::adapter::SavedAdapter;
+use inducer_gpu::files::merge::merge;
+use inducer_gpu::{AdapterConfig, Model};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -124,9 +127,13 @@ fn renamed(name: &str, bare: bool, old: bool) -> String {
     }
 }
 
-/// Numbers that every type holds exactly.
-fn numbers(draw: &mut Draw, shape: &[usize]) -> Vec<f32> {
-    let one = |draw: &mut Draw| (draw.size(0, 255) as f32 - 128.0) / 64.0;
+/// Numbers that a type holds exactly: of eight bits, where there are more of sixteen.
+fn numbers(draw: &mut Draw, shape: &[usize], dtype: DType) -> Vec<f32> {
+    let most = match dtype {
+        DType::F64 | DType::F32 => 1 << 16,
+        _ => 1 << 8,
+    };
+    let one = |draw: &mut Draw| 4.0 * draw.size(0, most - 1) as f32 / most as f32 - 2.0;
     (0..shape.iter().product()).map(|_| one(draw)).collect()
 }
 
@@ -152,53 +159,90 @@ fn flat(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
 }
 
-/// A directory's numbers become the tensors of the same names, with or without the prefix, older
-/// names of LayerNorm's included, in one file or two, of every type of floats; what no function
-/// needs is passed over, ε is the one that stands there; and a backbone that is saved has the same
-/// numbers under transformers' names. In the control one number is another one.
-pub(super) fn files(case: &mut Case) -> Result<()> {
-    let gpt2 = case.draw.chance(0.5);
-    let [layers, vocabulary] = case.draw.sizes([(1, 2), (5, 9)]);
+/// A backbone of a draw's sizes, and its numbers by name.
+struct Drawn {
+    gpt2: bool,
+    sizes: Sizes,
+    dtype: DType,
+    numbers: BTreeMap<String, Vec<f32>>,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+fn drawn(draw: &mut Draw) -> Result<Drawn> {
+    let gpt2 = draw.chance(0.5);
+    let [layers, vocabulary, inner] = draw.sizes([(1, 2), (5, 9), (3, 9)]);
     let sizes = Sizes {
         vocabulary,
         positions: 6,
         hidden: 4,
         layers,
-        inner: case.draw.size(3, 9),
+        inner,
         classes: 3,
     };
-    let [bare, old, shards] = [(); 3].map(|()| case.draw.chance(0.5));
-    let dtype = case
-        .draw
-        .pick(&[DType::F64, DType::F32, DType::F16, DType::BF16]);
+    let dtype = draw.pick(&[DType::F64, DType::F32, DType::F16, DType::BF16]);
     let shapes = if gpt2 { sizes.gpt2() } else { sizes.roberta() };
-    let mut expected = BTreeMap::new();
-    let mut tensors = HashMap::new();
+    let (mut all, mut tensors) = (BTreeMap::new(), BTreeMap::new());
     for (name, shape) in shapes {
-        let own = numbers(&mut case.draw, &shape);
+        let own = numbers(draw, &shape, dtype);
         let tensor = Tensor::from_slice(&own, shape, &Device::Cpu)?.to_dtype(dtype)?;
-        tensors.insert(renamed(&name, bare, old && !gpt2), tensor);
-        expected.insert(name, own);
+        tensors.insert(name.clone(), tensor);
+        all.insert(name, own);
     }
-    let unused = match gpt2 {
+    Ok(Drawn {
+        gpt2,
+        sizes,
+        dtype,
+        numbers: all,
+        tensors,
+    })
+}
+
+impl Drawn {
+    /// The model that the engine reads from a directory with these tensors.
+    fn read(&self, tensors: HashMap<String, Tensor>, shards: bool) -> Result<Model> {
+        let dir = tempfile::tempdir()?;
+        write(dir.path(), tensors, shards)?;
+        let config = self.sizes.config(self.gpt2).to_string();
+        fs::write(dir.path().join("config.json"), config)?;
+        Ok(Model::load(dir.path(), DType::F32, &Device::Cpu)?)
+    }
+
+    fn name(&self) -> String {
+        let kind = if self.gpt2 { "a GPT-2" } else { "a RoBERTa" };
+        format!("{kind} in {:?}", self.dtype)
+    }
+}
+
+/// A backbone's numbers by name.
+fn numbers_of(backbone: &dyn Backbone) -> Result<BTreeMap<String, Vec<f32>>> {
+    let parameters = backbone.parameters().into_iter();
+    parameters
+        .map(|p| Ok((p.name.clone(), flat(&p.tensor)?)))
+        .collect()
+}
+
+/// A directory's numbers become the tensors of the same names, with or without the prefix, older
+/// names of LayerNorm's included, in one file or two, of every type of floats; what no function
+/// needs is passed over, ε is the one that stands there; and a backbone that is saved has the same
+/// numbers under transformers' names. In the control one number is another one.
+pub(super) fn files(case: &mut Case) -> Result<()> {
+    let own = drawn(&mut case.draw)?;
+    let [bare, old, shards] = [(); 3].map(|()| case.draw.chance(0.5));
+    let written = own.tensors.iter();
+    let written = written.map(|(name, t)| (renamed(name, bare, old && !own.gpt2), t.clone()));
+    let mut written: HashMap<String, Tensor> = written.collect();
+    let unused = match own.gpt2 {
         true => "transformer.h.0.attn.masked_bias",
         false => "roberta.pooler.dense.bias",
     };
-    tensors.insert(unused.into(), Tensor::zeros(1, dtype, &Device::Cpu)?);
-    let dir = tempfile::tempdir()?;
-    write(dir.path(), tensors, shards)?;
-    let config = sizes.config(gpt2).to_string();
-    fs::write(dir.path().join("config.json"), config)?;
-    let model = Model::load(dir.path(), DType::F32, &Device::Cpu)?;
-    if let Some(own) = expected.values_mut().next().filter(|_| case.control) {
-        own[0] += 1.0;
+    written.insert(unused.into(), Tensor::zeros(1, own.dtype, &Device::Cpu)?);
+    let model = own.read(written, shards)?;
+    let mut expected = own.numbers.clone();
+    if let Some(numbers) = expected.values_mut().next().filter(|_| case.control) {
+        numbers[0] += 1.0;
     }
-    let kind = if gpt2 { "a GPT-2" } else { "a RoBERTa" };
-    let name = format!("{kind} in {dtype:?}, bare {bare}, old {old}, two files {shards}");
-    let mut found = BTreeMap::new();
-    for parameter in model.backbone.parameters() {
-        found.insert(parameter.name.clone(), flat(&parameter.tensor)?);
-    }
+    let name = format!("{}, bare {bare}, old {old}, two files {shards}", own.name());
+    let found = numbers_of(model.backbone.as_ref())?;
     case.same(&found, &expected, || name.clone());
     let json = model.backbone.json();
     let eps = ["layer_norm_epsilon", "layer_norm_eps"].map(|field| json[field].as_f64());
@@ -211,5 +255,53 @@ pub(super) fn files(case: &mut Case) -> Result<()> {
         saved.insert(name, flat(&tensor)?);
     }
     case.same(&saved, &expected, || format!("{name}, saved"));
+    Ok(())
+}
+
+/// Tuned biases that are merged are the backbone's, nothing else of it changes, and the trained rows
+/// of special tokens become the last ones of its vocabulary. In the control one tuned number is
+/// another one.
+pub(super) fn merged(case: &mut Case) -> Result<()> {
+    let own = drawn(&mut case.draw)?;
+    let written = own.tensors.clone().into_iter().collect();
+    let mut backbone = own.read(written, false)?.backbone;
+    let mut expected = own.numbers.clone();
+    let mut tensors = BTreeMap::new();
+    for (name, old) in &own.tensors {
+        if name.ends_with(".bias") {
+            let new = numbers(&mut case.draw, old.dims(), DType::F32);
+            tensors.insert(
+                name.clone(),
+                Tensor::from_slice(&new, old.shape(), &Device::Cpu)?,
+            );
+            expected.insert(name.clone(), new);
+        }
+    }
+    if own.gpt2 {
+        let shape = (case.draw.size(1, 3), own.sizes.hidden);
+        let rows = numbers(&mut case.draw, &[shape.0, shape.1], DType::F32);
+        let special = Tensor::from_slice(&rows, shape, &Device::Cpu)?;
+        tensors.insert("transformer.wte.added".into(), special);
+        let embeddings = expected.get_mut("transformer.wte.weight");
+        embeddings.into_iter().for_each(|e| e.extend(&rows));
+    }
+    let saved = SavedAdapter {
+        config: AdapterConfig {
+            bitfit: true,
+            ..AdapterConfig::none()
+        },
+        tensors,
+    };
+    let rest = merge(backbone.as_mut(), &saved)?;
+    let name = own.name();
+    case.same(rest.is_none(), true, || format!("{name}: nothing is left"));
+    let tuned = expected
+        .iter_mut()
+        .find(|(name, _)| name.ends_with(".bias"));
+    if let Some((_, numbers)) = tuned.filter(|_| case.control) {
+        numbers[0] += 1.0;
+    }
+    let found = numbers_of(backbone.as_ref())?;
+    case.same(&found, &expected, || format!("{name}, merged"));
     Ok(())
 }

@@ -34,6 +34,7 @@ pub fn claims() -> Vec<Claim> {
         Claim::new("data-epochs").on_one_sided(Target::CpuF64, packing::epochs),
         Claim::new("data-cache").on_one_sided(Target::CpuF64, packing::cached),
         Claim::new("backbone-files").on_one_sided(Target::CpuF32, backbone::files),
+        Claim::new("merge-tuned").on_one_sided(Target::CpuF32, backbone::merged),
     ]
 }
 

@@ -21,7 +21,11 @@ pub fn claims() -> Vec<Claim> {
         Claim::new("metric-bleu-webnlg").on_one_sided(Target::CpuF64, written::challenge),
         Claim::new("metric-bleu-13a").on_one_sided(Target::CpuF64, written::smoothed),
         Claim::new("metric-ter").on_one_sided(Target::CpuF64, ter::ter),
-        Claim::new("metric-ter-long").on_one_sided(Target::CpuF64, ter_long::known),
+        // few cases meet a limit of theirs
+        Claim::new("metric-ter-long")
+            .one_case_in(2)
+            .at_least(60)
+            .on_one_sided(Target::CpuF64, ter_long::known),
         Claim::new("metric-meteor").on_one_sided(Target::CpuF64, meteor::meteor),
         Claim::new("metric-coqa").on_one_sided(Target::CpuF64, coqa::coqa),
         Claim::new("metric-classes").on_one_sided(Target::CpuF64, classes::classes),

@@ -6,8 +6,8 @@ use crate::bounds::UNIT_ROUNDOFF_F64;
 use crate::{Case, Result, Tolerance};
 use inducer_datasets::metrics::ter::{Algorithm, corpus_ter};
 
-/// Farther than this no program shifts a run; just as far one of them does not in one direction,
-/// since it counts from the word before.
+/// Farther than this no program shifts a run. Both shift it as far with its own length counted: one
+/// of them measures from its start, the other to the end of its place.
 const FARTHEST: usize = 50;
 
 /// An edit that is made to a text.
@@ -31,13 +31,14 @@ fn written(words: &[usize]) -> String {
 }
 
 /// A long text with one kind of edit has as many as were made, by tercom and by sacrebleu: a run of
-/// up to ten words is one shift less than 50 words away; beyond that its words are deleted and
-/// inserted.
+/// up to ten words is one shift within 50 words, itself included; beyond that its words are deleted
+/// and inserted.
 /// In the control one word more was changed.
 pub(super) fn known(case: &mut Case) -> Result<()> {
     let all = [
         Edit::Insert,
         Edit::Delete,
+        Edit::Shift,
         Edit::Substitute,
         Edit::Shift,
         Edit::FarShift,
@@ -47,7 +48,11 @@ pub(super) fn known(case: &mut Case) -> Result<()> {
     let n = case.draw.size(if far { 90 } else { 24 }, 120);
     let reference: Vec<usize> = (0..n).collect();
     let mut words = reference.clone();
-    let count = case.draw.size(1, 10);
+    // the longest run and the farthest place are where limits act
+    let count = match case.draw.chance(0.7) {
+        true => case.draw.size(1, 10),
+        false => 10,
+    };
     let at = case.draw.size(0, n - count);
     // insertions, deletions, substitutions, shifts
     let mut made = match edit {
@@ -69,9 +74,12 @@ pub(super) fn known(case: &mut Case) -> Result<()> {
             let (least, most) = match far {
                 true => (FARTHEST + count, n - count),
                 // a run that goes less far than it is long moves as the words that it passes
-                false => (count + 1, (FARTHEST - 1).min(n - count)),
+                false => (count + 1, (FARTHEST - count).min(n - count)),
             };
-            let by = case.draw.size(least, most.max(least));
+            let by = match case.draw.chance(0.3) {
+                true => case.draw.size(least, most),
+                false => most,
+            };
             let from = case.draw.size(0, n - count - by);
             let (from, to) = match case.draw.chance(0.5) {
                 true => (from, from + by),
