@@ -137,9 +137,9 @@ fn rates(case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// A comparison turns with the rate where the difference at the rate that is best for one method has
-/// another sign than at the rate that is best for the other, where both finished both. In the control
-/// each method is taken at its own best rate.
+/// A comparison turns with the rate where the difference at the rate that is best for one method
+/// has another sign than at the rate that is best for the other, where both finished both. In the
+/// control each method is taken at its own best rate.
 fn turns(case: &mut Case) -> Result<()> {
     let rates = case.draw.size(2, 4);
     let mut losses = Vec::new();

@@ -1,5 +1,5 @@
-//! Runs that classify: the adapter that is right most often is kept and scored, and a class is the one
-//! that the head calls by its name.
+//! Runs that classify: the adapter that is right most often is kept and scored, and a class is the
+//! one that the head calls by its name.
 
 use super::failed;
 use super::world::{Ran, World, ran, tokenizer};
@@ -172,9 +172,9 @@ fn macro_f1(said: &[usize], meant: &[usize]) -> f64 {
 }
 
 /// Every validation's score is the share of examples whose class the adapter says, the one that is
-/// kept is the first of the highest, and the run's classes, accuracy, macro F1 and loss are those of
-/// that adapter on the test examples that were asked for. In the control the share is that of the
-/// examples whose class it does not say: of five never the same.
+/// kept is the first of the highest, and the run's classes, accuracy, macro F1 and loss are those
+/// of that adapter on the test examples that were asked for. In the control the share is that of
+/// the examples whose class it does not say: of five never the same.
 fn scored(case: &mut Case) -> inducer_verify::Result<()> {
     let own = labelled(case)?;
     let (ran, limit) = (&own.ran, own.ran.config.test_limit);

@@ -119,6 +119,30 @@ fn span(position: usize) -> [usize; 2] {
     [from, to - 1]
 }
 
+/// The quantiles of a layer's gates are those of the sorted ones, the nearest each, and the queries
+/// that are not reached those whose gate is below a hundredth.
+fn distributed(case: &mut Case, ran: &Ran, layer: usize, mut values: Vec<f64>) {
+    values.sort_by(f64::total_cmp);
+    let (n, tolerance) = (values.len() as f64, of_gates());
+    for (i, q) in [0.05, 0.25, 0.5, 0.75, 0.95].into_iter().enumerate() {
+        let place = format!("/gates/{layer}/quantiles/{i}");
+        let expected = values[((n - 1.0) * q).round() as usize];
+        case.close(ran.number(&place), expected, &tolerance, || {
+            format!("{}: {place}", ran.name())
+        });
+    }
+    let share = |of: &dyn Fn(f64) -> bool| values.iter().filter(|x| of(**x)).count() as f64 / n;
+    // one that lies at the threshold may lie on its other side in f32
+    let bound = share(&|x| (x - 0.01).abs() <= tolerance.bound) + 16.0 * f64::EPSILON;
+    let why = "the share of gates within 512 u of the threshold; 16 ε: a quotient";
+    let expected = share(&|x| x < 0.01);
+    let place = format!("/gates/{layer}/unreached");
+    let tolerance = Tolerance::stated(bound, why);
+    case.close(ran.number(&place), expected, &tolerance, || {
+        format!("{}: {place}", ran.name())
+    });
+}
+
 /// The gates' mean of every layer, of its heads and of every span of positions, and their mean
 /// before the first step, are those of the kept adapter, each row by itself; a method without
 /// gates has none. In the control they are those of the start.
@@ -142,11 +166,13 @@ fn gates(case: &mut Case) -> inducer_verify::Result<()> {
     for layer in 0..layers {
         let mut heads = vec![Mean::default(); own[0][layer][0].len()];
         let [mut all, mut before] = [Mean::default(); 2];
+        let mut values = Vec::new();
         for (row, start) in own.iter().zip(&start) {
             for (at, (gates, start)) in row[layer].iter().zip(&start[layer]).enumerate() {
                 for (h, (gate, start)) in gates.iter().zip(start).enumerate() {
                     heads[h].add(*gate);
                     all.add(*gate);
+                    values.push(*gate);
                     before.add(*start);
                     spans.entry(span(at)).or_default().add(*gate);
                 }
@@ -160,6 +186,7 @@ fn gates(case: &mut Case) -> inducer_verify::Result<()> {
                 format!("{name}: {place}")
             });
         }
+        distributed(case, &ran, layer, values);
     }
     let found = ran.result["by_position"].as_array().map_or(0, Vec::len);
     case.same(found, spans.len(), || format!("{name}: spans of positions"));

@@ -1,5 +1,5 @@
-//! What a run is asked to do where the command line says nothing: section 6's figures and the sizes of
-//! Tables 4 and 5, written here as they stand there.
+//! What a run is asked to do where the command line says nothing: section 6's figures and the sizes
+//! of Tables 4 and 5, written here as they stand there.
 
 use super::failed;
 use super::world::tokenizer;
@@ -293,8 +293,8 @@ fn nothing() -> Hyperparameters {
 }
 
 /// A run for which nothing is asked has section 6's settings and the sizes of Tables 4 and 5, with
-/// its own number of steps and with the paper's epochs. In the control the other column of section 6
-/// is expected.
+/// its own number of steps and with the paper's epochs. In the control the other column of section
+/// 6 is expected.
 fn resolved(case: &mut Case) -> inducer_verify::Result<()> {
     let method = *case.draw.in_turn(&METHODS);
     let epochs = case.draw.chance(0.5);

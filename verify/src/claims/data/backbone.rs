@@ -1,5 +1,5 @@
-//! Backbones as transformers' directories hold them, and tuned ones: names, shapes and files as its formats have
-//! them, written and read here without the engine's code.
+//! Backbones as transformers' directories hold them, and tuned ones: names, shapes and files as its
+//! formats have them, written and read here without the engine's code.
 
 use crate::cases::Draw;
 use crate::{Case, Result};
@@ -258,9 +258,9 @@ pub(super) fn files(case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// Tuned biases that are merged are the backbone's, nothing else of it changes, and the trained rows
-/// of special tokens become the last ones of its vocabulary. In the control one tuned number is
-/// another one.
+/// Tuned biases that are merged are the backbone's, nothing else of it changes, and the trained
+/// rows of special tokens become the last ones of its vocabulary. In the control one tuned number
+/// is another one.
 pub(super) fn merged(case: &mut Case) -> Result<()> {
     let own = drawn(&mut case.draw)?;
     let written = own.tensors.clone().into_iter().collect();
