@@ -57,6 +57,23 @@ fn an_empirical_claim_has_the_words_of_the_study_that_it_is_given() {
         found.contains("0 passed, 0 failed, 0 not run, 1 measured by a study"),
         "{found}"
     );
+    // of what the study did not measure it says why, which is another word than "not run"
+    let of_all = |claim: &str| text(&verify(&["--claim", claim, study[0], study[1]]).stdout);
+    let found = of_all("mam-long");
+    let row = "not measured: the part on long inputs trains the prefix and the inducer alone; ";
+    assert!(found.contains(row), "{found}");
+    assert!(
+        found.contains("0 passed, 0 failed, 0 not run, 1 not measured by it"),
+        "{found}"
+    );
+    let mut short: serde_json::Value = serde_json::from_str(&report).unwrap();
+    short["long"] = serde_json::Value::Null;
+    std::fs::write(dir.path().join("report.json"), short.to_string()).unwrap();
+    for claim in ["near-inducers", "long-inputs"] {
+        let found = of_all(claim);
+        let row = "not measured: no prefix and inducer on long inputs; ";
+        assert!(found.contains(row), "{found}");
+    }
     // the verdict follows the numbers: the same comparison with the other sign
     let mut other: serde_json::Value = serde_json::from_str(&report).unwrap();
     for c in other["contrasts"].as_array_mut().unwrap() {

@@ -2,7 +2,7 @@
 """The faults of verify/faults, put into a copy of the workspace, against the ledger.
 
     python3 verify/checks/faults.py                    # all faults, seed 1, the rows they name
-    python3 verify/checks/faults.py --seeds 1,2,3,4,5 --whole --out verify/FAULTS.md
+    python3 verify/checks/faults.py --out verify/FAULTS.md   # five seeds, the whole ledger
     python3 verify/checks/faults.py --only lambda-never-dropped
     python3 verify/checks/faults.py --show lambda-never-dropped    # as `inducer verify` shows it
 
@@ -14,8 +14,9 @@ both texts are statements and not expressions. Of one that no row catches, `miss
 All faults are put in at once, each behind a switch that the variable INDUCER_FAULT turns on while
 the program runs, so that the workspace is built once. With a fault on, the named claim runs first;
 where its rows pass, and `--whole` asks for it, the whole ledger does, and with `--tests` where that
-passes too every test of the workspace. A fault that was never reached says so. What was found is
-kept beside the copy, and a run that was stopped goes on from there.
+passes too every test of the workspace. A fault that was never reached says so, and a run that
+comes to no end within its time is not caught: nothing compared a number. What was found is kept
+beside the copy, and a run that was stopped goes on from there.
 """
 
 import argparse
@@ -109,16 +110,24 @@ OWN = {
 HEAD = """# Faults
 
 The faults of [`verify/faults`](faults), put into a copy of the workspace one after the other, and
-the row of the ledger that notices: the one that a fault names, or where it passes any other.
-`make faults ARGS='--seeds 1,2,3,4,5 --whole'` writes this page.
+the row of the ledger and the engine that notice: the row that a fault names, or where it passes any
+other, which stands in the table then. `make faults` writes this page.
 """
+
+# What the page is made with where nothing else is asked for.
+PAGE_SEEDS = "1,2,3,4,5"
+
+# What a run that was ended is noted as.
+NO_END = "no end"
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", default="1", help="numbers with commas between them")
+    parser.add_argument(
+        "--seeds", help=f"numbers with commas between them: 1, or {PAGE_SEEDS} with --out"
+    )
     parser.add_argument("--cases", type=int, default=16)
-    parser.add_argument("--only", help="faults whose name contains this")
+    parser.add_argument("--only", help="faults whose name contains one of these")
     parser.add_argument("--show", metavar="NAME", help="run one fault's row and show what it says")
     parser.add_argument("--whole", action="store_true", help="all rows where the named one passes")
     parser.add_argument("--tests", action="store_true", help="all tests where the ledger passes")
@@ -126,8 +135,13 @@ def arguments():
     parser.add_argument("--profile", default="release", help="of the build: release or dev")
     parser.add_argument("--limit", type=int, default=600, help="seconds for one run")
     parser.add_argument("--check", action="store_true", help="only that every text stands there")
-    parser.add_argument("--out", help="write the table there")
-    return parser.parse_args()
+    parser.add_argument("--out", help="write the table there; --whole goes with it")
+    a = parser.parse_args()
+    # a part of the catalogue is no page
+    page = a.out is not None and a.only is None
+    a.seeds = a.seeds or (PAGE_SEEDS if page else "1")
+    a.whole |= page
+    return a
 
 
 def catalogue(only):
@@ -139,7 +153,8 @@ def catalogue(only):
             fault = tomllib.load(file)
         fault.update(name=name.removesuffix(".toml"), number=number)
         faults.append(fault)
-    return faults, [fault for fault in faults if only is None or only in fault["name"]]
+    parts = [""] if only is None else only.split(",")
+    return faults, [fault for fault in faults if any(part in fault["name"] for part in parts)]
 
 
 def place(fault, text):
@@ -242,41 +257,47 @@ def built(a, tree):
 
 
 def ran(a, program, number, seed, claim, engine=None):
-    """The rows of a run that failed, and whether the fault was reached."""
+    """The rows of a run that failed, whether the fault was reached, and whether the run came to an
+    end within its time; of one that does not the rows before count."""
     words = [program, str(a.cases), str(seed), *filter(None, [claim, engine])]
     environment = dict(os.environ, INDUCER_FAULT=str(number))
+    ended = True
     try:
-        run = subprocess.run(
-            words, env=environment, capture_output=True, text=True, timeout=a.limit
-        )
-    except subprocess.TimeoutExpired:
-        return ["no end"], True
-    rows = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("[")]
-    rows = [row for row in rows if not claim or row[0] == claim]
+        run = subprocess.run(words, env=environment, capture_output=True, timeout=a.limit)
+        code, out, err = run.returncode, run.stdout, run.stderr
+    except subprocess.TimeoutExpired as stopped:
+        ended, code, out, err = False, 0, stopped.stdout or b"", stopped.stderr or b""
+    out, err = out.decode(errors="replace"), err.decode(errors="replace")
+    # the last line of a run that was ended may be a part of one
+    lines = [line for line in out.splitlines() if line.startswith("[") and line.endswith("]")]
+    rows = [row for row in map(json.loads, lines) if not claim or row[0] == claim]
     failed = [f"{row[0]} on {row[1]}" for row in rows if row[2] == "failed"]
-    if run.returncode not in (0, 2) and not failed:
-        failed = [f"{claim or 'the ledger'}: the program ended with {run.returncode}"]
-    return failed, "the fault was reached" in run.stderr
+    if code not in (0, 2) and not failed:
+        failed = [f"{claim or 'the ledger'}: the program ended with {code}"]
+    return failed, "the fault was reached" in err, ended
 
 
 def found(a, program, fault, seed):
     """What catches a fault at a seed."""
     number, claim = fault["number"], fault["claim"]
     # most faults show on one engine; the others run where it does not
-    failed, reached = ran(a, program, number, seed, claim, "cpu f64")
-    if not failed:
-        failed, elsewhere = ran(a, program, number, seed, claim)
-        reached = reached or elsewhere
-    result = {"caught": failed, "reached": reached, "by": "claim" if failed else None}
-    if not failed and a.whole:
-        failed, anywhere = ran(a, program, number, seed, None)
-        result = {"caught": failed, "reached": reached or anywhere}
-        result["by"] = "ledger" if failed else None
-    if not failed and a.tests:
-        failed, anywhere = tested(a, number)
-        result = {"caught": failed, "reached": result["reached"] or anywhere}
-        result["by"] = "tests" if failed else None
-    return result
+    tries = [("claim", claim, "cpu f64"), ("claim", claim, None)]
+    if a.whole:
+        tries.append(("ledger", None, None))
+    reached, all_ended = False, True
+    for by, rows, engine in tries:
+        if rows and not all_ended:
+            continue
+        failed, here, ended = ran(a, program, number, seed, rows, engine)
+        reached, all_ended = reached or here, all_ended and ended
+        if failed:
+            return {"caught": failed, "reached": reached, "by": by}
+    if a.tests:
+        failed, here = tested(a, number)
+        reached |= here
+        if failed:
+            return {"caught": failed, "reached": reached, "by": "tests"}
+    return {"caught": [] if all_ended else [NO_END], "reached": reached, "by": None}
 
 
 def tested(a, number):
@@ -302,9 +323,25 @@ def show(a, program, fault):
     subprocess.run(words, env=environment, check=True, stderr=subprocess.DEVNULL)
 
 
+def cell(fault, result):
+    """What caught a fault at a seed, in few words."""
+    note = "" if result["reached"] else ", not reached"
+    caught = result["caught"]
+    if result["by"] is None:
+        return ("**no end**" if caught == [NO_END] else "**no**") + note
+    more = f" and {len(caught) - 1} more" if len(caught) > 1 else ""
+    if result["by"] == "claim":
+        # the row stands in the column before
+        engines = [row.removeprefix(f"{fault['claim']} on ") for row in caught]
+        return engines[0] + more + note
+    if result["by"] == "ledger":
+        row, _, engine = caught[0].partition(" on ")
+        return f"`{row}` on {engine}{more}{note}"
+    return f"test `{caught[0]}`{more}{note}"
+
+
 def table(wanted, seeds, results):
     """What caught what, as Markdown."""
-    caught = {"claim": "by its row", "ledger": "by other rows", "tests": "by tests", None: "**no**"}
     head = " | ".join(f"seed {seed}" for seed in seeds)
     lines = [f"| fault | what it means | row | {head} |", "|---|---|---|" + "---|" * len(seeds)]
     survived = []
@@ -315,8 +352,7 @@ def table(wanted, seeds, results):
             if result is None:
                 cells.append("–")
                 continue
-            note = "" if result["reached"] else ", not reached"
-            cells.append(caught[result["by"]] + note)
+            cells.append(cell(fault, result))
             if result["by"] is None:
                 survived.append((fault["name"], seed))
         cells = [fault["name"], fault["means"], f"`{fault['claim']}`", *cells]
@@ -327,8 +363,10 @@ def table(wanted, seeds, results):
 def page(a, wanted, seeds, lines, survived):
     """The table with what it says in all."""
     total = len(wanted) * len(seeds)
-    text = f"{total - len(survived)} of {total} are caught ({len(wanted)} faults at "
-    text += f"{len(seeds)} seeds, {a.cases} cases of a small row)."
+    named = ", ".join(map(str, seeds))
+    text = f"{total - len(survived)} of {total} are caught ({len(wanted)} faults, each at the "
+    text += f"{'seeds' if len(seeds) > 1 else 'seed'} {named}; {a.cases} cases of a small row). "
+    text += f"What comes to no end in {a.limit} seconds is not caught."
     if survived:
         missed = ", ".join(f"{name} at seed {seed}" for name, seed in survived)
         text += f" Not caught: {missed}."
@@ -373,7 +411,9 @@ def main():
             with open(path, "w", encoding="utf-8") as file:
                 json.dump(results, file, indent=1)
             caught = results[name]["caught"]
-            what = caught[0] if caught else "NOT CAUGHT"
+            what = ", ".join(caught[:2]) if caught else "NOT CAUGHT"
+            if caught == [NO_END]:
+                what = "NO END"
             reached = "" if results[name]["reached"] else " (not reached)"
             print(f"seed {seed}  {fault['name']}: {what}{reached}", flush=True)
     lines, survived = table(wanted, seeds, results)

@@ -78,13 +78,17 @@ pub fn text(report: &Report) -> String {
     let count = |verdict| report.count(verdict);
     let _ = writeln!(
         out,
-        "{} passed, {} failed, {} not run{}; seed {}, {:.1} s",
+        "{} passed, {} failed, {} not run{}{}; seed {}, {:.1} s",
         count(Verdict::Passed),
         count(Verdict::Failed),
         count(Verdict::NotRun),
         match count(Verdict::Measured) {
             0 => String::new(),
             n => format!(", {n} measured by a study"),
+        },
+        match count(Verdict::NotMeasured) {
+            0 => String::new(),
+            n => format!(", {n} not measured by it"),
         },
         report.seed,
         report.seconds

@@ -16,6 +16,8 @@ pub enum Verdict {
     NotRun,
     /// What a study says of an empirical claim: neither passed nor failed.
     Measured,
+    /// A study was looked at and says nothing of an empirical claim: its row says why.
+    NotMeasured,
 }
 
 impl Verdict {
@@ -27,6 +29,7 @@ impl Verdict {
             Self::Failed => "FAILED",
             Self::NotRun => "not run",
             Self::Measured => "measured",
+            Self::NotMeasured => "not measured",
         }
     }
 }

@@ -35,8 +35,8 @@ pub struct Options {
     pub cuda: Cuda,
     /// A program that speaks the protocol of engines: the run is about it alone then.
     pub external: Option<External>,
-    /// What a study says of empirical claims, by their ids.
-    pub measured: BTreeMap<String, String>,
+    /// What a study says of empirical claims, by their ids: measured or not, and by what.
+    pub measured: BTreeMap<String, (Verdict, String)>,
     /// This case alone, without a control, of the claim whose id `filter` is.
     pub case: Option<CaseName>,
     /// Whether a case that fails is followed to the smallest one that does.
@@ -198,8 +198,8 @@ fn row_of(
             ReportRow { engine, ..found }
         }
         None => match options.measured.get(&entry.id) {
-            Some(words) => ReportRow {
-                verdict: Verdict::Measured,
+            Some((verdict, words)) => ReportRow {
+                verdict: *verdict,
                 note: Some(words.clone()),
                 ..ReportRow::new(&entry.id, engine)
             },

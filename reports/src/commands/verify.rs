@@ -124,20 +124,21 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
     Ok(())
 }
 
-/// What a study says of the empirical claims; of those that it did not measure, nothing.
-fn measured(report: &Path) -> Result<BTreeMap<String, String>> {
+/// What a study says of the empirical claims; of those that it did not measure, why not.
+fn measured(report: &Path) -> Result<BTreeMap<String, (Verdict, String)>> {
     let study = Study::read(report)?;
     let origin = empirical::origin(&study, &report.display().to_string());
-    let found = empirical::findings(&study).into_iter();
-    let found = found.filter(empirical::Finding::is_measured);
-    Ok(found
-        .map(|f| {
-            (
-                f.claim.into(),
+    let row = |f: empirical::Finding| {
+        let said = match f.is_measured() {
+            true => (
+                Verdict::Measured,
                 format!("{}: {}; {origin}", f.verdict, f.evidence),
-            )
-        })
-        .collect())
+            ),
+            false => (Verdict::NotMeasured, format!("{}; {origin}", f.evidence)),
+        };
+        (f.claim.into(), said)
+    };
+    Ok(empirical::findings(&study).into_iter().map(row).collect())
 }
 
 /// Part of the engines' names, or a program.

@@ -23,7 +23,7 @@ fn case(row: &ReportRow) -> String {
     let inside = match row.verdict {
         Verdict::Failed => format!("<failure message=\"{note}\"/>"),
         Verdict::NotRun => format!("<skipped message=\"{note}\"/>"),
-        Verdict::Measured => format!("<system-out>{note}</system-out>"),
+        Verdict::Measured | Verdict::NotMeasured => format!("<system-out>{note}</system-out>"),
         Verdict::Passed => String::new(),
     };
     format!(

@@ -111,6 +111,9 @@ impl<'a> Entry<'a> {
                 .map_or(note.as_str(), |(word, _)| word);
             return format!("measured: {word}");
         }
+        if self.count(Verdict::NotMeasured) > 0 {
+            return Verdict::NotMeasured.label().into();
+        }
         match (passed, failed, missing) {
             (_, 1.., _) => format!("FAILED on {failed} of {}", self.rows.len()),
             (0, 0, _) => "not run".into(),
@@ -218,6 +221,7 @@ fn outcome(report: &Report) -> Section {
     for (verdict, caption) in [
         (Verdict::Failed, "Failed"),
         (Verdict::Measured, "Measured by a study"),
+        (Verdict::NotMeasured, "Not measured by the study"),
         (Verdict::NotRun, "Not run"),
     ] {
         if report.count(verdict) > 0 {

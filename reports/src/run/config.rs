@@ -217,6 +217,15 @@ impl MethodSpec {
         }
     }
 
+    /// Whether it trains anything: of an untuned backbone, whatever it is for, nothing is.
+    pub(crate) fn trains(&self) -> bool {
+        let none = AdapterConfig::none();
+        AdapterConfig {
+            task_type: none.task_type.clone(),
+            ..self.adapter.clone()
+        } != none
+    }
+
     /// Its parts in a run. A named method gets the backbone's name, and LoRA's dropout at the run's
     /// rate (one switch for the paper's four places); a file's parts stay as they are.
     fn resolved(&self, backbone: &Path, dropout: f64) -> AdapterConfig {
@@ -369,10 +378,7 @@ impl Hyperparameters {
         let warmup = self.warmup.map(|w| w.count(steps, epoch));
         let validate_every = self.validate_every.map(|v| v.count(steps, epoch));
         // nothing of an untuned backbone is trained
-        let steps = match method.adapter == AdapterConfig::none() {
-            true => 0,
-            false => steps,
-        };
+        let steps = if method.trains() { steps } else { 0 };
         TrainConfig {
             steps,
             warmup: warmup.unwrap_or(usual.warmup),

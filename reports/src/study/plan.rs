@@ -431,8 +431,8 @@ impl Planner {
 
     fn searched<'a>(&'a self, part: &'a Part) -> impl Iterator<Item = &'a MethodSpec> {
         let given = |m: &MethodSpec| self.hyper.learning_rate.of(&m.name).is_some();
-        let trains = |m: &MethodSpec| m.adapter != AdapterConfig::none();
-        part.methods.iter().filter(move |m| trains(m) && !given(m))
+        let methods = part.methods.iter();
+        methods.filter(move |m| m.trains() && !given(m))
     }
 
     /// What the candidates of a part say; none without a search, and while one of them is not

@@ -1,9 +1,14 @@
 //! Rows of the ledger about what this crate does with models: runs and what they are scored by,
 //! and the figures that a report makes of them.
 
+mod choices;
+mod classes;
+mod mechanism;
 mod run;
+mod settings;
 mod statistics;
 mod study;
+mod world;
 
 use inducer_verify::{Claim, Error, Result, ledger};
 use std::sync::{Mutex, PoisonError};
@@ -26,7 +31,15 @@ pub fn register() -> Result<()> {
 }
 
 fn all() -> Vec<Claim> {
-    let groups = [run::claims(), study::claims(), statistics::claims()];
+    let groups = [
+        run::claims(),
+        classes::claims(),
+        mechanism::claims(),
+        settings::claims(),
+        study::claims(),
+        choices::claims(),
+        statistics::claims(),
+    ];
     groups.into_iter().flatten().collect()
 }
 

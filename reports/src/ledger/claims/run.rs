@@ -2,29 +2,22 @@
 //! every score is that of its group.
 
 use super::failed;
-use crate::compute::{Device, Precision};
-use crate::run::{
-    BackboneFacts, Budget, Hyperparameters, Knobs, MethodSpec, Prepared, Rates, RunConfig, Scores,
-    Source, Steps, execute_run,
-};
-use anyhow::{Context as _, Result};
-use candle_core::{DType, Device as Candle};
-use inducer_datasets::batches::pack;
-use inducer_datasets::metrics::{meteor, webnlg};
-use inducer_datasets::synthetic::{self, SyntheticConfig};
-use inducer_datasets::{Encoded, Example, Malformed, Reading, Surface, Task, Tokenizer, directory};
-use inducer_gpu::backbone::Gpt2;
-use inducer_gpu::decode::greedy::{Decoding, Prompt, greedy};
-use inducer_gpu::train::Schedule;
-use inducer_gpu::{Gpt2Config, LossOptions, Model};
-use inducer_verify::bounds::UNIT_ROUNDOFF_F32;
+use super::world::{World, mean, ran};
+use crate::run::Scores;
+use anyhow::Result;
+use candle_core::DType;
+use inducer_datasets::metrics::bleu::{Counts, Smoothing, counts_13a};
+use inducer_datasets::metrics::ter::{Algorithm, corpus_ter};
+use inducer_datasets::metrics::{coqa, meteor, webnlg};
+use inducer_datasets::{Example, Task};
+use inducer_verify::bounds::{UNIT_ROUNDOFF_F32, UNIT_ROUNDOFF_F64};
 use inducer_verify::{Case, Claim, Target, Tolerance};
-use serde_json::Value;
-use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 
 /// Methods in turn.
 const METHODS: [&str; 5] = ["inducer", "lora", "adaptive", "prefix", "adapter"];
+
+/// Tasks in turn, as many as go with each method in ten cases.
+const TASKS: [Task; 3] = [Task::WebNlg, Task::Coqa, Task::Generate];
 
 pub(super) fn claims() -> Vec<Claim> {
     let claim = |id| Claim::new(id).one_case_in(16).at_least(5);
@@ -34,241 +27,16 @@ pub(super) fn claims() -> Vec<Claim> {
             .at_least(10)
             .on_one_sided(Target::CpuF32, texts),
         claim("run-scores-by-group").on_one_sided(Target::CpuF64, groups),
+        claim("run-scores-texts")
+            .at_least(8)
+            .on_one_sided(Target::CpuF64, scores),
     ]
 }
 
-/// A tiny backbone and generated data in a folder of their own.
-pub(super) struct World {
-    dir: TempDir,
-    prepared: Prepared,
-    facts: BackboneFacts,
-}
-
-impl World {
-    /// Another one for each case.
-    pub(super) fn new(case: &mut Case) -> inducer_verify::Result<Self> {
-        let [data, backbone] = [(); 2].map(|()| case.draw.bits() % 1000);
-        Self::made(data, backbone).map_err(failed)
-    }
-
-    fn made(data_seed: u64, backbone_seed: u64) -> Result<Self> {
-        let dir = tempfile::tempdir()?;
-        let [data, backbone] = ["data", "backbone"].map(|name| dir.path().join(name));
-        let sizes = SyntheticConfig {
-            seed: data_seed,
-            train: 12,
-            dev: 4,
-            test: 9,
-        };
-        synthetic::write(&data, sizes)?;
-        let text = synthetic::pretraining_text(1, 6_000);
-        Tokenizer::train(text.split("\n\n"), 300)?.save(&backbone)?;
-        let config = Gpt2Config {
-            vocab_size: 300,
-            n_positions: 640,
-            n_embd: 8,
-            n_layer: 1,
-            n_head: 2,
-            eos_token_id: Some(0),
-            // ten times the usual: else every token follows itself
-            initializer_range: 0.2,
-            ..Gpt2Config::small()
-        };
-        let weights = Gpt2::random(config, backbone_seed, DType::F32, &Candle::Cpu)?;
-        Model::new(weights, DType::F32, &Candle::Cpu).save_backbone(&backbone)?;
-        let splits = directory::load(Task::WebNlg, &data, Malformed::Refuse)?;
-        let facts = BackboneFacts::read(&backbone)?;
-        let source = Source {
-            task: Task::WebNlg,
-            data,
-            backbone,
-            surface: Surface::default(),
-            reading: Reading::default(),
-        };
-        let prepared = Prepared::new(source, splits, &[])?;
-        Ok(Self {
-            dir,
-            prepared,
-            facts,
-        })
-    }
-
-    /// A path in the folder.
-    pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// The configuration of a run of six steps at a rate, each validated, with a part of the test
-    /// examples scored.
-    pub(super) fn config(
-        &self,
-        method: &str,
-        seed: u64,
-        rate: f64,
-        case: &mut Case,
-    ) -> inducer_verify::Result<RunConfig> {
-        let hyper = Hyperparameters {
-            steps: Some(Steps::Count(6)),
-            batch_size: Some(4),
-            learning_rate: Rates {
-                all: Some(rate),
-                ..Rates::default()
-            },
-            warmup: Some(Steps::Count(0)),
-            validate_every: Some(Steps::Count(1)),
-            schedule: Schedule::Constant,
-            coupled: false,
-            weight_decay: None,
-            patience: None,
-            dropout: Some(0.0),
-            label_smoothing: None,
-            accumulation: 1,
-            clip_micro_batches: false,
-            equal_micro_batches: false,
-            checkpoint_every: 100,
-            max_new_tokens: Some(8),
-            test_limit: case.draw.pick(&[None, Some(4), Some(7)]),
-            device: Device::Cpu,
-            dtype: Precision::F32,
-        };
-        let budget = Budget {
-            steps: 6,
-            batch_size: 4,
-            test_limit: None,
-        };
-        let resolved = || {
-            let backbone = &self.prepared.backbone;
-            let method = MethodSpec::find(method, backbone, &Knobs::default())?;
-            RunConfig::resolve(&self.prepared, &self.facts, &method, &hyper, budget, seed)
-        };
-        resolved().map_err(failed)
-    }
-
-    /// The examples that a run scores, from the definition: every ⌊i n/k⌋-th of n, i < k.
-    fn scored(&self, limit: Option<usize>) -> Vec<Example> {
-        let all = &self.prepared.splits.test;
-        let k = limit.unwrap_or(all.len()).min(all.len());
-        (0..k).map(|i| all[i * all.len() / k].clone()).collect()
-    }
-
-    /// The model with an adapter of a run.
-    fn model(&self, adapter: &Path, dtype: DType) -> Result<Model> {
-        let dir = &self.prepared.source.backbone;
-        let mut model = Model::load(dir, dtype, &Candle::Cpu)?;
-        model.attach_saved(adapter)?;
-        Ok(model)
-    }
-
-    /// Nats of all references of each example and their target tokens, one row after the other.
-    fn losses(&self, model: &Model, examples: &[Example]) -> Result<Vec<[f64; 2]>> {
-        let layout = self.prepared.layout()?;
-        let mut losses = Vec::new();
-        for example in examples {
-            let (mut nats, mut tokens) = (0.0, 0.0);
-            for row in layout.training_rows(example)? {
-                let own = targets(&row);
-                nats += own * model.loss(&pack(&[&row]), LossOptions::PLAIN)?;
-                tokens += own;
-            }
-            losses.push([nats, tokens]);
-        }
-        Ok(losses)
-    }
-
-    /// What the model says of examples: prompt, segment of the answer, end token and length by
-    /// hand.
-    fn texts(&self, model: &Model, examples: &[Example], max_new: usize) -> Result<Vec<String>> {
-        let layout = self.prepared.layout()?;
-        let mut prompts = Vec::new();
-        for example in examples {
-            let row = layout.prompt(example)?;
-            prompts.push(Prompt {
-                next_segment: row.segments.is_some().then(|| layout.target_segment()),
-                ids: row.ids,
-                segments: row.segments,
-            });
-        }
-        let decoding = Decoding {
-            max_new,
-            eos: layout.eos(),
-            batch: 64,
-        };
-        let found = greedy(model, &prompts, decoding, &mut |_| {})?;
-        let line = |ids: &Vec<u32>| layout.decode(ids).replace(['\n', '\r'], " ");
-        Ok(found.iter().map(line).collect())
-    }
-}
-
-/// Nats a target token.
-fn mean(losses: &[[f64; 2]]) -> f64 {
-    let [nats, tokens] = [0, 1].map(|i| losses.iter().map(|l| l[i]).sum::<f64>());
-    nats / tokens
-}
-
-fn targets(row: &Encoded) -> f64 {
-    row.labels.iter().filter(|label| **label >= 0).count() as f64
-}
-
-/// A run that was made, and what it left.
-struct Ran {
-    world: World,
-    config: RunConfig,
-    dir: PathBuf,
-    /// `result.json`, and under `losses` those of the examples.
-    result: Value,
-    texts: Vec<String>,
-}
-
-fn ran(case: &mut Case, [least, most]: [f64; 2]) -> inducer_verify::Result<Ran> {
-    let method = *case.draw.in_turn(&METHODS);
-    let world = World::new(case)?;
-    let seed = case.draw.bits() % 1000;
-    let rate = case.draw.between(least, most);
-    let config = world.config(method, seed, rate, case)?;
-    let made = || -> Result<Ran> {
-        let dir = world.path("run");
-        let prepared = &world.prepared;
-        execute_run(&dir, &config, prepared, &Candle::Cpu, false, &mut |_| {})?;
-        let text = std::fs::read_to_string(dir.join("outputs.txt"))?;
-        let read = |name: &str| -> Result<Value> {
-            Ok(serde_json::from_str(&std::fs::read_to_string(
-                dir.join(name),
-            )?)?)
-        };
-        let mut result = read("result.json")?;
-        result["losses"] = read("test_losses.json")?;
-        Ok(Ran {
-            result,
-            texts: text.lines().map(ToString::to_string).collect(),
-            world,
-            config,
-            dir,
-        })
-    };
-    made().map_err(failed)
-}
-
-impl Ran {
-    /// A number of the result.
-    fn number(&self, place: &str) -> f64 {
-        let number = self.result.pointer(place).and_then(Value::as_f64);
-        number.unwrap_or(f64::NAN)
-    }
-
-    /// The directory of the saved adapter with the lower validation loss, or in the control of the
-    /// other one; with its loss.
-    fn chosen(&self, control: bool) -> Result<(PathBuf, f64)> {
-        let mut all = Vec::new();
-        for name in ["best", "adapter"] {
-            let dir = self.dir.join(name);
-            let model = self.world.model(&dir, DType::F64)?;
-            let losses = self.world.losses(&model, &self.world.prepared.splits.dev)?;
-            all.push((dir, mean(&losses)));
-        }
-        all.sort_by(|a, b| a.1.total_cmp(&b.1));
-        let at = usize::from(control);
-        all.into_iter().nth(at).context("two adapters")
-    }
+/// A method and a world of texts.
+fn drawn(case: &mut Case) -> inducer_verify::Result<(&'static str, World)> {
+    let (method, task) = (*case.draw.in_turn(&METHODS), *case.draw.in_turn(&TASKS));
+    Ok((method, World::generating(case, task)?))
 }
 
 /// Validation loss, loss of the test part and that of each example of a run are those of the saved
@@ -276,7 +44,8 @@ impl Ran {
 /// those of the other adapter.
 fn best(case: &mut Case) -> inducer_verify::Result<()> {
     // at so high a rate a run is soon worse than it was
-    let ran = ran(case, [0.3, 1.0])?;
+    let (method, world) = drawn(case)?;
+    let ran = ran(case, world, method, [0.3, 1.0])?;
     let name = format!(
         "{} at {}",
         ran.config.method, ran.config.train.learning_rate
@@ -309,7 +78,8 @@ fn best(case: &mut Case) -> inducer_verify::Result<()> {
 /// The texts of a run are what its adapter says of the examples that were asked for, decoded
 /// greedily to the end token or the most new tokens. In the control that is one token less.
 fn texts(case: &mut Case) -> inducer_verify::Result<()> {
-    let ran = ran(case, [1e-3, 1e-2])?;
+    let (method, world) = drawn(case)?;
+    let ran = ran(case, world, method, [1e-3, 1e-2])?;
     let (world, examples) = (&ran.world, ran.world.scored(ran.config.test_limit));
     let most = ran.config.max_new_tokens - case.or_control(0, 1);
     let expected = || -> Result<Vec<String>> {
@@ -370,6 +140,96 @@ fn groups(case: &mut Case) -> inducer_verify::Result<()> {
     ] {
         let expected = score(group).map_err(failed)?.map(|scores| scores[which]);
         case.same(found, expected, || format!("{what} of {texts:?}"));
+    }
+    Ok(())
+}
+
+/// What a person wrote, with words left out.
+fn nearly(case: &mut Case, example: &Example) -> String {
+    let words = example.references[0].split_whitespace();
+    let kept: Vec<&str> = words.filter(|_| case.draw.chance(0.8)).collect();
+    kept.join(" ")
+}
+
+/// F1 of the words of two texts whose signs all stand behind a word: 2 · common / (words of both).
+fn word_f1(a: &str, b: &str) -> f64 {
+    let words = |text: &str| -> Vec<String> {
+        let bare = text.split_whitespace().map(|w| w.trim_matches([',', ':']));
+        bare.map(str::to_lowercase).collect()
+    };
+    let (a, mut left) = (words(a), words(b));
+    let all = a.len() + left.len();
+    let mut common = 0;
+    for word in a {
+        if let Some(at) = left.iter().position(|other| *other == word) {
+            left.swap_remove(at);
+            common += 1;
+        }
+    }
+    f64::from(2 * common) / all as f64
+}
+
+/// The scores of texts of one's own are sacrebleu's BLEU and TER and the words they share with the
+/// best reference, and those of answers CoQA's, each on its own example. In the control the texts
+/// are one example further.
+fn scores(case: &mut Case) -> inducer_verify::Result<()> {
+    let task = *case.draw.in_turn(&[Task::Generate, Task::Coqa]);
+    let world = World::generating(case, task)?;
+    let examples = world.scored(case.draw.pick(&[None, Some(5), Some(7)]));
+    let texts: Vec<String> = examples.iter().map(|e| nearly(case, e)).collect();
+    let found = Scores::of(
+        &world.prepared,
+        &texts,
+        &examples,
+        &meteor::Files::default(),
+    );
+    let mut texts = texts;
+    texts.rotate_left(case.or_control(0, 1));
+    let references: Vec<Vec<String>> = examples.iter().map(|e| e.references.clone()).collect();
+    let n = texts.len() as f64;
+    let why = "16 u n: a mean of n figures up to 100";
+    let tolerance = Tolerance::stated(1600.0 * UNIT_ROUNDOFF_F64 * n, why);
+    let expected = || -> Result<Vec<f64>> {
+        Ok(match task {
+            Task::Coqa => {
+                let domains = vec![String::new(); texts.len()];
+                let all = coqa(&texts, &references, &domains)?.overall;
+                vec![all.exact_match, all.f1]
+            }
+            _ => {
+                let mut sum = Counts::default();
+                for own in counts_13a(&texts, &references, false)? {
+                    sum += own;
+                }
+                let pairs = texts.iter().zip(&references);
+                let best = |(text, own): (&String, &Vec<String>)| {
+                    own.iter().map(|r| word_f1(text, r)).fold(0.0, f64::max)
+                };
+                let f1: f64 = pairs.map(best).sum();
+                vec![
+                    sum.smoothed(Smoothing::Exp).score,
+                    corpus_ter(&texts, &references, Algorithm::Sacrebleu)?.score,
+                    100.0 * f1 / n,
+                ]
+            }
+        })
+    };
+    let expected = expected().map_err(failed)?;
+    let found = match found.map_err(failed)? {
+        Scores::Coqa { scores } => vec![scores.overall.exact_match, scores.overall.f1],
+        Scores::Text {
+            bleu, ter, overlap, ..
+        } => [bleu.all, ter, Some(overlap.f1)]
+            .into_iter()
+            .flatten()
+            .collect(),
+        _ => return Err(failed(anyhow::anyhow!("{task} has its own scores"))),
+    };
+    case.same(found.len(), expected.len(), || "figures".into());
+    for (i, (found, expected)) in found.into_iter().zip(expected).enumerate() {
+        case.close(found, expected, &tolerance, || {
+            format!("figure {i} of {texts:?}")
+        });
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ pub(super) fn claims() -> Vec<Claim> {
         Claim::new("stats-student").on_one_sided(Target::CpuF64, student),
         // few margins lie between the ends of two intervals
         Claim::new("stats-equivalence")
+            .one_case_in(2)
             .at_least(96)
             .on_one_sided(Target::CpuF64, equivalent),
         Claim::new("stats-pooled").on_one_sided(Target::CpuF64, pool),
@@ -41,7 +42,7 @@ fn student(case: &mut Case) -> Result<()> {
 }
 
 /// A comparison of small numbers.
-fn contrast(case: &mut Case) -> Contrast {
+pub(super) fn contrast(case: &mut Case) -> Contrast {
     Contrast {
         lower: "a".into(),
         upper: "b".into(),
@@ -51,6 +52,14 @@ fn contrast(case: &mut Case) -> Contrast {
         seed_degrees: case.draw.size(1, 24),
         entry_variance: case.draw.between(1e-7, 1e-4),
         entries: case.draw.size(2, 300),
+    }
+}
+
+/// The probability of so large a distance from an end of a margin, on its inner side.
+pub(super) fn inner(distance: f64, error: f64, degrees: f64) -> f64 {
+    match distance > 0.0 {
+        true => 0.5 * outside(distance / error, degrees),
+        false => 1.0 - 0.5 * outside(-distance / error, degrees),
     }
 }
 
@@ -77,12 +86,8 @@ fn equivalent(case: &mut Case) -> Result<()> {
     }
     let p = outside(c.difference.abs() / error, degrees);
     case.close(c.p(), p, &tolerance, || format!("p of {c:?}"));
-    // the probability of so large a distance from each end of the margin, on its inner side
-    let inner = |distance: f64| match distance > 0.0 {
-        true => 0.5 * outside(distance / error, degrees),
-        false => 1.0 - 0.5 * outside(-distance / error, degrees),
-    };
-    let worst = inner(margin + c.difference).max(inner(margin - c.difference));
+    let one_sided = |distance: f64| inner(distance, error, degrees);
+    let worst = one_sided(margin + c.difference).max(one_sided(margin - c.difference));
     // at the threshold itself rounding decides
     if (worst - 0.05).abs() > INTEGRATED {
         case.same(c.is_equivalent(margin), worst < 0.05, || {

@@ -2,8 +2,8 @@
 //! and the methods compared by the losses of the test part.
 
 use super::failed;
-use super::run::World;
 use super::statistics::{INTEGRATED, squares};
+use super::world::World;
 use crate::run::RunConfig;
 use crate::run::directory::{RunDir, finished};
 use crate::study::measure::Measure;

@@ -152,17 +152,31 @@ pub(super) struct Rows {
     pub expected: Vec<Sequence>,
 }
 
-/// The rows of `count` random examples of a task.
-pub(super) fn rows(draw: &mut Draw, task: Task, count: usize) -> Result<Rows> {
+/// A tokenizer and random examples of a task.
+pub(super) fn examples(
+    draw: &mut Draw,
+    task: Task,
+    count: usize,
+) -> Result<(Tokenizer, Vec<Example>)> {
     let tokenizer = match task {
         Task::Mnli | Task::Sst2 => Tokenizer::train_roberta(["plain words"], 263),
         _ => Tokenizer::train(["plain words"], 260),
     };
-    let tokenizer = given(tokenizer)?;
-    let layout = given(Layout::new(&tokenizer, task, VOCABULARY, POSITIONS))?;
+    let all = (0..count).map(|_| example(draw, task)).collect();
+    Ok((given(tokenizer)?, all))
+}
+
+/// The layout of a task for a backbone of these sizes.
+pub(super) fn layout(tokenizer: &Tokenizer, task: Task) -> inducer_datasets::Result<Layout<'_>> {
+    Layout::new(tokenizer, task, VOCABULARY, POSITIONS)
+}
+
+/// The rows of `count` random examples of a task.
+pub(super) fn rows(draw: &mut Draw, task: Task, count: usize) -> Result<Rows> {
+    let (tokenizer, examples) = examples(draw, task, count)?;
+    let layout = given(layout(&tokenizer, task))?;
     let (mut encoded, mut expected) = (Vec::new(), Vec::new());
-    for _ in 0..count {
-        let example = example(draw, task);
+    for example in examples {
         encoded.extend(given(layout.training_rows(&example))?);
         expected.extend(sequences(&tokenizer, task, &example)?);
     }

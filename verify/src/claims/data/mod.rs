@@ -1,6 +1,7 @@
 //! What becomes of data: files written as their formats have them and read again, and examples on
 //! their way into batches. Each file writes what it knows, and shares no code with what reads it.
 
+mod backbone;
 mod coqa;
 mod glue;
 mod layout;
@@ -30,6 +31,10 @@ pub fn claims() -> Vec<Claim> {
             .on_one_sided(Target::CpuF64, |case| layout::generation(case, Task::Coqa)),
         Claim::new("layout-classes").on_one_sided(Target::CpuF64, layout::classes),
         Claim::new("data-packing").on_one_sided(Target::CpuF64, packing::packing),
+        Claim::new("data-epochs").on_one_sided(Target::CpuF64, packing::epochs),
+        Claim::new("data-cache").on_one_sided(Target::CpuF64, packing::cached),
+        Claim::new("backbone-files").on_one_sided(Target::CpuF32, backbone::files),
+        Claim::new("merge-tuned").on_one_sided(Target::CpuF32, backbone::merged),
     ]
 }
 

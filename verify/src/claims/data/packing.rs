@@ -1,8 +1,10 @@
 //! Sequences of tokens as batches.
 
-use super::layout::{Rows, Sequence, rows};
+use super::given;
+use super::layout::{Rows, Sequence, examples, rows};
 use crate::{Case, Result};
 use inducer_datasets::batches::{epoch_batches, pack, sorted_batches};
+use inducer_datasets::cache::{Cache, Origin};
 use inducer_datasets::{Encoded, IGNORE, Labels, Task};
 
 /// A batch of these rows is their sequences one behind the other, with a label where a token is to
@@ -93,5 +95,60 @@ pub(super) fn packing(case: &mut Case) -> Result<()> {
     );
     rows.sort_unstable();
     case.same(&rows, &every, || "rows by length".into());
+    Ok(())
+}
+
+/// Every epoch, and every seed, has an order of its own, which a second asking gives again. In the
+/// control the same epoch is taken for another one.
+pub(super) fn epochs(case: &mut Case) -> Result<()> {
+    let [count, size, seed] = case.draw.sizes([(30, 60), (1, 3), (0, 99)]);
+    let lengths: Vec<usize> = (0..count).map(|_| case.draw.size(1, 40)).collect();
+    let batches = |seed: usize, epoch: u64| epoch_batches(&lengths, size, seed as u64, epoch);
+    // ten batches or more: two orders by chance are the same once in 10! pairs
+    for epoch in 0..4 {
+        let own = batches(seed, epoch);
+        case.same(&batches(seed, epoch), &own, || {
+            format!("epoch {epoch} again")
+        });
+        for other in 0..epoch + usize::from(case.control) as u64 {
+            case.same(batches(seed, other) == own, false, || {
+                format!("epochs {other} and {epoch} have one order")
+            });
+        }
+        case.same(batches(seed + 1, epoch) == own, false, || {
+            format!("epoch {epoch} of two seeds has one order")
+        });
+    }
+    Ok(())
+}
+
+/// Sequences from the cache are those that were made, the first time and read from disk again; with
+/// another example they are made anew. In the control the other example's are expected.
+pub(super) fn cached(case: &mut Case) -> Result<()> {
+    let tasks = [Task::WebNlg, Task::Coqa, Task::Mnli, Task::Sst2];
+    let task = *case.draw.in_turn(&tasks);
+    let (tokenizer, mut all) = examples(&mut case.draw, task, 4)?;
+    let layout = given(super::layout::layout(&tokenizer, task))?;
+    let mut made = Vec::new();
+    for example in &all {
+        made.push(given(layout.training_rows(example))?);
+    }
+    let other = made.pop().unwrap_or_default();
+    let last = all.pop();
+    let expected = made.concat();
+    let dir = tempfile::tempdir()?;
+    let cache = Cache::at(dir.path());
+    for origin in [Origin::Made, Origin::Read] {
+        let (rows, from) = given(cache.rows(&layout, &all))?;
+        case.same(from, origin, || format!("{task}: where rows are from"));
+        let expected = case.or_control(&expected, &other);
+        case.same(&rows, expected, || format!("{task}: rows, {origin:?}"));
+    }
+    all.extend(last);
+    let (rows, from) = given(cache.rows(&layout, &all))?;
+    let more = [expected, other].concat();
+    case.same((rows, from), (more, Origin::Made), || {
+        format!("{task}: with an example more")
+    });
     Ok(())
 }

@@ -17,46 +17,83 @@ fn written(words: &[u32]) -> String {
 }
 
 /// How often an n-gram stands in a text.
-fn count(gram: &[u32], text: &[u32]) -> usize {
+fn count<W: PartialEq>(gram: &[W], text: &[W]) -> usize {
     text.windows(gram.len())
         .filter(|other| *other == gram)
         .count()
 }
 
-/// BLEU of a corpus by its definition: `clip` takes the greatest count in one reference, or in the
-/// control the sum over all of them.
-fn definition(texts: &[(Vec<u32>, Vec<Vec<u32>>)], summed: bool) -> f64 {
-    let (mut logs, mut lengths) = (0.0, [0_usize; 2]);
-    for n in 1..=4 {
-        let (mut matched, mut all) = (0, 0);
+/// Words of a hypothesis and of each of its references.
+pub(super) type Pair<W> = (Vec<W>, Vec<Vec<W>>);
+
+/// What BLEU is made of.
+#[derive(Default)]
+pub(super) struct Sums {
+    /// N-grams that match, by n − 1.
+    pub(super) matched: [usize; 4],
+    /// N-grams of the hypotheses.
+    pub(super) all: [usize; 4],
+    /// Words of the hypotheses, and of the references that are closest to them in length.
+    lengths: [usize; 2],
+}
+
+impl Sums {
+    /// Of a corpus: a match is clipped by the greatest count in one reference, or in a control by
+    /// the sum over all of them.
+    pub(super) fn of<W: PartialEq>(texts: &[Pair<W>], summed: bool) -> Self {
+        let mut sums = Self::default();
         for (hypothesis, references) in texts {
-            let grams: Vec<&[u32]> = hypothesis.windows(n).collect();
-            for (i, gram) in grams.iter().enumerate() {
-                let counts = references.iter().map(|reference| count(gram, reference));
-                let most: usize = match summed {
-                    true => counts.sum(),
-                    false => counts.max().unwrap_or(0),
-                };
-                // the k-th occurrence matches while k is below the clip
-                let before = grams[..i].iter().filter(|other| *other == gram).count();
-                matched += usize::from(before < most);
-                all += 1;
+            for n in 1..=4 {
+                let grams: Vec<&[W]> = hypothesis.windows(n).collect();
+                for (i, gram) in grams.iter().enumerate() {
+                    let counts = references.iter().map(|reference| count(gram, reference));
+                    let most: usize = match summed {
+                        true => counts.sum(),
+                        false => counts.max().unwrap_or(0),
+                    };
+                    // the k-th occurrence matches while k is below the clip
+                    let before = grams[..i].iter().filter(|other| *other == gram).count();
+                    sums.matched[n - 1] += usize::from(before < most);
+                    sums.all[n - 1] += 1;
+                }
             }
+            let n = hypothesis.len();
+            let near = references.iter().map(Vec::len);
+            let closest = near.min_by_key(|r| 2 * r.abs_diff(n) + usize::from(*r > n));
+            sums.lengths[0] += n;
+            sums.lengths[1] += closest.unwrap_or(0);
         }
-        if matched == 0 {
+        sums
+    }
+
+    /// The precision of n-grams; 0 where there are none.
+    pub(super) fn precision(&self, n: usize) -> f64 {
+        match self.all[n - 1] {
+            0 => 0.0,
+            all => self.matched[n - 1] as f64 / all as f64,
+        }
+    }
+
+    /// The score of these precisions.
+    pub(super) fn score(&self, precisions: [f64; 4]) -> f64 {
+        if precisions.contains(&0.0) {
             return 0.0;
         }
-        logs += 0.25 * (matched as f64 / all as f64).ln();
+        let logs: f64 = precisions.iter().map(|p| 0.25 * p.ln()).sum();
+        let [h, r] = self.lengths.map(|n| n as f64);
+        100.0 * (logs + (1.0 - r / h).min(0.0)).exp()
     }
-    for (hypothesis, references) in texts {
-        let n = hypothesis.len();
-        let near = references.iter().map(Vec::len);
-        let closest = near.min_by_key(|r| 2 * r.abs_diff(n) + usize::from(*r > n));
-        lengths[0] += n;
-        lengths[1] += closest.unwrap_or(0);
+
+    /// The score without smoothing.
+    pub(super) fn plain(&self) -> f64 {
+        self.score([1, 2, 3, 4].map(|n| self.precision(n)))
     }
-    let [h, r] = lengths.map(|n| n as f64);
-    100.0 * (logs + (1.0 - r / h).min(0.0)).exp()
+}
+
+/// What a score in f64 may be away from its definition's.
+pub(super) fn rounded(expected: f64) -> Tolerance {
+    let why = "64 u: four logarithms, their sum, two exponentials";
+    Tolerance::stated(64.0 * UNIT_ROUNDOFF_F64 * expected, why)
 }
 
 /// The engine's BLEU is the definition's. In the control matches are clipped by the sum over
@@ -64,7 +101,7 @@ fn definition(texts: &[(Vec<u32>, Vec<Vec<u32>>)], summed: bool) -> f64 {
 pub(super) fn bleu(case: &mut Case) -> Result<()> {
     let sentences = case.draw.size(1, 4);
     let references = case.draw.size(1, 3);
-    let texts: Vec<(Vec<u32>, Vec<Vec<u32>>)> = (0..sentences)
+    let texts: Vec<Pair<u32>> = (0..sentences)
         .map(|_| {
             let n = case.draw.size(0, 14);
             // two references as near as each other, one of them shorter
@@ -86,10 +123,8 @@ pub(super) fn bleu(case: &mut Case) -> Result<()> {
         .map(|(_, r)| r.iter().map(|r| written(r)).collect())
         .collect();
     let found = given(corpus_bleu(&hypotheses, &all, case.draw.chance(0.5)))?.score;
-    let expected = definition(&texts, case.control);
-    let bound = 64.0 * UNIT_ROUNDOFF_F64 * expected;
-    let tolerance = Tolerance::stated(bound, "64 u: four logarithms, their sum, two exponentials");
-    case.close(found, expected, &tolerance, || {
+    let expected = Sums::of(&texts, case.control).plain();
+    case.close(found, expected, &rounded(expected), || {
         format!("{hypotheses:?} against {all:?}")
     });
     Ok(())

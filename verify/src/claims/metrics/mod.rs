@@ -8,6 +8,8 @@ mod meteor;
 mod significance;
 mod student;
 mod ter;
+mod ter_long;
+mod written;
 
 use crate::{Claim, Error, Result, Target};
 
@@ -16,7 +18,14 @@ use crate::{Claim, Error, Result, Target};
 pub fn claims() -> Vec<Claim> {
     vec![
         Claim::new("metric-bleu").on_one_sided(Target::CpuF64, bleu::bleu),
+        Claim::new("metric-bleu-webnlg").on_one_sided(Target::CpuF64, written::challenge),
+        Claim::new("metric-bleu-13a").on_one_sided(Target::CpuF64, written::smoothed),
         Claim::new("metric-ter").on_one_sided(Target::CpuF64, ter::ter),
+        // few cases meet a limit of theirs
+        Claim::new("metric-ter-long")
+            .one_case_in(2)
+            .at_least(60)
+            .on_one_sided(Target::CpuF64, ter_long::known),
         Claim::new("metric-meteor").on_one_sided(Target::CpuF64, meteor::meteor),
         Claim::new("metric-coqa").on_one_sided(Target::CpuF64, coqa::coqa),
         Claim::new("metric-classes").on_one_sided(Target::CpuF64, classes::classes),

@@ -143,8 +143,7 @@ fn steepest(gradients: &Gradients) -> Result<(String, ArrayD<f64>)> {
 /// derivative, within the latter's rounding bound and 2 u G for each coordinate of the direction
 /// (see [`gradient_floor`]).
 fn dual(engine: &dyn Engine, case: &mut Case) -> Result<()> {
-    if engine.target().is_mixed()
-        && matches!(case.draw.corner(), Corner::OneKey | Corner::Repeated)
+    if engine.target().is_mixed() && matches!(case.draw.corner(), Corner::OneKey | Corner::Repeated)
     {
         // a loss at single keys, or at keys that are all the same, may depend on nothing trained
         case.draw.force(Corner::Plain);
