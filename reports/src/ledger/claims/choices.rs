@@ -23,7 +23,7 @@ pub(super) fn claims() -> Vec<Claim> {
             .one_case_in(2)
             .at_least(12)
             .on_one_sided(Target::CpuF64, rates),
-        Claim::new("study-rates-turn").on_one_sided(Target::CpuF64, turns),
+        Claim::new("study-turns").on_one_sided(Target::CpuF64, turns),
     ]
 }
 

@@ -325,11 +325,11 @@ fn drift(case: &mut Case) -> inducer_verify::Result<()> {
     };
     let expected = own().map_err(failed)?.value();
     let lines = ran.result["log"].as_array();
-    let last = lines
+    let mut last = lines
         .into_iter()
         .flatten()
         .filter_map(|line| line["drift"].as_f64());
-    let found = last.last().unwrap_or(f64::NAN);
+    let found = last.next_back().unwrap_or(f64::NAN);
     case.close(found, expected, &of_logits(), || {
         format!("{}: drift", ran.name())
     });

@@ -41,12 +41,10 @@ const MTEVAL: [Piece; 9] = [
     ("7.", &["7", "."]),
 ];
 
-/// A text of so many pieces, as it is written and as its tokens. Few different pieces, so that
-/// n-grams repeat.
-fn text(draw: &mut Draw, pieces: &[Piece], most: usize) -> (String, Vec<&'static str>) {
+/// A text as it is written, and its tokens.
+fn text(draw: &mut Draw, pieces: &[Piece]) -> (String, Vec<&'static str>) {
     let (mut written, mut tokens) = (String::new(), Vec::new());
-    for _ in 0..draw.size(0, most) {
-        let (piece, own) = draw.pick(pieces);
+    for (piece, own) in pieces {
         written += piece;
         written += draw.pick(&[" ", "  "]);
         tokens.extend_from_slice(own);
@@ -54,19 +52,30 @@ fn text(draw: &mut Draw, pieces: &[Piece], most: usize) -> (String, Vec<&'static
     (written, tokens)
 }
 
+/// Pieces of a text.
+fn drawn(draw: &mut Draw, pieces: &[Piece]) -> Vec<Piece> {
+    (0..draw.size(0, 9)).map(|_| draw.pick(pieces)).collect()
+}
+
 /// A corpus of texts and their references, written, and as tokens.
 type Corpus = (Vec<String>, Vec<Vec<String>>, Vec<Pair<&'static str>>);
 
-/// `references` are the least and the most that a text has.
+/// `references` are the least and the most that a text has. Few different pieces, so that n-grams
+/// repeat; half of the texts are a part of their first reference, which an empty one may be closer to.
 fn corpus(draw: &mut Draw, all: &[Piece], references: (usize, usize)) -> Corpus {
     let (mut outputs, mut texts, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
     let first = draw.size(0, all.len() - 3);
     let pieces = &all[first..first + 3];
     for _ in 0..draw.size(1, 4) {
-        let (written, tokens) = text(draw, pieces, 6);
         let count = draw.size(references.0, references.1);
-        let own: Vec<_> = (0..count).map(|_| text(draw, pieces, 6)).collect();
-        let (own_written, own_tokens) = own.into_iter().unzip();
+        let own: Vec<Vec<Piece>> = (0..count).map(|_| drawn(draw, pieces)).collect();
+        let output = match own.first().filter(|_| draw.chance(0.5)) {
+            Some(whole) => whole[..draw.size(0, whole.len())].to_vec(),
+            None => drawn(draw, pieces),
+        };
+        let (written, tokens) = text(draw, &output);
+        let own = own.iter().map(|pieces| text(draw, pieces));
+        let (own_written, own_tokens) = own.unzip();
         outputs.push(written);
         texts.push(own_written);
         pairs.push((tokens, own_tokens));
