@@ -26,9 +26,11 @@ fn every_row_of_this_crate_passes_and_its_control_is_caught() {
     assert!(ids.len() >= 8, "{ids:?}");
     for row in rows {
         let report = run(&Options::new(CASES, 1).only(&row.id), &|_| {}).unwrap();
-        let engines: Vec<&str> = report.rows.iter().map(|r| r.engine.as_str()).collect();
+        // an id may be a part of others
+        let own: Vec<_> = report.rows.iter().filter(|r| r.claim == row.id).collect();
+        let engines: Vec<&str> = own.iter().map(|r| r.engine.as_str()).collect();
         assert_eq!(engines, row.engines, "{}: engines", row.id);
-        for found in &report.rows {
+        for found in own {
             assert_eq!(found.verdict, Verdict::Passed, "{}", render::line(found));
             assert!(found.caught.0 > 0, "{}: control", row.id);
         }
