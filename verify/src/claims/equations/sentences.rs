@@ -99,7 +99,7 @@ fn derivative_of_engine(engine: &Candle, case: &mut Case) -> Result<()> {
         }
     };
     let weights: Tensor = engine.tensor(&w.clone().into_dyn())?;
-    let loss = tape.composed(&[&output], |x| Ok((&x[0] * &weights)?.sum_all()?))?;
+    let loss = tape.composed(&[&output], |x| (&x[0] * &weights)?.sum_all())?;
     let found = array(&tape.backward(&loss, [&parameter])?["f"])?;
     for (at, w) in w.indexed_iter() {
         let kept = match gating != case.control {
