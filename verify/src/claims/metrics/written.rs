@@ -61,7 +61,8 @@ fn drawn(draw: &mut Draw, pieces: &[Piece]) -> Vec<Piece> {
 type Corpus = (Vec<String>, Vec<Vec<String>>, Vec<Pair<&'static str>>);
 
 /// `references` are the least and the most that a text has. Few different pieces, so that n-grams
-/// repeat; half of the texts are a part of their first reference, which an empty one may be closer to.
+/// repeat; half of the texts are a part of their first reference, which an empty one may be closer
+/// to.
 fn corpus(draw: &mut Draw, all: &[Piece], references: (usize, usize)) -> Corpus {
     let (mut outputs, mut texts, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
     let first = draw.size(0, all.len() - 3);

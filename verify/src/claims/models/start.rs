@@ -13,6 +13,7 @@ use crate::{Case, Claim, Error, Result, Target, Tolerance};
 use candle_core::{DType, Device, Tensor};
 use inducer_gpu::Method;
 use inducer_gpu::backbone::{Backbone, Gpt2, Roberta};
+use inducer_reference::files::adapter_config::Reparametrisation;
 use inducer_reference::{AttentionConfig, Gpt2Config, Real, RobertaConfig};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
@@ -187,9 +188,12 @@ fn distributed(case: &mut Case) -> Result<()> {
     }) = &mut config.attention
     {
         *length = MANY;
-        sizes.network = reparametrisation
-            .as_ref()
-            .map_or(0, |network| network.width);
+        // one of the two methods with a prefix makes it by a network, the other one learns it
+        sizes.network = 8;
+        let network = Reparametrisation {
+            width: sizes.network,
+        };
+        *reparametrisation = (which == Some(Method::Prefix)).then_some(network);
     }
     let (engine, seed) = (Candle::cpu_f64(), case.draw.bits());
     let all: Vec<(String, Stated, Tensor)> = match which {
