@@ -31,8 +31,8 @@ fn part(row: &TextRow, from: usize, to: usize) -> TextRow {
 }
 
 /// Prompts of different lengths, then one to three tokens at a time; rows that have ended leave the
-/// cache. In the control the tokens of the prompt are others; in mixed precision, whose bound is too
-/// wide for one of them, all numbers of the model.
+/// cache. In the control the tokens of the prompt are others; in mixed precision, whose bound is
+/// too wide for one of them, all numbers of the model.
 fn decodes(engine: &Candle, case: &mut Case) -> Result<()> {
     let mut model = ModelCase::random(&mut case.draw, gpt2)?;
     model.round(|x| engine.representable(x));
@@ -75,8 +75,8 @@ fn decodes(engine: &Candle, case: &mut Case) -> Result<()> {
             {
                 let bound = bounds.logits[*r][[at, c]];
                 let tolerance = Tolerance::rounding(bound.and(bound), engine.roundoff(), 0.0);
-                // a wrong token in the prompt is wrong for its own step too: its control counts from
-                // the next step on
+                // a wrong token in the prompt is wrong for its own step too: its control counts
+                // from the next step on
                 if !(first && case.control && !engine.target().is_mixed()) {
                     case.close(*found, expected.logits[*r][[at, c]], &tolerance, || {
                         format!("{describe}: row {r}, token {at}, logit {c}")
