@@ -2,7 +2,7 @@
 //! one that the head calls by its name.
 
 use super::failed;
-use super::world::{Ran, World, ran, tokenizer};
+use super::world::{Ran, World, log_sum_exp, ran, tokenizer};
 use anyhow::Result;
 use candle_core::{DType, Device as Candle};
 use inducer_datasets::batches::pack;
@@ -230,11 +230,8 @@ fn scored(case: &mut Case) -> inducer_verify::Result<()> {
             format!("{name}: {place}")
         });
     }
-    let nats = logits.iter().zip(&meant).map(|(z, class)| {
-        let top = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = z.iter().map(|z| (z - top).exp()).sum();
-        top + sum.ln() - z[*class]
-    });
+    let nats = logits.iter().zip(&meant);
+    let nats = nats.map(|(z, class)| log_sum_exp(z) - z[*class]);
     let loss = nats.sum::<f64>() / k as f64;
     let size = logits.iter().flatten().fold(1.0_f64, |m, z| m.max(z.abs()));
     let why = "128 u max |z|: logits in f32, of rows in one batch or each by itself";

@@ -2,7 +2,7 @@
 //! length of an input, and how far the model has moved from the frozen one.
 
 use super::failed;
-use super::world::{Ran, World, ran};
+use super::world::{Ran, World, log_sum_exp, ran, targets};
 use anyhow::Result;
 use candle_core::{DType, Device as Candle, Tensor};
 use inducer_datasets::batches::pack;
@@ -248,7 +248,7 @@ fn lengths(case: &mut Case) -> inducer_verify::Result<()> {
         );
         let (mut nats, mut tokens, mut gate) = (0.0, 0.0, Mean::default());
         for r in here {
-            let count = rows[r].labels.iter().filter(|l| **l >= 0).count() as f64;
+            let count = targets(&rows[r]);
             let loss = model.loss(&pack(&[&rows[r]]), LossOptions::PLAIN);
             nats += count * loss.map_err(|e| failed(e.into()))?;
             tokens += count;
@@ -296,9 +296,8 @@ fn log_probabilities(model: &Model, row: &Encoded) -> Result<Vec<Vec<f64>>> {
     let looked_at = (1..row.labels.len()).filter(|t| row.labels[*t] >= 0);
     let at = looked_at.map(|t| {
         let z = &logits[t - 1];
-        let top = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = z.iter().map(|z| (z - top).exp()).sum();
-        z.iter().map(|z| z - top - sum.ln()).collect()
+        let sum = log_sum_exp(z);
+        z.iter().map(|z| z - sum).collect()
     });
     Ok(at.collect())
 }

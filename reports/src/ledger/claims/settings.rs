@@ -2,17 +2,17 @@
 //! of Tables 4 and 5, written here as they stand there.
 
 use super::failed;
-use super::world::tokenizer;
+use super::world::{World, tokenizer};
 use crate::compute::{Device, Precision};
 use crate::run::{
-    BackboneFacts, Budget, Hyperparameters, Knobs, MethodSpec, Prepared, Rates, RunConfig, Source,
+    BackboneFacts, Budget, Hyperparameters, Knobs, MethodSpec, Prepared, Rates, RunConfig,
 };
 use crate::study::preset::Preset;
 use anyhow::{Result, anyhow};
+use inducer_datasets::Task;
 use inducer_datasets::synthetic::{
     self, CoqaConfig, GlueConfig, SyntheticConfig, write_coqa, write_mnli, write_sst2,
 };
-use inducer_datasets::{Malformed, Reading, Surface, Task, directory};
 use inducer_gpu::files::write_json;
 use inducer_gpu::train::Schedule;
 use inducer_verify::{Case, Claim, Target};
@@ -208,6 +208,11 @@ fn papers(task: Task) -> Result<Papers> {
     let dir = tempfile::tempdir()?;
     let [data, backbone] = ["data", "backbone"].map(|name| dir.path().join(name));
     let (seed, train, dev) = (1, 14, 5);
+    let pairs = GlueConfig {
+        seed,
+        train: 60,
+        dev,
+    };
     match task {
         Task::WebNlg => synthetic::write(
             &data,
@@ -228,22 +233,8 @@ fn papers(task: Task) -> Result<Papers> {
             };
             write_coqa(&data, sizes)?;
         }
-        Task::Mnli => write_mnli(
-            &data,
-            GlueConfig {
-                seed,
-                train: 60,
-                dev,
-            },
-        )?,
-        _ => write_sst2(
-            &data,
-            GlueConfig {
-                seed,
-                train: 60,
-                dev,
-            },
-        )?,
+        Task::Mnli => write_mnli(&data, pairs)?,
+        _ => write_sst2(&data, pairs)?,
     }
     let config = match task.generates() {
         true => json!({ "model_type": "gpt2", "vocab_size": 50_257, "n_positions": 1024,
@@ -255,16 +246,10 @@ fn papers(task: Task) -> Result<Papers> {
     };
     tokenizer(!task.generates())?.save(&backbone)?;
     write_json(&backbone.join("config.json"), &config)?;
-    let facts = BackboneFacts::read(&backbone)?;
-    let splits = directory::load(task, &data, Malformed::Refuse)?;
-    let source = Source {
-        task,
-        data,
-        backbone,
-        surface: Surface::default(),
-        reading: Reading::default(),
-    };
-    Ok((Prepared::new(source, splits, &[])?, facts))
+    let World {
+        prepared, facts, ..
+    } = World::of(dir, task)?;
+    Ok((prepared, facts))
 }
 
 /// Nothing is asked for.

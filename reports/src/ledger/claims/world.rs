@@ -259,6 +259,13 @@ pub(super) fn targets(row: &Encoded) -> f64 {
     row.labels.iter().filter(|label| **label >= 0).count() as f64
 }
 
+/// log Σ exp z.
+pub(super) fn log_sum_exp(z: &[f64]) -> f64 {
+    let top = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = z.iter().map(|z| (z - top).exp()).sum();
+    top + sum.ln()
+}
+
 /// A run that was made, and what it left.
 pub(super) struct Ran {
     pub(super) world: World,

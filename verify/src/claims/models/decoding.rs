@@ -19,7 +19,7 @@ pub fn claims(present: &Present) -> Vec<Claim> {
 }
 
 /// Tokens `from..to` of a row.
-fn part(row: &TextRow, from: usize, to: usize) -> TextRow {
+pub(super) fn part(row: &TextRow, from: usize, to: usize) -> TextRow {
     TextRow {
         ids: row.ids[from..to].to_vec(),
         segments: row

@@ -6,12 +6,12 @@
 //! L(batch) = Σ n_text L(text) / Σ n_text,   ∇L(batch) likewise
 //! ```
 
-use crate::cases::{BackboneConfig, Corner, Draw, ModelCase, TextRow, method, roberta};
+use super::sizes::{Size, given};
+use crate::cases::{Corner, TextRow, roberta};
 use crate::engines::candle::{backward, results};
 use crate::engines::{Candle, candles};
 use crate::{Case, Claim, Engine, Present, Result, Target, Tolerance};
 use inducer_gpu::Method;
-use inducer_reference::{Gpt2Config, RobertaConfig};
 
 /// The claims of this file.
 #[must_use]
@@ -30,61 +30,19 @@ pub fn claims(present: &Present) -> Vec<Claim> {
     ]
 }
 
-/// Lengths of the texts, heads and their width, in turn: more tokens and targets than an operation
-/// takes at a time, and the width of a real model with more tokens than its few-row products take.
-const SIZES: [(&[usize], [usize; 2]); 2] = [(&[181; 23], [2, 8]), (&[40, 3, 17], [12, 64])];
+/// In turn: more tokens and targets than an operation takes at a time, and the width of a real
+/// model with more tokens than its few-row products take.
+const SIZES: [Size; 2] = [
+    Size::of(&[181; 23], [2, 8], 40),
+    Size::of(&[40, 3, 17], [12, 64], 40),
+];
 
-fn backbone(classifies: bool, [heads, width]: [usize; 2]) -> BackboneConfig {
-    let (d, vocabulary) = (heads * width, 40);
-    match classifies {
-        false => {
-            let mut config = Gpt2Config::new(vocabulary, 200, d, 1, heads);
-            config.n_inner = Some(48);
-            BackboneConfig::Gpt2(config)
-        }
-        true => {
-            let mut config = RobertaConfig::new(vocabulary, 200, d, 1, heads, 3);
-            config.intermediate_size = 48;
-            BackboneConfig::Roberta(config)
-        }
-    }
-}
-
-/// A model of this size, every token of whose texts is a label, or every text of a class.
-fn given(case: &mut Case) -> Result<ModelCase> {
-    const METHODS: [Method; 4] = [
-        Method::InducerLora,
-        Method::Prefix,
-        Method::MamInducer,
-        Method::Gating,
-    ];
-    case.draw.force(Corner::Plain);
-    let classifies = (case.family)(&mut case.draw).classifies();
-    let (lengths, heads) = *case.draw.in_turn(&SIZES);
-    let which = METHODS[case.draw.turn / SIZES.len() % METHODS.len()];
-    let config = method::random(&mut case.draw, which);
-    let backbone = backbone(classifies, heads);
-    let mut model = ModelCase::of(&mut case.draw, backbone, config)?;
-    let token = |draw: &mut Draw, model: &ModelCase| {
-        let id = draw.size(0, model.backbone.vocabulary() - 1) as u32;
-        model.backbone.no_padding(id)
-    };
-    let mut rows = Vec::new();
-    for n in lengths {
-        let ids: Vec<u32> = (0..*n).map(|_| token(&mut case.draw, &model)).collect();
-        let labels = match classifies {
-            true => vec![case.draw.size(0, 2) as i64],
-            false => ids.iter().map(|id| i64::from(*id)).collect(),
-        };
-        rows.push(TextRow {
-            ids,
-            segments: None,
-            labels,
-        });
-    }
-    model.rows = rows;
-    Ok(model)
-}
+const METHODS: [Method; 4] = [
+    Method::InducerLora,
+    Method::Prefix,
+    Method::MamInducer,
+    Method::Gating,
+];
 
 /// What an engine makes of a model's texts in a pool of so many threads.
 fn in_threads<R: Send>(
@@ -107,7 +65,10 @@ fn in_threads<R: Send>(
 /// Logits, loss and gradients of a batch in three threads are those of its texts, one by one in one
 /// thread, put together. In the control the single texts have other tokens.
 fn divided(engine: &Candle, case: &mut Case) -> Result<()> {
-    let model = given(case)?;
+    case.draw.force(Corner::Plain);
+    let size = case.draw.in_turn(&SIZES);
+    let which = METHODS[case.draw.turn / SIZES.len() % METHODS.len()];
+    let model = given(case, size, which)?;
     let mut rows = model.rows.clone();
     if case.control {
         let other = |id: &mut u32| *id = (*id + 1) % 4 + 4;

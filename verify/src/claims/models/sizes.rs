@@ -5,6 +5,7 @@
 //! the reference runs with random errors in every operation, and the greatest spread of a row of
 //! logits bounds each of them.
 
+use super::decoding::part;
 use super::gradients::reverse;
 use crate::bounds::noisy::{ERROR, Noisy, with_errors};
 use crate::bounds::{DEVIATIONS, SLACK, Traced, UNIT_ROUNDOFF_F32, UNIT_ROUNDOFF_F64, record};
@@ -54,44 +55,53 @@ fn every_method(id: &'static str) -> Claim {
 }
 
 /// A size class: rows, and what is large.
-struct Size {
+pub(super) struct Size {
     rows: &'static [usize],
     heads: usize,
     width: usize,
     vocabulary: usize,
 }
 
-const fn of(rows: &'static [usize], [heads, width]: [usize; 2], vocabulary: usize) -> Size {
-    Size {
-        rows,
-        heads,
-        width,
-        vocabulary,
+impl Size {
+    pub(super) const fn of(
+        rows: &'static [usize],
+        [heads, width]: [usize; 2],
+        vocabulary: usize,
+    ) -> Self {
+        Self {
+            rows,
+            heads,
+            width,
+            vocabulary,
+        }
     }
 }
 
 /// In turn; the CPU's kernels take the longest row, which emulated threads would take minutes for.
 const SIZES: [Size; 5] = [
-    of(&[65, 1, 63, 64], [2, 4], 17),
-    of(&[2, 3], [12, 64], 40),
-    of(&[1, 129, 66, 2], [3, 5], 33),
-    of(&[5, 3], [2, 4], 50_257),
-    of(&[513, 2, 17], [2, 3], 11),
+    Size::of(&[65, 1, 63, 64], [2, 4], 17),
+    Size::of(&[2, 3], [12, 64], 40),
+    Size::of(&[1, 129, 66, 2], [3, 5], 33),
+    Size::of(&[5, 3], [2, 4], 50_257),
+    Size::of(&[513, 2, 17], [2, 3], 11),
 ];
 
 /// The wide one has rows that are long enough for no gradient to be zero under dropout: what a pass
 /// leaves of a zero is bounded for small models alone
 /// ([`gradient_floor`](crate::bounds::gradient_floor)).
 const FOR_GRADIENTS: [Size; 4] = [
-    of(&[65, 3], [2, 2], 9),
-    of(&[70, 64, 1], [1, 3], 9),
-    of(&[7, 5], [4, 26], 9),
-    of(&[2, 63, 4], [2, 2], 9),
+    Size::of(&[65, 3], [2, 2], 9),
+    Size::of(&[70, 64, 1], [1, 3], 9),
+    Size::of(&[7, 5], [4, 26], 9),
+    Size::of(&[2, 63, 4], [2, 2], 9),
 ];
 
 /// Rows beyond a block of 64 queries, and a width beyond a block of columns, both small enough for
 /// all methods and corners.
-const CLASSES: [Size; 2] = [of(&[65, 1, 2], [2, 2], 9), of(&[3, 1], [4, 26], 11)];
+const CLASSES: [Size; 2] = [
+    Size::of(&[65, 1, 2], [2, 2], 9),
+    Size::of(&[3, 1], [4, 26], 11),
+];
 
 fn backbone(draw: &mut Draw, size: &Size, classifies: bool) -> BackboneConfig {
     let d = size.heads * size.width;
@@ -114,7 +124,7 @@ fn backbone(draw: &mut Draw, size: &Size, classifies: bool) -> BackboneConfig {
 }
 
 /// A model of this size under one of the methods, in turn, all of whose tokens have labels.
-fn given(case: &mut Case, size: &Size, which: Method) -> Result<ModelCase> {
+pub(super) fn given(case: &mut Case, size: &Size, which: Method) -> Result<ModelCase> {
     let classifies = (case.family)(&mut case.draw).classifies();
     let backbone = backbone(&mut case.draw, size, classifies);
     let config = method::random(&mut case.draw, which);
@@ -284,7 +294,7 @@ fn gradients(engine: &Candle, case: &mut Case) -> Result<()> {
 /// Logits of tokens decoded one by one beyond the 64th are the reference's of the whole row: caches
 /// grow there. In the control the row's first token is another one.
 fn decoded(engine: &Candle, case: &mut Case) -> Result<()> {
-    const LONG: Size = of(&[70, 67], [2, 3], 13);
+    const LONG: Size = Size::of(&[70, 67], [2, 3], 13);
     case.draw.force(Corner::Plain);
     let which = *case.draw.in_turn(&METHODS);
     let model = given(case, &LONG, which)?;
@@ -303,11 +313,7 @@ fn decoded(engine: &Candle, case: &mut Case) -> Result<()> {
         let rows = model.rows.iter().map(|row| {
             let to = row.ids.len() - 5 + step;
             let from = if step == 0 { 0 } else { to - 1 };
-            TextRow {
-                ids: row.ids[from..to].to_vec(),
-                segments: row.segments.as_ref().map(|own| own[from..to].to_vec()),
-                labels: vec![-100; to - from],
-            }
+            part(row, from, to)
         });
         let logits = array(&built.decode(&batch(&model.on(rows.collect())), &mut cache)?)?;
         for r in 0..2 {

@@ -68,18 +68,12 @@ impl Stated {
             (".adapter.layer_norm.", norm()),
             (".adapter.", Self::Cut(0.01)),
             (
-                ".lora.q.a",
-                Self::Uniform(1.0 / (sizes.hidden as f64).sqrt()),
+                ".lora.",
+                match ends(".a") {
+                    true => Self::Uniform(1.0 / (sizes.hidden as f64).sqrt()),
+                    false => Self::Constant(0.0),
+                },
             ),
-            (
-                ".lora.k.a",
-                Self::Uniform(1.0 / (sizes.hidden as f64).sqrt()),
-            ),
-            (
-                ".lora.v.a",
-                Self::Uniform(1.0 / (sizes.hidden as f64).sqrt()),
-            ),
-            (".lora.", Self::Constant(0.0)),
             (".ia3", Self::Constant(1.0)),
             ("prefix.embedding", Self::Normal(1.0)),
             ("prefix.down.", linear(sizes.hidden)),
