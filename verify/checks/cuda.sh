@@ -20,13 +20,13 @@
 #   --budget S       seconds; later steps are "not run (time)"  [480]
 #   --cases N        random cases of a claim          [16, with --quick 4]
 #   --quick          fewer cases, steps and sizes
-#   --all            torch.compile for every method and size, and more forms of the peer
+#   --all            also another form of the peer's inducer, and 1,800 seconds if no budget is given
 set -uo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 PEERS=$(cd "$HERE/../../reports/peers" 2>/dev/null && pwd || echo "$HERE")
 COMMAND="cuda.sh $*"
 
-BINARY='' DEVICE=cuda PRESET=gpt2 OUT=out-cuda ONLY='' PYTHON=python3 BUDGET=480
+BINARY='' DEVICE=cuda PRESET=gpt2 OUT=out-cuda ONLY='' PYTHON=python3 BUDGET=''
 QUICK='' ALL='' CASES=''
 usage() {
     sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"
@@ -52,6 +52,7 @@ while [ $# -gt 0 ]; do
     esac
     shift 2
 done
+BUDGET=${BUDGET:-$([ -n "$ALL" ] && echo 1800 || echo 480)}
 case $DEVICE in cuda | cpu) ;; *) usage 2 ;; esac
 case $PRESET in gpt2 | mini | tiny) ;; *) usage 2 ;; esac
 
@@ -347,11 +348,13 @@ step_more() {
     pair f32 "${WIDE[@]}"
     pair bf16 "${LONG[@]}"
     pair f32 "${LONG[@]}"
-    [ -n "$ALL" ] || return
-    peer inducer-authors bf16 "${WIDE[@]}"
+    # what takes longest comes last: it is compiled for as long as there is time
+    local methods=inducer,lora,full,prefix
     peer prefix bf16 "${WIDE[@]}" --compile
-    peer inducer,lora,full,prefix bf16 "${LONG[@]}" --compile
-    peer inducer,lora,full f32 "${WIDE[@]}" --compile
+    peer $methods bf16 "${LONG[@]}" --compile
+    peer $methods f32 "${WIDE[@]}" --compile
+    peer $methods f32 "${LONG[@]}" --compile
+    [ -n "$ALL" ] && peer inducer-authors bf16 "${WIDE[@]}"
 }
 
 # --- 6: the device's own rate of products --------------------------------------------------------
@@ -379,5 +382,5 @@ step resume 90
 step rate 60
 step bench 240
 step decode 90
-step more 400
+step more $((BUDGET - 80))
 report write "$OUT" --print

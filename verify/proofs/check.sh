@@ -102,38 +102,53 @@ while read -r line; do
 done < <(only 23 "$(echo "$stated" | cut -d'|' -f2 | sort -u)" \
     "$(echo "$stated" | sed -n 's/|False$//p' | cut -d'|' -f2 | sort -u)")
 
-# Compilation. What depends on a file that fails is not tried.
+# Compilation, and what the theorems rest on: asked once for all together. Coq's answer has one axiom
+# at the beginning of a line; whatever else it may say there is suspect.
 cp ./*.v "$build"
 cd "$build"
 rm -f probe.v
 order=$(coqdep -Q . Inducer -sort ./*.v)
-uncompiled=
-for file in $order; do
-    if [ -n "$uncompiled" ] || ! coqc -q -w none -Q . Inducer "$file"; then
-        uncompiled="$uncompiled $(basename "$file")"
-    fi
-done
+asked() { printf 'Definition asked := (%s).\nPrint Assumptions asked.\n' "$1"; }
+suspects() {
+    awk '/^[^ ]/ && !/^(Axioms:|Closed under)/ { print $1 }' "$1" | sort -u >axioms
+    only 23 "$(cat axioms)" "$(echo "$allowed" | sort)"
+}
+names() { echo "$stated" | awk -F'|' -v in_="$1" '{ sub(/\.v$/, "", $2); print in_ $2 "." $1 }'; }
 
-# What the theorems rest on: asked once for all together, which is what makes it fast; one by one
-# only where something turns up that is not allowed.
-# Coq's answer has one axiom at the beginning of a line; whatever else it may say there is suspect.
-axioms() { awk '/^[^ ]/ && !/^(Axioms:|Closed under)/ { print $1 }' "$1" | sort -u; }
+# All files as the modules of one, which is how Coq loads its library of real analysis once.
+together() {
+    for file in $order; do
+        name=$(basename "$file" .v)
+        echo "Module $name."
+        sed 's/^From Inducer Require Export \(.*\)\.$/Export \1./' "$file"
+        echo "End $name."
+    done
+    asked "$(names @ | paste -sd, -)"
+}
+uncompiled=
+suspect=
+mkdir together
+together >together/all.v
+if ! coqc -q -w none together/all.v >all.out 2>&1 || [ -n "$(suspects all.out)" ]; then
+    # one by one, to say where; what depends on a file that fails is not tried
+    for file in $order; do
+        if [ -n "$uncompiled" ] || ! coqc -q -w none -Q . Inducer "$file"; then
+            uncompiled="$uncompiled $(basename "$file")"
+        fi
+    done
+    suspect=yes
+    [ -z "$uncompiled" ] || suspect=
+fi
 ask() {
     {
         for file in $order; do
             echo "From Inducer Require $(basename "$file" .v)."
         done
-        echo "Definition asked := ($1)."
-        echo "Print Assumptions asked."
+        asked "$1"
     } >asked.v
     coqc -q -w none -Q . Inducer asked.v >asked.out
-    only 23 "$(axioms asked.out)" "$(echo "$allowed" | sort)"
+    suspects asked.out
 }
-full_names=$(echo "$stated" | awk -F'|' '{ sub(/\.v$/, "", $2); print "@Inducer." $2 "." $1 }')
-suspect=
-if [ -z "$uncompiled" ]; then
-    suspect=$(ask "$(echo "$full_names" | paste -sd, -)")
-fi
 
 passed=0
 failed=0

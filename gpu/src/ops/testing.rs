@@ -86,13 +86,19 @@ pub fn distance(a: &Tensor, b: &Tensor) -> f64 {
         .fold(0.0, f64::max)
 }
 
+/// As many roundings to 2⁻⁸ of the greatest number as follow one another in the longest of the
+/// operations, attention composed of tensors: scores, scale, exponential, sum, quotient and product;
+/// and of the gradients those of the weights, their product with them, its sum, the difference, the
+/// scale and the product with the keys.
+pub const BOUND_BF16: f64 = 12.0 / 256.0;
+
 /// Every form of an operation agrees with the composed one, in values and in the gradient of every
 /// input: the fused form, the one for other devices, a card's kernels as they are emulated, and
 /// mixed precision.
 ///
 /// f64: 1e-12; f32: 4e-5, which is 2⁻²⁴ times the longest reduction in these tests (a few hundred
-/// terms) with room for cancellation; bf16: 16 times its round-off of 2⁻⁸, of numbers that it
-/// holds, against the composed form in f64.
+/// terms) with room for cancellation; bf16: [`BOUND_BF16`], of numbers that it holds, against the
+/// composed form in f64.
 pub fn agree(
     shapes: &[&[usize]],
     form: impl Fn(&Tape, &[Value]) -> Result<Vec<Value>>,
@@ -118,15 +124,10 @@ pub fn agree(
         };
         let expected = evaluate(&halves.iter().map(of).collect::<Vec<_>>(), &composed);
         let what = |form: &str| format!("bf16, seed {seed}, {form}");
-        near(
-            &evaluate(&halves, &form),
-            &expected,
-            16.0 / 256.0,
-            &what("tensors"),
-        );
+        near(&evaluate(&halves, &form), &expected, BOUND_BF16, &what("tensors"));
         if cuda::EMULATED {
             let found = cuda::emulated(|| evaluate(&halves, &form));
-            near(&found, &expected, 16.0 / 256.0, &what("card"));
+            near(&found, &expected, BOUND_BF16, &what("card"));
         }
     }
 }

@@ -106,13 +106,19 @@ inline void multiply(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1) 
     } mine{{a[0], a[1], a[2], a[3]}, {b0, b1}};
     unsigned g = lane() / 4, t = lane() % 4;
     emulator::exchange(mine, [&](auto of) {
-        for (unsigned k = 0; k < 16; k++) {
-            unsigned owner = k % 8 / 2, part = k % 2, upper = k / 8;
+        // two neighbouring k at a time, which one lane shows
+        for (unsigned pair = 0; pair < 8; pair++) {
+            unsigned owner = pair % 4, upper = pair / 4;
             Shown row = of(4 * g + owner);
-            for (unsigned n = 0; n < 2; n++) {
-                float b = half_of(of(4 * (2 * t + n) + owner).b[upper], part);
-                c[n] += half_of(row.a[2 * upper], part) * b;
-                c[n + 2] += half_of(row.a[2 * upper + 1], part) * b;
+            uint32_t left = of(8 * t + owner).b[upper], right = of(8 * t + 4 + owner).b[upper];
+            for (unsigned part = 0; part < 2; part++) {
+                float low = half_of(row.a[2 * upper], part);
+                float high = half_of(row.a[2 * upper + 1], part);
+                float x = half_of(left, part), y = half_of(right, part);
+                c[0] += low * x;
+                c[1] += low * y;
+                c[2] += high * x;
+                c[3] += high * y;
             }
         }
         return 0;

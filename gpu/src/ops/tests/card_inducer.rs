@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::kernels::{cuda, without_cpu_kernels};
 use crate::ops::attention::Heads;
 use crate::ops::inducer;
-use crate::ops::testing::{distance, evaluate, parameters};
+use crate::ops::testing::{BOUND_BF16, distance, evaluate, parameters};
 use crate::tape::{Gradients, Parameter, Tape, Value};
 use candle_core::{DType, Device, Tensor};
 
@@ -114,7 +114,7 @@ fn corner_of(op: &Operation, [tokens, r]: [usize; 2], heads: Heads, dtype: DType
     let shapes: Vec<&[usize]> = op.shapes.iter().map(Vec::as_slice).collect();
     let terms = tokens + 2 * heads.width + r + 16;
     let bound = match dtype {
-        DType::BF16 => 16.0 / 256.0,
+        DType::BF16 => BOUND_BF16,
         _ => terms as f64 * 2.0_f64.powi(-24),
     };
     let params = parameters(tokens as u64, &shapes, dtype);
@@ -262,6 +262,6 @@ fn in_mixed_precision_types_are_those_of_the_composed_form_and_numbers_agree() {
             );
         }
         let error = worst(&found, &run(&doubled(&params)));
-        assert!(error <= 16.0 / 256.0, "{}: {error:e}", op.name);
+        assert!(error <= BOUND_BF16, "{}: {error:e}", op.name);
     }
 }

@@ -262,16 +262,18 @@ fn training(dtype: DType, lr: f64) -> Vec<[f64; 2]> {
 }
 
 #[test]
-fn a_model_learns_on_a_card_as_on_the_cpu() {
+fn a_model_learns_on_a_card_as_exactly_as_on_the_cpu() {
     let expected = training(DType::F64, 0.02);
     let apart = |found: &[[f64; 2]]| {
         let pairs = found.iter().flatten().zip(expected.iter().flatten());
         pairs.map(|(a, b)| (a - b).abs() / b).fold(0.0, f64::max)
     };
-    for (dtype, bound) in [(DType::F32, 1e-4), (DType::BF16, 0.05)] {
-        let e = apart(&emulated(|| training(dtype, 0.02)));
-        assert!(e <= bound, "{dtype:?}: {e:e}");
+    for dtype in [DType::F32, DType::BF16] {
+        // both round the same numbers, the card in other orders: their worst errors are of one size
+        let bound = 8.0 * apart(&training(dtype, 0.02));
+        let error = apart(&emulated(|| training(dtype, 0.02)));
+        assert!(error <= bound, "{dtype:?}: {error:e} > {bound:e}");
+        let other = apart(&emulated(|| training(dtype, 0.03)));
+        assert!(other > bound, "{dtype:?}: another rate is not seen: {other:e} <= {bound:e}");
     }
-    let other = apart(&emulated(|| training(DType::F32, 0.03)));
-    assert!(other > 1e-4, "another rate is not seen: {other:e}");
 }

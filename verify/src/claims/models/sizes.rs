@@ -13,6 +13,7 @@ use crate::cases::{
     BackboneConfig, Corner, Draw, Dropping, ModelCase, ModelOption, TextRow, method, roberta,
 };
 use crate::engines::candle::{array, batch, nearest_bf16, options, results};
+use crate::engines::derived::derived;
 use crate::engines::{Candle, Computed, Paper, Specification, candles, mixed};
 use crate::{Case, Claim, Engine, Present, Result, Target, Tolerance};
 use candle_core::{DType, Tensor};
@@ -23,6 +24,7 @@ use inducer_reference::attention::attend;
 use inducer_reference::visible::Visible as Seen;
 use inducer_reference::{Gpt2Config, RobertaConfig};
 use ndarray::Array2;
+use std::sync::Arc;
 
 /// Runs with random errors.
 const RUNS: u64 = 6;
@@ -199,8 +201,7 @@ fn agrees(engine: &Candle, case: &mut Case, size: &Size, which: Method) -> Resul
         }
     }
     let found = results(&engine.model(&model)?, &model)?;
-    let expected = Paper::computed_in::<f64>(&other)?;
-    let spread = spreads(&other, &expected)?;
+    let known = known(&other)?;
     let u = engine.roundoff() + UNIT_ROUNDOFF_F64;
     let describe = model.describe();
     let why = "2 u 8 times the greatest spread of its row under random errors";
@@ -215,7 +216,7 @@ fn agrees(engine: &Candle, case: &mut Case, size: &Size, which: Method) -> Resul
         });
         rows.chain(of.loss.map(|loss| vec![loss])).collect()
     };
-    let (found, expected, spread) = (parts(&found), parts(&expected), parts(&spread));
+    let (found, expected, spread) = (parts(&found), parts(&known.exact), parts(&known.spread));
     case.same(found.len(), expected.len(), || {
         format!("{describe}: rows of results")
     });
@@ -231,7 +232,27 @@ fn agrees(engine: &Candle, case: &mut Case, size: &Size, which: Method) -> Resul
     Ok(())
 }
 
-/// How far random errors move each result, per unit of round-off.
+/// What the reference computes of a case.
+struct Known {
+    exact: Computed<f64>,
+    /// How far random errors move each result, per unit of round-off.
+    spread: Computed<f64>,
+}
+
+/// Once for all engines.
+fn known(model: &ModelCase) -> Result<Arc<Known>> {
+    let numbers = |known: &Known| {
+        let gates = known.exact.gates.iter().flatten();
+        let matrices = known.exact.logits.iter().chain(gates);
+        2 * matrices.map(Array2::len).sum::<usize>()
+    };
+    derived::<Paper, _>(model, (), numbers, || {
+        let exact = Paper::computed_in::<f64>(model)?;
+        let spread = spreads(model, &exact)?;
+        Ok(Known { exact, spread })
+    })
+}
+
 fn spreads(model: &ModelCase, exact: &Computed<f64>) -> Result<Computed<f64>> {
     let mut squares = exact.map(|_| 0.0);
     for seed in 0..RUNS {
@@ -303,8 +324,7 @@ fn decoded(engine: &Candle, case: &mut Case) -> Result<()> {
         let first = &mut other.rows[0].ids[0];
         *first = (*first + 1) % 4;
     }
-    let expected = Paper::computed_in::<f64>(&other)?;
-    let spread = spreads(&other, &expected)?;
+    let known = known(&other)?;
     let built = engine.model(&model)?;
     let mut cache = built.cache(2);
     let u = engine.roundoff() + UNIT_ROUNDOFF_F64;
@@ -318,10 +338,10 @@ fn decoded(engine: &Candle, case: &mut Case) -> Result<()> {
         let logits = array(&built.decode(&batch(&model.on(rows.collect())), &mut cache)?)?;
         for r in 0..2 {
             let at = model.rows[r].ids.len() - 6 + step;
-            let most = spread.logits[r].row(at).iter().copied().fold(0.0, f64::max);
+            let most = known.spread.logits[r].row(at).iter().copied().fold(0.0, f64::max);
             let why = "2 u 8 times the greatest spread of its row under random errors";
             let tolerance = Tolerance::stated(SLACK * DEVIATIONS * u * most, why);
-            for (c, expected) in expected.logits[r].row(at).iter().enumerate() {
+            for (c, expected) in known.exact.logits[r].row(at).iter().enumerate() {
                 case.close(logits[[r, c]], *expected, &tolerance, || {
                     format!("{describe}: row {r}, token {at}, logit {c}")
                 });

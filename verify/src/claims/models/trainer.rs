@@ -166,11 +166,7 @@ fn given(engine: &Candle, case: &mut Case, weights: Weights) -> Result<Given> {
     config.optimiser.beta2 = draw.pick(&[0.999, 0.98]);
     config.optimiser.eps = draw.pick(&[1e-8, 1e-6]);
     (config.optimiser.coupled, config.optimiser.weight_decay) = (coupled, decay);
-    (
-        config.validate_every,
-        config.patience,
-        config.checkpoint_every,
-    ) = (1, None, 1);
+    (config.validate_every, config.patience) = (1, None);
     Ok(Given {
         model,
         texts,
@@ -189,6 +185,10 @@ struct Ran {
 /// with a new model, from the checkpoint.
 fn ran(engine: &Candle, given: &Given, stop: usize) -> Result<Ran> {
     let (whole, rest) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let config = TrainConfig {
+        checkpoint_every: stop,
+        ..given.config.clone()
+    };
     let part = |dir: &Path, on_step: &mut dyn FnMut(usize) -> Result<()>| {
         let mut model = engine.model(&given.model)?;
         let data = Watched {
@@ -198,7 +198,7 @@ fn ran(engine: &Candle, given: &Given, stop: usize) -> Result<Ran> {
             seen: RefCell::default(),
         };
         let (mut losses, mut all) = (Vec::new(), Ok(()));
-        train(&mut model, &data, &given.config, Some(dir), &mut |event| {
+        train(&mut model, &data, &config, Some(dir), &mut |event| {
             if let Event::Step { step, loss, .. } = event {
                 losses.push(*loss);
                 all = std::mem::replace(&mut all, Ok(())).and_then(|()| on_step(*step));

@@ -231,7 +231,7 @@ fn resumed(engine: &Candle, case: &mut Case) -> Result<()> {
     let accumulation = case.draw.size(1, 2);
     let config = |seed| TrainConfig {
         accumulation,
-        checkpoint_every: 1,
+        checkpoint_every: stop,
         ..config(seed)
     };
     let mut model = engine.model(&given)?;
