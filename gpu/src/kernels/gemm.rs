@@ -439,6 +439,20 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "a control of verify/checks/races.sh: ThreadSanitizer has to see the two writers"]
+    fn two_threads_write_one_number() {
+        let mut numbers = vec![0_u64; 8];
+        let shared = Shared::new(&mut numbers);
+        std::thread::scope(|scope| {
+            for thread in 0..2 {
+                // SAFETY: none, on purpose.
+                scope.spawn(move || unsafe { shared.at(3).write_volatile(thread) });
+            }
+        });
+        assert!(numbers[3] < 2);
+    }
+
+    #[test]
     fn pieces_cover_a_product_and_are_no_more_than_the_threads() {
         for m in [1, 15, 16, 454, 3000] {
             for n in [1, 64, 127, 129, 768, 50257] {
