@@ -219,8 +219,7 @@ pub struct Check {
 /// lies too far below its bound.
 pub const CONTROL_CASES: usize = 26;
 
-/// How many of the cases asked for a check gets: one in `weight`, but at least `least`. A small
-/// check gets all, whatever `least` says.
+/// How many of the cases asked for a check gets: one in `weight`, but at least `least`.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
     weight: usize,
@@ -231,10 +230,7 @@ impl Share {
     /// Of `asked` cases.
     #[must_use]
     pub fn of(self, asked: usize) -> usize {
-        match self.weight {
-            1 => asked,
-            weight => (asked / weight).max(self.least),
-        }
+        (asked / self.weight).max(self.least)
     }
 
     /// How many cases the control of a check with so many gets, before it goes on until it is
