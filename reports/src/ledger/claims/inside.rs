@@ -277,9 +277,9 @@ fn quantile(case: &mut Case, ran: &Ran, place: &str, ends: &[[f64; 2]], q: f64) 
     );
 }
 
-/// The quantiles of the distances from queries to the nearest added key, by layer, and their medians
-/// by span of positions and by length, are those of the kept adapter; a method without such keys
-/// has none. In the control distances are not divided by the bandwidth p^{1/4}.
+/// The quantiles of the distances from queries to the nearest added key, by layer, and their
+/// medians by span of positions and by length, are those of the kept adapter; a method without such
+/// keys has none. In the control distances are not divided by the bandwidth p^{1/4}.
 fn distances(case: &mut Case) -> inducer_verify::Result<()> {
     let ran = made(case)?;
     let rows = ran.first_rows().map_err(failed)?;
