@@ -16,6 +16,7 @@ pub use config::{BackboneFacts, Budget, Hyperparameters, MethodSpec, RunConfig, 
 pub use execute::{CLASSES, Made, Stage, execute_run, load, test_examples};
 pub use knobs::{Knobs, Rates};
 pub use mechanism::REACHED;
+pub(crate) use mechanism::measure;
 pub(crate) use prepared::evenly;
 pub use prepared::{Prepared, Source, TaskData};
 pub use record::{RunResult, Scores};

@@ -2,6 +2,7 @@
 
 use super::Study;
 use super::paper::Step;
+use super::rates::Found;
 use crate::stats::contrast::{Contrast, Judgement, holm};
 
 /// A step as it was measured here.
@@ -19,7 +20,15 @@ pub struct Judged<'a> {
 /// These steps, in their order.
 pub fn judged<'a>(study: &'a Study, steps: &[Step<'a>]) -> Vec<Judged<'a>> {
     let found = steps.iter().map(|s| study.contrast(s.lower, s.upper));
-    let found: Vec<Option<&Contrast>> = found.collect();
+    together(steps, found.collect(), study.rates.as_ref())
+}
+
+/// The same of the comparisons that were measured, one a step.
+pub(crate) fn together<'a>(
+    steps: &[Step<'a>],
+    found: Vec<Option<&'a Contrast>>,
+    rates: Option<&Found>,
+) -> Vec<Judged<'a>> {
     let p: Vec<f64> = found.iter().flatten().map(|c| c.p()).collect();
     let mut adjusted = holm(&p).into_iter();
     steps
@@ -32,7 +41,7 @@ pub fn judged<'a>(study: &'a Study, steps: &[Step<'a>]) -> Vec<Judged<'a>> {
                 step: *step,
                 contrast,
                 p,
-                judgement: judgement.at_rates(study.rates.as_ref(), step.lower, step.upper),
+                judgement: judgement.at_rates(rates, step.lower, step.upper),
             }
         })
         .collect()
@@ -40,7 +49,7 @@ pub fn judged<'a>(study: &'a Study, steps: &[Step<'a>]) -> Vec<Judged<'a>> {
 
 impl Judgement {
     /// The same, where the sign of a decided difference turns with the learning rate.
-    fn at_rates(self, rates: Option<&super::rates::Found>, lower: &str, upper: &str) -> Self {
+    fn at_rates(self, rates: Option<&Found>, lower: &str, upper: &str) -> Self {
         let turns = rates.is_some_and(|f| f.turns(lower, upper));
         match self {
             Self::Appears | Self::Reversed if turns => Self::DependsOnRate,

@@ -5,13 +5,15 @@ use super::statistics::{INTEGRATED, contrast, inner};
 use super::world::World;
 use crate::run::RunConfig;
 use crate::run::directory::RunDir;
-use crate::stats::contrast::Judgement;
+use crate::stats::contrast::{Contrast, Judgement};
+use crate::study::judged::together;
+use crate::study::paper::Step;
 use crate::study::planned::Planned;
 use crate::study::rates::{Found, Tried, mark};
 use anyhow::anyhow;
 use inducer_gpu::files::write_json;
-use inducer_verify::{Case, Claim, Result, Target};
-use serde_json::json;
+use inducer_verify::{Case, Claim, Result, Target, Tolerance};
+use serde_json::{Value, json};
 
 pub(super) fn claims() -> Vec<Claim> {
     vec![
@@ -24,6 +26,7 @@ pub(super) fn claims() -> Vec<Claim> {
             .at_least(12)
             .on_one_sided(Target::CpuF64, rates),
         Claim::new("study-turns").on_one_sided(Target::CpuF64, turns),
+        Claim::new("study-steps").on_one_sided(Target::CpuF64, steps),
     ]
 }
 
@@ -177,5 +180,65 @@ fn turns(case: &mut Case) -> Result<()> {
         .map_or(0.0, |(b, a)| b - a);
     let expected = case.or_control(expected, own > 0.0);
     case.same(found.turns("a", "b"), expected, || format!("{losses:?}"));
+    Ok(())
+}
+
+/// The steps of a study, judged together: Holm's probability counts the steps that were measured,
+/// each with its own comparison, and what is decided depends on the rate where its sign turns. In
+/// the control the steps that were not measured count too.
+fn steps(case: &mut Case) -> Result<()> {
+    let count = case.draw.size(1, 6);
+    let names: Vec<String> = (0..=count).map(|i| format!("m{i}")).collect();
+    let measured: Vec<Option<Contrast>> = (0..count)
+        .map(|_| case.draw.chance(0.75).then(|| contrast(case)))
+        .collect();
+    let losses: Vec<[f64; 2]> = (0..=count)
+        .map(|_| [(); 2].map(|()| case.draw.between(1.0, 2.0)))
+        .collect();
+    let best = |i: usize| usize::from(losses[i][1] < losses[i][0]);
+    let tried = names.iter().enumerate().map(|(i, name)| {
+        let of =
+            |rate: usize| json!({ "learning_rate": rate + 1, "validation_loss": losses[i][rate] });
+        json!({ "method": name, "candidates": [of(0), of(1)], "chosen": best(i) + 1 })
+    });
+    let tried: Vec<Value> = tried.collect();
+    let rates: Found = serde_json::from_value(json!({ "seed": 9, "steps": 3, "methods": tried }))?;
+    let steps: Vec<Step<'_>> = names
+        .windows(2)
+        .map(|two| Step {
+            lower: &two[0],
+            upper: &two[1],
+            change: "",
+        })
+        .collect();
+    let found = together(
+        &steps,
+        measured.iter().map(Option::as_ref).collect(),
+        Some(&rates),
+    );
+    let all: Vec<f64> = measured.iter().flatten().map(Contrast::p).collect();
+    let tests = case.or_control(all.len(), count);
+    for (i, (found, measured)) in found.iter().zip(&measured).enumerate() {
+        let name = || format!("step {i} of {count}, {} measured", all.len());
+        let Some(c) = measured else {
+            case.same(found.judgement, Judgement::NotMeasured, name);
+            continue;
+        };
+        // of the tests that are no less probable, the greatest p times the tests left
+        let left = |p: f64| (tests - all.iter().filter(|other| **other < p).count()) as f64;
+        let below = all.iter().filter(|p| **p <= c.p());
+        let p = below.map(|p| (left(*p) * p).min(1.0)).fold(0.0, f64::max);
+        let tolerance = Tolerance::stated(4.0 * f64::EPSILON, "4 ε: a product below 1");
+        case.close(found.p, p, &tolerance, name);
+        let at = |rate: usize| losses[i + 1][rate] > losses[i][rate];
+        let expected = match (p < 0.05, c.difference < 0.0) {
+            (true, _) if at(best(i)) != at(best(i + 1)) => Judgement::DependsOnRate,
+            (true, true) => Judgement::Appears,
+            (true, false) => Judgement::Reversed,
+            (false, _) if c.is_equivalent(0.02) => Judgement::Equivalent,
+            (false, _) => Judgement::Undecided,
+        };
+        case.same(found.judgement, expected, name);
+    }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod choices;
 mod classes;
+mod inside;
 mod mechanism;
 mod run;
 mod settings;
@@ -35,6 +36,7 @@ fn all() -> Vec<Claim> {
         run::claims(),
         classes::claims(),
         mechanism::claims(),
+        inside::claims(),
         settings::claims(),
         study::claims(),
         choices::claims(),

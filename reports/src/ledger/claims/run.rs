@@ -145,7 +145,7 @@ fn groups(case: &mut Case) -> inducer_verify::Result<()> {
 }
 
 /// What a person wrote, with words left out.
-fn nearly(case: &mut Case, example: &Example) -> String {
+pub(super) fn nearly(case: &mut Case, example: &Example) -> String {
     let words = example.references[0].split_whitespace();
     let kept: Vec<&str> = words.filter(|_| case.draw.chance(0.8)).collect();
     kept.join(" ")
