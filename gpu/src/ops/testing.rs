@@ -87,7 +87,7 @@ pub fn distance(a: &Tensor, b: &Tensor) -> f64 {
 }
 
 /// As many roundings to 2⁻⁸ of the greatest number as follow one another in the longest of the
-/// operations, attention composed of tensors: scores, scale, exponential, sum, quotient and product;
+/// operations, attention composed of tensors: scores, scale, exponential, sum, quotient, product;
 /// and of the gradients those of the weights, their product with them, its sum, the difference, the
 /// scale and the product with the keys.
 pub const BOUND_BF16: f64 = 12.0 / 256.0;
@@ -124,7 +124,12 @@ pub fn agree(
         };
         let expected = evaluate(&halves.iter().map(of).collect::<Vec<_>>(), &composed);
         let what = |form: &str| format!("bf16, seed {seed}, {form}");
-        near(&evaluate(&halves, &form), &expected, BOUND_BF16, &what("tensors"));
+        near(
+            &evaluate(&halves, &form),
+            &expected,
+            BOUND_BF16,
+            &what("tensors"),
+        );
         if cuda::EMULATED {
             let found = cuda::emulated(|| evaluate(&halves, &form));
             near(&found, &expected, BOUND_BF16, &what("card"));

@@ -274,6 +274,9 @@ fn a_model_learns_on_a_card_as_exactly_as_on_the_cpu() {
         let error = apart(&emulated(|| training(dtype, 0.02)));
         assert!(error <= bound, "{dtype:?}: {error:e} > {bound:e}");
         let other = apart(&emulated(|| training(dtype, 0.03)));
-        assert!(other > bound, "{dtype:?}: another rate is not seen: {other:e} <= {bound:e}");
+        assert!(
+            other > bound,
+            "{dtype:?}: another rate is not seen: {other:e} <= {bound:e}"
+        );
     }
 }

@@ -338,7 +338,11 @@ fn decoded(engine: &Candle, case: &mut Case) -> Result<()> {
         let logits = array(&built.decode(&batch(&model.on(rows.collect())), &mut cache)?)?;
         for r in 0..2 {
             let at = model.rows[r].ids.len() - 6 + step;
-            let most = known.spread.logits[r].row(at).iter().copied().fold(0.0, f64::max);
+            let most = known.spread.logits[r]
+                .row(at)
+                .iter()
+                .copied()
+                .fold(0.0, f64::max);
             let why = "2 u 8 times the greatest spread of its row under random errors";
             let tolerance = Tolerance::stated(SLACK * DEVIATIONS * u * most, why);
             for (c, expected) in known.exact.logits[r].row(at).iter().enumerate() {
