@@ -351,6 +351,7 @@ step_more() {
     # what takes longest comes last: it is compiled for as long as there is time
     local methods=inducer,lora,full,prefix
     peer prefix bf16 "${WIDE[@]}" --compile
+    [ -z "$QUICK" ] || return
     peer $methods bf16 "${LONG[@]}" --compile
     peer $methods f32 "${WIDE[@]}" --compile
     peer $methods f32 "${LONG[@]}" --compile
