@@ -85,13 +85,8 @@ impl Jar {
 
     /// Sets of synonyms that a word or its base form belongs to.
     pub fn synsets(&self, word: &str) -> HashSet<u32> {
-        let of = |w: &str| {
-            self.synsets
-                .get(w)
-                .map_or(&[][..], Vec::as_slice)
-                .iter()
-                .copied()
-        };
+        let ids = |w: &str| self.synsets.get(w).map_or(&[][..], Vec::as_slice);
+        let of = |w: &str| ids(w).iter().copied();
         let mut all: HashSet<u32> = of(word).collect();
         match self.bases.get(word) {
             Some(bases) => bases.iter().for_each(|b| all.extend(of(b))),
