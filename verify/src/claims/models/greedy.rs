@@ -9,6 +9,7 @@ use candle_core::Tensor;
 use inducer_gpu::decode::greedy::{Decoding, Prompt, greedy};
 use inducer_gpu::ops::argmax::argmax;
 use inducer_gpu::{Method, Model};
+use inducer_reference::AttentionConfig;
 use ndarray::Array2;
 
 /// The claims of this file.
@@ -35,14 +36,22 @@ pub(crate) fn short(draw: &mut Draw) -> BackboneConfig {
     backbone
 }
 
-/// A model of any method, every third with a prefix.
+/// A model of any method, every third with a prefix, and every sixth with one that moves positions.
 fn given(case: &mut Case) -> Result<ModelCase> {
     case.draw.force(Corner::Plain);
-    let which = match case.draw.turn % 3 {
+    let turn = case.draw.turn;
+    let which = match turn % 3 {
         0 => Method::Prefix,
-        _ => method::of_case(case.draw.turn),
+        _ => method::of_case(turn),
     };
-    ModelCase::with(&mut case.draw, short, which)
+    let mut model = ModelCase::with(&mut case.draw, short, which)?;
+    if let Some(AttentionConfig::Prefix {
+        offset_positions, ..
+    }) = &mut model.method.attention
+    {
+        *offset_positions = turn % 2 == 0;
+    }
+    Ok(model)
 }
 
 /// Greedy decoding of any method's prompts.
@@ -89,8 +98,10 @@ pub(crate) fn decodes<S: Specification>(
         })
         .collect();
     let limit = 13 - offset(model);
+    let most = case.draw.pick(&[2, 5, 30]);
     let mut decoding = Decoding {
-        max_new: case.draw.pick(&[2, 5, 30]),
+        // where positions are moved, texts go to the last one
+        max_new: if offset(model) > 0 { 30 } else { most },
         eos: u32::MAX,
         batch: case.draw.size(1, prompts.len() + 1),
     };
@@ -138,7 +149,7 @@ pub(crate) fn decodes<S: Specification>(
 /// By how much a prefix moves the text's positions.
 fn offset(model: &ModelCase) -> usize {
     match &model.method.attention {
-        Some(inducer_reference::AttentionConfig::Prefix {
+        Some(AttentionConfig::Prefix {
             length,
             offset_positions: true,
             ..
