@@ -49,7 +49,7 @@ fn given(case: &mut Case) -> Result<ModelCase> {
         offset_positions, ..
     }) = &mut model.method.attention
     {
-        *offset_positions = turn % 2 == 0;
+        *offset_positions = turn.is_multiple_of(2);
     }
     Ok(model)
 }
