@@ -37,7 +37,7 @@ pub fn claims() -> Vec<Claim> {
         // few texts meet every way in which words can match
         Claim::new("metric-meteor-synonyms")
             .one_case_in(2)
-            .at_least(120)
+            .at_least(200)
             .on_one_sided(Target::CpuF64, meteor::synonyms),
         Claim::new("metric-coqa").on_one_sided(Target::CpuF64, coqa::coqa),
         Claim::new("metric-classes").on_one_sided(Target::CpuF64, classes::classes),
