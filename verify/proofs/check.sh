@@ -113,7 +113,6 @@ suspects() {
     awk '/^[^ ]/ && !/^(Axioms:|Closed under)/ { print $1 }' "$1" | sort -u >axioms
     only 23 "$(cat axioms)" "$(echo "$allowed" | sort)"
 }
-names() { echo "$stated" | awk -F'|' -v in_="$1" '{ sub(/\.v$/, "", $2); print in_ $2 "." $1 }'; }
 
 # All files as the modules of one, which is how Coq loads its library of real analysis once.
 together() {
@@ -123,21 +122,21 @@ together() {
         sed 's/^From Inducer Require Export \(.*\)\.$/Export \1./' "$file"
         echo "End $name."
     done
-    asked "$(names @ | paste -sd, -)"
+    asked "$(echo "$stated" |
+        awk -F'|' '{ sub(/\.v$/, "", $2); print "@" $2 "." $1 }' | paste -sd, -)"
 }
 uncompiled=
-suspect=
+one_by_one=
 mkdir together
 together >together/all.v
 if ! coqc -q -w none together/all.v >all.out 2>&1 || [ -n "$(suspects all.out)" ]; then
-    # one by one, to say where; what depends on a file that fails is not tried
+    # to say where; what depends on a file that fails is not tried
     for file in $order; do
         if [ -n "$uncompiled" ] || ! coqc -q -w none -Q . Inducer "$file"; then
             uncompiled="$uncompiled $(basename "$file")"
         fi
     done
-    suspect=yes
-    [ -z "$uncompiled" ] || suspect=
+    [ -n "$uncompiled" ] || one_by_one=yes
 fi
 ask() {
     {
@@ -156,7 +155,7 @@ while IFS='|' read -r name file equation; do
     verdict=proved
     [ "$equation" = False ] && verdict=refuted
     case " $uncompiled " in *" $file "*) verdict="FAILED: does not compile" ;; esac
-    if [ -n "$suspect" ]; then
+    if [ -n "$one_by_one" ]; then
         assumed=$(ask "@Inducer.${file%.v}.$name" | paste -sd' ' -)
         [ -z "$assumed" ] || verdict="FAILED: assumes $assumed"
     fi

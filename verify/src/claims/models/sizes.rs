@@ -253,6 +253,7 @@ fn known(model: &ModelCase) -> Result<Arc<Known>> {
     })
 }
 
+/// The root of the mean square of what the runs with random errors differ by, in units of them.
 fn spreads(model: &ModelCase, exact: &Computed<f64>) -> Result<Computed<f64>> {
     let mut squares = exact.map(|_| 0.0);
     for seed in 0..RUNS {
