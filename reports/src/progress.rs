@@ -42,6 +42,18 @@ pub fn say(line: impl Display) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
+/// A line of a thread that shows no progress itself: on a terminal it takes the place of the line
+/// that is drawn there, and the next drawing goes below.
+pub fn say_between(line: impl Display) {
+    use std::io::IsTerminal as _;
+    let erase = if std::io::stderr().is_terminal() {
+        "\r\x1b[2K"
+    } else {
+        ""
+    };
+    say(format_args!("{erase}{line}"));
+}
+
 /// A line for people who want to see what goes on.
 pub fn note(line: impl Display) {
     if tells(Level::Usual) {

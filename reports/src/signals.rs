@@ -66,6 +66,11 @@ pub fn listen() -> std::io::Result<()> {
 /// ends and is made again.
 #[cfg(unix)]
 fn finish(training: bool, status: i32) -> ! {
+    if training {
+        progress::say_between(
+            "stopping behind this step; a second signal ends the process at once",
+        );
+    }
     while stop::training() > 0 {
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -102,6 +102,17 @@ fn long_training(f: &Fixture) -> std::process::Child {
     spawn(f, &words(&line))
 }
 
+/// The next line of which `is_it` says that it is the one.
+#[cfg(unix)]
+fn next_line(from: &mut impl std::io::BufRead, is_it: impl Fn(&str) -> bool) -> String {
+    let mut line = String::new();
+    while !is_it(&line) {
+        line.clear();
+        assert!(from.read_line(&mut line).unwrap() > 0, "it ended before");
+    }
+    line
+}
+
 #[cfg(unix)]
 #[test]
 fn a_second_signal_ends_a_process_that_hangs_while_it_writes_its_checkpoint() {
@@ -114,6 +125,11 @@ fn a_second_signal_ends_a_process_that_hangs_while_it_writes_its_checkpoint() {
     std::fs::create_dir_all(pipe.parent().unwrap()).unwrap();
     done("mkfifo", &[pipe.to_str().unwrap()]);
     done("kill", &["-INT", &id]);
+    // two signals that wait together are read in the order of their numbers, whichever came first
+    let mut error = std::io::BufReader::new(child.stderr.take().unwrap());
+    next_line(&mut error, |line| {
+        line.ends_with("a second signal ends the process at once\n")
+    });
     done("kill", &["-TERM", &id]);
     // the first signal's status would be 130
     assert_eq!(child.wait().unwrap().code(), Some(143));
@@ -127,13 +143,7 @@ fn without_a_terminal_a_line_says_every_twenty_seconds_how_far_it_is() {
     let begun = std::time::Instant::now();
     let mut child = long_training(&f);
     let mut error = std::io::BufReader::new(child.stderr.take().unwrap());
-    let mut said = String::new();
-    let is_progress = |said: &String| said.contains(" of 50000 steps, loss ");
-    while !is_progress(&said) {
-        said.clear();
-        let read = std::io::BufRead::read_line(&mut error, &mut said).unwrap();
-        assert!(read > 0, "it ended before");
-    }
+    let said = next_line(&mut error, |line| line.contains(" of 50000 steps, loss "));
     assert!(begun.elapsed().as_secs() >= 20, "{said}");
     assert!(said.trim_end().ends_with(" left"), "{said}");
     done("kill", &["-INT", &child.id().to_string()]);
