@@ -7,10 +7,11 @@
 
 use crate::cases::{Corner, Draw, ModelCase, method};
 use inducer_gpu::Method;
+use inducer_reference::{AdapterConfig, AttentionConfig, FfnConfig, Projection};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// What a row of the table is, in the order of the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,10 +19,14 @@ enum Factor {
     Method,
     Corner,
     Size,
+    Option,
 }
 
-/// Whether the backbone is a RoBERTa, the row, and the number of models in each of its columns.
-type Seen = BTreeMap<(bool, Factor, String), BTreeMap<&'static str, usize>>;
+/// Whether the backbone is a RoBERTa, what the row is, and its name.
+type Row = (bool, Factor, String);
+
+/// The number of models in each of the columns that a row can meet.
+type Seen = BTreeMap<Row, BTreeMap<&'static str, usize>>;
 
 static SEEN: Mutex<Seen> = Mutex::new(BTreeMap::new());
 
@@ -29,10 +34,17 @@ thread_local! {
     static IS_CHECK: Cell<bool> = const { Cell::new(true) };
 }
 
-/// A size or an option: its name, and what it asks of a case.
-type Class = (&'static str, fn(&ModelCase) -> bool);
+/// A configuration of each method.
+static METHODS: LazyLock<Vec<AdapterConfig>> = LazyLock::new(|| {
+    let draw = || Draw::new(1, "coverage", 0);
+    let all = Method::ALL.iter();
+    all.map(|one| method::random(&mut draw(), *one)).collect()
+});
 
-const SIZES: [Class; 3] = [
+/// A size: its name, and what it asks of a case.
+type Size = (&'static str, fn(&ModelCase) -> bool);
+
+const SIZES: [Size; 3] = [
     ("one token", |case| {
         case.rows.iter().any(|row| row.ids.len() == 1)
     }),
@@ -42,16 +54,87 @@ const SIZES: [Class; 3] = [
     ("d ≥ 100", |case| case.backbone.hidden() >= 100),
 ];
 
-/// Options of every model, and behind them those of a GPT-2 alone.
-const OPTIONS: [Class; 4] = [
-    ("smoothing", |case| case.smoothing > 0.0),
-    ("dropout", |case| case.dropping.is_some()),
-    ("segments", |case| {
-        case.rows.iter().any(|row| row.segments.is_some())
-    }),
-    ("special", |case| case.special() > 0),
+/// What a model, its batch or its method has or has not.
+struct Choice {
+    name: &'static str,
+    /// Whether a method leaves it open, on a RoBERTa or not.
+    is_open: fn(bool, &AdapterConfig) -> bool,
+    is_on: fn(&ModelCase) -> bool,
+}
+
+const OPTIONS: [Choice; 9] = [
+    Choice {
+        name: "smoothing",
+        is_open: |_, _| true,
+        is_on: |case| case.smoothing > 0.0,
+    },
+    Choice {
+        name: "dropout",
+        // a GPT-2 without a method has nothing to train
+        is_open: |roberta, method| roberta || ModelCase::kind_of(method) != ModelCase::NO_PART,
+        is_on: |case| case.dropping.is_some(),
+    },
+    Choice {
+        name: "segments",
+        is_open: |roberta, _| !roberta,
+        is_on: |case| case.rows.iter().any(|row| row.segments.is_some()),
+    },
+    Choice {
+        name: "special",
+        is_open: |roberta, _| !roberta,
+        is_on: |case| case.special() > 0,
+    },
+    Choice {
+        name: "bias",
+        is_open: |_, method| is_lora_alone(method),
+        is_on: |case| case.method.lora.as_ref().is_some_and(|lora| lora.bias),
+    },
+    Choice {
+        name: "LoRA on k",
+        is_open: |_, method| is_lora_alone(method),
+        is_on: |case| {
+            let lora = case.method.lora.as_ref();
+            lora.is_some_and(|lora| lora.targets.contains(&Projection::K))
+        },
+    },
+    Choice {
+        name: "offset",
+        is_open: |_, method| matches!(method.attention, Some(AttentionConfig::Prefix { .. })),
+        is_on: |case| match case.method.attention {
+            Some(AttentionConfig::Prefix {
+                offset_positions, ..
+            }) => offset_positions,
+            _ => false,
+        },
+    },
+    Choice {
+        name: "norm",
+        is_open: |_, method| layer_norm(method).is_some(),
+        is_on: |case| layer_norm(&case.method) == Some(true),
+    },
+    Choice {
+        name: "s ≠ 1",
+        is_open: |_, method| method.ffn.is_some(),
+        is_on: |case| match case.method.ffn {
+            Some(FfnConfig::Adapter { scale, .. }) => scale != 1.0,
+            None => false,
+        },
+    },
 ];
-const OF_BOTH: usize = 2;
+
+/// Beside an inducer LoRA is on q, and its bias is the task's.
+fn is_lora_alone(method: &AdapterConfig) -> bool {
+    method.lora.is_some() && method.attention.is_none()
+}
+
+/// Whether the method's adapter has a LayerNorm of its own; `None` without an adapter.
+fn layer_norm(method: &AdapterConfig) -> Option<bool> {
+    match (&method.attention, &method.ffn) {
+        (Some(AttentionConfig::Adapter { layer_norm, .. }), _)
+        | (_, Some(FfnConfig::Adapter { layer_norm, .. })) => Some(*layer_norm),
+        _ => None,
+    }
+}
 
 /// The name of a corner in the table.
 fn name(corner: Corner) -> &'static str {
@@ -69,18 +152,40 @@ fn name(corner: Corner) -> &'static str {
     }
 }
 
-/// The columns that a row can meet: no corner meets another one, and no size another one; a GPT-2
-/// without a method has nothing to train, so nothing is dropped.
-fn columns(roberta: bool, factor: Factor, row: &str) -> Vec<&'static str> {
-    let options = &OPTIONS[..if roberta { OF_BOTH } else { OPTIONS.len() }];
-    let corners = Corner::ALL.map(name).into_iter();
-    let corners = corners.filter(|_| factor == Factor::Method);
-    let sizes = SIZES.iter().filter(|_| factor != Factor::Size);
-    let trains = roberta || row != ModelCase::NO_PART;
-    corners
-        .chain(sizes.chain(options).map(|(class, _)| *class))
-        .filter(|column| trains || *column != "dropout")
-        .collect()
+/// All columns.
+fn all_columns() -> impl Iterator<Item = &'static str> {
+    let sizes = SIZES.iter().map(|(size, _)| *size);
+    let options = OPTIONS.iter().map(|option| option.name);
+    Corner::ALL
+        .into_iter()
+        .map(name)
+        .chain(sizes)
+        .chain(options)
+}
+
+/// The columns that a row can meet, none of them met yet: no corner meets another one, no size
+/// another one, and an option the ones behind it that some method leaves open together with it.
+fn unmet(row: &Row, methods: &[AdapterConfig]) -> BTreeMap<&'static str, usize> {
+    let (roberta, factor, row) = row;
+    let at = OPTIONS.iter().position(|option| option.name == row);
+    let own = at.filter(|_| *factor == Factor::Option);
+    let open = |option: &Choice| {
+        let mut methods = methods.iter();
+        methods.any(|method| {
+            (option.is_open)(*roberta, method)
+                && own.is_none_or(|own| (OPTIONS[own].is_open)(*roberta, method))
+        })
+    };
+    let corners = Corner::ALL.into_iter().map(name);
+    let corners = corners.filter(|_| *factor == Factor::Method);
+    let sizes = SIZES.iter().map(|(size, _)| *size);
+    let sizes = sizes.filter(|_| [Factor::Method, Factor::Corner].contains(factor));
+    let options = OPTIONS.iter().skip(own.map_or(0, |own| own + 1));
+    let options = options.filter(|option| open(option));
+    let columns = corners
+        .chain(sizes)
+        .chain(options.map(|option| option.name));
+    columns.map(|column| (column, 0)).collect()
 }
 
 /// Whether the models that this thread makes are a check's; a control's are not counted.
@@ -96,42 +201,51 @@ pub(crate) fn note(case: &ModelCase) {
     if !IS_CHECK.get() {
         return;
     }
-    let holds = |classes: &'static [Class]| {
-        let own = classes.iter().filter(|(_, holds)| holds(case));
-        own.map(|(class, _)| *class).collect::<Vec<_>>()
-    };
-    let (corner, sizes, options) = (name(case.corner), holds(&SIZES), holds(&OPTIONS));
-    let sizes_and_options = [&sizes[..], &options].concat();
-    let mut rows = vec![
-        (
-            (Factor::Method, case.kind()),
-            [&[corner], &sizes_and_options[..]].concat(),
-        ),
-        ((Factor::Corner, corner.to_owned()), sizes_and_options),
-    ];
-    rows.extend((sizes.iter()).map(|size| ((Factor::Size, (*size).to_owned()), options.clone())));
+    let roberta = case.backbone.classifies();
+    let sizes = SIZES.iter().filter(|(_, holds)| holds(case));
+    let sizes = sizes.map(|(size, _)| (Factor::Size, *size));
+    let options = OPTIONS.iter().filter(|option| (option.is_on)(case));
+    let options = options.map(|option| (Factor::Option, option.name));
+    let corner = [(Factor::Corner, name(case.corner))];
+    let classes: Vec<_> = corner.into_iter().chain(sizes).chain(options).collect();
+    let own = case.kind();
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    for ((factor, row), met) in rows {
-        let key = (case.backbone.classifies(), factor, row);
-        let pairs = seen.entry(key).or_default();
-        for column in met {
-            *pairs.entry(column).or_default() += 1;
+    for (factor, row) in [(Factor::Method, own.as_str())].iter().chain(&classes) {
+        let row = (roberta, *factor, (*row).to_owned());
+        let methods = match factor {
+            Factor::Method => std::slice::from_ref(&case.method),
+            _ => &METHODS,
+        };
+        let pairs = seen
+            .entry(row)
+            .or_insert_with_key(|row| unmet(row, methods));
+        for (_, column) in &classes {
+            if let Some(count) = pairs.get_mut(column) {
+                *count += 1;
+            }
         }
     }
 }
 
-/// Every row of the table, whether any case has met it or not.
+/// Every row of the table, nothing of it met.
 fn rows() -> Seen {
     let mut all = Seen::new();
+    let mut add = |row: Row, methods: &[AdapterConfig]| {
+        let pairs = unmet(&row, methods);
+        if !pairs.is_empty() {
+            all.insert(row, pairs);
+        }
+    };
     for roberta in [false, true] {
-        let methods = Method::ALL.iter().map(|one| {
-            let config = method::random(&mut Draw::new(1, "coverage", 0), *one);
-            (Factor::Method, ModelCase::kind_of(&config))
-        });
-        let corners = Corner::ALL.map(|corner| (Factor::Corner, name(corner).to_owned()));
-        let sizes = SIZES.map(|(size, _)| (Factor::Size, size.to_owned()));
-        for (factor, row) in methods.chain(corners).chain(sizes) {
-            all.insert((roberta, factor, row), BTreeMap::new());
+        for method in METHODS.iter() {
+            let row = (roberta, Factor::Method, ModelCase::kind_of(method));
+            add(row, std::slice::from_ref(method));
+        }
+        let corners = Corner::ALL.map(|corner| (Factor::Corner, name(corner)));
+        let sizes = SIZES.map(|(size, _)| (Factor::Size, size));
+        let options = OPTIONS.map(|option| (Factor::Option, option.name));
+        for (factor, row) in corners.into_iter().chain(sizes).chain(options) {
+            add((roberta, factor, row.to_owned()), &METHODS);
         }
     }
     all
@@ -140,8 +254,8 @@ fn rows() -> Seen {
 /// How often the pairs were met.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// A row for each method, corner and size on a backbone, a column for each corner, size and
-    /// option; a dash where the two cannot meet.
+    /// A row for each method, corner, size and option on a backbone, a column for each corner, size
+    /// and option; a dash where the two cannot meet.
     pub text: String,
     /// Of the pair that was met by the fewest models, how many.
     pub least: usize,
@@ -151,27 +265,26 @@ pub struct Table {
 #[must_use]
 pub fn table() -> Table {
     let mut seen = rows();
-    seen.extend(SEEN.lock().unwrap_or_else(PoisonError::into_inner).clone());
-    let all = columns(false, Factor::Method, "");
+    let met = SEEN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    seen.extend(met.into_iter().filter(|(_, pairs)| !pairs.is_empty()));
     let mut text = format!("{:<45}", "models that have both");
-    for column in &all {
+    for column in all_columns() {
         let _ = write!(text, " {column:>9}");
     }
-    let mut counts = Vec::new();
-    for ((roberta, factor, row), pairs) in seen.iter() {
-        let own = columns(*roberta, *factor, row);
+    for ((roberta, _, row), pairs) in &seen {
         let backbone = ["GPT-2", "RoBERTa"][usize::from(*roberta)];
         let _ = write!(text, "\n{:<45}", format!("{backbone}, {row}"));
-        for column in &all {
-            let count = pairs.get(column).copied().unwrap_or(0);
-            if own.contains(column) {
-                counts.push(count);
-                let _ = write!(text, " {count:>9}");
-            } else {
-                let _ = write!(text, " {:>9}", "–");
-            }
+        for column in all_columns() {
+            let _ = match pairs.get(column) {
+                Some(count) => write!(text, " {count:>9}"),
+                None => write!(text, " {:>9}", "–"),
+            };
         }
     }
+    let counts: Vec<usize> = seen
+        .values()
+        .flat_map(|row| row.values().copied())
+        .collect();
     let least = counts.iter().min().copied().unwrap_or(0);
     let met = counts.iter().filter(|count| **count > 0).count();
     let all = counts.len();
@@ -212,7 +325,9 @@ mod tests {
     #[test]
     fn any_two_options_meet_in_all_four_ways_within_ten_cases() {
         for first in 0..20 {
-            for (a, b) in [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)] {
+            let pairs = (0..8).flat_map(|b| (0..b).map(move |a| (a, b)));
+            let shared = [ModelOption::Segments, ModelOption::LoraKeys];
+            for (a, b) in pairs.filter(|(a, b)| [*a, *b].map(|at| ModelOption::ALL[at]) != shared) {
                 let met = (first..first + 10).map(|index| {
                     let mut draw = Draw::new(3, "x", index);
                     [a, b].map(|at| draw.option(ModelOption::ALL[at]))

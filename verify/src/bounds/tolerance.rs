@@ -48,7 +48,8 @@
 //!
 //! A bound a million times the error would hide any bug of that size. So in a quarter of the cases
 //! that have an error the worst one must also come within [`VACUOUS`] of its bound, in every check
-//! that declares its bound tight.
+//! that declares its bound tight; of fewer than [`JUDGED`] such cases nothing is said, as where
+//! double-double does a short product exactly.
 
 use serde::Serialize;
 
@@ -58,6 +59,8 @@ pub const DEVIATIONS: f64 = 8.0;
 pub const SLACK: f64 = 2.0;
 /// How far below its bound the worst error of a tight check's case may lie, but for a quarter.
 pub const VACUOUS: f64 = 1000.0;
+/// Cases with an error that a verdict on a bound needs.
+pub const JUDGED: usize = 4;
 
 /// How a formula passes rounding errors on to its result, per unit of round-off.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -103,7 +103,7 @@ fn begin(id: &str) -> usize {
     (hashed(FNV, id.bytes()) % PAIRS as u64) as usize
 }
 
-/// What a model or its batch has or has not.
+/// What a model, its method or its batch has or has not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModelOption {
     /// Label smoothing.
@@ -114,15 +114,27 @@ pub enum ModelOption {
     SpecialTokens,
     /// Dropout, where a claim trains.
     Dropout,
+    /// LoRA's bias, where the method leaves it open.
+    LoraBias,
+    /// LoRA on the keys, where the method leaves it open.
+    LoraKeys,
+    /// Positions that begin behind the prefix.
+    OffsetPositions,
+    /// An adapter's own layer normalisation.
+    LayerNorm,
 }
 
 impl ModelOption {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 8] = [
         Self::Smoothing,
         Self::Segments,
         Self::SpecialTokens,
         Self::Dropout,
+        Self::LoraBias,
+        Self::LoraKeys,
+        Self::OffsetPositions,
+        Self::LayerNorm,
     ];
 }
 
@@ -137,6 +149,9 @@ pub struct Draw {
     pub index: usize,
     /// Its turn among the corners and methods: the number, from where the claim begins.
     pub turn: usize,
+    /// Whether the claim begins at an odd place. A method meets a corner once in [`PAIRS`] turns,
+    /// with the options of that turn; of a method's own options these claims have the opposite.
+    has_opposite: bool,
     /// The case's own corner.
     own: Corner,
     /// The corner, where it is not the case's own.
@@ -171,6 +186,7 @@ impl Draw {
             seed,
             index,
             turn: index + begin(id),
+            has_opposite: begin(id) % 2 == 1,
             own: Corner::Plain,
             forced: None,
             otherwise,
@@ -252,18 +268,28 @@ impl Draw {
 
     /// Whether this option is on: in half of the cases, by their turn.
     ///
-    /// Eight turns make an orthogonal array: any two options meet in all four ways. The turn is
+    /// Eight turns make an orthogonal array of seven columns: any two options meet in all four ways,
+    /// but for segments and LoRA's keys, which share one and meet so in two claims. The turn is
     /// one further after every ten cases, so that the cases of a corner alternate as well, and
     /// begins elsewhere for another seed.
     pub fn option(&mut self, option: ModelOption) -> bool {
-        let corners = self.turn / Corner::ALL.len();
-        let turn = self.turn + corners + (self.seed % 8) as usize;
-        let bit = |place: usize| turn >> place & 1;
+        let bit = |turn: usize, place: usize| {
+            let turn = turn + turn / Corner::ALL.len() + (self.seed % 8) as usize;
+            turn >> place & 1
+        };
+        let model = |place| bit(self.turn, place);
+        // the same in all claims for a method in a corner
+        let method = |place| bit(self.turn % PAIRS, place);
+        let opposite = usize::from(self.has_opposite);
         let on = match option {
-            ModelOption::Smoothing => bit(0),
-            ModelOption::Segments => bit(1),
-            ModelOption::SpecialTokens => bit(2),
-            ModelOption::Dropout => bit(0) ^ bit(1) ^ bit(2),
+            ModelOption::Smoothing => model(0),
+            ModelOption::Segments => model(1),
+            ModelOption::SpecialTokens => model(2),
+            ModelOption::Dropout => model(0) ^ model(1) ^ model(2),
+            ModelOption::LoraBias => method(0) ^ method(1) ^ opposite,
+            ModelOption::LoraKeys => method(1) ^ opposite,
+            ModelOption::OffsetPositions => method(0) ^ method(2) ^ opposite,
+            ModelOption::LayerNorm => method(1) ^ method(2) ^ opposite,
         };
         self.choose(0, 1, on) == 1
     }

@@ -1,6 +1,6 @@
 //! A random configuration of each method, sizes included.
 
-use super::{Corner, Draw};
+use super::{Corner, Draw, ModelOption};
 use inducer_gpu::Method;
 use inducer_reference::files::adapter_config::Reparametrisation;
 use inducer_reference::{
@@ -50,7 +50,7 @@ fn prefix(draw: &mut Draw) -> Option<AttentionConfig> {
     });
     Some(AttentionConfig::Prefix {
         length: draw.size(1, 4),
-        offset_positions: draw.chance(0.5),
+        offset_positions: draw.option(ModelOption::OffsetPositions),
         reparametrisation,
     })
 }
@@ -91,7 +91,7 @@ pub fn ffn(draw: &mut Draw) -> FfnConfig {
     FfnConfig::Adapter {
         placement: Placement::Parallel,
         bottleneck: bottleneck(draw),
-        layer_norm: draw.chance(0.5),
+        layer_norm: draw.option(ModelOption::LayerNorm),
         scale: draw.pick(&[0.5, 1.0, 2.0]),
     }
 }
@@ -110,17 +110,20 @@ pub fn random(draw: &mut Draw, method: Method) -> AdapterConfig {
         Method::Adapter => AdapterConfig {
             attention: Some(AttentionConfig::Adapter {
                 bottleneck: bottleneck(draw),
-                layer_norm: draw.chance(0.5),
+                layer_norm: draw.option(ModelOption::LayerNorm),
             }),
             ..base
         },
         Method::Lora => {
-            let sets: [&[Projection]; 3] = [
-                &[Projection::Q, Projection::V],
-                &[Projection::Q, Projection::K, Projection::V],
+            let with_keys: [&[Projection]; 2] = [
                 &[Projection::K],
+                &[Projection::Q, Projection::K, Projection::V],
             ];
-            let (targets, bias) = (draw.pick(&sets), draw.chance(0.7));
+            let targets = match draw.option(ModelOption::LoraKeys) {
+                true => draw.pick(&with_keys),
+                false => &[Projection::Q, Projection::V],
+            };
+            let bias = draw.option(ModelOption::LoraBias);
             AdapterConfig {
                 lora: Some(lora(draw, targets, bias)),
                 ..base

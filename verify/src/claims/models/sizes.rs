@@ -22,7 +22,9 @@ use inducer_gpu::ops::attention::{Heads, Rows, Visible, attention};
 use inducer_gpu::{Method, Tape, Value};
 use inducer_reference::attention::attend;
 use inducer_reference::visible::Visible as Seen;
-use inducer_reference::{Gpt2Config, RobertaConfig};
+use inducer_reference::{
+    AdapterConfig, AttentionConfig, FfnConfig, Gpt2Config, Projection, RobertaConfig,
+};
 use ndarray::Array2;
 use std::sync::Arc;
 
@@ -125,11 +127,34 @@ fn backbone(draw: &mut Draw, size: &Size, classifies: bool) -> BackboneConfig {
     }
 }
 
+/// A size meets a method in one or two cases, so what a method leaves open does not go by turn here:
+/// LoRA alone has all that it can have, and of the methods with a prefix or an adapter every other
+/// one offsets positions and normalises, those that do not at one size at the next.
+fn choose_options(config: &mut AdapterConfig, which: Method, size: &Size) {
+    use Projection::{K, Q, V};
+    if let (Method::Lora, Some(lora)) = (which, &mut config.lora) {
+        (lora.targets, lora.bias) = (vec![Q, K, V], true);
+    }
+    let at = Method::ALL.iter().position(|one| *one == which);
+    let on = (at.unwrap_or(0) + usize::from(size.rows[0] > 64)).is_multiple_of(2);
+    match &mut config.attention {
+        Some(AttentionConfig::Prefix {
+            offset_positions, ..
+        }) => *offset_positions = on,
+        Some(AttentionConfig::Adapter { layer_norm, .. }) => *layer_norm = on,
+        _ => {}
+    }
+    if let Some(FfnConfig::Adapter { layer_norm, .. }) = &mut config.ffn {
+        *layer_norm = on;
+    }
+}
+
 /// A model of this size under one of the methods, in turn, all of whose tokens have labels.
 pub(super) fn given(case: &mut Case, size: &Size, which: Method) -> Result<ModelCase> {
     let classifies = (case.family)(&mut case.draw).classifies();
     let backbone = backbone(&mut case.draw, size, classifies);
-    let config = method::random(&mut case.draw, which);
+    let mut config = method::random(&mut case.draw, which);
+    choose_options(&mut config, which, size);
     let mut model = ModelCase::of(&mut case.draw, backbone, config)?;
     let (ids, backbone) = (model.ids(), &model.backbone);
     let token = |draw: &mut Draw| backbone.no_padding(draw.size(0, ids as usize - 1) as u32);
