@@ -251,7 +251,10 @@ def built(a, tree):
     target = environment.setdefault("CARGO_TARGET_DIR", os.path.join(a.work, "target"))
     command = ["cargo", "build", "--workspace", "--example", "with_fault"]
     command += ["--profile", a.profile]
-    subprocess.run(command, cwd=tree, check=True, env=environment)
+    print("building the copy; its warnings are the switches' and not shown", flush=True)
+    done = subprocess.run(command, cwd=tree, env=environment, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        sys.exit(f"the copy does not build:\n{done.stderr}")
     directory = "debug" if a.profile == "dev" else a.profile
     return os.path.join(target, directory, "examples", "with_fault")
 
