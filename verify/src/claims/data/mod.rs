@@ -2,6 +2,7 @@
 //! their way into batches. Each file writes what it knows, and shares no code with what reads it.
 
 mod backbone;
+mod config;
 mod coqa;
 mod glue;
 mod layout;
@@ -34,6 +35,7 @@ pub fn claims() -> Vec<Claim> {
         Claim::new("data-epochs").on_one_sided(Target::CpuF64, packing::epochs),
         Claim::new("data-cache").on_one_sided(Target::CpuF64, packing::cached),
         Claim::new("backbone-files").on_one_sided(Target::CpuF32, backbone::files),
+        Claim::new("backbone-configs").on_one_sided(Target::CpuF32, config::configs),
         Claim::new("merge-tuned").on_one_sided(Target::CpuF32, backbone::merged),
     ]
 }
