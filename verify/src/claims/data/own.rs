@@ -24,6 +24,8 @@ struct Kind {
     csv: bool,
     /// The columns have names of one's own.
     renamed: bool,
+    /// A byte-order mark stands before the columns of CSV, as Excel writes it.
+    marked: bool,
 }
 
 struct Row {
@@ -157,7 +159,12 @@ fn file(kind: Kind, rows: &[Row]) -> String {
         .map(|(name, _)| named(kind, name));
     let header = kind.csv.then(|| names.collect::<Vec<_>>().join(","));
     let lines: Vec<String> = header.into_iter().chain(all.iter().map(line)).collect();
-    lines.join("\n") + "\n"
+    let mark = if kind.csv && kind.marked {
+        "\u{feff}"
+    } else {
+        ""
+    };
+    format!("{mark}{}\n", lines.join("\n"))
 }
 
 /// Rows that were written are the examples that are read: texts, targets, second texts, groups and
@@ -165,7 +172,7 @@ fn file(kind: Kind, rows: &[Row]) -> String {
 /// the alphabet. In the control every group counts as seen.
 pub(super) fn own(case: &mut Case) -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let [generate, several, ids, csv, renamed] = [(); 5].map(|()| case.draw.chance(0.5));
+    let [generate, several, ids, csv, renamed, marked] = [(); 6].map(|()| case.draw.chance(0.5));
     let labels = case.draw.size(0, 1);
     let kind = Kind {
         generate,
@@ -174,6 +181,7 @@ pub(super) fn own(case: &mut Case) -> Result<()> {
         ids,
         csv,
         renamed,
+        marked,
     };
     let task = if generate {
         Task::Generate

@@ -1,4 +1,4 @@
-//! WebNLG as the official XML and JSON have it.
+//! WebNLG as the official XML and JSON have it, and as the Hub's two tables do.
 
 use super::{given, parts_are, prose};
 use crate::cases::Draw;
@@ -110,6 +110,49 @@ impl Entry {
         }})
     }
 
+    fn triples(&self) -> Vec<String> {
+        self.triples
+            .iter()
+            .map(|triple| triple.join(" | "))
+            .collect()
+    }
+
+    /// A row of `web_nlg`.
+    fn hub(&self) -> Value {
+        let of = |field: fn(&Text) -> Value| self.texts.iter().map(field).collect::<Value>();
+        json!({
+            "category": self.category,
+            "modified_triple_sets": { "mtriple_set": [self.triples()] },
+            "lex": {
+                "comment": of(|text| json!(text.0)),
+                "lang": of(|text| json!(text.1)),
+                "text": of(|text| json!(text.2)),
+            },
+        })
+    }
+
+    /// Rows of `GEM/web_nlg`: in training one for each text, elsewhere one with all of them.
+    fn gem(&self, part: &str, number: usize) -> Vec<Value> {
+        let row = |target: &String, references: &[String]| {
+            json!({
+                "webnlg_id": format!("{part}/Id{number}"),
+                "category": self.category,
+                "input": self.triples(),
+                "target": target,
+                "references": references,
+            })
+        };
+        let texts = self.references();
+        match part {
+            "train" => texts.iter().map(|text| row(text, &[])).collect(),
+            _ => texts
+                .first()
+                .map(|first| row(first, &texts))
+                .into_iter()
+                .collect(),
+        }
+    }
+
     fn example(&self, position: usize, seen: &BTreeSet<&str>) -> Example {
         let triple = |[subject, property, object]: &[String; 3]| Triple {
             subject: subject.clone(),
@@ -128,7 +171,7 @@ impl Entry {
     }
 }
 
-/// Writes a part as one file of JSON, as one of XML, or as a directory of two.
+/// Writes a part as one file of JSON, as one of XML, as a directory of two, or as lines of JSON.
 fn write(dir: &Path, part: &str, entries: &[Entry], format: &str) -> Result<()> {
     let xml = |entries: &[Entry]| {
         let entries = entries.iter().map(Entry::xml).collect::<String>();
@@ -141,6 +184,17 @@ fn write(dir: &Path, part: &str, entries: &[Entry], format: &str) -> Result<()> 
             fs::write(dir.join(format!("{part}.json")), all.to_string())?;
         }
         "xml" => fs::write(dir.join(format!("{part}.xml")), xml(entries))?,
+        "web_nlg" | "GEM" => {
+            let rows = entries
+                .iter()
+                .enumerate()
+                .flat_map(|(i, entry)| match format {
+                    "GEM" => entry.gem(part, i),
+                    _ => vec![entry.hub()],
+                });
+            let lines = rows.map(|row| format!("{row}\n")).collect::<String>();
+            fs::write(dir.join(format!("{part}.jsonl")), lines)?;
+        }
         _ => {
             let (first, second) = entries.split_at(entries.len() / 2);
             for (folder, entries) in [("1triples", first), ("2triples", second)] {
@@ -158,13 +212,19 @@ fn write(dir: &Path, part: &str, entries: &[Entry], format: &str) -> Result<()> 
 /// In the control the last of several texts is missing.
 pub(super) fn webnlg(case: &mut Case) -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let format = *case.draw.in_turn(&["xml", "directory", "json"]);
-    let parts = PARTS.map(|_| {
+    let formats = ["xml", "directory", "json", "web_nlg", "GEM"];
+    let format = *case.draw.in_turn(&formats);
+    let mut parts = PARTS.map(|_| {
         let entries = case.draw.size(1, 4);
         (0..entries)
             .map(|i| Entry::draw(&mut case.draw, i == 0))
             .collect::<Vec<_>>()
     });
+    if format == "GEM" {
+        // it has no row of an entry without a text
+        let used = |entry: &Entry| !entry.references().is_empty();
+        parts.iter_mut().for_each(|entries| entries.retain(used));
+    }
     for (name, entries) in PARTS.into_iter().zip(&parts) {
         write(dir.path(), name, entries, format)?;
     }
