@@ -60,7 +60,7 @@ impl BackboneConfig {
     }
 
     /// L, H and d.
-    pub(super) fn sizes(&self) -> [usize; 3] {
+    pub(crate) fn sizes(&self) -> [usize; 3] {
         match self {
             Self::Gpt2(c) => [c.n_layer, c.n_head, c.n_embd],
             Self::Roberta(c) => [c.num_hidden_layers, c.num_attention_heads, c.hidden_size],

@@ -50,6 +50,7 @@ const SYNONYMS: Lexicon = Lexicon {
         &["walk", "walks"],
         &["of"],
         &["red", "crimson"],
+        &["Mr."],
         &["."],
     ],
     weight: |a, b| match (a, b) {
@@ -61,10 +62,10 @@ const SYNONYMS: Lexicon = Lexicon {
 };
 
 /// The jar's files: car and auto are of one set of synonyms, auto and machine of another one; mice
-/// is an exception, boxes a regular plural.
+/// is an exception, boxes a regular plural, and the full stop of Mr. no word.
 const JAR: [(&str, &str); 4] = [
     ("function/english.words", "of\n"),
-    ("nonbreaking/english.prefixes", ""),
+    ("nonbreaking/english.prefixes", "Mr\n"),
     (
         "synonym/english.synsets",
         "car\n3\nauto\n3 4\nmachine\n4\nmouse\n7\nrodent\n7\nbox\n9\ncarton\n8 9\n",
@@ -233,13 +234,22 @@ fn text(draw: &mut Draw, families: &[&[&str]], most: usize) -> Vec<Word> {
     words
 }
 
-/// As it is written: a capital first, and a full stop at the end at its word.
+/// As it is written: a capital first, a full stop at the end at its word, unless that has one of
+/// its own, and of an odd number of words the second and the third with a hyphen between them.
 fn written(lexicon: &Lexicon, words: &[Word]) -> String {
     let names: Vec<&str> = words.iter().map(|word| lexicon.word(*word)).collect();
-    let text = names.join(" ");
+    let mut text = names.join(" ");
+    if let [first, second, third, ..] = names[..]
+        && names.len() % 2 == 1
+        && !second.ends_with('.')
+        && third != "."
+    {
+        let at = first.len() + 1 + second.len();
+        text.replace_range(at..=at, "-");
+    }
     let text = match text.strip_suffix(" .") {
-        Some(words) => format!("{words}."),
-        None => text,
+        Some(words) if !words.ends_with('.') => format!("{words}."),
+        _ => text,
     };
     let mut letters = text.chars();
     let first = letters.next().map(|c| c.to_ascii_uppercase());

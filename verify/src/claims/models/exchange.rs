@@ -6,11 +6,11 @@ use crate::cases::{ModelCase, method, roberta};
 use crate::engines::candle::{array, results};
 use crate::engines::{Candle, Paper, Specification, candles, translate};
 use crate::{Case, Claim, Engine, Error, Present, Result, Target, Tolerance};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use inducer_gpu::files::merge::merge;
 use inducer_gpu::{Method, SavedAdapter, peft};
-use inducer_reference::{AdapterConfig, Projection};
-use ndarray::{Array2, ArrayD, Ix2};
+use inducer_reference::{AdapterConfig, AttentionConfig, Projection};
+use ndarray::{Array2, ArrayD, Ix2, Ix3};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
@@ -28,6 +28,7 @@ pub fn claims(present: &Present) -> Vec<Claim> {
         share("roberta-peft-export")
             .about(roberta)
             .on_one_sided(Target::CpuF32, exported),
+        share("peft-prefix").on_one_sided(Target::CpuF32, prefixes),
     ]
 }
 
@@ -96,6 +97,71 @@ fn exported(case: &mut Case) -> Result<()> {
                 },
             )?;
         }
+    }
+    Ok(())
+}
+
+/// PEFT's prefix is one row for each position, of the layers' keys and values one after the other,
+/// head by head; it is read again as it was. In the control the heads stand in the opposite order.
+fn prefixes(case: &mut Case) -> Result<()> {
+    let backbone = (case.family)(&mut case.draw);
+    let length = case.draw.size(1, 4);
+    let config = AdapterConfig {
+        attention: Some(AttentionConfig::Prefix {
+            length,
+            offset_positions: true,
+            reparametrisation: None,
+        }),
+        ..method::none()
+    };
+    let given = ModelCase::of(&mut case.draw, backbone, config)?;
+    let [layers, heads, d] = given.backbone.sizes();
+    let p = d / heads;
+    let engine = Candle::cpu_f32();
+    let dir = tempfile::tempdir()?;
+    let built = engine.backbone(&given)?;
+    peft::export(
+        &saved(&engine, &given)?,
+        built.backbone.as_ref(),
+        dir.path(),
+    )?;
+    let there = There::read(dir.path())?;
+    let mut prompt = there
+        .tensors
+        .iter()
+        .filter(|(name, _)| name == "prompt_embeddings");
+    let prompt = prompt.next().map(|(_, x)| x.clone()).unwrap_or_default();
+    let describe = given.describe();
+    case.same(prompt.shape(), [length, 2 * layers * d].as_slice(), || {
+        format!("{describe}: shape of the prompt")
+    });
+    for layer in 0..layers {
+        for (kind, part) in ["key", "value"].into_iter().enumerate() {
+            let name = format!("transformer.h.{layer}.attn.prefix.{part}");
+            for ((head, t, c), x) in given.adapter[&name]
+                .view()
+                .into_dimensionality::<Ix3>()?
+                .indexed_iter()
+            {
+                let head = if case.control { heads - 1 - head } else { head };
+                let column = (2 * layer + kind) * d + head * p + c;
+                case.same(prompt.get([t, column]), Some(x), || {
+                    format!("{describe}: {name}, head {head}, position {t}, {c}")
+                });
+            }
+        }
+    }
+    let read = peft::import(
+        dir.path(),
+        built.backbone.as_ref(),
+        DType::F32,
+        &Device::Cpu,
+    )?;
+    for (name, x) in &given.adapter {
+        let found = read.tensors.get(name).map(array).transpose()?;
+        case.same(found.as_ref(), Some(x), || {
+            format!("{describe}: {name}, read again")
+        });
     }
     Ok(())
 }

@@ -39,14 +39,17 @@ enum Kind {
     Bias,
     Dora,
     Patterns,
+    /// One layer, by `layers_to_transform`, and no module that `exclude_modules` names.
+    Chosen,
 }
 
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 6] = [
     Kind::Plain,
     Kind::RankStabilised,
     Kind::Bias,
     Kind::Dora,
     Kind::Patterns,
+    Kind::Chosen,
 ];
 
 /// The linear maps of a layer: name, inputs, outputs.
@@ -182,14 +185,46 @@ fn written(draw: &mut Draw, given: &ModelCase, kind: Kind, factor: f64) -> Resul
         true => "roberta.encoder.layer",
         false => "transformer.h",
     };
-    // whole names: RoBERTa's `output.dense` would mean the attention's as well
-    let layers = 0..given.backbone.layers();
+    let layers = given.backbone.layers();
+    let chosen = (kind == Kind::Chosen).then(|| draw.size(0, layers - 1));
+    if chosen.is_some() {
+        // the end of a name, which RoBERTa's `output.dense` shares with the attention's
+        targets.retain(|(name, ..)| *name != "output.dense");
+        targets = if targets.is_empty() {
+            all[..2].to_vec()
+        } else {
+            targets
+        };
+    }
+    let excluded = targets[1..].first().filter(|_| chosen.is_some());
+    let excluded = excluded.map(|(name, ..)| *name);
     let keys = |layer| {
         targets
             .iter()
             .map(move |(name, ..)| format!("{within}.{layer}.{name}"))
     };
-    let names: Vec<String> = layers.flat_map(keys).collect();
+    let names: Vec<String> = match chosen {
+        Some(_) => targets
+            .iter()
+            .map(|(name, ..)| (*name).to_owned())
+            .collect(),
+        None => (0..layers).flat_map(keys).collect(),
+    };
+    // of two patterns that fit the first counts
+    let name = targets[0].0;
+    let patterns = [
+        (format!("0.{name}"), rank + 1, 2.0 * alpha),
+        (name.to_owned(), rank + 2, 3.0 * alpha),
+    ];
+    let patterns = &patterns[..if kind == Kind::Patterns { 2 } else { 0 }];
+    let ranks: Map<_, _> = patterns
+        .iter()
+        .map(|(p, rank, _)| (p.clone(), json!(rank)))
+        .collect();
+    let alphas: Map<_, _> = patterns
+        .iter()
+        .map(|(p, _, a)| (p.clone(), json!(a)))
+        .collect();
     let config = json!({
         "peft_type": "LORA",
         "task_type": if roberta { "SEQ_CLS" } else { "CAUSAL_LM" },
@@ -202,6 +237,10 @@ fn written(draw: &mut Draw, given: &ModelCase, kind: Kind, factor: f64) -> Resul
         "use_rslora": kind == Kind::RankStabilised,
         "use_dora": kind == Kind::Dora,
         "lora_bias": kind == Kind::Bias,
+        "rank_pattern": ranks,
+        "alpha_pattern": alphas,
+        "layers_to_transform": chosen,
+        "exclude_modules": excluded.map(|name| [name]),
     });
     let mut file = File {
         config: config.as_object().cloned().unwrap_or_default(),
@@ -215,21 +254,16 @@ fn written(draw: &mut Draw, given: &ModelCase, kind: Kind, factor: f64) -> Resul
             x.iter().copied(),
         )?;
     }
-    for layer in 0..given.backbone.layers() {
-        for (place, (name, inputs, outputs)) in targets.iter().enumerate() {
+    for layer in (0..layers).filter(|layer| chosen.is_none_or(|chosen| chosen == *layer)) {
+        for (name, inputs, outputs) in &targets {
+            if excluded == Some(name) {
+                continue;
+            }
             let key = format!("{within}.{layer}.{name}");
-            let own = match kind == Kind::Patterns && place == 0 && layer == 0 {
-                false => (rank, alpha, factor),
-                true => {
-                    let short = format!("{layer}.{name}");
-                    file.config
-                        .insert("rank_pattern".into(), json!({ &short: rank + 1 }));
-                    file.config
-                        .insert("alpha_pattern".into(), json!({ &short: 2.0 * alpha }));
-                    (rank + 1, 2.0 * alpha, factor)
-                }
-            };
-            file.add(draw, &key, [*inputs, *outputs], kind, own)?;
+            let mut fitting = patterns.iter();
+            let own = fitting.find(|(pattern, ..)| key.ends_with(&format!(".{pattern}")));
+            let (rank, alpha) = own.map_or((rank, alpha), |(_, rank, alpha)| (*rank, *alpha));
+            file.add(draw, &key, [*inputs, *outputs], kind, (rank, alpha, factor))?;
         }
     }
     Ok(file)

@@ -234,7 +234,7 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// A run that goes on from the checkpoint of any step ends with the same bits as the run that never
-/// stopped. In the control the generator starts from another seed.
+/// stopped, and with the same log, whatever stood there of later steps. In the control the generator starts from another seed.
 fn resumed(engine: &Candle, case: &mut Case) -> Result<()> {
     let (given, data) = task(case)?;
     let (whole, rest) = (tempfile::tempdir()?, tempfile::tempdir()?);
@@ -262,6 +262,9 @@ fn resumed(engine: &Candle, case: &mut Case) -> Result<()> {
         },
     )?;
     copied?;
+    // a run that was killed at its end: its log goes on behind the checkpoint
+    let log = |dir: &tempfile::TempDir| dir.path().join("metrics.jsonl");
+    std::fs::copy(log(&whole), log(&rest))?;
     let mut again = engine.model(&given)?;
     let mut from = 0;
     let seed = case.or_control(seed, seed ^ 1);
@@ -284,5 +287,18 @@ fn resumed(engine: &Candle, case: &mut Case) -> Result<()> {
             format!("{describe}: {name}, the same bits")
         });
     }
+    let [expected, found] = [logged(&log(&whole))?, logged(&log(&rest))?];
+    case.same(found, expected, || format!("{describe}: the log"));
     Ok(())
+}
+
+/// The lines of a log without their times.
+fn logged(path: &Path) -> Result<Vec<serde_json::Value>> {
+    let text = std::fs::read_to_string(path)?;
+    let line = |line: &str| -> Result<serde_json::Value> {
+        let mut line: serde_json::Value = serde_json::from_str(line)?;
+        line["seconds"].take();
+        Ok(line)
+    };
+    text.lines().map(line).collect()
 }
