@@ -20,6 +20,7 @@ beside the copy, and a run that was stopped goes on from there.
 """
 
 import argparse
+import concurrent.futures
 import hashlib
 import json
 import os
@@ -133,6 +134,7 @@ def arguments():
     parser.add_argument("--tests", action="store_true", help="all tests where the ledger passes")
     parser.add_argument("--work", default=os.path.join(ROOT, "target", "faults"))
     parser.add_argument("--profile", default="release", help="of the build: release or dev")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="faults at a time")
     parser.add_argument("--limit", type=int, default=600, help="seconds for one run")
     parser.add_argument("--check", action="store_true", help="only that every text stands there")
     parser.add_argument("--out", help="write the table there; --whole goes with it")
@@ -379,6 +381,14 @@ def page(a, wanted, seeds, lines, survived):
     return "\n".join([HEAD, textwrap.fill(text, 100, break_on_hyphens=False), "", *lines]) + "\n"
 
 
+def said(result):
+    """A result in words."""
+    what = ", ".join(result["caught"][:2]) if result["caught"] else "NOT CAUGHT"
+    if result["caught"] == [NO_END]:
+        what = "NO END"
+    return what if result["reached"] else f"{what} (not reached)"
+
+
 def main():
     a = arguments()
     faults, wanted = catalogue(a.only)
@@ -405,20 +415,22 @@ def main():
         with open(path, encoding="utf-8") as file:
             results = json.load(file)
     seeds = [int(seed) for seed in a.seeds.split(",")]
+    left = []
     for seed in seeds:
         for fault in wanted:
-            name = f"{fault['name']} {seed}"
-            if name in results and (results[name]["by"] or not a.whole):
-                continue
-            results[name] = found(a, program, fault, seed)
+            before = results.get(f"{fault['name']} {seed}")
+            if before is None or (a.whole and not before["by"]):
+                left.append((fault, seed))
+    # most rows of one claim keep one processor busy
+    with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
+        runs = {pool.submit(found, a, program, *one): one for one in left}
+        for done in concurrent.futures.as_completed(runs):
+            fault, seed = runs[done]
+            result = done.result()
+            results[f"{fault['name']} {seed}"] = result
             with open(path, "w", encoding="utf-8") as file:
                 json.dump(results, file, indent=1)
-            caught = results[name]["caught"]
-            what = ", ".join(caught[:2]) if caught else "NOT CAUGHT"
-            if caught == [NO_END]:
-                what = "NO END"
-            reached = "" if results[name]["reached"] else " (not reached)"
-            print(f"seed {seed}  {fault['name']}: {what}{reached}", flush=True)
+            print(f"seed {seed}  {fault['name']}: {said(result)}", flush=True)
     lines, survived = table(wanted, seeds, results)
     # a part of the catalogue is no page
     if a.out and a.only is None:

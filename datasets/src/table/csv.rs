@@ -1,7 +1,6 @@
 //! CSV as RFC 4180 and Python's `csv` write it: a first line of names, cells that may be quoted.
 
 use std::collections::HashSet;
-use std::io::BufRead as _;
 use std::path::Path;
 
 use csv::{ByteRecord, ReaderBuilder};
@@ -13,11 +12,8 @@ use crate::{Error, Result};
 
 /// Hands every row over; an empty cell is null.
 pub(super) fn read(path: &Path, each: &mut Each<'_>) -> Result<()> {
-    let io = |e| Error::io(path, e);
-    let mut file = std::io::BufReader::new(std::fs::File::open(path).map_err(io)?);
-    if file.fill_buf().map_err(io)?.starts_with(b"\xEF\xBB\xBF") {
-        file.consume(3);
-    }
+    let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
+    // the library passes over a byte-order mark
     let mut builder = ReaderBuilder::new();
     let mut reader = builder.has_headers(false).flexible(true).from_reader(file);
     let (mut record, mut columns) = (ByteRecord::new(), None);
