@@ -268,9 +268,9 @@ impl Draw {
 
     /// Whether this option is on: in half of the cases, by their turn.
     ///
-    /// Eight turns make an orthogonal array of seven columns: any two options meet in all four ways,
-    /// but for segments and LoRA's keys, which share one and meet so in two claims. The turn is
-    /// one further after every ten cases, so that the cases of a corner alternate as well, and
+    /// Eight turns make an orthogonal array of seven columns: any two options meet in all four
+    /// ways, but for segments and LoRA's keys, which share one and meet so in two claims. The turn
+    /// is one further after every ten cases, so that the cases of a corner alternate as well, and
     /// begins elsewhere for another seed.
     pub fn option(&mut self, option: ModelOption) -> bool {
         let bit = |turn: usize, place: usize| {

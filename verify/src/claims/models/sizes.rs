@@ -127,9 +127,9 @@ fn backbone(draw: &mut Draw, size: &Size, classifies: bool) -> BackboneConfig {
     }
 }
 
-/// A size meets a method in one or two cases, so what a method leaves open does not go by turn here:
-/// LoRA alone has all that it can have, and of the methods with a prefix or an adapter every other
-/// one offsets positions and normalises, those that do not at one size at the next.
+/// A size meets a method in one or two cases, so what a method leaves open does not go by turn
+/// here: LoRA alone has all that it can have, and of the methods with a prefix or an adapter every
+/// other one offsets positions and normalises, those that do not at one size at the next.
 fn choose_options(config: &mut AdapterConfig, which: Method, size: &Size) {
     use Projection::{K, Q, V};
     if let (Method::Lora, Some(lora)) = (which, &mut config.lora) {

@@ -188,8 +188,8 @@ fn stepped(engine: &External, case: &mut Case) -> Result<()> {
 /// so it is more than f32 resolves; later ones may be small, or go back. A tensor whose gradient is
 /// 0 in this precision is left out: so is that of an inducer's key where every gate is 1 in bf16,
 /// and a gradient that is lost is `gradient-reaches`'. Nothing is dropped, since a key of the last
-/// layer of a classifier has no gradient where every row's first gate is. In the control the tensors
-/// are rounded to bf16, as a model that kept them so would have done.
+/// layer of a classifier has no gradient where every row's first gate is. In the control the
+/// tensors are rounded to bf16, as a model that kept them so would have done.
 fn masters(engine: &Candle, case: &mut Case) -> Result<()> {
     let (mut given, data) = task(case)?;
     given.change("adapter.down.bias", |x| x.abs() + 3.0);
@@ -234,7 +234,8 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// A run that goes on from the checkpoint of any step ends with the same bits as the run that never
-/// stopped, and with the same log, whatever stood there of later steps. In the control the generator starts from another seed.
+/// stopped, and with the same log, whatever stood there of later steps. In the control the generator
+/// starts from another seed.
 fn resumed(engine: &Candle, case: &mut Case) -> Result<()> {
     let (given, data) = task(case)?;
     let (whole, rest) = (tempfile::tempdir()?, tempfile::tempdir()?);
