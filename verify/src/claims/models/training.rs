@@ -234,8 +234,8 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// A run that goes on from the checkpoint of any step ends with the same bits as the run that never
-/// stopped, and with the same log, whatever stood there of later steps. In the control the generator
-/// starts from another seed.
+/// stopped, and with the same log, whatever stood there of later steps. In the control the
+/// generator starts from another seed.
 fn resumed(engine: &Candle, case: &mut Case) -> Result<()> {
     let (given, data) = task(case)?;
     let (whole, rest) = (tempfile::tempdir()?, tempfile::tempdir()?);
