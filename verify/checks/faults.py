@@ -424,13 +424,17 @@ def main():
     # most rows of one claim keep one processor busy
     with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
         runs = {pool.submit(found, a, program, *one): one for one in left}
-        for done in concurrent.futures.as_completed(runs):
-            fault, seed = runs[done]
-            result = done.result()
-            results[f"{fault['name']} {seed}"] = result
-            with open(path, "w", encoding="utf-8") as file:
-                json.dump(results, file, indent=1)
-            print(f"seed {seed}  {fault['name']}: {said(result)}", flush=True)
+        try:
+            for done in concurrent.futures.as_completed(runs):
+                fault, seed = runs[done]
+                result = done.result()
+                results[f"{fault['name']} {seed}"] = result
+                with open(path, "w", encoding="utf-8") as file:
+                    json.dump(results, file, indent=1)
+                print(f"seed {seed}  {fault['name']}: {said(result)}", flush=True)
+        finally:
+            # where it was stopped, what has not begun does not begin
+            pool.shutdown(wait=False, cancel_futures=True)
     lines, survived = table(wanted, seeds, results)
     # a part of the catalogue is no page
     if a.out and a.only is None:

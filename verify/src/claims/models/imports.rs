@@ -52,8 +52,10 @@ const KINDS: [Kind; 6] = [
     Kind::Chosen,
 ];
 
-/// The linear maps of a layer: name, inputs, outputs.
-fn maps(backbone: &BackboneConfig) -> Vec<(&'static str, usize, usize)> {
+/// A linear map of a layer: name, inputs, outputs.
+type LinearMap = (&'static str, usize, usize);
+
+fn maps(backbone: &BackboneConfig) -> Vec<LinearMap> {
     let d = backbone.hidden();
     match backbone {
         BackboneConfig::Gpt2(config) => {
@@ -169,6 +171,69 @@ impl File {
     }
 }
 
+/// The modules that have a LoRA.
+struct Modules {
+    within: &'static str,
+    layers: usize,
+    targets: Vec<LinearMap>,
+    /// The only layer, which `layers_to_transform` names.
+    chosen: Option<usize>,
+    /// What `exclude_modules` names.
+    excluded: Option<&'static str>,
+}
+
+impl Modules {
+    /// Those of all layers, or of the chosen one without its second target.
+    fn of(backbone: &BackboneConfig, mut targets: Vec<LinearMap>, chosen: Option<usize>) -> Self {
+        if chosen.is_some() {
+            // the end of a name, which RoBERTa's `output.dense` shares with the attention's
+            targets.retain(|(name, ..)| *name != "output.dense");
+            if targets.is_empty() {
+                targets = maps(backbone)[..2].to_vec();
+            }
+        }
+        let excluded = targets.get(1).filter(|_| chosen.is_some());
+        Self {
+            within: match backbone.classifies() {
+                true => "roberta.encoder.layer",
+                false => "transformer.h",
+            },
+            layers: backbone.layers(),
+            excluded: excluded.map(|(name, ..)| *name),
+            targets,
+            chosen,
+        }
+    }
+
+    /// The whole name of each, with its inputs and outputs.
+    fn keys(&self) -> Vec<(String, [usize; 2])> {
+        let layers = (0..self.layers).filter(|at| self.chosen.is_none_or(|only| only == *at));
+        let of_layer = |layer| {
+            let left = self
+                .targets
+                .iter()
+                .filter(|(name, ..)| self.excluded != Some(name));
+            left.map(move |(name, inputs, outputs)| {
+                let key = format!("{}.{layer}.{name}", self.within);
+                (key, [*inputs, *outputs])
+            })
+        };
+        layers.flat_map(of_layer).collect()
+    }
+
+    /// What `target_modules` names: whole names, or the ends of names where other fields choose.
+    fn names(&self) -> Vec<String> {
+        match self.chosen {
+            Some(_) => self
+                .targets
+                .iter()
+                .map(|(name, ..)| (*name).into())
+                .collect(),
+            None => self.keys().into_iter().map(|(key, _)| key).collect(),
+        }
+    }
+}
+
 /// A file of PEFT's for this backbone, and what PEFT makes of the two: every update times `factor`.
 fn written(draw: &mut Draw, given: &ModelCase, kind: Kind, factor: f64) -> Result<File> {
     let all = maps(&given.backbone);
@@ -180,38 +245,10 @@ fn written(draw: &mut Draw, given: &ModelCase, kind: Kind, factor: f64) -> Resul
         }
     }
     let (rank, alpha) = (draw.size(1, 4), draw.between(0.5, 3.0));
-    let roberta = given.backbone.classifies();
-    let within = match roberta {
-        true => "roberta.encoder.layer",
-        false => "transformer.h",
-    };
-    let layers = given.backbone.layers();
-    let chosen = (kind == Kind::Chosen).then(|| draw.size(0, layers - 1));
-    if chosen.is_some() {
-        // the end of a name, which RoBERTa's `output.dense` shares with the attention's
-        targets.retain(|(name, ..)| *name != "output.dense");
-        targets = if targets.is_empty() {
-            all[..2].to_vec()
-        } else {
-            targets
-        };
-    }
-    let excluded = targets[1..].first().filter(|_| chosen.is_some());
-    let excluded = excluded.map(|(name, ..)| *name);
-    let keys = |layer| {
-        targets
-            .iter()
-            .map(move |(name, ..)| format!("{within}.{layer}.{name}"))
-    };
-    let names: Vec<String> = match chosen {
-        Some(_) => targets
-            .iter()
-            .map(|(name, ..)| (*name).to_owned())
-            .collect(),
-        None => (0..layers).flat_map(keys).collect(),
-    };
+    let chosen = (kind == Kind::Chosen).then(|| draw.size(0, given.backbone.layers() - 1));
+    let modules = Modules::of(&given.backbone, targets, chosen);
     // of two patterns that fit the first counts
-    let name = targets[0].0;
+    let name = modules.targets[0].0;
     let patterns = [
         (format!("0.{name}"), rank + 1, 2.0 * alpha),
         (name.to_owned(), rank + 2, 3.0 * alpha),
@@ -225,13 +262,14 @@ fn written(draw: &mut Draw, given: &ModelCase, kind: Kind, factor: f64) -> Resul
         .iter()
         .map(|(p, _, a)| (p.clone(), json!(a)))
         .collect();
+    let roberta = given.backbone.classifies();
     let config = json!({
         "peft_type": "LORA",
         "task_type": if roberta { "SEQ_CLS" } else { "CAUSAL_LM" },
         "base_model_name_or_path": "",
         "r": rank,
         "lora_alpha": alpha,
-        "target_modules": names,
+        "target_modules": modules.names(),
         "fan_in_fan_out": !roberta,
         "bias": "none",
         "use_rslora": kind == Kind::RankStabilised,
@@ -239,8 +277,8 @@ fn written(draw: &mut Draw, given: &ModelCase, kind: Kind, factor: f64) -> Resul
         "lora_bias": kind == Kind::Bias,
         "rank_pattern": ranks,
         "alpha_pattern": alphas,
-        "layers_to_transform": chosen,
-        "exclude_modules": excluded.map(|name| [name]),
+        "layers_to_transform": modules.chosen,
+        "exclude_modules": modules.excluded.map(|name| [name]),
     });
     let mut file = File {
         config: config.as_object().cloned().unwrap_or_default(),
@@ -254,17 +292,11 @@ fn written(draw: &mut Draw, given: &ModelCase, kind: Kind, factor: f64) -> Resul
             x.iter().copied(),
         )?;
     }
-    for layer in (0..layers).filter(|layer| chosen.is_none_or(|chosen| chosen == *layer)) {
-        for (name, inputs, outputs) in &targets {
-            if excluded == Some(name) {
-                continue;
-            }
-            let key = format!("{within}.{layer}.{name}");
-            let mut fitting = patterns.iter();
-            let own = fitting.find(|(pattern, ..)| key.ends_with(&format!(".{pattern}")));
-            let (rank, alpha) = own.map_or((rank, alpha), |(_, rank, alpha)| (*rank, *alpha));
-            file.add(draw, &key, [*inputs, *outputs], kind, (rank, alpha, factor))?;
-        }
+    for (key, sizes) in modules.keys() {
+        let mut fitting = patterns.iter();
+        let own = fitting.find(|(pattern, ..)| key.ends_with(&format!(".{pattern}")));
+        let (rank, alpha) = own.map_or((rank, alpha), |(_, rank, alpha)| (*rank, *alpha));
+        file.add(draw, &key, sizes, kind, (rank, alpha, factor))?;
     }
     Ok(file)
 }
