@@ -1,6 +1,7 @@
 //! Rows of the ledger about what this crate does with models: runs and what they are scored by,
 //! and the figures that a report makes of them.
 
+mod assembled;
 mod choices;
 mod classes;
 mod inside;
@@ -39,6 +40,7 @@ fn all() -> Vec<Claim> {
         inside::claims(),
         settings::claims(),
         study::claims(),
+        assembled::claims(),
         choices::claims(),
         statistics::claims(),
     ];

@@ -151,6 +151,22 @@ pub(super) fn nearly(case: &mut Case, example: &Example) -> String {
     kept.join(" ")
 }
 
+/// What a person wrote, with words left out, capitals and no-break spaces: what the tokenizations
+/// and cases of BLEU and TER part ways at.
+fn roughly(case: &mut Case, example: &Example) -> String {
+    let mut text = String::new();
+    for word in nearly(case, example).split_whitespace() {
+        if !text.is_empty() {
+            text.push(case.draw.pick(&[' ', '\u{a0}']));
+        }
+        text += &match case.draw.chance(0.3) {
+            true => word.to_uppercase(),
+            false => word.to_owned(),
+        };
+    }
+    text
+}
+
 /// F1 of the words of two texts whose signs all stand behind a word: 2 · common / (words of both).
 fn word_f1(a: &str, b: &str) -> f64 {
     let words = |text: &str| -> Vec<String> {
@@ -176,7 +192,7 @@ fn scores(case: &mut Case) -> inducer_verify::Result<()> {
     let task = *case.draw.in_turn(&[Task::Generate, Task::Coqa]);
     let world = World::generating(case, task)?;
     let examples = world.scored(case.draw.pick(&[None, Some(5), Some(7)]));
-    let texts: Vec<String> = examples.iter().map(|e| nearly(case, e)).collect();
+    let texts: Vec<String> = examples.iter().map(|e| roughly(case, e)).collect();
     let found = Scores::of(
         &world.prepared,
         &texts,

@@ -80,30 +80,7 @@ impl World {
         rate: f64,
         case: &mut Case,
     ) -> inducer_verify::Result<RunConfig> {
-        let hyper = Hyperparameters {
-            steps: Some(Steps::Count(6)),
-            batch_size: Some(4),
-            learning_rate: Rates {
-                all: Some(rate),
-                ..Rates::default()
-            },
-            warmup: Some(Steps::Count(0)),
-            validate_every: Some(Steps::Count(1)),
-            schedule: Schedule::Constant,
-            coupled: false,
-            weight_decay: None,
-            patience: None,
-            dropout: Some(0.0),
-            label_smoothing: None,
-            accumulation: 1,
-            clip_micro_batches: false,
-            equal_micro_batches: false,
-            checkpoint_every: 100,
-            max_new_tokens: Some(8),
-            test_limit: case.draw.pick(&[None, Some(4), Some(7)]),
-            device: Device::Cpu,
-            dtype: Precision::F32,
-        };
+        let hyper = hyperparameters(rate, case.draw.pick(&[None, Some(4), Some(7)]));
         let budget = Budget {
             steps: 6,
             batch_size: 4,
@@ -117,11 +94,9 @@ impl World {
         resolved().map_err(failed)
     }
 
-    /// The examples that a run scores, from the definition: every ⌊i n/k⌋-th of n, i < k.
+    /// The examples that a run scores.
     pub(super) fn scored(&self, limit: Option<usize>) -> Vec<Example> {
-        let all = &self.prepared.splits.test;
-        let k = limit.unwrap_or(all.len()).min(all.len());
-        (0..k).map(|i| all[i * all.len() / k].clone()).collect()
+        scored(&self.prepared.splits.test, limit)
     }
 
     /// The model with an adapter of a run.
@@ -175,6 +150,40 @@ impl World {
         let line = |ids: &Vec<u32>| layout.decode(ids).replace(['\n', '\r'], " ");
         Ok(found.iter().map(line).collect())
     }
+}
+
+/// Six steps at a rate, each validated, and a part of the test examples scored.
+pub(super) fn hyperparameters(rate: f64, test_limit: Option<usize>) -> Hyperparameters {
+    Hyperparameters {
+        steps: Some(Steps::Count(6)),
+        batch_size: Some(4),
+        learning_rate: Rates {
+            all: Some(rate),
+            ..Rates::default()
+        },
+        warmup: Some(Steps::Count(0)),
+        validate_every: Some(Steps::Count(1)),
+        schedule: Schedule::Constant,
+        coupled: false,
+        weight_decay: None,
+        patience: None,
+        dropout: Some(0.0),
+        label_smoothing: None,
+        accumulation: 1,
+        clip_micro_batches: false,
+        equal_micro_batches: false,
+        checkpoint_every: 100,
+        max_new_tokens: Some(8),
+        test_limit,
+        device: Device::Cpu,
+        dtype: Precision::F32,
+    }
+}
+
+/// The examples that a run scores, from the definition: every ⌊i n/k⌋-th of n, i < k.
+pub(super) fn scored(all: &[Example], limit: Option<usize>) -> Vec<Example> {
+    let k = limit.unwrap_or(all.len()).min(all.len());
+    (0..k).map(|i| all[i * all.len() / k].clone()).collect()
 }
 
 /// Data of a task that writes texts: 12 training examples or so, 4 to validate and 9 to test.

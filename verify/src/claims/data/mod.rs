@@ -9,6 +9,7 @@ mod layout;
 mod own;
 mod packing;
 mod split;
+mod tokenizer;
 mod webnlg;
 
 use super::metrics::given;
@@ -28,6 +29,10 @@ pub fn claims() -> Vec<Claim> {
         Claim::new("data-coqa").on_one_sided(Target::CpuF64, coqa::coqa),
         Claim::new("data-own").on_one_sided(Target::CpuF64, own::own),
         Claim::new("data-split").on_one_sided(Target::CpuF64, split::split),
+        // two kinds of tokenizer, each as it comes from training and from two kinds of files
+        Claim::new("data-tokenizer")
+            .at_least(6)
+            .on_one_sided(Target::CpuF64, tokenizer::tokenizer),
         Claim::new("layout-webnlg").on_one_sided(Target::CpuF64, |case| {
             layout::generation(case, Task::WebNlg)
         }),
