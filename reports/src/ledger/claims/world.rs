@@ -186,7 +186,8 @@ pub(super) fn scored(all: &[Example], limit: Option<usize>) -> Vec<Example> {
     (0..k).map(|i| all[i * all.len() / k].clone()).collect()
 }
 
-/// Data of a task that writes texts: 12 training examples or so, 4 to validate and 9 to test.
+/// Data of a task that writes texts: 12 training examples, of questions 24 passages, 4 to validate
+/// and 9 to test or so.
 fn write_texts(task: Task, data: &Path, seed: u64) -> Result<()> {
     match task {
         Task::WebNlg => {
@@ -201,7 +202,8 @@ fn write_texts(task: Task, data: &Path, seed: u64) -> Result<()> {
         Task::Coqa => {
             let sizes = CoqaConfig {
                 seed,
-                train: 8,
+                // more answers than a constant one is chosen from
+                train: 24,
                 dev: 3,
                 turns: 3,
                 passage_words: 30,
@@ -215,7 +217,8 @@ fn write_texts(task: Task, data: &Path, seed: u64) -> Result<()> {
                 let row = |i: u64| {
                     let n = (i + seed) % 7;
                     json!({ "input": format!("{part} {i}, {n} apples"),
-                            "targets": [format!("{n} apples"), format!("apples: {n}, no {i}")] })
+                            "targets": [format!("{n} apples lie in box {i}"),
+                                         format!("apples: {n}, no {i}")] })
                 };
                 let rows: Vec<String> = (0..rows).map(|i| row(i).to_string()).collect();
                 std::fs::write(data.join(format!("{part}.jsonl")), rows.join("\n"))?;
