@@ -1,7 +1,7 @@
 # The two commands of the README, each with all the set-up it needs. Both build with one profile,
 # release: what one has built the other uses, and what is tested is what is run.
-.PHONY: report test setup wheel bench-peers check-cuda sanitize-kernels mutants faults functions proofs \
-	engines backbones variant check-variant
+.PHONY: report test setup wheel bench-peers bench-against bench-growth check-cuda sanitize-kernels \
+	mutants faults functions proofs engines backbones variant check-variant
 
 report: setup
 	cargo run --release -- report
@@ -39,6 +39,16 @@ PYTHON ?= python3
 bench-peers: setup
 	cargo build --release
 	$(PYTHON) reports/peers/compare.py
+
+# The same steps of another commit (REV), in turn, and whether this tree is slower (ARGS: --cases,
+# --rounds, reports/checks/bench_against.py --help).
+bench-against: setup
+	$(PYTHON) reports/checks/bench_against.py $(REV) $(ARGS)
+
+# How time and memory of a step grow with each size, and a picture (needs matplotlib).
+bench-growth: setup
+	cargo build --release
+	$(PYTHON) reports/checks/growth.py $(ARGS)
 
 # A crate of one's own around a variant, in DIR (CONTRIBUTING.md, "A variant of your own").
 variant: setup

@@ -100,4 +100,41 @@ fn refusals_say_what_was_expected() {
     let long = inducer(&["bench", "--preset", "tiny", "--length", "2000"]);
     assert_eq!(long.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&long.stderr).contains("at most 1024"));
+    let heads = inducer(&["bench", "--preset", "tiny", "--heads", "3"]);
+    assert!(String::from_utf8_lossy(&heads.stderr).contains("a divisor of 128"));
+    let sizes = inducer(&["bench", "--method", "lora", "--prefix-length", "8"]);
+    assert_eq!(sizes.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&sizes.stderr).contains("--prefix-length"));
+}
+
+#[test]
+fn sizes_in_place_of_the_presets_are_those_of_the_step() {
+    let of = |more: &[&str]| json(&[&STEP[..], &["--json", "--no-rate"], more].concat());
+    let prefix = ["--method", "prefix", "--prefix-length", "7"];
+    let line = of(&[&prefix[..], &["--layers", "2", "--heads", "8"]].concat());
+    // keys and values of 7 tokens in two layers
+    assert_eq!(line["trainable"], 2 * 2 * 7 * 128);
+    assert!(line["product_gflops"].is_null() && line["share"].is_null());
+    // twice the layers are twice the products but for the head's
+    let gflop = |layers: &str| of(&["--layers", layers])["step_gflop"].as_f64().unwrap();
+    let (two, four, six) = (gflop("2"), gflop("4"), gflop("6"));
+    assert!((six - 2.0 * four + two).abs() < 0.011, "{two} {four} {six}");
+    let long = json(&[
+        "bench",
+        "--preset",
+        "tiny",
+        "--batch",
+        "1",
+        "--length",
+        "1500",
+        "--positions",
+        "1500",
+        "--steps",
+        "1",
+        "--warmup",
+        "0",
+        "--no-rate",
+        "--json",
+    ]);
+    assert_eq!(long["length"], 1500);
 }

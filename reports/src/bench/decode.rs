@@ -1,6 +1,6 @@
 //! Timing of greedy decoding with a key/value cache.
 
-use super::{Options, ids, least, median, method, peak_mib, rounded, seconds};
+use super::{Options, ids, least, median, peak_mib, rounded, seconds};
 use anyhow::{Context, Result};
 use candle_core::DType;
 use inducer_gpu::Model;
@@ -67,13 +67,13 @@ pub fn model(options: &Options, dir: Option<&Path>) -> Result<(Model, String)> {
             (Model::load(dir, DType::F32, device)?, name.into_owned())
         }
         None => {
-            let (preset, seed) = (options.preset, options.seed);
-            let backbone = Gpt2::random(preset.config(), seed, DType::F32, device)?;
-            let name = preset.name().to_string();
+            let (config, seed) = (options.config.clone(), options.seed);
+            let backbone = Gpt2::random(config, seed, DType::F32, device)?;
+            let name = options.preset.name().to_string();
             (Model::new(backbone, DType::F32, device), name)
         }
     };
-    let attached = model.attach(&method(options.method), 0, options.seed);
+    let attached = model.attach(&options.adapter, 0, options.seed);
     attached.context("attaching the method")?;
     Ok((model, name))
 }
@@ -101,7 +101,7 @@ pub fn run(options: &Options, model: &Model, backbone: &str, new_tokens: usize) 
         eos: u32::MAX,
         batch: options.batch,
     };
-    let once = || greedy(model, &prompts, decoding, &mut |_| {});
+    let once = || Ok(greedy(model, &prompts, decoding, &mut |_| {})?);
     once()?;
     let (mut times, mut ids) = (Vec::new(), Vec::new());
     for _ in 0..options.steps.max(1) {

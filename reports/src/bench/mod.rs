@@ -9,6 +9,8 @@ pub mod train;
 pub mod work;
 
 use crate::compute::Precision;
+use crate::run::{Knobs, MethodSpec};
+use anyhow::Result;
 use candle_core::Device;
 use inducer_gpu::{AdapterConfig, Gpt2Config, Named};
 use rand::{Rng, SeedableRng};
@@ -37,7 +39,7 @@ impl Preset {
         }
     }
 
-    /// The backbone's configuration; no dropout, 1,024 positions.
+    /// Its configuration; no dropout, 1,024 positions.
     pub fn config(self) -> Gpt2Config {
         let (n_layer, n_embd, n_head, vocab_size) = match self {
             Self::Tiny => (4, 128, 4, 4096),
@@ -58,10 +60,14 @@ impl Preset {
 /// What to time.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Backbone.
+    /// Whose size the backbone has, but for what `config` says.
     pub preset: Preset,
+    /// The backbone.
+    pub config: Gpt2Config,
     /// Method.
     pub method: Named,
+    /// Its parts.
+    pub adapter: AdapterConfig,
     /// Rows, or prompts.
     pub batch: usize,
     /// Length of the longest row, or of every prompt.
@@ -72,6 +78,8 @@ pub struct Options {
     pub warmup: usize,
     /// Seed of ids and initial values.
     pub seed: u64,
+    /// Whether the rate of this machine's own matrix product is measured too.
+    pub rate: bool,
     /// Threads, for the record.
     pub threads: usize,
     /// Scalar type.
@@ -80,10 +88,20 @@ pub struct Options {
     pub device: Device,
 }
 
-/// The method with its sizes on GPT-2 small on every preset; a prefix without its
-/// reparametrisation, as the other side trains it.
-pub fn method(method: Named) -> AdapterConfig {
-    method.on(&(&Gpt2Config::small()).into()).stored()
+/// The method with its sizes on GPT-2 small on every preset, but for those that are asked for; a
+/// prefix without its reparametrisation, as the other side trains it.
+///
+/// # Errors
+/// A size that the method does not have.
+pub fn method(method: Named, knobs: &Knobs) -> Result<AdapterConfig> {
+    let found = [MethodSpec::find(
+        method.name(),
+        &(&Gpt2Config::small()).into(),
+        knobs,
+    )?];
+    MethodSpec::check_sizes(&found)?;
+    let [found] = found;
+    Ok(found.adapter.stored())
 }
 
 /// Length of each row: `length − (i · 7919 + seed) mod (length / 4)`.
@@ -100,7 +118,7 @@ pub fn ids(count: usize, vocabulary: usize, seed: u64) -> Vec<u32> {
 }
 
 /// Seconds that `f` takes.
-pub fn seconds<T, E>(f: impl FnOnce() -> Result<T, E>) -> Result<(f64, T), E> {
+pub fn seconds<T>(f: impl FnOnce() -> Result<T>) -> Result<(f64, T)> {
     let start = Instant::now();
     let value = f()?;
     Ok((start.elapsed().as_secs_f64(), value))

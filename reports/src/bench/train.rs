@@ -1,7 +1,7 @@
 //! Timing of a training step: gradients, clipping, AdamW.
 
 use super::work::{flops, product_rate};
-use super::{Options, ids, least, lengths, median, method, peak_mib, rounded, seconds};
+use super::{Options, ids, least, lengths, median, peak_mib, rounded, seconds};
 use anyhow::{Context, Result};
 use inducer_datasets::batch::{Batch, IGNORE};
 use inducer_gpu::backbone::Gpt2;
@@ -100,7 +100,7 @@ const BATCHES: usize = 9;
 /// that every step has the same work and mean. Of one row there is one batch.
 fn batches(options: &Options) -> Vec<Batch> {
     let lengths = lengths(options.batch, options.length, options.seed);
-    let vocabulary = options.preset.config().vocab_size;
+    let vocabulary = options.config.vocab_size;
     let mut rows = Vec::new();
     let mut labels = Vec::new();
     for (i, n) in lengths.into_iter().enumerate() {
@@ -128,13 +128,12 @@ fn batches(options: &Options) -> Vec<Batch> {
 /// # Errors
 /// A combination that the engine refuses, such as rows longer than the backbone's positions.
 pub fn run(options: &Options) -> Result<Report> {
-    let config = options.preset.config();
-    let adapter = method(options.method);
+    let (config, adapter) = (&options.config, &options.adapter);
     let (dtype, cpu) = (options.precision.begin(), options.device.is_cpu());
     let master = master_dtype(dtype);
     let backbone = Gpt2::random(config.clone(), options.seed, master, &options.device)?;
     let mut model = Model::new(backbone, dtype, &options.device);
-    model.attach(&adapter, 0, options.seed)?;
+    model.attach(adapter, 0, options.seed)?;
     model.cast_frozen_weights()?;
     let batches = batches(options);
     let (batch, mut turns) = (&batches[0], batches.iter().cycle());
@@ -174,8 +173,8 @@ pub fn run(options: &Options) -> Result<Report> {
     let lengths: Vec<usize> = (0..batch.sequences())
         .map(|r| batch.sequence(r).len())
         .collect();
-    let work = flops(&config, &adapter, &lengths, labelled);
-    let rate = cpu.then(|| product_rate(20));
+    let work = flops(config, adapter, &lengths, labelled);
+    let rate = (cpu && options.rate).then(|| product_rate(20));
     let time = median(&times);
     Ok(Report {
         software: format!("inducer {}", env!("CARGO_PKG_VERSION")),
@@ -206,18 +205,21 @@ mod tests {
     use crate::bench::Preset;
     use crate::compute::Precision;
     use candle_core::Device;
-    use inducer_gpu::{Method, Named};
+    use inducer_gpu::{AdapterConfig, Method, Named};
 
     #[test]
     fn batches_in_turn_are_the_same_rows_and_no_two_are_alike() {
         let options = |batch| Options {
             preset: Preset::Tiny,
+            config: Preset::Tiny.config(),
             method: Named::Paper(Method::Lora),
+            adapter: AdapterConfig::none(),
             batch,
             length: 40,
             steps: 1,
             warmup: 0,
             seed: 1,
+            rate: false,
             threads: 1,
             precision: Precision::F32,
             device: Device::Cpu,

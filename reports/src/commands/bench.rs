@@ -1,15 +1,15 @@
 //! `inducer bench`: times a training step, or decoding.
 
-use super::options::{Compute, model_directory, named, precision, whole};
+use super::options::{Compute, MethodSizes, model_directory, named, precision, whole};
 use super::print;
-use crate::bench::{Options, Preset, decode, train};
+use crate::bench::{self, Options, Preset, decode, train};
 use crate::compute::Precision;
 use crate::files;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use inducer_gpu::Named;
 use inducer_gpu::ranges;
+use inducer_gpu::{Gpt2Config, Named};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -23,6 +23,16 @@ pub struct BenchArgs {
         ("gpt2", "GPT-2 small: 12 layers, hidden 768, 12 heads, 50,257 tokens"),
     ]))]
     pub preset: Preset,
+    /// Layers of the backbone in place of the preset's
+    #[arg(long, value_name = ranges::LAYERS.text, value_parser = whole(ranges::LAYERS))]
+    pub layers: Option<usize>,
+    /// Heads of a layer in place of the preset's
+    #[arg(long, value_name = ranges::SIZE.text, value_parser = whole(ranges::SIZE))]
+    pub heads: Option<usize>,
+    /// Positions of the backbone
+    #[arg(long, default_value_t = 1024, value_name = ranges::SIZE.text,
+        value_parser = whole(ranges::SIZE))]
+    pub positions: usize,
     /// Method by name, with the paper's sizes
     #[arg(long, default_value = "inducer", value_parser = NonEmptyStringValueParser::new())]
     pub method: String,
@@ -61,12 +71,38 @@ pub struct BenchArgs {
     /// Write the prompts to this file as JSON, for another program
     #[arg(long, requires = "decode")]
     pub prompts_out: Option<PathBuf>,
+    /// Do not measure the rate of this machine's own matrix product beside it
+    #[arg(long, conflicts_with = "decode")]
+    pub no_rate: bool,
     /// Print as JSON
     #[arg(long)]
     pub json: bool,
+    /// Sizes of the method
+    #[command(flatten)]
+    pub sizes: MethodSizes,
     /// Compute
     #[command(flatten)]
     pub compute: Compute,
+}
+
+impl BenchArgs {
+    /// The backbone with random weights.
+    fn config(&self) -> Result<Gpt2Config> {
+        let preset = self.preset.config();
+        let heads = self.heads.unwrap_or(preset.n_head);
+        ensure!(
+            preset.n_embd.is_multiple_of(heads),
+            "--heads {heads}: expected a divisor of {}, the hidden size of --preset {}",
+            preset.n_embd,
+            self.preset.name()
+        );
+        Ok(Gpt2Config {
+            n_layer: self.layers.unwrap_or(preset.n_layer),
+            n_head: heads,
+            n_positions: self.positions,
+            ..preset
+        })
+    }
 }
 
 /// Runs the command.
@@ -83,27 +119,30 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         "--length {}: expected at least 4",
         args.length
     );
-    let positions = args.preset.config().n_positions;
+    let config = args.config()?;
+    let positions = args.positions;
     let longest = args.length + if args.decode { args.new_tokens } else { 0 };
     ensure!(
         longest <= positions || args.backbone.is_some(),
-        "--length {}{}: expected at most {positions}, the positions of --preset {}",
+        "--length {}{}: expected at most {positions}, the backbone's --positions",
         args.length,
         if args.decode {
             format!(" with --new-tokens {}", args.new_tokens)
         } else {
             String::new()
-        },
-        args.preset.name()
+        }
     );
     let options = Options {
         preset: args.preset,
+        config,
         method,
+        adapter: bench::method(method, &args.sizes.knobs())?,
         batch: args.batch,
         length: args.length,
         steps: args.steps,
         warmup: args.warmup,
         seed: args.seed,
+        rate: !args.no_rate,
         threads: args.compute.threads(),
         precision: args.dtype,
         device: args.compute.device.open()?,

@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+"""How time and memory of a training step grow with each size, and a picture of it.
+
+    make bench-growth                               # needs matplotlib; ten minutes
+    python3 reports/checks/growth.py --only length,heads --out growth
+
+One size at a time is doubled from a common point (`tiny`, 8 × 128, the inducer) while all others
+stay. Of every point the shortest step counts, over rounds that go through all points in turn, and
+the largest resident set. Beside the time stands its model: the step's matrix products, counted
+(`step_gflop`), at the rate that they have at the curve's first point. The exponent of a curve is
+the slope of its logarithm over that of the size, between the two largest sizes. Ends with 1 where
+time grows faster than its products by more than `--most`, or memory faster than the size.
+"""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+BASE = {"preset": "tiny", "method": "inducer", "batch": 8, "length": 128}
+CURVES = {
+    "length": ("length", {"batch": 2}, [128, 256, 512, 1024, 2048, 4096]),
+    "batch": ("batch", {}, [1, 2, 4, 8, 16, 32, 64]),
+    "layers": ("layers", {}, [1, 2, 4, 8, 16]),
+    "heads": ("heads", {}, [1, 2, 4, 8, 16, 32]),
+    "prefix length": ("prefix-length", {"method": "prefix"}, [8, 32, 128, 512, 2048]),
+    "inducer's bottleneck": ("bottleneck", {}, [4, 16, 64, 256]),
+    "adapter's bottleneck": ("bottleneck", {"method": "adapter"}, [4, 16, 64, 256]),
+    "LoRA's rank": ("rank", {"method": "lora"}, [4, 16, 64, 128]),
+}
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--engine", default=os.path.join(ROOT, "target", "release", "inducer"))
+    parser.add_argument("--only", help="curves whose name begins with one of these")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--most", type=float, default=0.15, help="exponent above that of products")
+    parser.add_argument("--out", default="growth", help="writes OUT.md and OUT.png")
+    return parser.parse_args()
+
+
+def step(a, option, more, size):
+    """One point of a curve, measured once."""
+    asked = {**BASE, **more, option: size}
+    asked["positions"] = max(1024, asked["length"])
+    # about a second for each point, and two steps at least
+    tokens = asked["batch"] * asked["length"]
+    asked["steps"] = max(2, min(20, 20_000 // tokens))
+    command = [a.engine, "bench", "--json", "--no-rate", "--warmup", "1"]
+    command += ["--threads", str(a.threads)]
+    command += [word for name, value in asked.items() for word in (f"--{name}", str(value))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}\n{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def curves(a):
+    """Each curve's points: size, milliseconds, MiB, GFLOP."""
+    wanted = {
+        name: curve
+        for name, curve in CURVES.items()
+        if not a.only or any(name.startswith(part) for part in a.only.split(","))
+    }
+    found = {name: [[size, math.inf, 0.0, 0.0] for size in c[2]] for name, c in wanted.items()}
+    for _ in range(a.rounds):
+        for name, (option, more, sizes) in wanted.items():
+            for point, size in zip(found[name], sizes):
+                line = step(a, option, more, size)
+                point[1] = min(point[1], line["step_ms_min"])
+                point[2] = max(point[2], line["peak_mib"])
+                point[3] = line["step_gflop"]
+    return found
+
+
+def exponent(points, column):
+    """Slope of the logarithm between the two largest sizes."""
+    (small, large) = points[-2], points[-1]
+    return math.log(large[column] / small[column]) / math.log(large[0] / small[0])
+
+
+def judged(name, points, most):
+    """The row of a table, and what grows too fast."""
+    time, memory, products = (exponent(points, column) for column in (1, 2, 3))
+    first, last = points[0], points[-1]
+    wrong = []
+    if time > max(products, 0.0) + most:
+        wrong.append(f"{name}: time grows with exponent {time:.2f}, products with {products:.2f}")
+    if memory > 1.0 + most:
+        wrong.append(f"{name}: memory grows with exponent {memory:.2f}")
+    cells = [
+        name,
+        f"{first[0]} to {last[0]}",
+        f"{first[1]:.1f} to {last[1]:.1f}",
+        f"{first[3]:.2f} to {last[3]:.2f}",
+        f"{first[2]:.0f} to {last[2]:.0f}",
+        f"{time:.2f}",
+        f"{products:.2f}",
+        f"{memory:.2f}",
+    ]
+    return "| " + " | ".join(cells) + " |", wrong
+
+
+def check_judgement():
+    """The judgement's own control: a curve that is quadratic where its products are linear."""
+    points = [[n, float(n * n), float(n), float(n)] for n in (1, 2, 4)]
+    assert judged("x", points, 0.15)[1] == ["x: time grows with exponent 2.00, products with 1.00"]
+    assert not judged("x", [[n, float(n), float(n), float(n)] for n in (1, 2)], 0.15)[1]
+
+
+def draw(found, path):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows = (len(found) + 3) // 4
+    columns = min(4, len(found))
+    figure, axes = pyplot.subplots(
+        2 * rows, columns, figsize=(3.1 * columns, 4.6 * rows), squeeze=False
+    )
+    for place, (name, points) in enumerate(found.items()):
+        row, column = 2 * (place // 4), place % 4
+        sizes = [point[0] for point in points]
+        rate = points[0][1] / points[0][3]
+        time, memory = axes[row][column], axes[row + 1][column]
+        time.plot(sizes, [rate * p[3] for p in points], "--", color="#888", label="its products")
+        time.plot(sizes, [p[1] for p in points], "o-", color="#1b6ca8", label="measured")
+        memory.plot(sizes, [p[2] for p in points], "o-", color="#a8501b")
+        time.set_title(name, fontsize=10)
+        memory.set_xlabel(name, fontsize=8)
+        for axis, unit in ((time, "ms a step"), (memory, "MiB at most")):
+            axis.set_xscale("log", base=2)
+            axis.set_yscale("log")
+            axis.grid(alpha=0.3)
+            axis.tick_params(labelsize=7)
+            if column == 0:
+                axis.set_ylabel(unit, fontsize=8)
+    axes[0][0].legend(fontsize=7)
+    for place in range(len(found), 4 * rows):
+        if columns == 4:
+            axes[2 * (place // 4)][place % 4].axis("off")
+            axes[2 * (place // 4) + 1][place % 4].axis("off")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main():
+    a = arguments()
+    check_judgement()
+    found = curves(a)
+    lines = [
+        "| size | from, to | ms a step | GFLOP a step | MiB at most | exponent of time | of products "
+        "| of memory |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    wrong = []
+    for name, points in found.items():
+        line, bad = judged(name, points, a.most)
+        lines.append(line)
+        wrong += bad
+    print("\n".join(lines))
+    with open(f"{a.out}.md", "w", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
+    with open(f"{a.out}.json", "w", encoding="utf-8") as file:
+        json.dump(found, file)
+    draw(found, f"{a.out}.png")
+    if wrong:
+        sys.exit("\n".join(wrong))
+
+
+if __name__ == "__main__":
+    main()
