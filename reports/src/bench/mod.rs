@@ -176,7 +176,12 @@ mod tests {
     #[test]
     fn a_prefix_is_timed_without_its_reparametrisation_and_the_rest_has_the_papers_sizes() {
         let small = Preset::Gpt2.config();
-        let trained = |m| inducer_gpu::counts::trained(&method(Named::Paper(m)), &small);
+        let trained = |m| {
+            inducer_gpu::counts::trained(
+                &method(Named::Paper(m), &Knobs::default()).unwrap(),
+                &small,
+            )
+        };
         assert_eq!(trained(Method::Prefix), 1_990_656);
         assert_eq!(trained(Method::Inducer), 2_003_472);
         assert_eq!(inducer_gpu::counts::of_backbone(&small), 124_439_808);

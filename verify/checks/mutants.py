@@ -1,0 +1,271 @@
+#!/usr/bin/env python3
+"""The mutants of the engine's operations and methods, all in one build behind a switch.
+
+    python3 verify/checks/mutants.py                          # all of gpu/src/ops and gpu/src/parts
+    python3 verify/checks/mutants.py --since 73cd0e1          # those on lines that are new since then
+    python3 verify/checks/mutants.py --out mutants.json       # and what became of each
+
+`cargo mutants --list` says what is changed where; `verify/checks/mutants` writes every file again
+with each mutant as a branch that the variable INDUCER_MUTANT turns on while the program runs. What
+does not compile that way is left out and counted. Each of the others runs the engine's own tests,
+ended at the first that fails; what survives runs the claims about whole models. A mutant that comes
+to no end is caught by the clock, and said so.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+WORK = os.path.join(ROOT, "target", "mutants")
+TREE = os.path.join(WORK, "tree")
+PLACES = ["gpu/src/ops", "gpu/src/parts"]
+CLAIMS = "models_agree gradients_reverse roberta_agree prefix_reparametrised prefix_empty frozen_stays"
+
+SWITCH = """//! Which mutant is on.
+use std::sync::LazyLock;
+static ON: LazyLock<usize> = LazyLock::new(|| {
+    let on = std::env::var("INDUCER_MUTANT").ok().and_then(|on| on.parse().ok());
+    on.unwrap_or(usize::MAX)
+});
+/// Whether this one is.
+#[inline]
+pub fn on(mutant: usize) -> bool {
+    mutant == *ON
+}
+"""
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--since", help="only on lines that stood nowhere in gpu/src at this commit")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--limit", type=int, default=120, help="seconds for one run")
+    parser.add_argument("--out", help="write what became of each mutant there as JSON")
+    return parser.parse_args()
+
+
+def run(command, **more):
+    return subprocess.run(command, cwd=TREE, text=True, capture_output=True, check=False, **more)
+
+
+def git(*words):
+    done = subprocess.run(["git", *words], cwd=ROOT, text=True, capture_output=True, check=True)
+    return done.stdout
+
+
+def copied():
+    """The workspace's files in the copy, and nothing else but what it built."""
+    files = git("ls-files", "-z").split("\0")
+    kept = {os.path.normpath(file) for file in files if file}
+    for folder, _, names in os.walk(TREE):
+        for name in names:
+            path = os.path.join(folder, name)
+            if os.path.relpath(path, TREE) not in kept:
+                os.remove(path)
+    for file in kept:
+        there = os.path.join(TREE, file)
+        os.makedirs(os.path.dirname(there), exist_ok=True)
+        shutil.copy2(os.path.join(ROOT, file), there)
+
+
+def listed(since):
+    """The mutants, and of them those on lines that are new."""
+    words = ["cargo", "mutants", "-p", "inducer-gpu", "--no-config", "--list", "--json"]
+    for place in PLACES:
+        words += ["-f", f"{place}/*.rs", "-f", f"{place}/**/*.rs"]
+    found = subprocess.run(
+        words + ["-e", "gpu/src/ops/testing*"], cwd=ROOT, text=True, capture_output=True, check=True
+    )
+    mutants = json.loads(found.stdout)
+    if since is None:
+        return mutants
+    files = git("ls-tree", "-r", "--name-only", since, "gpu/src").split()
+    bare = lambda text: "".join(text.split())
+    before = "".join(bare(git("show", f"{since}:{file}")) for file in files)
+    new = []
+    for mutant in mutants:
+        with open(os.path.join(ROOT, mutant["file"]), encoding="utf-8") as file:
+            lines = file.read().splitlines()
+        span = mutant["span"]
+        own = lines[span["start"]["line"] - 1 : span["end"]["line"]]
+        if any(bare(line) and bare(line) not in before for line in own):
+            new.append(mutant)
+    return new
+
+
+def switched(mutants, left_out):
+    """Writes the copy's files with their switches; the numbers that found their place."""
+    for place in PLACES:
+        for folder, _, names in os.walk(os.path.join(ROOT, place)):
+            for name in names:
+                path = os.path.join(folder, name)
+                shutil.copy2(path, os.path.join(TREE, os.path.relpath(path, ROOT)))
+    with open(os.path.join(TREE, "gpu/src/switch.rs"), "w", encoding="utf-8") as file:
+        file.write(SWITCH)
+    with open(os.path.join(ROOT, "gpu/src/lib.rs"), encoding="utf-8") as file:
+        text = file.read()
+    with open(os.path.join(TREE, "gpu/src/lib.rs"), "w", encoding="utf-8") as file:
+        file.write(text + "\n#[doc(hidden)]\npub mod switch;\n")
+    path = os.path.join(WORK, "list.json")
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(mutants, file)
+    tool = ["cargo", "run", "--release", "--quiet", "--manifest-path"]
+    tool += [os.path.join(HERE, "mutants", "Cargo.toml"), "--", path, TREE]
+    environment = dict(os.environ, CARGO_TARGET_DIR=os.path.join(WORK, "tool"))
+    done = run(tool + [",".join(map(str, left_out))], env=environment)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return set(json.loads(done.stdout))
+
+
+def environment():
+    return dict(
+        os.environ, CARGO_TARGET_DIR=os.path.join(WORK, "target"), RUSTFLAGS="--cap-lints warn"
+    )
+
+
+def blamed(message):
+    """The mutants that an error of the compiler speaks of: those on its lines, or the nearest."""
+    numbers = set()
+    for span in message["spans"]:
+        if not span["is_primary"]:
+            continue
+        with open(os.path.join(TREE, span["file_name"]), encoding="utf-8") as file:
+            lines = file.read().splitlines()
+        ids = [(at, int(n)) for at, line in enumerate(lines, 1) for n in ON.findall(line)]
+        here = {n for at, n in ids if span["line_start"] <= at <= span["line_end"]}
+        if not here and ids:
+            gap = lambda at: abs(at - span["line_start"]) + (at > span["line_start"]) * 0.5
+            nearest = min(gap(at) for at, _ in ids)
+            here = {n for at, n in ids if gap(at) == nearest}
+        numbers |= here
+    return numbers
+
+
+ON = re.compile(r"switch::on\((\d+)usize\)")
+
+
+def compiled(mutants):
+    """What compiles behind its switch, and what does not."""
+    left_out = set()
+    while True:
+        placed = switched(mutants, left_out)
+        done = run(
+            ["cargo", "check", "-p", "inducer-gpu", "--lib", "--message-format=json"],
+            env=environment(),
+        )
+        errors = set()
+        messages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        for line in messages:
+            message = line.get("message") or {}
+            if isinstance(message, dict) and message.get("level") == "error" and message["spans"]:
+                errors |= blamed(message)
+        if done.returncode == 0:
+            return placed, left_out
+        if not errors - left_out:
+            sys.exit("an error that no switch explains:\n" + done.stderr[-3000:])
+        left_out |= errors
+        print(f"{len(left_out)} do not compile behind a switch", flush=True)
+
+
+def program(package, target):
+    command = ["cargo", "test", "--release", "-p", package, *target, "--no-run"]
+    done = run(command + ["--message-format=json"], env=environment())
+    if done.returncode:
+        sys.exit(done.stderr[-3000:])
+    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    names = [line["executable"] for line in found if line.get("executable")]
+    return names[-1], os.path.join(TREE, package.replace("inducer-", ""))
+
+
+def outcome(test, words, number, limit):
+    """`caught` by the first test that fails, `survives`, or `no end`."""
+    path, folder = test
+    environment = dict(os.environ, INDUCER_MUTANT=str(number))
+    child = subprocess.Popen(
+        [path, *words], cwd=folder, env=environment, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, start_new_session=True,
+    )
+    ended = lambda *_: os.killpg(child.pid, signal.SIGKILL)
+    with concurrent.futures.ThreadPoolExecutor(1) as watch:
+        reading = watch.submit(first_failure, child)
+        try:
+            failed = reading.result(limit)
+        except concurrent.futures.TimeoutError:
+            ended()
+            return "no end"
+    if failed is not None:
+        ended()
+        child.wait()
+        return f"caught by {failed}"
+    return "survives" if child.wait() == 0 else "caught by its end"
+
+
+def first_failure(child):
+    for line in child.stdout:
+        if line.startswith("test ") and line.rstrip().endswith("FAILED"):
+            return line.split()[1]
+    return None
+
+
+def judged(a, test, words, numbers):
+    if outcome(test, words, -1, a.limit) != "survives":
+        sys.exit(f"{test[0]}: fails without a mutant")
+    found = {}
+    with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
+        runs = {n: pool.submit(outcome, test, words, n, a.limit) for n in sorted(numbers)}
+        for done, (number, future) in enumerate(runs.items(), 1):
+            found[number] = future.result()
+            if done % 50 == 0:
+                print(f"{done} of {len(runs)}", flush=True)
+    return found
+
+
+def main():
+    a = arguments()
+    os.makedirs(TREE, exist_ok=True)
+    copied()
+    mutants = listed(a.since)
+    placed, not_compiled = compiled(mutants)
+    print(f"{len(mutants)} mutants, {len(placed)} behind a switch", flush=True)
+    found = judged(a, program("inducer-gpu", ["--lib"]), [], placed)
+    left = {number for number, became in found.items() if became == "survives"}
+    print(f"{len(left)} survive the engine's own tests", flush=True)
+    if left:
+        claims = program("inducer-verify", ["--test", "claims"])
+        found.update(judged(a, claims, CLAIMS.split(), left))
+    for number, mutant in enumerate(mutants):
+        kind = "does not compile" if number in not_compiled else "has no switch"
+        mutant["became"] = found.get(number, kind)
+    if a.out:
+        rows = [{"name": m["name"], "became": m["became"]} for m in mutants]
+        with open(a.out, "w", encoding="utf-8") as file:
+            json.dump(rows, file, indent=1)
+    table(mutants)
+
+
+def table(mutants):
+    print("| file | mutants | caught | no end | survive | do not compile, or have no switch |")
+    print("|---|---:|---:|---:|---:|---:|")
+    files = sorted({m["file"] for m in mutants})
+    for file in [*files, "all"]:
+        own = [m["became"] for m in mutants if file in (m["file"], "all")]
+        caught = sum(b.startswith("caught") for b in own)
+        counts = [len(own), caught, own.count("no end"), own.count("survives")]
+        counts.append(len(own) - sum(counts[1:]))
+        print(f"| {file} | " + " | ".join(map(str, counts)) + " |")
+    for mutant in mutants:
+        if mutant["became"] == "survives":
+            print(mutant["name"])
+
+
+if __name__ == "__main__":
+    main()
