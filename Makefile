@@ -85,13 +85,9 @@ functions: setup
 	$(PYTHON) verify/checks/functions.py $(ARGS)
 
 # Mutation testing (needs cargo-mutants: cargo install cargo-mutants --locked): the reference with
-# its own tests, the engine's operations with theirs, the engine's methods with the claims that
-# guard them. Some hours on two cores. What came out: verify/MUTANTS.md.
+# its own tests, one build a mutant, some hours; the engine's operations and methods with theirs and
+# the claims about whole models, all mutants in one build behind a switch (ARGS: --since REV,
+# verify/checks/mutants.py --help). What came out: verify/MUTANTS.md.
 mutants: setup
 	cargo mutants -p inducer-reference
-	cargo mutants -p inducer-gpu --no-config --profile mutants \
-		-f 'gpu/src/ops/*.rs' -e gpu/src/ops/testing.rs -- --lib
-	cargo mutants -p inducer-gpu --no-config --profile mutants -f 'gpu/src/parts/*.rs' \
-		--test-package inducer-verify --baseline skip --timeout 300 -- --test claims -- \
-		models_agree gradients_reverse roberta_agree prefix_reparametrised prefix_empty \
-		frozen_stays
+	$(PYTHON) verify/checks/mutants.py $(ARGS)

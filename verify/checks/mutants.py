@@ -14,6 +14,7 @@ to no end is caught by the clock, and said so.
 
 import argparse
 import concurrent.futures
+import hashlib
 import json
 import os
 import re
@@ -216,17 +217,43 @@ def first_failure(child):
     return None
 
 
-def judged(a, test, words, numbers):
-    if outcome(test, words, -1, a.limit) != "survives":
-        sys.exit(f"{test[0]}: fails without a mutant")
+def judged(a, test, orders, mutants):
+    """What becomes of each mutant (by its number), where it runs one selection of tests after the
+    other until one fails. What was found is kept, and goes for the same program."""
+    with open(test[0], "rb") as file:
+        key = hashlib.sha256(file.read()).hexdigest()[:16]
+    path = os.path.join(WORK, f"found-{key}.json")
     found = {}
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            found = {int(number): became for number, became in json.load(file).items()}
+    if outcome(test, orders(None)[-1], -1, a.limit) != "survives":
+        sys.exit(f"{test[0]}: fails without a mutant")
+
+    def one(number):
+        for words in orders(mutants[number]):
+            became = outcome(test, words, number, a.limit)
+            if became != "survives":
+                break
+        return became
+
     with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
-        runs = {n: pool.submit(outcome, test, words, n, a.limit) for n in sorted(numbers)}
+        runs = {n: pool.submit(one, n) for n in sorted(mutants) if n not in found}
         for done, (number, future) in enumerate(runs.items(), 1):
             found[number] = future.result()
-            if done % 50 == 0:
+            if done % 50 == 0 or done == len(runs):
                 print(f"{done} of {len(runs)}", flush=True)
-    return found
+                with open(path, "w", encoding="utf-8") as file:
+                    json.dump(found, file)
+    return {number: found[number] for number in mutants}
+
+
+def own_tests_first(mutant):
+    """The tests beside the mutant, then all."""
+    if mutant is None:
+        return [[]]
+    parts = mutant["file"].removeprefix("gpu/src/").removesuffix(".rs").split("/")
+    return [["::".join(parts[:2])], []]
 
 
 def main():
@@ -236,12 +263,13 @@ def main():
     mutants = listed(a.since)
     placed, not_compiled = compiled(mutants)
     print(f"{len(mutants)} mutants, {len(placed)} behind a switch", flush=True)
-    found = judged(a, program("inducer-gpu", ["--lib"]), [], placed)
-    left = {number for number, became in found.items() if became == "survives"}
+    own = {number: mutants[number] for number in placed}
+    found = judged(a, program("inducer-gpu", ["--lib"]), own_tests_first, own)
+    left = {number: mutants[number] for number, became in found.items() if became == "survives"}
     print(f"{len(left)} survive the engine's own tests", flush=True)
     if left:
         claims = program("inducer-verify", ["--test", "claims"])
-        found.update(judged(a, claims, CLAIMS.split(), left))
+        found.update(judged(a, claims, lambda _: [CLAIMS.split()], left))
     for number, mutant in enumerate(mutants):
         kind = "does not compile" if number in not_compiled else "has no switch"
         mutant["became"] = found.get(number, kind)
