@@ -28,7 +28,10 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 WORK = os.path.join(ROOT, "target", "mutants")
 TREE = os.path.join(WORK, "tree")
 PLACES = ["gpu/src/ops", "gpu/src/parts"]
-CLAIMS = "models_agree gradients_reverse roberta_agree prefix_reparametrised prefix_empty frozen_stays"
+CLAIMS = """models_agree gradients_reverse roberta_agree variants_agree prefix_reparametrised
+    prefix_empty frozen_stays dropout_masks sizes_methods large_batches lora_merged peft_import
+    peft_export ia3_merge adapter_files init_distribution cache_decoding trainer_steps
+    mixed_masters"""
 
 SWITCH = """//! Which mutant is on.
 use std::sync::LazyLock;
@@ -177,14 +180,16 @@ def compiled(mutants):
         print(f"{len(left_out)} do not compile behind a switch", flush=True)
 
 
-def program(package, target):
+def programs(package, target):
+    """A package's test programs, each with the folder that it runs in."""
     command = ["cargo", "test", "--release", "-p", package, *target, "--no-run"]
     done = run(command + ["--message-format=json"], env=environment())
     if done.returncode:
         sys.exit(done.stderr[-3000:])
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    names = [line["executable"] for line in found if line.get("executable")]
-    return names[-1], os.path.join(TREE, package.replace("inducer-", ""))
+    tests = [line for line in found if line.get("executable") and line["profile"]["test"]]
+    folder = os.path.join(TREE, package.replace("inducer-", ""))
+    return [(line["executable"], folder) for line in tests]
 
 
 def outcome(test, words, number, limit):
@@ -256,6 +261,13 @@ def own_tests_first(mutant):
     return [["::".join(parts[:2])], []]
 
 
+STAGES = [
+    ("inducer-gpu", ["--lib"], own_tests_first),
+    ("inducer-gpu", ["--test", "*"], lambda _: [[]]),
+    ("inducer-verify", ["--test", "claims"], lambda _: [CLAIMS.split()]),
+]
+
+
 def main():
     a = arguments()
     os.makedirs(TREE, exist_ok=True)
@@ -263,13 +275,13 @@ def main():
     mutants = listed(a.since)
     placed, not_compiled = compiled(mutants)
     print(f"{len(mutants)} mutants, {len(placed)} behind a switch", flush=True)
-    own = {number: mutants[number] for number in placed}
-    found = judged(a, program("inducer-gpu", ["--lib"]), own_tests_first, own)
-    left = {number: mutants[number] for number, became in found.items() if became == "survives"}
-    print(f"{len(left)} survive the engine's own tests", flush=True)
-    if left:
-        claims = program("inducer-verify", ["--test", "claims"])
-        found.update(judged(a, claims, lambda _: [CLAIMS.split()], left))
+    left = {number: mutants[number] for number in placed}
+    found = {}
+    for package, target, orders in STAGES:
+        for test in programs(package, target) if left else []:
+            found.update(judged(a, test, orders, left))
+            left = {number: m for number, m in left.items() if found[number] == "survives"}
+            print(f"{len(left)} survive {os.path.basename(test[0])}", flush=True)
     for number, mutant in enumerate(mutants):
         kind = "does not compile" if number in not_compiled else "has no switch"
         mutant["became"] = found.get(number, kind)

@@ -266,6 +266,26 @@ mod tests {
     }
 
     #[test]
+    fn sizes_of_nothing_and_targets_that_stand_there_twice_are_refused_by_their_field() {
+        let field = |checked: std::result::Result<(), Wrong>| checked.err().map(|(field, _)| field);
+        assert_eq!(field(sized("rank", 0)), Some("rank"));
+        assert_eq!(field(sized("rank", 1)), None);
+        let targets = |all: &[Target]| field(some_of_each_once(all, "some"));
+        assert_eq!(targets(&[]), Some("targets"));
+        assert_eq!(targets(&[Target::Q, Target::Q]), Some("targets"));
+        assert_eq!(targets(&[Target::Q, Target::V]), None);
+    }
+
+    #[test]
+    fn a_map_has_its_own_sizes_and_three_are_projections() {
+        let spec = crate::BackboneConfig::from(&crate::Gpt2Config::small()).spec();
+        assert_eq!(Target::Up.sizes(&spec), [768, 3072]);
+        assert_eq!(Target::Down.sizes(&spec), [3072, 768]);
+        assert_eq!(Target::O.sizes(&spec), [768, 768]);
+        assert!(Target::V.is_projection() && !Target::O.is_projection());
+    }
+
+    #[test]
     fn lora_drops_its_input_at_its_own_rate() {
         let tensor = |values: &[f64], rows: usize| {
             Tensor::from_slice(values, (rows, values.len() / rows), &Device::Cpu).unwrap()

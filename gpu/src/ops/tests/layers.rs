@@ -169,18 +169,18 @@ fn layer_norm_agrees_with_candle() {
 }
 
 #[test]
-fn layer_norm_with_a_frozen_weight_has_the_gradient_of_its_bias() {
-    // BitFit
-    let mut params = parameters(1, &[&[9, 37], &[37], &[37]], DType::F64);
-    params[1].trainable = false;
-    let (_, found) = evaluate(&params, |t, v| {
-        Ok(vec![layer_norm::layer_norm(t, &v[0], &v[1], &v[2], 1e-5)?])
-    });
-    let (_, expected) = evaluate(&params, |t, v| {
-        without_cpu_kernels(|| Ok(vec![layer_norm::layer_norm(t, &v[0], &v[1], &v[2], 1e-5)?]))
-    });
-    assert!(!found.contains_key("x1"));
-    assert!(distance(&found["x2"], &expected["x2"]) < 1e-12);
+fn layer_norm_of_which_one_is_trained_has_the_gradient_of_that_one() {
+    // the bias alone is BitFit's
+    for (frozen, trained) in [(1, "x2"), (2, "x1")] {
+        let mut params = parameters(1, &[&[9, 37], &[37], &[37]], DType::F64);
+        params[frozen].trainable = false;
+        let norm =
+            |t: &Tape, v: &[Value]| Ok(vec![layer_norm::layer_norm(t, &v[0], &v[1], &v[2], 1e-5)?]);
+        let (_, found) = evaluate(&params, norm);
+        let (_, expected) = evaluate(&params, |t, v| without_cpu_kernels(|| norm(t, v)));
+        assert!(!found.contains_key(&format!("x{frozen}")[..]));
+        assert!(distance(&found[trained], &expected[trained]) < 1e-12);
+    }
 }
 
 #[test]
