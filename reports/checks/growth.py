@@ -9,7 +9,8 @@ stay. Of every point the shortest step counts, over rounds that go through all p
 the largest resident set. Beside the time stands its model: the step's matrix products, counted
 (`step_gflop`), at the rate that they have at the curve's first point. The exponent of a curve is
 the slope of its logarithm over that of the size, between the two largest sizes. Ends with 1 where
-time grows faster than its products by more than `--most`, or memory faster than the size.
+time grows faster than the size and than its products, by more than `--most`, or memory faster than
+the size.
 """
 
 import argparse
@@ -40,7 +41,7 @@ def arguments():
     parser.add_argument("--only", help="curves whose name begins with one of these")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--most", type=float, default=0.15, help="exponent above that of products")
+    parser.add_argument("--most", type=float, default=0.15, help="exponent above what is allowed")
     parser.add_argument("--out", default="growth", help="writes OUT.md and OUT.png")
     return parser.parse_args()
 
@@ -90,7 +91,7 @@ def judged(name, points, most):
     time, memory, products = (exponent(points, column) for column in (1, 2, 3))
     first, last = points[0], points[-1]
     wrong = []
-    if time > max(products, 0.0) + most:
+    if time > max(products, 1.0) + most:
         wrong.append(f"{name}: time grows with exponent {time:.2f}, products with {products:.2f}")
     if memory > 1.0 + most:
         wrong.append(f"{name}: memory grows with exponent {memory:.2f}")
