@@ -136,9 +136,17 @@ def draw(found, path):
         memory.plot(sizes, [p[2] for p in points], "o-", color="#a8501b")
         time.set_title(name, fontsize=10)
         memory.set_xlabel(name, fontsize=8)
-        for axis, unit in ((time, "ms a step"), (memory, "MiB at most")):
+        for axis, unit, values in (
+            (time, "ms a step", [p[1] for p in points] + [rate * p[3] for p in points]),
+            (memory, "MiB at most", [p[2] for p in points]),
+        ):
             axis.set_xscale("log", base=2)
-            axis.set_yscale("log")
+            axis.set_xticks(sizes, [str(size) for size in sizes])
+            if max(values) > 4 * min(values):
+                axis.set_yscale("log")
+                axis.yaxis.set_major_formatter("{x:g}")
+            else:
+                axis.set_ylim(0, 1.15 * max(values))
             axis.grid(alpha=0.3)
             axis.tick_params(labelsize=7)
             if column == 0:
