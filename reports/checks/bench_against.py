@@ -15,6 +15,7 @@ the clock decides nothing, and the instructions of one step do, counted under va
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -85,10 +86,10 @@ def instructions(program, preset, method):
             done = subprocess.run(command, capture_output=True, text=True, check=False)
         except FileNotFoundError:
             return None
-        found = [line for line in done.stderr.splitlines() if "I refs:" in line]
+        found = re.search(r"I\s+refs:\s+([\d,]+)", done.stderr)
         if done.returncode or not found:
             return None
-        counted.append(int(found[0].split(":")[1].replace(",", "")))
+        counted.append(int(found[1].replace(",", "")))
     return counted[1] - counted[0]
 
 
