@@ -49,7 +49,7 @@ def arguments():
 def step(a, option, more, size):
     """One point of a curve, measured once."""
     asked = {**BASE, **more, option: size}
-    asked["positions"] = max(1024, asked["length"])
+    asked["positions"] = max(1024, asked["length"] + asked.get("prefix-length", 0))
     # about a second for each point, and two steps at least
     tokens = asked["batch"] * asked["length"]
     asked["steps"] = max(2, min(20, 20_000 // tokens))
