@@ -145,10 +145,11 @@ def draw(found, path):
             if max(values) > 4 * min(values):
                 axis.set_yscale("log")
                 axis.yaxis.set_major_formatter("{x:g}")
+                axis.yaxis.set_minor_formatter("{x:g}")
             else:
                 axis.set_ylim(0, 1.15 * max(values))
             axis.grid(alpha=0.3)
-            axis.tick_params(labelsize=7)
+            axis.tick_params(which="both", labelsize=7)
             if column == 0:
                 axis.set_ylabel(unit, fontsize=8)
     axes[0][0].legend(fontsize=7)
