@@ -119,7 +119,7 @@ def draw(found, path):
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     rows = (len(found) + 3) // 4
     columns = min(4, len(found))
@@ -144,12 +144,13 @@ def draw(found, path):
             axis.set_xticks(sizes, [str(size) for size in sizes])
             if max(values) > 4 * min(values):
                 axis.set_yscale("log")
+                axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
                 axis.yaxis.set_major_formatter("{x:g}")
-                axis.yaxis.set_minor_formatter("{x:g}")
+                axis.yaxis.set_minor_formatter(ticker.NullFormatter())
             else:
                 axis.set_ylim(0, 1.15 * max(values))
             axis.grid(alpha=0.3)
-            axis.tick_params(which="both", labelsize=7)
+            axis.tick_params(labelsize=7)
             if column == 0:
                 axis.set_ylabel(unit, fontsize=8)
     axes[0][0].legend(fontsize=7)
