@@ -13,7 +13,6 @@ the clock decides nothing, and the instructions of one step do, counted under va
 """
 
 import argparse
-import json
 import os
 import re
 import statistics
@@ -22,10 +21,10 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-CASES = "tiny:inducer,tiny:lora,tiny:full,mini:inducer,mini:prefix,gpt2:inducer,gpt2:lora"
+sys.path.insert(0, os.path.join(ROOT, "reports", "peers"))
+from compare import WORK, one  # noqa: E402
 
-# batch, length and steps of a timed run
-WORK = {"tiny": (16, 96, 12), "mini": (8, 128, 8), "gpt2": (4, 128, 3)}
+CASES = "tiny:inducer,tiny:lora,tiny:full,mini:inducer,mini:prefix,gpt2:inducer,gpt2:lora"
 
 # a step that valgrind computes within seconds
 COUNTED = ["--batch", "2", "--length", "48", "--warmup", "0", "--threads", "1", "--no-rate"]
@@ -72,7 +71,7 @@ def step_ms(program, preset, method, threads):
     batch, length, steps = WORK[preset]
     command = [program, "bench", "--preset", preset, "--method", method, "--batch", str(batch)]
     command += ["--length", str(length), "--steps", str(steps), "--threads", str(threads), "--json"]
-    return json.loads(output(command).stdout)["step_ms_min"]
+    return one(command)["step_ms_min"]
 
 
 def instructions(program, preset, method):

@@ -17,11 +17,13 @@ import argparse
 import json
 import math
 import os
-import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(ROOT, "reports", "peers"))
+from compare import one  # noqa: E402
+
 BASE = {"preset": "tiny", "method": "inducer", "batch": 8, "length": 128}
 CURVES = {
     "length": ("length", {"batch": 2}, [128, 256, 512, 1024, 2048, 4096]),
@@ -56,10 +58,7 @@ def step(a, option, more, size):
     command = [a.engine, "bench", "--json", "--no-rate", "--warmup", "1"]
     command += ["--threads", str(a.threads)]
     command += [word for name, value in asked.items() for word in (f"--{name}", str(value))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}\n{done.stderr}")
-    return json.loads(done.stdout)
+    return one(command)
 
 
 def curves(a):
@@ -167,8 +166,8 @@ def main():
     check_judgement()
     found = curves(a)
     lines = [
-        "| size | from, to | ms a step | GFLOP a step | MiB at most | exponent of time | of products "
-        "| of memory |",
+        "| size | from, to | ms a step | GFLOP a step | MiB at most "
+        "| exponent of time | of products | of memory |",
         "|---|---|---|---|---|---|---|---|",
     ]
     wrong = []

@@ -208,25 +208,28 @@ def write(path, text):
         file.write(text)
 
 
-def copied(faults, tree):
-    """A copy of the workspace with all faults in it."""
+def workspace(tree, own):
+    """The names of the workspace's files; a copy of it loses what is neither there nor its own."""
     listed = ["git", "ls-files", "-co", "--exclude-standard"]
     files = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True)
-    names = files.stdout.splitlines()
-    # what the workspace no longer has must not stay in the copy
+    names = [name for name in files.stdout.splitlines() if os.path.isfile(os.path.join(ROOT, name))]
     for directory, _, old in os.walk(tree):
         for name in old:
             path = os.path.relpath(os.path.join(directory, name), tree)
-            if path not in names and path not in OWN:
+            if path not in names and path not in own:
                 os.remove(os.path.join(tree, path))
+    return names
+
+
+def copied(faults, tree):
+    """A copy of the workspace with all faults in it."""
+    names = workspace(tree, OWN)
     of_file, crates = {}, set()
     for fault in faults:
         of_file.setdefault(fault["file"], []).append(fault)
         crates.add(fault["file"].split("/")[0])
     for name in names:
         source = os.path.join(ROOT, name)
-        if not os.path.isfile(source):
-            continue
         target = os.path.join(tree, name)
         try:
             with open(source, encoding="utf-8") as file:

@@ -2,7 +2,7 @@
 """The mutants of the engine's operations and methods, all in one build behind a switch.
 
     python3 verify/checks/mutants.py                          # all of gpu/src/ops and gpu/src/parts
-    python3 verify/checks/mutants.py --since 73cd0e1          # those on lines that are new since then
+    python3 verify/checks/mutants.py --since 73cd0e1          # those on lines new since then
     python3 verify/checks/mutants.py --out mutants.json       # and what became of each
 
 `cargo mutants --list` says what is changed where; `verify/checks/mutants` writes every file again
@@ -23,8 +23,8 @@ import signal
 import subprocess
 import sys
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
+from faults import HERE, ROOT, workspace
+
 WORK = os.path.join(ROOT, "target", "mutants")
 TREE = os.path.join(WORK, "tree")
 PLACES = ["gpu/src/ops", "gpu/src/parts"]
@@ -49,7 +49,7 @@ pub fn on(mutant: usize) -> bool {
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--since", help="only on lines that stood nowhere in gpu/src at this commit")
+    parser.add_argument("--since", help="only on lines that gpu/src had not at this commit")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--limit", type=int, default=120, help="seconds for one run")
     parser.add_argument("--out", help="write what became of each mutant there as JSON")
@@ -67,17 +67,10 @@ def git(*words):
 
 def copied():
     """The workspace's files in the copy, and nothing else but what it built."""
-    files = git("ls-files", "-z").split("\0")
-    kept = {os.path.normpath(file) for file in files if file}
-    for folder, _, names in os.walk(TREE):
-        for name in names:
-            path = os.path.join(folder, name)
-            if os.path.relpath(path, TREE) not in kept:
-                os.remove(path)
-    for file in kept:
-        there = os.path.join(TREE, file)
+    for name in workspace(TREE, ["gpu/src/switch.rs"]):
+        there = os.path.join(TREE, name)
         os.makedirs(os.path.dirname(there), exist_ok=True)
-        shutil.copy2(os.path.join(ROOT, file), there)
+        shutil.copy2(os.path.join(ROOT, name), there)
 
 
 def listed(since):
@@ -244,12 +237,16 @@ def judged(a, test, orders, mutants):
 
     with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
         runs = {n: pool.submit(one, n) for n in sorted(mutants) if n not in found}
-        for done, (number, future) in enumerate(runs.items(), 1):
-            found[number] = future.result()
-            if done % 50 == 0 or done == len(runs):
-                print(f"{done} of {len(runs)}", flush=True)
-                with open(path, "w", encoding="utf-8") as file:
-                    json.dump(found, file)
+        try:
+            for done, (number, future) in enumerate(runs.items(), 1):
+                found[number] = future.result()
+                if done % 50 == 0:
+                    print(f"{done} of {len(runs)}", flush=True)
+        finally:
+            # where it was stopped, what has not begun does not begin, and what was found stays
+            pool.shutdown(wait=False, cancel_futures=True)
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump(found, file)
     return {number: found[number] for number in mutants}
 
 

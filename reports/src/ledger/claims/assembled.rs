@@ -329,8 +329,7 @@ fn samples(
     for seen in [true, false] {
         let of_kind = |i: &usize| examples[*i].seen == seen;
         let own: Vec<usize> = (0..examples.len()).filter(of_kind).collect();
-        let k = own.len().min(4);
-        expected.extend((0..k).map(|i| own[i * own.len() / k]));
+        expected.extend(scored(&own, Some(4)));
     }
     case.same(found.samples.len(), expected.len(), || "samples".into());
     for (sample, i) in found.samples.iter().zip(expected) {

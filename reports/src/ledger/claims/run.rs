@@ -107,9 +107,7 @@ fn groups(case: &mut Case) -> inducer_verify::Result<()> {
                 true => case.draw.size(0, examples.len() - 1),
                 false => i,
             };
-            let words = examples[from].references[0].split_whitespace();
-            let kept: Vec<&str> = words.filter(|_| case.draw.chance(0.8)).collect();
-            kept.join(" ")
+            nearly(case, &examples[from])
         })
         .collect();
     let is_seen = |e: &Example| splits.train.iter().any(|t| t.category == e.category);

@@ -181,7 +181,7 @@ pub(super) fn hyperparameters(rate: f64, test_limit: Option<usize>) -> Hyperpara
 }
 
 /// The examples that a run scores, from the definition: every ⌊i n/k⌋-th of n, i < k.
-pub(super) fn scored(all: &[Example], limit: Option<usize>) -> Vec<Example> {
+pub(super) fn scored<T: Clone>(all: &[T], limit: Option<usize>) -> Vec<T> {
     let k = limit.unwrap_or(all.len()).min(all.len());
     (0..k).map(|i| all[i * all.len() / k].clone()).collect()
 }
