@@ -15,7 +15,7 @@
 use crate::error::{Error, Result};
 pub use crate::gradients::Gradients;
 use crate::kernels::precision::upcast;
-use crate::kernels::{cuda, many};
+use crate::kernels::{cuda, held_in, many};
 pub use crate::slots::Slots;
 use candle_core::{DType, Tensor, Var};
 use std::cell::RefCell;
@@ -158,11 +158,21 @@ impl Tape {
 
     /// The same tape with parameters handed out in `dtype`, whatever they are stored in: mixed
     /// precision. A parameter's gradient comes back in the type that it is stored in.
+    ///
+    /// Where the CPU's kernels compute in bf16, parameters are handed out in f32, and it is the
+    /// operands of products that are rounded ([`Tape::rounds`]).
     pub fn computing_in(self, dtype: DType) -> Self {
         Self {
             compute: Some(dtype),
             ..self
         }
+    }
+
+    /// Whether the operands of a product of this tensor are to be rounded to bf16 by the CPU's
+    /// kernels.
+    pub(crate) fn rounds(&self, t: &Tensor) -> bool {
+        self.compute
+            .is_some_and(|dtype| held_in(dtype, t.device()) != dtype)
     }
 
     /// Converts parameters on a card into the type that is computed in, all at once.
@@ -189,7 +199,7 @@ impl Tape {
     pub fn parameter(&self, parameter: &Parameter) -> Result<Value> {
         let saved = self.leaf(parameter);
         let (from, slot) = (saved.tensor.dtype(), saved.slot);
-        match self.compute {
+        match self.compute.map(|to| held_in(to, saved.tensor.device())) {
             Some(to) if to != from => {
                 let known = self.converted.borrow().get(&parameter.id).cloned();
                 let cast = known.map_or_else(|| saved.tensor.to_dtype(to), Ok)?;
@@ -416,6 +426,7 @@ impl Default for Tape {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::without_cpu_kernels;
     use candle_core::Device;
 
     #[test]
@@ -424,7 +435,9 @@ mod tests {
         let saved = Tensor::new(&[1.0_f32 + 2.0_f32.powi(-12)], &Device::Cpu).unwrap();
         let p = Parameter::new("p", saved, true);
         let tape = Tape::new().computing_in(DType::BF16);
-        let x = tape.parameter(&p).unwrap();
+        let as_is = tape.parameter(&p).unwrap();
+        assert_eq!(as_is.tensor.dtype(), DType::F32, "by the CPU's kernels");
+        let x = without_cpu_kernels(|| tape.parameter(&p)).unwrap();
         assert_eq!(x.tensor.dtype(), DType::BF16);
         let rounded: Vec<f32> = upcast(&x.tensor).unwrap().to_vec1().unwrap();
         assert_eq!(rounded, [1.0]);
@@ -434,6 +447,18 @@ mod tests {
         let gradients = tape.backward(&loss, [&p]).unwrap();
         assert_eq!(gradients["p"].dtype(), DType::F32);
         assert_eq!(gradients["p"].to_vec1::<f32>().unwrap(), [3.0]);
+    }
+
+    #[test]
+    fn the_cpu_s_kernels_round_the_operands_of_products_and_nothing_else_does() {
+        let [single, double] =
+            [DType::F32, DType::F64].map(|dtype| Tensor::zeros(2, dtype, &Device::Cpu).unwrap());
+        let mixed = Tape::off().computing_in(DType::BF16);
+        assert!(mixed.rounds(&single));
+        assert!(!without_cpu_kernels(|| mixed.rounds(&single)));
+        assert!(!Tape::off().rounds(&single));
+        assert!(!Tape::off().computing_in(DType::F32).rounds(&single));
+        assert!(!Tape::off().computing_in(DType::F64).rounds(&double));
     }
 
     /// A parameter that is used twice, handed out in bf16 by a card: 1/3 and 1/256 of it in f32.

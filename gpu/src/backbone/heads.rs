@@ -162,6 +162,7 @@ impl Tied<'_> {
         Ok(TiedRows {
             tokens: tape.parameter(self.tokens)?,
             added: self.special.map(|p| tape.parameter(p)).transpose()?,
+            in_bf16: tape.rounds(&self.tokens.tensor),
         })
     }
 }

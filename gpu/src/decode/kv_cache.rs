@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::kernels::elem::Elem;
-use crate::kernels::{fused_in, with_slices};
+use crate::kernels::{fused_in, held_in, with_slices};
 use crate::ops::attention::{
     CardCache, Heads, Rows, attention_cached, attention_cached_tensors, on_card,
 };
@@ -27,13 +27,14 @@ pub struct KvCache {
 impl KvCache {
     /// An empty cache for `rows` rows of a model that computes in `dtype` on `device`.
     pub fn new(layers: usize, rows: usize, heads: Heads, dtype: DType, device: &Device) -> Self {
+        let held = held_in(dtype, device);
         let layer = |_| -> Box<dyn Layer> {
-            match dtype {
-                _ if on_card(dtype, device, heads) => Box::new(CardCache::new(rows)),
-                DType::F64 if fused_in(dtype, device) => {
+            match held {
+                _ if on_card(held, device, heads) => Box::new(CardCache::new(rows)),
+                DType::F64 if fused_in(held, device) => {
                     Box::new(vec![<[Vec<f64>; 2]>::default(); rows])
                 }
-                DType::F32 if fused_in(dtype, device) => {
+                DType::F32 if fused_in(held, device) => {
                     Box::new(vec![<[Vec<f32>; 2]>::default(); rows])
                 }
                 _ => Box::new(vec![None::<[Tensor; 2]>; rows]),

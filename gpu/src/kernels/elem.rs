@@ -22,6 +22,10 @@ pub trait Elem: WithDType + num_traits::Float + std::iter::Sum + Send + Sync {
     fn ferf(self) -> Self;
     /// From f64, rounded.
     fn of(x: f64) -> Self;
+    /// The elements, if they are of f32.
+    fn singles(_: &[Self]) -> Option<&[f32]> {
+        None
+    }
     /// `y += x W`: `y` is [rows, len], row i of x is `x[i]`, and line j of W is
     /// `w[j * stride..][..len]`, one for each element of a row of x.
     #[inline(always)]
@@ -250,6 +254,10 @@ impl Elem for f32 {
     #[inline(always)]
     fn of(x: f64) -> Self {
         x as f32
+    }
+
+    fn singles(x: &[Self]) -> Option<&[f32]> {
+        Some(x)
     }
 
     #[inline(always)]

@@ -9,6 +9,7 @@
 //! ```
 #![allow(unsafe_code)]
 
+use super::bf16;
 use super::elem::Elem;
 use super::threads::{for_tasks, parallel};
 use std::marker::PhantomData;
@@ -64,6 +65,15 @@ impl<'a, T> Mat<'a, T> {
         }
     }
 
+    /// The block of this shape whose first element is (i, j).
+    pub(super) fn block(self, [i, j]: [usize; 2], shape: [usize; 2]) -> Self {
+        Self {
+            offset: self.offset + i * self.row + j * self.column,
+            shape,
+            ..self
+        }
+    }
+
     /// Whether the last element, and so each, is inside the slice.
     fn fits(&self) -> bool {
         let [rows, columns] = self.shape;
@@ -72,6 +82,17 @@ impl<'a, T> Mat<'a, T> {
 }
 
 impl<'a, T: Elem> Mat<'a, T> {
+    /// The same matrix, if its elements are of f32.
+    pub(super) fn singles(self) -> Option<Mat<'a, f32>> {
+        Some(Mat {
+            data: T::singles(self.data)?,
+            offset: self.offset,
+            shape: self.shape,
+            row: self.row,
+            column: self.column,
+        })
+    }
+
     /// The product with `right`, which nothing has computed yet.
     ///
     /// Panics when the shapes do not fit.
@@ -82,6 +103,7 @@ impl<'a, T: Elem> Mat<'a, T> {
             right,
             scale: T::one(),
             parallel: false,
+            in_bf16: false,
         }
     }
 }
@@ -173,6 +195,7 @@ pub struct Product<'a, T> {
     right: Mat<'a, T>,
     scale: T,
     parallel: bool,
+    in_bf16: bool,
 }
 
 impl<T: Elem> Product<'_, T> {
@@ -187,6 +210,11 @@ impl<T: Elem> Product<'_, T> {
             parallel: true,
             ..self
         }
+    }
+
+    /// The same product with both operands rounded to bf16, or not. Sums stay as they are.
+    pub fn in_bf16(self, in_bf16: bool) -> Self {
+        Self { in_bf16, ..self }
     }
 
     /// `dst ← scale · a b`.
@@ -220,6 +248,22 @@ impl<T: Elem> Product<'_, T> {
             out.set_len(m * n);
         }
         out
+    }
+
+    /// The product [m, n] of operands that are rounded to bf16 beforehand.
+    pub(super) fn by_rounding(&self) -> Vec<T> {
+        let [m, n, k] = self.sizes();
+        let [mut a, b] = [self.left, self.right].map(bf16::rounded);
+        if m == 1 {
+            // the kernel sums a row that is alone in another order than one among others
+            a.extend_from_within(..);
+        }
+        let product = Mat::new(&a, [a.len() / k, k]).times(Mat::new(&b, [k, n]));
+        let mut product = product.scaled(self.scale);
+        product.parallel = self.parallel;
+        let mut product = product.to_vec();
+        product.truncate(m * n);
+        product
     }
 
     fn sizes(&self) -> [usize; 3] {
@@ -262,6 +306,19 @@ impl<T: Elem> Product<'_, T> {
             self.left.fits() && self.right.fits(),
             "gemm: operand outside its buffer"
         );
+        if self.in_bf16 && !bf16::serves::<T>() {
+            let product = self.by_rounding();
+            for (i, line) in product.chunks_exact(self.right.shape[1]).enumerate() {
+                for (j, x) in line.iter().enumerate() {
+                    // SAFETY: the caller's promise.
+                    unsafe {
+                        let y = dst.add(i * row + j);
+                        *y = if add { *y + *x } else { *x };
+                    }
+                }
+            }
+            return;
+        }
         let [m, n, k] = self.sizes();
         let (rows, columns) = if self.parallel && parallel() && m * n * k > 32_768 {
             grid(m, n, rayon::current_num_threads())
@@ -274,39 +331,66 @@ impl<T: Elem> Product<'_, T> {
             len: (m - 1) * row + n,
             buffer: PhantomData,
         };
-        let (a, b) = (&self.left, &self.right);
         let piece = |task: usize| {
             let (i, j) = (task / across * rows, task % across * columns);
+            let (rows, columns) = (rows.min(m - i), columns.min(n - j));
+            let a = self.left.block([i, 0], [rows, k]);
+            let b = self.right.block([0, j], [k, columns]);
+            let at = dst.at(i * row + j);
             // SAFETY: the last element of each operand is inside its buffer (checked), so all are;
             // the destination by the caller's promise, and the pieces of the grid do not overlap.
             unsafe {
-                gemm::gemm(
-                    rows.min(m - i),
-                    columns.min(n - j),
-                    k,
-                    dst.at(i * row + j),
-                    1,
-                    row as isize,
-                    add,
-                    a.data.as_ptr().add(a.offset + i * a.row),
-                    a.column as isize,
-                    a.row as isize,
-                    b.data.as_ptr().add(b.offset + j * b.column),
-                    b.column as isize,
-                    b.row as isize,
-                    T::one(),
-                    self.scale,
-                    false,
-                    false,
-                    false,
-                    gemm::Parallelism::None,
-                );
+                match self.in_bf16 {
+                    true => bf16::multiply([a, b], Destination { at, row, add }, self.scale),
+                    false => general([a, b], Destination { at, row, add }, self.scale),
+                }
             }
         };
         match across * m.div_ceil(rows) {
             1 => piece(0),
             count => for_tasks(count, || (), |(), task| piece(task)),
         }
+    }
+}
+
+/// Where a product is written: element (i, j) at `at + i · row + j`.
+#[derive(Clone, Copy)]
+pub(super) struct Destination<T> {
+    pub(super) at: *mut T,
+    pub(super) row: usize,
+    /// Whether the product is added to what is there.
+    pub(super) add: bool,
+}
+
+/// `dst ← [dst +] scale · a b` by the `gemm` crate.
+///
+/// # Safety
+/// All elements of the operands are inside their buffers; every element of the destination may be
+/// written, and with `add` is there to be read; none is shared with another thread or an operand.
+unsafe fn general<T: Elem>([a, b]: [Mat<'_, T>; 2], dst: Destination<T>, scale: T) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        gemm::gemm(
+            a.shape[0],
+            b.shape[1],
+            a.shape[1],
+            dst.at,
+            1,
+            dst.row as isize,
+            dst.add,
+            a.data.as_ptr().add(a.offset),
+            a.column as isize,
+            a.row as isize,
+            b.data.as_ptr().add(b.offset),
+            b.column as isize,
+            b.row as isize,
+            T::one(),
+            scale,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
     }
 }
 

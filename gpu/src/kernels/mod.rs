@@ -4,6 +4,7 @@
 //! [`fused`] says where they apply, and [`without_cpu_kernels`] leaves them aside. Those of a card
 //! are in [`cuda`].
 
+pub mod bf16;
 pub mod cuda;
 pub mod elem;
 pub mod few_rows;
@@ -107,6 +108,15 @@ pub fn fused(t: &Tensor) -> bool {
 /// Whether they apply to tensors of this type on this device.
 pub(crate) fn fused_in(dtype: DType, device: &Device) -> bool {
     form() == Form::Kernels && device.is_cpu() && matches!(dtype, DType::F32 | DType::F64)
+}
+
+/// The type that values are in where `dtype` is computed in on a device: the CPU's kernels compute
+/// in bf16 by rounding the operands of products, and all else is f32.
+pub(crate) fn held_in(dtype: DType, device: &Device) -> DType {
+    match dtype {
+        DType::BF16 if fused_in(DType::F32, device) => DType::F32,
+        _ => dtype,
+    }
 }
 
 /// Whether they apply to both operands together: in mixed precision one may be f32 and the other

@@ -12,6 +12,7 @@ use crate::backbone::heads::{Targets, Tied, positions};
 use crate::backbone::{Backbone, Inputs};
 use crate::decode::kv_cache::KvCache;
 use crate::error::{Error, Origin, Result};
+use crate::kernels::held_in;
 use crate::kernels::precision::master_dtype;
 use crate::ops::argmax::argmax;
 use crate::ops::attention::Visible;
@@ -146,12 +147,13 @@ impl Model {
 
     /// Converts what is frozen into the type that the model computes in, once and for all: half the
     /// memory in bf16, and no conversion in each step. Call it when no other method will be
-    /// attached any more; training does. Without mixed precision it changes nothing.
+    /// attached any more; training does. Without mixed precision it changes nothing, nor where the
+    /// CPU's kernels compute in bf16, which round what they read.
     ///
     /// # Errors
     /// The device cannot convert.
     pub fn cast_frozen_weights(&mut self) -> Result<()> {
-        let dtype = self.dtype;
+        let dtype = held_in(self.dtype, &self.device);
         for p in self.backbone.parameters_mut() {
             if !p.trainable {
                 p.tensor = p.tensor.to_dtype(dtype)?;

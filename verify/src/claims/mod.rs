@@ -56,6 +56,7 @@ pub fn on(present: &Present) -> Vec<Claim> {
         models::selection::claims(present),
         models::dropout::claims(present),
         models::greedy::claims(present),
+        models::products::claims(),
         models::sizes::claims(present),
         models::large::claims(present),
         models::first_layer::claims(present),

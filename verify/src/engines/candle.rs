@@ -69,6 +69,15 @@ impl Candle {
         }
     }
 
+    /// Mixed precision on the CPU without its kernels.
+    #[must_use]
+    pub fn tensors_bf16() -> Self {
+        Self {
+            form: Form::Tensors,
+            ..Self::bf16(&Device::Cpu)
+        }
+    }
+
     /// A card's kernels in `f32` and in mixed precision, emulated on the CPU; none where no C++
     /// compiler built them.
     #[must_use]
@@ -226,9 +235,10 @@ pub fn backward(model: &Model, case: &ModelCase) -> Result<TensorMap<f64>> {
         .collect()
 }
 
-/// The nearest number in `bf16`.
+/// The number in `bf16` that is nearest to `x` as `f32` holds it. (`half`'s own way from f64 looks
+/// at its upper half alone, and so takes what is just above halfway for halfway.)
 pub(crate) fn nearest_bf16(x: f64) -> f64 {
-    half::bf16::from_f64(x).to_f64()
+    half::bf16::from_f32(x as f32).to_f64()
 }
 
 impl Engine for Candle {
@@ -237,6 +247,7 @@ impl Engine for Candle {
             (_, DType::BF16) if self.form == Form::Emulated => Target::EmulatedBf16,
             _ if self.form == Form::Emulated => Target::EmulatedF32,
             (Device::Cpu, DType::F64) if self.form == Form::Tensors => Target::CpuTensors,
+            (Device::Cpu, DType::BF16) if self.form == Form::Tensors => Target::CpuTensorsBf16,
             (Device::Cpu, DType::F64) => Target::CpuF64,
             (Device::Cpu, DType::BF16) => Target::CpuBf16,
             (Device::Cpu, _) => Target::CpuF32,

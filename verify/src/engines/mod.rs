@@ -41,9 +41,11 @@ pub enum Target {
     CpuF32,
     /// The engine on the CPU in `f64` without its kernels, on candle's tensors.
     CpuTensors,
-    /// The engine on the CPU in mixed precision: products in `bf16`, sums and trained tensors in
-    /// `f32`.
+    /// The engine on the CPU in mixed precision: operands of products in `bf16`, all else in `f32`.
     CpuBf16,
+    /// The engine on the CPU in mixed precision without its kernels, on candle's tensors: what a
+    /// card computes that has no kernel for a size.
+    CpuTensorsBf16,
     /// The kernels of a card in `f32`, emulated on the CPU.
     EmulatedF32,
     /// The kernels of a card in mixed precision, emulated on the CPU.
@@ -60,7 +62,7 @@ pub enum Target {
 
 impl Target {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Integers,
         Self::PrimeField,
         Self::DoubleDouble,
@@ -70,6 +72,7 @@ impl Target {
         Self::CpuF32,
         Self::CpuTensors,
         Self::CpuBf16,
+        Self::CpuTensorsBf16,
         Self::EmulatedF32,
         Self::EmulatedBf16,
         Self::CudaF32,
@@ -91,6 +94,7 @@ impl Target {
             Self::CpuF32 => "cpu f32",
             Self::CpuTensors => "cpu tensors",
             Self::CpuBf16 => "cpu bf16",
+            Self::CpuTensorsBf16 => "cpu tensors bf16",
             Self::EmulatedF32 => "emulated f32",
             Self::EmulatedBf16 => "emulated bf16",
             Self::CudaF32 => "cuda f32",
@@ -111,7 +115,10 @@ impl Target {
     /// Whether this is mixed precision.
     #[must_use]
     pub fn is_mixed(self) -> bool {
-        matches!(self, Self::CpuBf16 | Self::EmulatedBf16 | Self::CudaBf16)
+        matches!(
+            self,
+            Self::CpuBf16 | Self::CpuTensorsBf16 | Self::EmulatedBf16 | Self::CudaBf16
+        )
     }
 
     /// Whether an engine of this name runs on a GPU.
@@ -309,7 +316,8 @@ pub fn training(present: &Present) -> Vec<Box<Candle>> {
 /// The training engine in mixed precision, by device.
 #[must_use]
 pub fn mixed(present: &Present) -> Vec<Box<Candle>> {
-    let mut all = vec![Box::new(Candle::bf16(&Device::Cpu))];
+    let cpu = [Candle::bf16(&Device::Cpu), Candle::tensors_bf16()];
+    let mut all: Vec<Box<Candle>> = cpu.map(Box::new).into();
     all.extend(emulated(DType::BF16));
     if let Cuda::Present(device) = &present.cuda {
         all.push(Box::new(Candle::bf16(device)));

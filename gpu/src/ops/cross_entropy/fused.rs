@@ -3,7 +3,7 @@
 use super::{Head, Job, LossAndGradients};
 use crate::error::Result;
 use crate::kernels::elem::{Elem, max, simd, sum};
-use crate::kernels::gemm::{Mat, MatMut, Shared};
+use crate::kernels::gemm::{Mat, MatMut, Product, Shared};
 use crate::kernels::threads::map_tasks;
 use crate::kernels::{few_rows, tensor, with_some_slices};
 use candle_core::Tensor;
@@ -15,16 +15,29 @@ const CHUNK: usize = 128;
 struct Table<'a, T> {
     rows: Mat<'a, T>,
     from: usize,
+    /// Whether operands are rounded to bf16.
+    in_bf16: bool,
+}
+
+impl<T: Elem> Table<'_, T> {
+    /// A product with the table, or with the gradient of its logits.
+    fn product<'b>(&self, left: Mat<'b, T>, right: Mat<'b, T>) -> Product<'b, T> {
+        left.times(right).in_bf16(self.in_bf16).in_parallel()
+    }
 }
 
 /// The tables that have rows, and the number of all logits.
-fn tables<'a, T>(data: [&'a [T]; 2], d: usize) -> (Vec<Table<'a, T>>, usize) {
+fn tables<'a, T>(data: [&'a [T]; 2], d: usize, in_bf16: bool) -> (Vec<Table<'a, T>>, usize) {
     let (mut tables, mut from) = (Vec::new(), 0);
     for data in data {
         let count = data.len() / d;
         if count > 0 {
             let rows = Mat::new(data, [count, d]);
-            tables.push(Table { rows, from });
+            tables.push(Table {
+                rows,
+                from,
+                in_bf16,
+            });
         }
         from += count;
     }
@@ -39,7 +52,7 @@ fn slices_of<'a>(hidden: &'a Tensor, head: &'a Head) -> [Option<&'a Tensor>; 3] 
 pub(super) fn logits<T: Elem>(hidden: &Tensor, head: &Head) -> Result<Tensor> {
     let (rows, d) = hidden.dims2()?;
     with_some_slices::<T, _, 3>(slices_of(hidden, head), |[h, e, a]| {
-        let (tables, width) = tables([e, a], d);
+        let (tables, width) = tables([e, a], d, head.in_bf16);
         let mut out = vec![T::zero(); rows * width];
         score(&mut out, width, Mat::new(h, [rows, d]), &tables);
         tensor(out, (rows, width))
@@ -51,9 +64,9 @@ fn score<T: Elem>(out: &mut [T], width: usize, hidden: Mat<'_, T>, tables: &[Tab
     let shared = Shared::new(out);
     for table in tables {
         let (dst, w) = (MatMut::strided(shared, table.from, width), table.rows.t());
-        match hidden.rows() <= few_rows::MOST {
+        match hidden.rows() <= few_rows::MOST && !table.in_bf16 {
             true => few_rows::product_into(dst, hidden, w, T::one()),
-            false => hidden.times(w).in_parallel().write(dst),
+            false => table.product(hidden, w).write(dst),
         }
     }
 }
@@ -66,7 +79,7 @@ pub(super) fn run<T: Elem>(
 ) -> Result<LossAndGradients> {
     let (tokens, d) = hidden.dims2()?;
     with_some_slices::<T, _, 3>(slices_of(hidden, head), |[h, e, a]| {
-        let (tables, width) = tables([e, a], d);
+        let (tables, width) = tables([e, a], d, head.in_bf16);
         let lengths = [tokens * d, e.len(), a.len()];
         let mut grads: Vec<Vec<T>> = lengths
             .iter()
@@ -112,9 +125,9 @@ fn add_gradients<T: Elem>(
     if let ([dh], [first, rest @ ..]) = (of_hidden, tables)
         && !dh.is_empty()
     {
-        let mut grad = of_table(first).times(first.rows).in_parallel().to_vec();
+        let mut grad = first.product(of_table(first), first.rows).to_vec();
         for table in rest {
-            let product = of_table(table).times(table.rows).in_parallel();
+            let product = table.product(of_table(table), table.rows);
             product.add_to(MatMut::new(&mut grad, d));
         }
         for ((t, _), g) in chunk.iter().zip(grad.chunks_exact(d)) {
@@ -125,7 +138,7 @@ fn add_gradients<T: Elem>(
     }
     for (table, sum) in tables.iter().zip(of_tables) {
         if !sum.is_empty() {
-            let product = of_table(table).t().times(hidden).in_parallel();
+            let product = table.product(of_table(table).t(), hidden);
             product.add_to(MatMut::new(sum, d));
         }
     }

@@ -27,6 +27,8 @@ pub struct Head {
     pub tokens: Value,
     /// Rows of the special tokens [count, d].
     pub added: Option<Value>,
+    /// Whether the CPU's kernels round the operands of its products to bf16.
+    pub in_bf16: bool,
 }
 
 impl Head {

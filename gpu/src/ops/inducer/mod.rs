@@ -27,9 +27,9 @@ pub use values::{add_gated_values, gated_hidden};
 use super::attention::Heads;
 use crate::error::Result;
 use crate::kernels::elem::{Elem, simd};
-use crate::kernels::gemm::{Mat, MatMut, Shared};
+use crate::kernels::gemm::{Mat, MatMut, Product, Shared};
 use crate::kernels::threads::for_tasks;
-use crate::tape::Value;
+use crate::tape::{Tape, Value};
 use candle_core::Tensor;
 
 /// Tokens × d below which the heads are not divided among threads: a handful of tokens (decoding)
@@ -45,22 +45,30 @@ struct Bottleneck {
     total: usize,
     /// Hidden units.
     r: usize,
+    /// Whether the CPU's kernels round the products' operands to bf16.
+    in_bf16: bool,
 }
 
 impl Bottleneck {
-    fn new(heads: Heads, qkv: &Value, r: usize) -> Result<Self> {
+    fn new(tape: &Tape, heads: Heads, qkv: &Value, r: usize) -> Result<Self> {
         let (tokens, total) = qkv.tensor.dims2()?;
         Ok(Self {
             heads,
             tokens,
             total,
             r,
+            in_bf16: tape.rounds(&qkv.tensor),
         })
     }
 
     /// Heads, tokens, hidden units.
     fn sizes(&self) -> (Heads, usize, usize) {
         (self.heads, self.tokens, self.r)
+    }
+
+    /// `a b`, a map of the bottleneck or a gradient of one.
+    fn product<'a, T: Elem>(&self, a: Mat<'a, T>, b: Mat<'a, T>) -> Product<'a, T> {
+        a.times(b).in_bf16(self.in_bf16)
     }
 
     /// The queries of one head, [tokens, p].
@@ -92,7 +100,7 @@ impl Bottleneck {
     fn units<T: Elem>(&self, qkv: &[T], h: usize, down: &[T], bias: &[T]) -> Vec<T> {
         let r = self.r;
         let mut u = repeated(&bias[h * r..(h + 1) * r], self.tokens);
-        let product = self.queries(qkv, h).times(self.down(down, h));
+        let product = self.product(self.queries(qkv, h), self.down(down, h));
         product.add_to(MatMut::new(&mut u, r));
         simd(
             #[inline(always)]
@@ -115,10 +123,10 @@ impl Bottleneck {
     ) {
         let (p, d, r) = (self.heads.width, self.heads.hidden(), self.r);
         let z = Mat::new(dz, [self.tokens, r]);
-        let product = self.queries(qkv, h).t().times(z);
+        let product = self.product(self.queries(qkv, h).t(), z);
         product.write(MatMut::strided(ddown, h * p * r, r));
         add_rows(dbias.part(h * r, r), dz);
-        let product = z.times(self.down(down, h).t());
+        let product = self.product(z, self.down(down, h).t());
         product.add_to(MatMut::strided(dq, h * p, d));
     }
 }

@@ -28,7 +28,7 @@ pub fn inducer_score(
     key: Option<&[Value; 4]>,
 ) -> Result<Value> {
     let r = key.map_or(Ok(0), |[_, bias, ..]| bias.tensor.dim(1))?;
-    let sizes = Bottleneck::new(heads, qkv, r)?;
+    let sizes = Bottleneck::new(tape, heads, qkv, r)?;
     let (op, shape) = (Score(sizes), (sizes.tokens, heads.count));
     match key {
         None => driver::run(tape, op, [qkv], shape),
@@ -208,7 +208,7 @@ impl Score {
         let p = self.0.heads.width;
         let u = self.0.units(qkv, h, down, down_bias);
         let mut y = repeated(&up_bias[h * p..(h + 1) * p], tokens);
-        let product = Mat::new(&u, [tokens, r]).times(self.0.up(up, h));
+        let product = self.0.product(Mat::new(&u, [tokens, r]), self.0.up(up, h));
         product.add_to(MatMut::new(&mut y, p));
         Some((u, y))
     }
@@ -257,7 +257,7 @@ impl Score {
         let (_, tokens, r) = self.0.sizes();
         let p = self.0.heads.width;
         let (units, rows) = (Mat::new(&u, [tokens, r]), Mat::new(&dy, [tokens, p]));
-        let mut dz = rows.times(self.0.up(inputs[3], h).t()).to_vec();
+        let mut dz = self.0.product(rows, self.0.up(inputs[3], h).t()).to_vec();
         simd(
             #[inline(always)]
             || {
@@ -266,7 +266,7 @@ impl Score {
                     .for_each(|(z, u)| *z *= T::one() - *u * *u)
             },
         );
-        let product = units.t().times(rows);
+        let product = self.0.product(units.t(), rows);
         product.write(MatMut::strided(grads[3], h * r * p, p));
         add_rows(grads[4].part(h * p, p), &dy);
         let (tensors, into) = ([inputs[0], inputs[1]], [grads[0], grads[1], grads[2]]);

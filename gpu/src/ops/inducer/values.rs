@@ -27,7 +27,7 @@ pub fn gated_hidden(
     bias: &Value,
     heads: Heads,
 ) -> Result<Value> {
-    let sizes = Bottleneck::new(heads, qkv, bias.tensor.dim(1)?)?;
+    let sizes = Bottleneck::new(tape, heads, qkv, bias.tensor.dim(1)?)?;
     let shape = (sizes.tokens, heads.count * sizes.r);
     driver::run(tape, Hidden(sizes), [qkv, lambda, down, bias], shape)
 }
@@ -170,7 +170,7 @@ pub fn add_gated_values(
     bias: &Value,
     heads: Heads,
 ) -> Result<Value> {
-    let sizes = Bottleneck::new(heads, f, up.tensor.dim(1)?)?;
+    let sizes = Bottleneck::new(tape, heads, f, up.tensor.dim(1)?)?;
     let inputs = [f, hidden, lambda, up, bias];
     driver::run(tape, GatedValues(sizes), inputs, f.tensor.shape())
 }
@@ -201,7 +201,7 @@ impl Op<5> for GatedValues {
                     *o += lambda * *b;
                 }
             }
-            let product = self.hidden(hidden, h).times(self.0.up(up, h));
+            let product = self.0.product(self.hidden(hidden, h), self.0.up(up, h));
             product.add_to(MatMut::strided(out, h * p, d));
         });
         y
@@ -225,9 +225,9 @@ impl Op<5> for GatedValues {
                 }
             }
             let g = Mat::strided(g, [tokens, p], h * p, d);
-            let product = g.times(self.0.up(up, h).t());
+            let product = self.0.product(g, self.0.up(up, h).t());
             product.write(MatMut::strided(dh, h * r, count * r));
-            let product = self.hidden(hidden, h).t().times(g);
+            let product = self.0.product(self.hidden(hidden, h).t(), g);
             product.write(MatMut::strided(du, h * r * p, p));
         });
         let [dh, dl, du, db] = grads.map(Gradient::Of);

@@ -7,7 +7,7 @@
 
 use crate::error::Result;
 use crate::kernels::elem::{Elem, simd};
-use crate::kernels::gemm::{Mat, MatMut, Shared};
+use crate::kernels::gemm::{Mat, MatMut, Product, Shared};
 use crate::kernels::inplace::{pad_columns, take_columns};
 use crate::kernels::last_dim;
 use crate::kernels::precision::{cast_like, upcast};
@@ -111,6 +111,7 @@ impl<'a> Linear<'a> {
             output,
             column,
             total,
+            in_bf16: false,
         })
     }
 
@@ -126,6 +127,10 @@ impl<'a> Linear<'a> {
         if self.runs_on_card(x) {
             return self.on_card(tape, x, None, sizes);
         }
+        let sizes = Sizes {
+            in_bf16: tape.rounds(&x.tensor),
+            ..sizes
+        };
         let fused = fused_pair(&x.tensor, &self.weight.tensor);
         let y = match fused {
             true => dispatch!(x.tensor, T => self.fused::<T>(&x.tensor, sizes))?,
@@ -187,10 +192,12 @@ impl<'a> Linear<'a> {
         };
         with_slices([x, &self.weight.tensor], |[x, w]| {
             let (x, w) = (Mat::new(x, [rows, sizes.input]), sizes.weight(w));
-            let product = x.times(w).scaled(scale).in_parallel();
+            let product = sizes.product(x, w);
             match self.onto {
                 Some(_) => product.add_to(MatMut::strided(Shared::new(&mut y), column, total)),
-                None if rows <= few_rows::MOST => y = few_rows::product(x, w, scale),
+                None if rows <= few_rows::MOST && !sizes.in_bf16 => {
+                    y = few_rows::product(x, w, scale);
+                }
                 None => y = product.to_vec(),
             }
         })?;
@@ -259,6 +266,8 @@ struct Sizes {
     column: usize,
     /// Columns of the result.
     total: usize,
+    /// Whether the products' operands are rounded to bf16, in the fused form.
+    in_bf16: bool,
 }
 
 impl Sizes {
@@ -275,10 +284,15 @@ impl Sizes {
         Mat::strided(g, [self.rows, self.output], self.column, self.total)
     }
 
+    /// `scale · a b`.
+    fn product<'a, T: Elem>(&self, a: Mat<'a, T>, b: Mat<'a, T>) -> Product<'a, T> {
+        let product = a.times(b).scaled(T::of(self.scale)).in_parallel();
+        product.in_bf16(self.in_bf16)
+    }
+
     fn input_gradient<T: Elem>(&self, g: &Tensor, weight: &Tensor) -> Result<Tensor> {
         let dx = with_slices::<T, _, 2>([g, weight], |[g, w]| {
-            let product = self.block(g).times(self.weight(w).t());
-            product.scaled(T::of(self.scale)).in_parallel().to_vec()
+            self.product(self.block(g), self.weight(w).t()).to_vec()
         })?;
         tensor(dx, (self.rows, self.input))
     }
@@ -287,12 +301,10 @@ impl Sizes {
         let (input, output) = (self.input, self.output);
         with_slices::<T, _, 2>([g, x], |[g, x]| {
             let (block, x) = (self.block(g), Mat::new(x, [self.rows, input]));
-            let (product, shape) = match self.layout {
-                Layout::InOut => (x.t().times(block), (input, output)),
-                Layout::OutIn => (block.t().times(x), (output, input)),
-            };
-            let product = product.scaled(T::of(self.scale)).in_parallel();
-            tensor(product.to_vec(), shape)
+            match self.layout {
+                Layout::InOut => tensor(self.product(x.t(), block).to_vec(), (input, output)),
+                Layout::OutIn => tensor(self.product(block.t(), x).to_vec(), (output, input)),
+            }
         })?
     }
 

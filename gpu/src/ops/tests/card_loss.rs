@@ -143,6 +143,7 @@ fn head(v: &[Value]) -> Head {
     Head {
         tokens: v[1].clone(),
         added: v.get(2).cloned(),
+        in_bf16: false,
     }
 }
 

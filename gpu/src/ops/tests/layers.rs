@@ -229,6 +229,7 @@ fn cross_entropy_agrees_with_candle() {
             Head {
                 tokens: v[1].clone(),
                 added: Some(v[2].clone()),
+                in_bf16: false,
             }
         }
         agree(
@@ -261,6 +262,7 @@ fn cross_entropy_without_special_tokens_agrees_with_candle() {
         Head {
             tokens: v[1].clone(),
             added: None,
+            in_bf16: false,
         }
     }
     let targets = [(0, 3), (4, 9), (8, 0), (4, 1)];
@@ -294,6 +296,7 @@ fn logits_of_few_and_many_rows_are_products_with_both_tables() {
             let head = Head {
                 tokens: tokens.clone(),
                 added: special.cloned(),
+                in_bf16: false,
             };
             let here = head.logits(&hidden.tensor).unwrap();
             let there = without_cpu_kernels(|| head.logits(&hidden.tensor)).unwrap();

@@ -18,6 +18,7 @@ pub mod ladder;
 pub mod large;
 pub mod mutations;
 pub mod optimiser;
+pub mod products;
 pub mod selection;
 pub mod settings;
 pub mod sizes;

@@ -394,7 +394,11 @@ fn lse(engine: &Candle, case: &mut Case) -> Result<()> {
     let numbers = case.draw.array((n, 3 * d), scale).mapv(nearest_bf16);
     let numbers: Array2<f64> = numbers;
     let values = numbers.iter().copied().collect::<Vec<f64>>();
-    let qkv = Tensor::from_vec(values, (n, 3 * d), &engine.device)?.to_dtype(DType::BF16)?;
+    let held = match engine.target() {
+        Target::CpuBf16 => DType::F32,
+        _ => DType::BF16,
+    };
+    let qkv = Tensor::from_vec(values, (n, 3 * d), &engine.device)?.to_dtype(held)?;
     let rows = Rows {
         heads: Heads { count, width },
         offsets: &[0, n],
