@@ -131,6 +131,7 @@ fn head(tokens: &Value) -> Head {
     Head {
         tokens: tokens.clone(),
         added: None,
+        in_bf16: false,
     }
 }
 

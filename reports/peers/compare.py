@@ -9,7 +9,8 @@ peer once in each of its forms, in fresh processes, so that drift of the machine
 ratio of a case is the median over rounds of engine tokens/s divided by the peer's tokens/s in the
 form of the peer that is fastest by its median; memory is the engine's peak over the peer's smallest
 peak. `--out NAME` also writes NAME.md and NAME.json. The peer's `torch.compile` form takes part
-with `--compile`.
+with `--compile`. `--dtype bf16` trains in mixed precision on both sides, and beside the engine's
+own f32.
 """
 
 import argparse, importlib.util, json, os, platform, statistics, subprocess, sys, tempfile
@@ -50,27 +51,31 @@ def train_case(a, preset, method):
         "--threads",
         str(a.threads),
     ]
+    typed = ["--dtype", a.dtype]
     forms = [(f, []) for f in FORMS[method]] + ([(method, ["--compile"])] if a.compile else [])
-    ours, theirs = [], {f"{f} {' '.join(x)}".strip(): [] for f, x in forms}
+    ours, single, theirs = [], [], {f"{f} {' '.join(x)}".strip(): [] for f, x in forms}
     for _ in range(a.rounds):
-        ours.append(one([a.engine, "bench", "--method", method, "--json", *common]))
+        ours.append(one([a.engine, "bench", "--method", method, "--json", *common, *typed]))
+        if a.dtype != "f32":
+            single.append(one([a.engine, "bench", "--method", method, "--json", *common]))
         for f, x in forms:
-            theirs[f"{f} {' '.join(x)}".strip()].append(
-                one([a.python, os.path.join(HERE, "train_step.py"), "--method", f, *common, *x])
-            )
+            peer = [a.python, os.path.join(HERE, "train_step.py"), "--method", f]
+            theirs[f"{f} {' '.join(x)}".strip()].append(one([*peer, *common, *typed, *x]))
     rate = {k: statistics.median(r["tokens_per_s"] for r in v) for k, v in theirs.items()}
     best = max(rate, key=rate.get)
     ratios = [o["tokens_per_s"] / t["tokens_per_s"] for o, t in zip(ours, theirs[best])]
     memory = statistics.median(o["peak_mib"] for o in ours) / min(
         r["peak_mib"] for v in theirs.values() for r in v
     )
+    own = [o["tokens_per_s"] / s["tokens_per_s"] for o, s in zip(ours, single)]
     return {
-        "case": f"train {preset} {method}",
+        "case": f"train {preset} {method}" + (f" {a.dtype}" if own else ""),
         "batch": batch,
         "length": length,
         "peer_form": best,
         "speed_ratio": round(statistics.median(ratios), 2),
         "speed_range": spread(ratios),
+        "over_own_f32": round(statistics.median(own), 2) if own else "",
         "memory_ratio": round(memory, 2),
         "engine_step_ms": statistics.median(o["step_ms"] for o in ours),
         "peer_step_ms": statistics.median(t["step_ms"] for t in theirs[best]),
@@ -239,6 +244,9 @@ def main():
     ap.add_argument("--rounds", type=int, default=3)
     ap.add_argument("--threads", type=int, default=2)
     ap.add_argument("--compile", action="store_true", help="the peer's torch.compile form as well")
+    ap.add_argument(
+        "--dtype", default="f32", choices=["f32", "bf16"], help="of training; the peer by autocast"
+    )
     ap.add_argument("--only", default="train,full,decode,growth")
     ap.add_argument("--out", help="NAME: write NAME.md and NAME.json")
     a = ap.parse_args()
@@ -295,6 +303,7 @@ def write(a, rows, versions):
         "case",
         "speed_ratio",
         "speed_range",
+        "over_own_f32",
         "memory_ratio",
         "engine_step_ms",
         "peer_step_ms",

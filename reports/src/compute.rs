@@ -71,7 +71,7 @@ pub enum Precision {
     Tf32,
     /// Double.
     F64,
-    /// Brain float: mixed precision, what is trained stays single (slow on a CPU).
+    /// Brain float: mixed precision, what is trained stays single.
     Bf16,
 }
 
@@ -89,6 +89,16 @@ impl Precision {
             Self::F64 => "f64",
             Self::Bf16 => "bf16",
         }
+    }
+
+    /// What to say of it where single precision is faster: in bf16 on a processor without
+    /// instructions for it.
+    pub fn slower_than_single(self, device: Device, native: bool) -> Option<&'static str> {
+        let slow = self == Self::Bf16 && device == Device::Cpu && !native;
+        slow.then_some(
+            "warning: --dtype bf16: this processor has no instructions for bf16 (AVX512-BF16); \
+             --dtype f32 is faster here and more exact",
+        )
     }
 
     /// The engine's scalar type. From here on the process computes as it says: products in f32 on a
@@ -140,6 +150,17 @@ pub fn pool(threads: usize) -> Result<rayon::ThreadPool> {
 #[cfg(test)]
 mod tests {
     use super::Device::{Cpu, Cuda};
+    use super::Precision::{Bf16, F32};
+
+    #[test]
+    fn bf16_is_warned_of_on_a_processor_without_instructions_for_it_alone() {
+        assert!(Bf16.slower_than_single(Cpu, false).is_some());
+        for (precision, device, native) in
+            [(Bf16, Cpu, true), (Bf16, Cuda, false), (F32, Cpu, false)]
+        {
+            assert_eq!(precision.slower_than_single(device, native), None);
+        }
+    }
 
     #[test]
     fn a_card_makes_one_run_at_a_time_unless_more_are_asked_for_and_none_of_them_is_faster() {

@@ -4,6 +4,7 @@ use crate::files;
 use crate::run::meteor_files;
 use anyhow::Result;
 use inducer_gpu::hub;
+use inducer_gpu::kernels::bf16;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,11 @@ pub fn examine(threads: usize, cuda: Result<()>) -> Vec<Finding> {
             "runs, training steps and the ledger",
         ),
         finding("vectors", vectors(), "products and element-wise operations"),
+        finding(
+            "bf16",
+            bf16_instructions(),
+            "--dtype bf16 on the CPU to be faster than f32",
+        ),
         finding(
             "LAPACK",
             lapack(),
@@ -94,6 +100,13 @@ fn vectors() -> std::result::Result<String, String> {
     }
     #[cfg(not(target_arch = "x86_64"))]
     Ok(format!("those of {}", std::env::consts::ARCH))
+}
+
+fn bf16_instructions() -> std::result::Result<String, String> {
+    match bf16::is_native() {
+        true => Ok("AVX512-BF16".into()),
+        false => Err("no instructions for bf16 products".into()),
+    }
 }
 
 /// The library that this process has in memory.

@@ -6,7 +6,9 @@
 //! state. λ = σ(s − LSE) is why scores are not left in bf16: there a log-sum-exp of 40 is rounded
 //! by up to 0.125, and λ by an eighth of itself.
 //!
-//! For f32 and f64 every function here returns what it is given.
+//! The CPU's kernels keep all of these in f32 and round the operands of products instead
+//! ([`super::bf16`]); what follows is for a card and for candle's tensors. For f32 and f64 every
+//! function here returns what it is given.
 
 use candle_core::{DType, Result, Tensor};
 

@@ -2,7 +2,9 @@
 //!
 //! Up to four forms of each, under the same names everywhere:
 //!
-//! - **fused**: hand-written over slices, for f32 and f64 on the CPU;
+//! - **fused**: hand-written over slices, for f32 and f64 on the CPU. In mixed precision it runs
+//!   on values in f32, and the products of linear maps, of the inducer's networks and of the head
+//!   round their operands to bf16 ([`kernels::bf16`](crate::kernels::bf16));
 //! - **card**: by the kernels in [`kernels::cuda`](crate::kernels::cuda), for f32 and bf16 on a
 //!   CUDA device. Within [`emulated`](crate::kernels::cuda::emulated) the same kernels run on
 //!   tensors of the CPU;
@@ -12,7 +14,7 @@
 //! - **composed**: in plain differentiable candle, whose own backward pass it has. It is the
 //!   witness of every other form in the tests, of values and gradients.
 //!
-//! Which form runs where. *Elsewhere* is f64 on a card; bf16 on the CPU, and there operands of
+//! Which form runs where. *Elsewhere* is f64 on a card; on the CPU tensors of bf16, and operands of
 //! different types, which a card's kernels take together in f32 and bf16; and every type within
 //! [`without_cpu_kernels`](crate::kernels::without_cpu_kernels). "Candle" is one tensor operation,
 //! with a gradient of its own where there is one.
@@ -65,8 +67,7 @@
 //! - the modules in the last column, of `tests`, hold the emulated kernels against the CPU's
 //!   kernels in f64 at the edges of tiles, vectors and types, with controls that differ;
 //! - the ledger of `inducer-verify` holds whole models against the reference: engines `cpu f64`,
-//!   `cpu f32` (fused), `cpu tensors` (elsewhere in f64), `cpu bf16` (elsewhere in bf16),
-//!   `emulated f32`, `emulated bf16`, and with a device `cuda f32` and `cuda bf16` (card);
+//!   `cpu f32`, `cpu bf16` (fused), `cpu tensors`, `cpu tensors bf16` (elsewhere), `emulated f32`, `emulated bf16`, and with a device `cuda f32` and `cuda bf16` (card);
 //! - `verify/checks/sanitized_kernels.sh` runs this crate's tests with the kernels under
 //!   AddressSanitizer and UndefinedBehaviorSanitizer.
 //!

@@ -368,3 +368,65 @@ impl Part for LowRank {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backbone::Gpt2;
+    use crate::config::Gpt2Config;
+    use crate::{AdapterConfig, LossOptions, Model};
+    use candle_core::Device;
+    use inducer_datasets::batch::{Batch, Labels};
+
+    /// The losses of a backbone alone, with DoRA as it starts, and with magnitudes that are twice
+    /// the norms, while this share of its inputs is dropped.
+    fn losses(rate: f64) -> [f64; 3] {
+        let config: Gpt2Config = serde_json::from_value(serde_json::json!({
+            "vocab_size": 17, "n_positions": 16, "n_embd": 12, "n_layer": 2, "n_head": 3,
+            "initializer_range": 0.6, "attn_pdrop": 0.0, "resid_pdrop": 0.0, "embd_pdrop": 0.0
+        }))
+        .unwrap();
+        let mut batch = Batch::pack(&[vec![5, 1, 9, 16, 2]], None, None);
+        batch.labels = Labels::Tokens(vec![5, 1, 9, 16, 2]);
+        let options = LossOptions {
+            dropout: Some(Dropout::new(0.0, 7)),
+            ..LossOptions::PLAIN
+        };
+        let model = |lora: Option<LoraConfig>, gain: f64| {
+            let backbone = Gpt2::random(config.clone(), 3, DType::F64, &Device::Cpu).unwrap();
+            let mut model = Model::new(backbone, DType::F64, &Device::Cpu);
+            let config = AdapterConfig {
+                lora,
+                ..AdapterConfig::none()
+            };
+            model.attach(&config, 0, 4).unwrap();
+            for p in model.trainable_mut() {
+                if p.name.ends_with("magnitude") {
+                    p.tensor = (&p.tensor * gain).unwrap();
+                }
+            }
+            model.loss(&batch, options).unwrap()
+        };
+        let dora = LoraConfig {
+            dropout: rate,
+            use_dora: true,
+            ..LoraConfig::new(&[Target::Q, Target::Down], 2, 4.0)
+        };
+        [
+            model(None, 1.0),
+            model(Some(dora.clone()), 1.0),
+            model(Some(dora), 2.0),
+        ]
+    }
+
+    #[test]
+    fn dora_starts_as_the_backbone_and_its_magnitudes_act_on_the_dropped_input() {
+        let [alone, start, doubled] = losses(0.0);
+        assert!((start - alone).abs() < 1e-12, "{start} {alone}");
+        assert!((doubled - alone).abs() > 1e-3, "{doubled} {alone}");
+        // of inputs that are dropped nothing is left to be doubled
+        let [alone, start, doubled] = losses(1.0 - 1e-9);
+        assert!((start - alone).abs() < 1e-12, "{start} {alone}");
+        assert!((doubled - alone).abs() < 1e-12, "{doubled} {alone}");
+    }
+}

@@ -276,6 +276,125 @@ mod tests {
         assert_eq!(targets(&[Target::Q, Target::V]), None);
     }
 
+    /// The field that a configuration of this kind is refused by.
+    fn refused<C: PartConfig + serde::de::DeserializeOwned>(
+        fields: serde_json::Value,
+    ) -> Option<&'static str> {
+        let config: C = serde_json::from_value(fields).unwrap();
+        config.check().err().map(|(field, _)| field)
+    }
+
+    #[test]
+    fn a_part_is_refused_by_the_field_that_is_wrong() {
+        use serde_json::json;
+        let adapter = |r: usize| refused::<AttentionAdapterConfig>(json!({ "bottleneck": r }));
+        assert_eq!([adapter(1), adapter(0)], [None, Some("bottleneck")]);
+        let ffn = |r: usize| {
+            refused::<FfnAdapterConfig>(json!({ "placement": "parallel", "bottleneck": r }))
+        };
+        assert_eq!([ffn(1), ffn(0)], [None, Some("bottleneck")]);
+        let ia3 = |targets: &[&str]| refused::<Ia3Config>(json!({ "targets": targets }));
+        assert_eq!(
+            [ia3(&["k", "ffn"]), ia3(&["k", "k"])],
+            [None, Some("targets")]
+        );
+        let inducer = |variant: &str, key: usize, value: usize| {
+            let fields = json!({
+                "variant": variant, "key_bottleneck": key, "value_bottleneck": value
+            });
+            refused::<InducerConfig>(fields)
+        };
+        assert_eq!(inducer("inducer", 1, 1), None);
+        assert_eq!(inducer("inducer", 1, 0), Some("value_bottleneck"));
+        assert_eq!(inducer("inducer", 0, 1), Some("key_bottleneck"));
+        assert_eq!(inducer("adaptive", 0, 1), None);
+        assert_eq!(inducer("adaptive", 1, 1), Some("key_bottleneck"));
+        let prefix = |length: usize, width: usize| {
+            let fields = json!({ "length": length, "reparametrisation": { "width": width } });
+            refused::<PrefixConfig>(fields)
+        };
+        assert_eq!(prefix(1, 1), None);
+        assert_eq!(prefix(0, 1), Some("length"));
+        assert_eq!(prefix(1, 0), Some("reparametrisation.width"));
+    }
+
+    #[test]
+    fn lora_is_refused_by_the_field_that_is_wrong() {
+        use serde_json::json;
+        let lora = |changed: serde_json::Value| {
+            let mut fields = json!({ "targets": ["q", "v"], "rank": 2, "alpha": 1.0 });
+            for (name, value) in changed.as_object().unwrap() {
+                fields[name] = value.clone();
+            }
+            refused::<LoraConfig>(fields)
+        };
+        let other = |layer: usize, target: &str, rank: usize| json!({ "layer": layer, "target": target, "rank": rank, "alpha": 1.0 });
+        assert_eq!(lora(json!({})), None);
+        assert_eq!(lora(json!({ "rank": 0 })), Some("rank"));
+        assert_eq!(lora(json!({ "targets": [] })), Some("targets"));
+        assert_eq!(lora(json!({ "dropout": 1.0 })), Some("dropout"));
+        assert_eq!(lora(json!({ "dropout": -0.1 })), Some("dropout"));
+        assert_eq!(
+            lora(json!({ "use_dora": true, "bias": true })),
+            Some("use_dora")
+        );
+        let exceptions = |all: &[serde_json::Value]| lora(json!({ "exceptions": all }));
+        let (none, one) = (other(0, "q", 0), other(1, "q", 1));
+        assert_eq!(exceptions(&[none.clone(), one, other(0, "v", 3)]), None);
+        assert_eq!(
+            exceptions(&[other(0, "k", 1)]),
+            Some("exceptions"),
+            "no target"
+        );
+        assert_eq!(
+            exceptions(&[none.clone(), none]),
+            Some("exceptions"),
+            "twice"
+        );
+        let endless = LoraConfig {
+            alpha: f64::INFINITY,
+            ..LoraConfig::new(&[Target::Q], 1, 1.0)
+        };
+        assert_eq!(endless.check().err().map(|(field, _)| field), Some("alpha"));
+        let large = json!({ "exceptions": [other(0, "q", usize::MAX)] });
+        assert_eq!(lora(large), Some("exceptions.rank"));
+    }
+
+    #[test]
+    fn an_exception_of_rank_0_is_no_update_and_names_follow_the_map() {
+        let config = LoraConfig {
+            exceptions: vec![
+                LoraException {
+                    layer: 0,
+                    target: Target::Q,
+                    rank: 0,
+                    alpha: 1.0,
+                },
+                LoraException {
+                    layer: 1,
+                    target: Target::Up,
+                    rank: 3,
+                    alpha: 5.0,
+                },
+            ],
+            ..LoraConfig::new(&[Target::Q, Target::Up], 2, 4.0)
+        };
+        assert_eq!(config.at(0, Target::Q), None);
+        assert_eq!(config.at(1, Target::Q), Some((2, 4.0)));
+        assert_eq!(config.at(0, Target::Up), Some((2, 4.0)));
+        assert_eq!(config.at(1, Target::Up), Some((3, 5.0)));
+        assert_eq!(config.at(0, Target::K), None);
+        let spec = crate::BackboneConfig::from(&crate::Gpt2Config::small()).spec();
+        let [q, up] = [Target::Q, Target::Up].map(|t| LoraConfig::name(t, 1, &spec));
+        assert_eq!(
+            [q, up],
+            [
+                format!("{}.lora.q", spec.attention_name(1)),
+                format!("{}.lora.up", spec.ffn_name(1)),
+            ]
+        );
+    }
+
     #[test]
     fn a_map_has_its_own_sizes_and_three_are_projections() {
         let spec = crate::BackboneConfig::from(&crate::Gpt2Config::small()).spec();

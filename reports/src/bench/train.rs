@@ -3,6 +3,7 @@
 use super::work::{flops, product_rate};
 use super::{Options, ids, least, lengths, median, peak_mib, rounded, seconds};
 use anyhow::{Context, Result};
+use candle_core::DType;
 use inducer_datasets::batch::{Batch, IGNORE};
 use inducer_gpu::backbone::Gpt2;
 use inducer_gpu::kernels::cuda;
@@ -174,7 +175,7 @@ pub fn run(options: &Options) -> Result<Report> {
         .map(|r| batch.sequence(r).len())
         .collect();
     let work = flops(config, adapter, &lengths, labelled);
-    let rate = (cpu && options.rate).then(|| product_rate(20));
+    let rate = (cpu && options.rate).then(|| product_rate(20, dtype == DType::BF16));
     let time = median(&times);
     Ok(Report {
         software: format!("inducer {}", env!("CARGO_PKG_VERSION")),

@@ -54,9 +54,9 @@ pub fn flops(
     total
 }
 
-/// Rate of this machine's own f32 matrix product, `[512, 768] × [768, 3072]`, in operations a
-/// second: the best of `repeats`.
-pub fn product_rate(repeats: usize) -> f64 {
+/// Rate of this machine's own matrix product, `[512, 768] × [768, 3072]` in f32 or with operands in
+/// bf16, in operations a second: the best of `repeats`.
+pub fn product_rate(repeats: usize, in_bf16: bool) -> f64 {
     use inducer_gpu::kernels::gemm::{Mat, MatMut};
     let (m, k, n) = (512, 768, 3072);
     let a = vec![0.5_f32; m * k];
@@ -66,7 +66,10 @@ pub fn product_rate(repeats: usize) -> f64 {
     for _ in 0..repeats.max(1) {
         let start = std::time::Instant::now();
         let product = Mat::new(&a, [m, k]).times(Mat::new(&b, [k, n]));
-        product.in_parallel().write(MatMut::new(&mut c, n));
+        product
+            .in_bf16(in_bf16)
+            .in_parallel()
+            .write(MatMut::new(&mut c, n));
         best = best.min(start.elapsed().as_secs_f64());
     }
     2.0 * (m * n * k) as f64 / best

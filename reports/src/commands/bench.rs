@@ -145,7 +145,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         rate: !args.no_rate,
         threads: args.compute.threads(),
         precision: args.dtype,
-        device: args.compute.device.open()?,
+        device: args.compute.open_for(args.dtype)?,
     };
     let pool = args.compute.pool()?;
     if !args.decode {

@@ -117,7 +117,7 @@ pub fn run(args: &PretrainArgs) -> Result<()> {
         (Some(path), _) => files::read(path)?,
         (None, bytes) => synthetic::pretraining_text(1, bytes.unwrap_or_default()),
     };
-    let device = args.compute.device.open()?;
+    let device = args.compute.open_for(args.dtype)?;
     let config = args.config();
     let pool = args.compute.pool()?;
     let summary = {

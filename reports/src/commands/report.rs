@@ -406,7 +406,7 @@ fn make(
     jobs: usize,
     started: SystemTime,
 ) -> Result<()> {
-    let device = args.compute.device.open()?;
+    let device = args.compute.open_for(request.hyper.dtype)?;
     let workers = args.workers(jobs, &device);
     files::create_dir(&args.out)?;
     study_file::write(&args.out, &args.given)?;

@@ -76,7 +76,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         let _lock = Lock::take(&args.out)?;
         directory::clear(&args.out)?;
     }
-    let device = args.compute.device.open()?;
+    let device = args.compute.open_for(config.dtype)?;
     note(settings(&config, &prepared));
     let made = {
         let name = format!("{} seed {}", method.name, args.seed);

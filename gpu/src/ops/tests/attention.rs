@@ -43,6 +43,20 @@ fn gate_agrees_with_candle_and_keeps_the_digits_of_its_slope() {
 }
 
 #[test]
+fn the_log_sum_exp_of_two_sets_together_agrees_with_candle() {
+    let joint = |t: &Tape, v: &[Value]| Ok(vec![inducer::joint(t, &v[0], &v[1])?]);
+    let plain = |t: &Tape, v: &[Value]| {
+        t.composed_many(&[&v[0], &v[1]], |a| {
+            Ok(vec![(a[0].exp()? + a[1].exp()?)?.log()?])
+        })
+    };
+    agree(&[&[9, 3], &[9, 3]], joint, plain);
+    agree(&[&[9, 3], &[9, 3]], plain, |t, v| {
+        without_cpu_kernels(|| joint(t, v))
+    });
+}
+
+#[test]
 fn attention_agrees_with_candle_with_and_without_dropout() {
     // On tensors: a group of two unequal rows and one of one; two groups of equal rows.
     for offsets in [vec![0, 1, 8, 80], vec![0, 40, 80]] {
