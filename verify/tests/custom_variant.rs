@@ -6,11 +6,13 @@
 #[path = "../examples/my_variant/src/two_inducers.rs"]
 mod two_inducers;
 
+use inducer_gpu::notes;
 use inducer_gpu::parts::{CustomConfig, Inducer};
 use inducer_gpu::{AdapterConfig, BackboneConfig, Gpt2Config, Method, Named, Variant, counts};
 use inducer_reference::inducer::{lambda, own_scores, residual_form};
 use inducer_verify::custom::{self, prelude::*};
 use inducer_verify::{Ledger, Options, ReportRow, Verdict, render, run};
+use std::sync::Mutex;
 use two_inducers::{Two, TwoInducers, declared, log_sum_exp};
 
 /// The engine's side with a fault that is easily made: each λ as if the other inducer were not
@@ -283,6 +285,35 @@ fn its_configuration_is_read_back_and_says_what_is_wrong_with_it() {
         none.contains("field `custom.size`: expected a whole number, 1 to"),
         "{none}"
     );
+}
+
+static NOTES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+#[test]
+fn what_another_text_has_trained_is_noted_and_what_this_one_has_is_not() {
+    notes::listen(|note| NOTES.lock().unwrap().push(note.to_owned()));
+    custom::register(&TwoInducers).unwrap();
+    let config = CustomConfig::new(&TwoInducers, 7);
+    assert_eq!(format!("{config:?}"), "two-inducers of size 7");
+    let json = serde_json::to_value(&config).unwrap();
+    let own = json["source"].as_str().unwrap();
+    assert!(
+        own.len() == 16 && own.bytes().all(|c| c.is_ascii_hexdigit()),
+        "{own}"
+    );
+    let noted = |source: &str| {
+        let mut json = json.clone();
+        json["source"] = source.into();
+        serde_json::from_value::<CustomConfig>(json).unwrap();
+        let notes = NOTES.lock().unwrap();
+        let note = format!(
+            "another text of two-inducers has trained an adapter that is read here \
+                            ({source}, now {own})"
+        );
+        notes.iter().any(|found| found.contains(&note))
+    };
+    assert!(noted("fedcba9876543210"));
+    assert!(!noted(own));
 }
 
 #[test]
