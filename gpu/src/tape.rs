@@ -160,7 +160,7 @@ impl Tape {
     /// precision. A parameter's gradient comes back in the type that it is stored in.
     ///
     /// Where the CPU's kernels compute in bf16, parameters are handed out in f32, and it is the
-    /// operands of products that are rounded ([`Tape::rounds`]).
+    /// operands of products that are rounded (`kernels::bf16`).
     pub fn computing_in(self, dtype: DType) -> Self {
         Self {
             compute: Some(dtype),

@@ -24,8 +24,8 @@ threads() {
         -p inducer-gpu --lib -- "$@" 2>&1
 }
 
-if ! found=$(threads kernels::gemm kernels::few_rows kernels::inplace kernels::threads \
-    kernels::elem ops::tests::layers ops::tests::attention); then
+if ! found=$(threads kernels::gemm kernels::bf16 kernels::few_rows kernels::inplace \
+    kernels::threads kernels::elem ops::tests::layers ops::tests::attention); then
     echo "$found" >&2
     echo "races: ThreadSanitizer found something" >&2
     exit 1

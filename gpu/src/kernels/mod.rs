@@ -12,6 +12,7 @@ pub mod gemm;
 pub mod inplace;
 pub(crate) mod many;
 pub mod mask;
+mod matrix;
 pub mod precision;
 mod prefetch;
 pub(crate) mod product;

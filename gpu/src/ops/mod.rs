@@ -67,7 +67,8 @@
 //! - the modules in the last column, of `tests`, hold the emulated kernels against the CPU's
 //!   kernels in f64 at the edges of tiles, vectors and types, with controls that differ;
 //! - the ledger of `inducer-verify` holds whole models against the reference: engines `cpu f64`,
-//!   `cpu f32`, `cpu bf16` (fused), `cpu tensors`, `cpu tensors bf16` (elsewhere), `emulated f32`, `emulated bf16`, and with a device `cuda f32` and `cuda bf16` (card);
+//!   `cpu f32`, `cpu bf16` (fused), `cpu tensors`, `cpu tensors bf16` (elsewhere), `emulated f32`,
+//!   `emulated bf16`, and with a device `cuda f32` and `cuda bf16` (card);
 //! - `verify/checks/sanitized_kernels.sh` runs this crate's tests with the kernels under
 //!   AddressSanitizer and UndefinedBehaviorSanitizer.
 //!

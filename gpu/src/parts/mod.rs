@@ -328,7 +328,12 @@ mod tests {
             }
             refused::<LoraConfig>(fields)
         };
-        let other = |layer: usize, target: &str, rank: usize| json!({ "layer": layer, "target": target, "rank": rank, "alpha": 1.0 });
+        let other = |layer: usize, target: &str, rank: usize| {
+            let fields = json!({ "layer": layer, "target": target, "rank": rank });
+            let mut fields = fields.as_object().unwrap().clone();
+            fields.insert("alpha".into(), 1.0.into());
+            serde_json::Value::from(fields)
+        };
         assert_eq!(lora(json!({})), None);
         assert_eq!(lora(json!({ "rank": 0 })), Some("rank"));
         assert_eq!(lora(json!({ "targets": [] })), Some("targets"));

@@ -6,7 +6,7 @@
 //! after pair. A tile of 12 × 32 sums stays in 24 registers while it goes through a block.
 #![allow(unsafe_code)]
 
-use super::super::gemm::{Destination, Mat};
+use super::super::matrix::{Destination, Mat};
 use std::arch::x86_64::{
     __m512, __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_fmadd_ps,
     _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,

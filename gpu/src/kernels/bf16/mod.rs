@@ -2,11 +2,11 @@
 //! precision on the CPU.
 //!
 //! A processor with AVX512-BF16 (AMD since Zen 4, Intel since Cooper Lake) has instructions for
-//! them, about twice as fast as those for f32: [`avx512`]. Elsewhere the rounded operands go
+//! them, about twice as fast as those for f32: `avx512.rs`. Elsewhere the rounded operands go
 //! through the general product, which is slower than the same product in f32.
 
 use super::elem::Elem;
-use super::gemm::{Destination, Mat};
+use super::matrix::{Destination, Mat};
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
