@@ -15,4 +15,5 @@ if ! grep -q -m 1 avx512_bf16 /proc/cpuinfo; then
 fi
 # threads that end while memory is still theirs are not what is looked for
 export ASAN_OPTIONS=detect_leaks=0
-sanitized address address 'ERROR: AddressSanitizer' an_element_beyond_the_end_is_read kernels::bf16
+sanitized address address 'ERROR: AddressSanitizer' an_element_beyond_the_end_is_read \
+    heap-buffer-overflow kernels::bf16

@@ -12,6 +12,6 @@ cd "$(dirname "$0")/../.."
 source verify/checks/sanitized.bash
 # the emulated kernels are C++, which is built without it: they have no threads
 export RUST_TEST_THREADS=1 RAYON_NUM_THREADS=4
-sanitized races thread 'WARNING: ThreadSanitizer' two_threads_write_one_number \
+sanitized races thread 'WARNING: ThreadSanitizer' two_threads_write_one_number 'data race' \
     kernels::gemm kernels::bf16 kernels::few_rows kernels::inplace kernels::threads kernels::elem \
     ops::tests::layers ops::tests::attention

@@ -1,13 +1,14 @@
-# What races.sh and address.sh have in common: tests of the engine under a sanitizer of rustc's, whose
-# standard library is built with it, too.
+# What races.sh and address.sh have in common: tests of the engine under a sanitizer of rustc's, with
+# the standard library built under it too.
 
-# sanitized NAME KIND WORDS CONTROL TEST ...: the tests must pass without the sanitizer's WORDS, and
-# with the CONTROL, an ignored test of kernels::gemm, it must say them. Leaves with 77 where there is
-# no nightly compiler with the library's source (rustup toolchain install nightly; rustup component
-# add rust-src --toolchain nightly), and with 1 where something was found, or the control was not.
+# sanitized NAME KIND WORDS CONTROL FOUND TEST ...: the tests must pass without the sanitizer's
+# WORDS; of the CONTROL, an ignored test of kernels::gemm, it must say WORDS and FOUND. Leaves with
+# 77 where there is no nightly compiler with the library's source (rustup toolchain install nightly;
+# rustup component add rust-src --toolchain nightly), and with 1 where something was found, or the
+# control was not.
 sanitized() {
-    local name=$1 kind=$2 words=$3 control=$4 found passed target
-    shift 4
+    local name=$1 kind=$2 words=$3 control=$4 expected="$3: $5" found passed target
+    shift 5
     if ! rustup component list --toolchain nightly 2>/dev/null |
         grep -q '^rust-src (installed)'; then
         echo "$name: not run, there is no nightly compiler with rust-src" >&2
@@ -31,7 +32,7 @@ sanitized() {
     fi
     printf '%-8s gpu      %s\n' "$name" "$passed"
     found=$(tests --ignored --exact "kernels::gemm::tests::$control") || true
-    if ! grep -q "$words" <<<"$found"; then
+    if ! grep -q "$expected" <<<"$found"; then
         echo "$found" >&2
         echo "$name: the sanitizer did not find the control, $control" >&2
         exit 1

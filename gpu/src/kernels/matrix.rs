@@ -21,6 +21,11 @@ impl<'a, T> Mat<'a, T> {
         Self::strided(data, [rows, columns], 0, columns)
     }
 
+    /// A contiguous matrix that lies column by column.
+    pub fn by_columns(data: &'a [T], [rows, columns]: [usize; 2]) -> Self {
+        Self::new(data, [columns, rows]).t()
+    }
+
     /// Rows that begin at `offset`, `offset + stride`, ….
     pub fn strided(data: &'a [T], shape: [usize; 2], offset: usize, stride: usize) -> Self {
         Self {

@@ -113,7 +113,7 @@ pub(crate) fn fused_in(dtype: DType, device: &Device) -> bool {
 
 /// The type that values are in where `dtype` is computed in on a device: the CPU's kernels compute
 /// in bf16 by rounding the operands of products, and all else is f32.
-pub(crate) fn held_in(dtype: DType, device: &Device) -> DType {
+pub fn held_in(dtype: DType, device: &Device) -> DType {
     match dtype {
         DType::BF16 if fused_in(DType::F32, device) => DType::F32,
         _ => dtype,

@@ -58,6 +58,13 @@ pub(super) unsafe fn multiply(operands: [Mat<'_, f32>; 2], dst: Destination<f32>
     BLOCKS.with_borrow_mut(|blocks| unsafe { by_blocks(operands, dst, scale, blocks) });
 }
 
+/// So many elements at least; what is there is never cleared again.
+fn make_room(block: &mut Vec<u32>, elements: usize) {
+    if block.len() < elements {
+        block.resize(elements, 0);
+    }
+}
+
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 unsafe fn by_blocks(
     [a, b]: [Mat<'_, f32>; 2],
@@ -67,8 +74,8 @@ unsafe fn by_blocks(
 ) {
     let [m, n, k] = [a.shape[0], b.shape[1], a.shape[1]];
     let Blocks { left, right } = blocks;
-    left.resize(ROWS.min(m) * PAIRS, 0);
-    right.resize(COLUMNS.min(n).next_multiple_of(TILE[1]) * PAIRS, 0);
+    make_room(left, ROWS.min(m) * PAIRS);
+    make_room(right, COLUMNS.min(n).next_multiple_of(TILE[1]) * PAIRS);
     for i in (0..m).step_by(ROWS) {
         for k0 in (0..k).step_by(DEPTH) {
             let (rows, terms) = (ROWS.min(m - i), DEPTH.min(k - k0));

@@ -86,23 +86,23 @@ mod tests {
         [30, 520, 1030],
     ];
 
-    /// Each operand lies in memory by rows or by columns.
-    const LAYOUTS: [[bool; 2]; 4] = [[false; 2], [false, true], [true, false], [true; 2]];
+    type Layout = fn(&[f32], [usize; 2]) -> Mat<'_, f32>;
 
-    fn laid(data: &[f32], [rows, columns]: [usize; 2], turned: bool) -> Mat<'_, f32> {
-        match turned {
-            true => Mat::new(data, [columns, rows]).t(),
-            false => Mat::new(data, [rows, columns]),
-        }
-    }
+    /// How an operand lies in memory: by rows or by columns.
+    const LAYOUTS: [Layout; 2] = [
+        |x, shape| Mat::new(x, shape),
+        |x, shape| Mat::by_columns(x, shape),
+    ];
 
     /// `f` of the product of a size and layout, of these numbers.
     fn each(value: impl Fn(usize) -> f32, f: impl Fn([Mat<'_, f32>; 2], [usize; 3])) {
         for [m, n, k] in SIZES {
             let a: Vec<f32> = (0..m * k).map(&value).collect();
             let b: Vec<f32> = (0..n * k).map(|i| value(i + 7)).collect();
-            for [left, right] in LAYOUTS {
-                f([laid(&a, [m, k], left), laid(&b, [k, n], right)], [m, n, k]);
+            for left in LAYOUTS {
+                for right in LAYOUTS {
+                    f([left(&a, [m, k]), right(&b, [k, n])], [m, n, k]);
+                }
             }
         }
     }
@@ -197,8 +197,8 @@ mod tests {
         for [m, n, k] in SIZES.map(|[m, n, k]| [m.min(40), n, k]) {
             let a: Vec<f32> = (0..m * k).map(value).collect();
             let b: Vec<f32> = (0..n * k).map(|i| value(i + 7)).collect();
-            for turned in [false, true] {
-                let b = laid(&b, [k, n], turned);
+            for layout in LAYOUTS {
+                let b = layout(&b, [k, n]);
                 let forms = [
                     |p: Product<'_, f32>| p.in_bf16(true).to_vec(),
                     |p: Product<'_, f32>| p.by_rounding(),

@@ -57,7 +57,7 @@ impl Linear<'_> {
     /// # Errors
     /// Shapes that do not fit.
     pub fn activated(&self, tape: &Tape, x: &Value, activation: Activation) -> Result<Activated> {
-        let sizes = self.sizes(&x.tensor)?;
+        let sizes = self.sizes(tape, &x.tensor)?;
         let (value, before) = match self.onto.is_none() && self.runs_on_card(x) {
             true => self.activated_on_card(tape, x, activation, sizes)?,
             false => (activation.apply(tape, &self.apply(tape, x)?)?, None),
@@ -75,7 +75,7 @@ impl Linear<'_> {
     pub fn of_activated(&self, tape: &Tape, units: &Activated) -> Result<Value> {
         let Activated { value: x, before } = units;
         match self.runs_on_card(x) {
-            true => self.on_card(tape, x, before.as_ref(), self.sizes(&x.tensor)?),
+            true => self.on_card(tape, x, before.as_ref(), self.sizes(tape, &x.tensor)?),
             false => self.apply(tape, x),
         }
     }

@@ -88,7 +88,7 @@ impl<'a> Linear<'a> {
     }
 
     /// The sizes of the map of `x`, if the operands fit.
-    fn sizes(&self, x: &Tensor) -> Result<Sizes> {
+    fn sizes(&self, tape: &Tape, x: &Tensor) -> Result<Sizes> {
         let (rows, width) = x.dims2()?;
         let [input, output] = match (self.layout, self.weight.tensor.dims2()?) {
             (Layout::InOut, (input, output)) | (Layout::OutIn, (output, input)) => [input, output],
@@ -111,7 +111,7 @@ impl<'a> Linear<'a> {
             output,
             column,
             total,
-            in_bf16: false,
+            in_bf16: tape.rounds(x),
         })
     }
 
@@ -123,14 +123,10 @@ impl<'a> Linear<'a> {
     /// # Errors
     /// Shapes that do not fit.
     pub fn apply(&self, tape: &Tape, x: &Value) -> Result<Value> {
-        let sizes = self.sizes(&x.tensor)?;
+        let sizes = self.sizes(tape, &x.tensor)?;
         if self.runs_on_card(x) {
             return self.on_card(tape, x, None, sizes);
         }
-        let sizes = Sizes {
-            in_bf16: tape.rounds(&x.tensor),
-            ..sizes
-        };
         let fused = fused_pair(&x.tensor, &self.weight.tensor);
         let y = match fused {
             true => dispatch!(x.tensor, T => self.fused::<T>(&x.tensor, sizes))?,
@@ -275,7 +271,7 @@ impl Sizes {
     fn weight<'a, T>(&self, w: &'a [T]) -> Mat<'a, T> {
         match self.layout {
             Layout::InOut => Mat::new(w, [self.input, self.output]),
-            Layout::OutIn => Mat::new(w, [self.output, self.input]).t(),
+            Layout::OutIn => Mat::by_columns(w, [self.input, self.output]),
         }
     }
 

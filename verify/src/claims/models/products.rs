@@ -30,14 +30,6 @@ const SIZES: [[usize; 3]; 12] = [
     [30, 520, 1030],
 ];
 
-/// An operand of this shape as it lies in memory: by rows, or by columns.
-fn laid(numbers: &[f32], [rows, columns]: [usize; 2], turned: bool) -> Mat<'_, f32> {
-    match turned {
-        true => Mat::new(numbers, [columns, rows]).t(),
-        false => Mat::new(numbers, [rows, columns]),
-    }
-}
-
 /// `c + s · a b` of operands that are rounded to bf16, each sum as exact as f32 can hold it. In the
 /// control nothing is rounded.
 fn product(case: &mut Case) -> Result<()> {
@@ -54,7 +46,11 @@ fn product(case: &mut Case) -> Result<()> {
     };
     let (in_a, in_b) = (flat(&a, a_turned), flat(&b, b_turned));
     let mut found = flat(&c, false);
-    let (left, right) = (laid(&in_a, [m, k], a_turned), laid(&in_b, [k, n], b_turned));
+    let layout = |turned| if turned { Mat::by_columns } else { Mat::new };
+    let (left, right) = (
+        layout(a_turned)(&in_a, [m, k]),
+        layout(b_turned)(&in_b, [k, n]),
+    );
     let product = left.times(right).scaled(scale).in_bf16(!case.control);
     match adds {
         true => product.add_to(MatMut::new(&mut found, n)),

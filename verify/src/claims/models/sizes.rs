@@ -17,6 +17,7 @@ use crate::engines::derived::derived;
 use crate::engines::{Candle, Computed, Paper, Specification, candles, mixed};
 use crate::{Case, Claim, Engine, Present, Result, Target, Tolerance};
 use candle_core::{DType, Tensor};
+use inducer_gpu::kernels::held_in;
 use inducer_gpu::kernels::mask::Dropout;
 use inducer_gpu::ops::attention::{Heads, Rows, Visible, attention};
 use inducer_gpu::{Method, Tape, Value};
@@ -394,10 +395,7 @@ fn lse(engine: &Candle, case: &mut Case) -> Result<()> {
     let numbers = case.draw.array((n, 3 * d), scale).mapv(nearest_bf16);
     let numbers: Array2<f64> = numbers;
     let values = numbers.iter().copied().collect::<Vec<f64>>();
-    let held = match engine.target() {
-        Target::CpuBf16 => DType::F32,
-        _ => DType::BF16,
-    };
+    let held = held_in(DType::BF16, &engine.device);
     let qkv = Tensor::from_vec(values, (n, 3 * d), &engine.device)?.to_dtype(held)?;
     let rows = Rows {
         heads: Heads { count, width },
