@@ -140,11 +140,24 @@ pub(crate) fn set_threads_of_candle() {
 pub fn pool(threads: usize) -> Result<rayon::ThreadPool> {
     // never freed: a few bytes for each run of a process
     let counter: &'static Counter = Box::leak(Box::default());
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .start_handler(move |_| count_on(counter))
-        .build()
-        .context("starting threads")
+    started(threads_of(threads).start_handler(move |_| count_on(counter)))
+}
+
+/// A pool of that many threads whose memory nobody asks for: many threads that allocate small
+/// pieces would wait for each other at the counter.
+///
+/// # Errors
+/// The system gives no threads.
+pub fn uncounted_pool(threads: usize) -> Result<rayon::ThreadPool> {
+    started(threads_of(threads))
+}
+
+fn threads_of(threads: usize) -> rayon::ThreadPoolBuilder {
+    rayon::ThreadPoolBuilder::new().num_threads(threads)
+}
+
+fn started(builder: rayon::ThreadPoolBuilder) -> Result<rayon::ThreadPool> {
+    builder.build().context("starting threads")
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
     python3 verify/checks/mutants.py                          # all of gpu/src/ops and gpu/src/parts
     python3 verify/checks/mutants.py --since 73cd0e1          # those on lines new since then
     python3 verify/checks/mutants.py --out mutants.json       # and what became of each
+    python3 verify/checks/mutants.py --again mutants.json     # those that survived then
 
 `cargo mutants --list` says what is changed where; `verify/checks/mutants` writes every file again
 with each mutant as a branch that the variable INDUCER_MUTANT turns on while the program runs. What
@@ -49,6 +50,7 @@ pub fn on(mutant: usize) -> bool {
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--since", help="only on lines that gpu/src had not at this commit")
+    parser.add_argument("--again", help="those that survive in this --out of an earlier run (too)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--limit", type=int, default=120, help="seconds for one run")
     parser.add_argument("--out", help="write what became of each mutant there as JSON")
@@ -72,8 +74,8 @@ def copied():
         shutil.copy2(os.path.join(ROOT, name), there)
 
 
-def listed(since):
-    """The mutants, and of them those on lines that are new."""
+def listed(since, again):
+    """The mutants: those on lines that are new and those that survived before, or else all."""
     words = ["cargo", "mutants", "-p", "inducer-gpu", "--no-config", "--list", "--json"]
     for place in PLACES:
         words += ["-f", f"{place}/*.rs", "-f", f"{place}/**/*.rs"]
@@ -81,8 +83,23 @@ def listed(since):
         words + ["-e", "gpu/src/ops/testing*"], cwd=ROOT, text=True, capture_output=True, check=True
     )
     mutants = json.loads(found.stdout)
-    if since is None:
+    if since is None and again is None:
         return mutants
+    chosen = new_lines(mutants, since) if since else []
+    if again:
+        with open(again, encoding="utf-8") as file:
+            before = json.load(file)
+        survived = {unplaced(row["name"]) for row in before if row["became"] == "survives"}
+        chosen = [m for m in mutants if m in chosen or unplaced(m["name"]) in survived]
+    return chosen
+
+
+def unplaced(name):
+    """A mutant's name without its line and column, which move: a few others may share it."""
+    return re.sub(r":\d+:\d+:", ":", name)
+
+
+def new_lines(mutants, since):
     files = git("ls-tree", "-r", "--name-only", since, "gpu/src").split()
     bare = lambda text: "".join(text.split())
     before = "".join(bare(git("show", f"{since}:{file}")) for file in files)
@@ -263,7 +280,7 @@ STAGES = [
     ("inducer-gpu", ["--test", "peft_goldens", "--test", "golden_methods"], lambda _: [[]]),
     ("inducer-verify", ["--test", "claims"], lambda _: [CLAIMS.split()]),
     ("inducer-verify", ["--test", "custom_variant"], lambda _: [[]]),
-    ("inducer-reports", ["--test", "interchange"], lambda _: [[]]),
+    ("inducer-reports", ["--test", "interchange", "--test", "explain"], lambda _: [[]]),
 ]
 
 
@@ -271,7 +288,7 @@ def main():
     a = arguments()
     os.makedirs(TREE, exist_ok=True)
     copied()
-    mutants = listed(a.since)
+    mutants = listed(a.since, a.again)
     placed, not_compiled = compiled(mutants)
     print(f"{len(mutants)} mutants, {len(placed)} behind a switch", flush=True)
     left = {number: mutants[number] for number in placed}

@@ -15,7 +15,7 @@
 use std::collections::HashMap;
 
 use super::tokenize::mteval_13a;
-use super::{paired, total, words};
+use super::{each, total, words};
 use crate::Result;
 
 /// BLEU and what it is made of.
@@ -190,7 +190,7 @@ pub fn counts(
             .collect();
         Counts::of(h, &filled, lowercase)
     };
-    Ok(paired(hypotheses, references)?.map(one).collect())
+    each(hypotheses, references, one)
 }
 
 /// BLEU of a corpus; `references[i]` belong to `hypotheses[i]`.
@@ -254,5 +254,5 @@ pub fn counts_13a(
         let r: Vec<String> = r.iter().map(prepare).collect();
         Counts::of(&prepare(h), &r, false)
     };
-    Ok(paired(hypotheses, references)?.map(one).collect())
+    each(hypotheses, references, one)
 }

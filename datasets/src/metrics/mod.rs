@@ -15,6 +15,8 @@ pub mod webnlg;
 
 use std::ops::AddAssign;
 
+use rayon::prelude::*;
+
 use crate::{Error, Result};
 
 pub use accuracy::{Accuracy, accuracy};
@@ -35,13 +37,31 @@ pub(crate) fn paired<'a, A, B>(
     hypotheses: &'a [A],
     references: &'a [B],
 ) -> Result<impl Iterator<Item = (&'a A, &'a B)>> {
-    if hypotheses.len() != references.len() {
-        return Err(Error::Unpaired {
-            hypotheses: hypotheses.len(),
-            references: references.len(),
-        });
-    }
+    as_many(hypotheses, references)?;
     Ok(hypotheses.iter().zip(references))
+}
+
+/// Refuses lists of unequal length.
+fn as_many<A, B>(hypotheses: &[A], references: &[B]) -> Result<()> {
+    let (hypotheses, references) = (hypotheses.len(), references.len());
+    match hypotheses == references {
+        true => Ok(()),
+        false => Err(Error::Unpaired {
+            hypotheses,
+            references,
+        }),
+    }
+}
+
+/// What each example has, in their order, by all threads.
+pub(crate) fn each<A: Sync, B: Sync, C: Send>(
+    hypotheses: &[A],
+    references: &[B],
+    one: impl Fn((&A, &B)) -> C + Sync + Send,
+) -> Result<Vec<C>> {
+    as_many(hypotheses, references)?;
+    let pairs = hypotheses.par_iter().zip(references);
+    Ok(pairs.map(one).collect())
 }
 
 /// The sum of what the examples add to a corpus.

@@ -2,7 +2,7 @@
 
 use super::options::{Compute, whole};
 use super::print;
-use crate::compute::Device;
+use crate::compute::{self, Device};
 use crate::ledger::{LedgerProgress, junit};
 use crate::report::claims_page;
 use crate::study::{Study, empirical};
@@ -78,7 +78,7 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
     if args.list {
         return list(args);
     }
-    let pool = args.compute.pool()?;
+    let pool = compute::uncounted_pool(args.compute.threads())?;
     let (engine, external) = engine(args)?;
     let options = Options {
         filter: args.claim.clone(),

@@ -15,14 +15,14 @@ mod align;
 mod normalise;
 mod resources;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use align::Match;
 use resources::{Jar, Paraphrases};
 use rust_stemmers::{Algorithm, Stemmer};
 
-use super::{paired, total};
+use super::{each, total};
 use crate::Result;
 
 /// Where the user keeps METEOR's resources.
@@ -141,25 +141,13 @@ struct Scorer {
     function: Vec<bool>,
     stems: Vec<String>,
     synsets: Vec<HashSet<u32>>,
-    paraphrases: HashMap<Vec<u32>, Vec<Vec<u32>>>,
+    paraphrases: Paraphrases,
     longest: usize,
 }
 
 impl Scorer {
-    fn new(words: Vec<String>, jar: &Jar, table: &Paraphrases) -> Self {
-        let ids: HashMap<&str, u32> = (0..).zip(&words).map(|(i, w)| (w.as_str(), i)).collect();
+    fn new(words: &[String], jar: &Jar, paraphrases: Paraphrases) -> Self {
         let stemmer = Stemmer::create(Algorithm::English);
-        let encode = |phrase: &Vec<String>| -> Vec<u32> {
-            phrase
-                .iter()
-                .filter_map(|w| ids.get(w.as_str()))
-                .copied()
-                .collect()
-        };
-        let paraphrases: HashMap<_, Vec<_>> = table
-            .iter()
-            .map(|(phrase, all)| (encode(phrase), all.iter().map(encode).collect()))
-            .collect();
         Self {
             function: words
                 .iter()
@@ -296,8 +284,8 @@ pub fn counts(
         .collect();
     let mut words = vec![String::new(); ids.len()];
     ids.into_iter().for_each(|(w, i)| words[i as usize] = w);
-    let vocabulary = words.iter().map(String::as_str).collect();
-    let table = match &files.paraphrases {
+    let vocabulary = words.iter().map(String::as_str).zip(0..).collect();
+    let paraphrases = match &files.paraphrases {
         Some(path) => resources::paraphrases(path, &vocabulary)?,
         None => Paraphrases::new(),
     };
@@ -306,7 +294,7 @@ pub fn counts(
         .into_iter()
         .zip(ran)
         .filter_map(|(name, ran)| ran.then_some(name));
-    let scorer = Scorer::new(words, &jar, &table);
+    let scorer = Scorer::new(&words, &jar, paraphrases);
     let none = [Vec::new()];
     let best = |(h, r): (&Vec<u32>, &Vec<Vec<u32>>)| {
         let r = if r.is_empty() { &none[..] } else { r };
@@ -320,7 +308,7 @@ pub fn counts(
         }
         best.map(|(_, counts)| counts).unwrap_or_default()
     };
-    let all = paired(&hypotheses, &references)?.map(best).collect();
+    let all = each(&hypotheses, &references, best)?;
     Ok((all, matchers.collect()))
 }
 

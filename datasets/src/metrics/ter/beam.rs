@@ -11,7 +11,11 @@ impl Line {
     fn put(&mut self, row: usize, cost: usize, op: Op) -> bool {
         let index = row - self.from;
         if index >= self.cells.len() {
-            self.cells.resize(index + 1, None);
+            while self.cells.len() < index {
+                self.cells.push(None);
+            }
+            self.cells.push(Some((cost, op)));
+            return true;
         }
         let better = self.cells[index].is_none_or(|(old, _)| cost < old);
         if better {
@@ -124,6 +128,7 @@ impl<'a> Table<'a> {
         for j in 0..=hypothesis.len() {
             let mut column = entries[j].clone();
             let mut next = Entry::default();
+            next.rows.cells.reserve(column.rows.cells.len() + 2);
             column.advance(&mut next, hypothesis.get(j).copied(), reference);
             columns.push(column.rows);
             entries.push(next);

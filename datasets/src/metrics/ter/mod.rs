@@ -29,7 +29,7 @@ pub mod trans;
 
 use std::collections::HashMap;
 
-use super::{paired, total};
+use super::{each, total};
 use crate::Result;
 
 /// Whose search for shifts.
@@ -252,9 +252,7 @@ pub fn counts(
     references: &[Vec<String>],
     algorithm: Algorithm,
 ) -> Result<Vec<Counts>> {
-    Ok(paired(hypotheses, references)?
-        .map(|(h, r)| Counts::of(h, r, algorithm))
-        .collect())
+    each(hypotheses, references, |(h, r)| Counts::of(h, r, algorithm))
 }
 
 /// TER of a corpus; `references[i]` belong to `hypotheses[i]`.

@@ -306,6 +306,37 @@ fn logits_of_few_and_many_rows_are_products_with_both_tables() {
     }
 }
 
+/// Few rows have a product of their own in f32, which rounds nothing: in bf16 a row must not depend
+/// on how many are beside it by more than the order of its sums.
+#[test]
+fn few_rows_are_rounded_to_bf16_as_many_are() {
+    let shapes: [&[usize]; 5] = [&[40, 24], &[24, 10], &[10], &[10, 24], &[3, 24]];
+    let all = parameters(7, &shapes, DType::F32);
+    let [x, w, b, tokens, added] = [0, 1, 2, 3, 4].map(|i| Value::constant(all[i].tensor.clone()));
+    let linear = |dtype: DType, x: &Tensor| {
+        let tape = Tape::off().computing_in(dtype);
+        let y = Linear::conv1d(&w, &b).apply(&tape, &Value::constant(x.clone()));
+        y.unwrap().tensor
+    };
+    let logits = |dtype: DType, x: &Tensor| {
+        let head = Head {
+            tokens: tokens.clone(),
+            added: Some(added.clone()),
+            in_bf16: dtype == DType::BF16,
+        };
+        head.logits(x).unwrap()
+    };
+    let forms: [&dyn Fn(DType, &Tensor) -> Tensor; 2] = [&linear, &logits];
+    let few = x.tensor.narrow(0, 0, 3).unwrap().contiguous().unwrap();
+    for form in forms {
+        let rounded = form(DType::BF16, &few);
+        let among_many = form(DType::BF16, &x.tensor).narrow(0, 0, 3).unwrap();
+        assert!(distance(&rounded, &among_many) < 1e-5);
+        // the roundings of 24 products of two operands, 2⁻⁹ each
+        assert!(distance(&rounded, &form(DType::F32, &few)) > 1e-4);
+    }
+}
+
 #[test]
 fn loss_of_classes_is_smoothed_cross_entropy() {
     let (classes, smoothing) = ([1_u32, 3, 0], 0.1);

@@ -44,14 +44,18 @@ const METHODS: [Method; 4] = [
     Method::Gating,
 ];
 
-/// What an engine makes of a model's texts in a pool of so many threads.
-fn in_threads<R: Send>(
+/// So many threads.
+fn threads(number: usize) -> Result<rayon::ThreadPool> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(number).build();
+    Ok(pool.map_err(std::io::Error::other)?)
+}
+
+/// What an engine makes of a model's texts in these threads.
+fn within<R: Send>(
+    pool: &rayon::ThreadPool,
     engine: &Candle,
-    threads: usize,
     of: impl Fn() -> Result<R> + Send + Sync,
 ) -> Result<R> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.map_err(std::io::Error::other)?;
     pool.install(|| {
         let mut found = None;
         engine.within(&mut || {
@@ -76,7 +80,7 @@ fn divided(engine: &Candle, case: &mut Case) -> Result<()> {
         ids.for_each(other);
     }
     let built = engine.model(&model)?;
-    let whole = in_threads(engine, 3, || {
+    let whole = within(&threads(3)?, engine, || {
         Ok((results(&built, &model)?, backward(&built, &model)?))
     })?;
     let labels = |row: &TextRow| {
@@ -94,9 +98,10 @@ fn divided(engine: &Candle, case: &mut Case) -> Result<()> {
     let u = engine.roundoff();
     let relative = 2.0 * 8.0 * 8.0 * (d as f64).sqrt() * u;
     let of_gradient = 3.0 * relative * (tokens as f64).sqrt();
+    let one = threads(1)?;
     for (r, row) in rows.iter().enumerate() {
         let alone = model.on(vec![row.clone()]);
-        let (found, slopes) = in_threads(engine, 1, || {
+        let (found, slopes) = within(&one, engine, || {
             Ok((results(&built, &alone)?, backward(&built, &alone)?))
         })?;
         let share = labels(row) / all;
