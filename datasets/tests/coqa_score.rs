@@ -1,4 +1,5 @@
 //! CoQA's scores by hand: the script's rules on cases small enough to check.
+use approx::assert_abs_diff_eq;
 use inducer_datasets::metrics::coqa::{Counts, coqa, exact_match, f1, normalise};
 use proptest::prelude::*;
 
@@ -19,7 +20,7 @@ fn texts_are_compared_without_case_punctuation_articles_and_extra_space() {
 #[test]
 fn f1_counts_repeated_words_once_for_each_occurrence() {
     // two of three words common with two words: P = 2/3, R = 1
-    assert!((f1("red red blue", "red blue") - 0.8).abs() < 1e-15);
+    assert_abs_diff_eq!(f1("red red blue", "red blue"), 0.8, epsilon = 1e-15);
     assert_eq!(f1("red", "blue"), 0.0);
     assert_eq!(f1("red red", "red red"), 1.0);
 }
@@ -38,7 +39,7 @@ fn each_of_several_references_is_left_out_in_turn() {
     assert_eq!(Counts::of("white", &["white"]).exact_match, 1.0);
     // F1 of 1, 2/3, 0 with three references: (2/3 + 1 + 1) / 3
     let c = Counts::of("white cat", &["white cat", "cat", "dog"]);
-    assert!((c.f1 - (2.0 / 3.0 + 2.0) / 3.0).abs() < 1e-15);
+    assert_abs_diff_eq!(c.f1, (2.0 / 3.0 + 2.0) / 3.0, epsilon = 1e-15);
     assert_eq!(Counts::of::<&str>("x", &[]).f1, 0.0);
 }
 
@@ -52,7 +53,7 @@ fn domains_are_means_of_their_own_questions() {
         (50.0, 2)
     );
     assert_eq!((s.domains["cnn"].f1, s.overall.questions), (100.0, 3));
-    assert!((s.overall.exact_match - 200.0 / 3.0).abs() < 1e-12);
+    assert_abs_diff_eq!(s.overall.exact_match, 200.0 / 3.0, epsilon = 1e-12);
     assert!(coqa(&answers, &references, &owned(&["race"])).is_err());
     assert!(coqa(&answers, &references[1..], &[]).is_err());
     assert!(coqa(&answers, &references, &[]).unwrap().domains.is_empty());

@@ -5,6 +5,7 @@ mod common;
 
 use std::io::Write;
 
+use approx::assert_abs_diff_eq;
 use inducer_datasets::metrics::meteor::{Files, corpus_meteor};
 use proptest::prelude::*;
 
@@ -132,10 +133,11 @@ fn score(hypothesis: &str, references: &[&str]) -> f64 {
 #[test]
 fn stems_weigh_less_than_words_and_order_counts() {
     // P = R = (1 + 0.6)/2, all in one run: no penalty
-    assert!((score("the cat", &["the cats"]) - 0.8).abs() < 1e-15);
+    assert_abs_diff_eq!(score("the cat", &["the cats"]), 0.8, epsilon = 1e-15);
     // P = R = 1, two runs of four matches: 1 − 0.6 · 0.5^0.2
     let by_hand = 1.0 - 0.6 * 0.5f64.powf(0.2);
-    assert!((score("red cat big dog", &["big dog red cat"]) - by_hand).abs() < 1e-15);
+    let two_runs = score("red cat big dog", &["big dog red cat"]);
+    assert_abs_diff_eq!(two_runs, by_hand, epsilon = 1e-15);
     // the better of two references
     assert_eq!(score("red cat", &["blue dog", "red cat"]), 1.0);
     assert_eq!(

@@ -1,4 +1,5 @@
 //! Resampling against cases that can be counted, t-tests against their closed forms.
+use approx::{assert_abs_diff_eq, assert_relative_eq};
 use inducer_datasets::metrics::bleu::Counts;
 use inducer_datasets::significance::{
     approximate_randomisation, paired_bootstrap, paired_t, welch,
@@ -23,7 +24,7 @@ fn two_equal_systems_never_differ() {
 #[test]
 fn randomisation_agrees_with_the_count_of_all_swaps() {
     let r = approximate_randomisation(&[1.0; 6], &[0.0; 6], |s| s, DRAWS, 7).unwrap();
-    assert!((r.p - 2.0 / 64.0).abs() < 0.0138, "{r:?}");
+    assert_abs_diff_eq!(r.p, 2.0 / 64.0, epsilon = 0.0138);
     assert_eq!((r.difference, r.draws), (6.0, DRAWS));
 }
 
@@ -75,12 +76,13 @@ fn corpus_bleu_is_recomputed_from_the_sums_and_seeds_repeat() {
 fn p_of_t_has_its_closed_forms() {
     for x in [0.1f64, 0.5, 1.0, 3.0, 10.0] {
         let one = paired_t(&[x + 1.0, x - 1.0], &[0.0, 0.0]).unwrap();
-        assert!((one.t - x).abs() < 1e-14 * x.max(1.0) && one.degrees == 1.0);
+        assert_relative_eq!(one.t, x, epsilon = 1e-14, max_relative = 1e-14);
+        assert_eq!(one.degrees, 1.0);
         let exact = 1.0 - std::f64::consts::FRAC_2_PI * x.atan();
-        assert!((one.p - exact).abs() < 1e-13, "{one:?} {exact}");
+        assert_abs_diff_eq!(one.p, exact, epsilon = 1e-13);
         let two = paired_t(&[x, x + 1.0, x - 1.0], &[0.0; 3]).unwrap();
         let exact = 1.0 - two.t / (2.0 + two.t * two.t).sqrt();
-        assert!((two.p - exact).abs() < 1e-13, "{two:?} {exact}");
+        assert_abs_diff_eq!(two.p, exact, epsilon = 1e-13);
     }
 }
 
@@ -90,10 +92,8 @@ fn p_of_t_has_its_closed_forms() {
 fn welch_has_the_pooled_degrees_of_equal_variances() {
     let shift = 2.776_445 * (2.0f64 / 3.0).sqrt();
     let w = welch(&[shift - 1.0, shift, shift + 1.0], &[-1.0, 0.0, 1.0]).unwrap();
-    assert!(
-        (w.degrees - 4.0).abs() < 1e-12 && (w.p - 0.05).abs() < 1e-6,
-        "{w:?}"
-    );
+    assert_abs_diff_eq!(w.degrees, 4.0, epsilon = 1e-12);
+    assert_abs_diff_eq!(w.p, 0.05, epsilon = 1e-6);
     let back = welch(&[-1.0, 0.0, 1.0], &[shift - 1.0, shift, shift + 1.0]).unwrap();
     assert_eq!((back.t, back.p), (-w.t, w.p));
     assert_eq!(welch(&[1.0, 1.0], &[1.0, 1.0]).unwrap().p, 1.0);

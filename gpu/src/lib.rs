@@ -10,6 +10,7 @@
 //! and [`counts`] counts.
 //!
 //! ```
+//! use approx::assert_abs_diff_eq;
 //! use candle_core::{DType, Device};
 //! use inducer_datasets::batch::Batch;
 //! use inducer_gpu::{Gpt2Config, LossOptions, Method, Model, backbone::Gpt2, counts};
@@ -28,7 +29,7 @@
 //! let ids = [vec![7, 8, 9], vec![4, 5]];
 //! let batch = Batch::pack(&ids, None, Some(&[vec![-100, 8, 9], vec![-100, 5]]));
 //! let (loss, gradients) = model.gradients(&batch, LossOptions::PLAIN)?;
-//! assert!((loss - 50_f64.ln()).abs() < 0.5); // it has not learned anything yet
+//! assert_abs_diff_eq!(loss, 50_f64.ln(), epsilon = 0.5); // it has not learned anything yet
 //! assert_eq!(gradients.len(), model.trainable().len());
 //! # Ok::<(), inducer_gpu::Error>(())
 //! ```

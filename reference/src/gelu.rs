@@ -12,9 +12,10 @@ use crate::scalar::Real;
 /// The tanh form (`gelu_new`).
 ///
 /// ```
+/// use approx::assert_abs_diff_eq;
 /// use inducer_reference::gelu::gelu_new;
 /// assert_eq!(gelu_new(0.0_f64), 0.0);
-/// assert!((gelu_new(1.0_f64) - 0.841_191_990_608_3).abs() < 1e-12);
+/// assert_abs_diff_eq!(gelu_new(1.0_f64), 0.841_191_990_608_3, epsilon = 1e-12);
 /// ```
 pub fn gelu_new<T: Real>(x: T) -> T {
     let two = T::one() + T::one();
@@ -26,9 +27,10 @@ pub fn gelu_new<T: Real>(x: T) -> T {
 /// The exact form (`gelu`).
 ///
 /// ```
+/// use approx::assert_abs_diff_eq;
 /// use inducer_reference::gelu::gelu;
 /// assert_eq!(gelu(0.0_f64), 0.0);
-/// assert!((gelu(1.0_f64) - 0.841_344_746_068_543).abs() < 1e-14); // Φ(1)
+/// assert_abs_diff_eq!(gelu(1.0_f64), 0.841_344_746_068_543, epsilon = 1e-14); // Φ(1)
 /// ```
 pub fn gelu<T: Real>(x: T) -> T {
     let two = T::one() + T::one();

@@ -135,11 +135,12 @@ pub fn own_scores<T: Real>(q: &ArrayRef2<T>, p_k: &ArrayRef2<T>) -> Array1<T> {
 /// `s`: `[n]`; `lse`: n → `[n]`.
 ///
 /// ```
+/// use approx::assert_abs_diff_eq;
 /// use inducer_reference::inducer::lambda;
 /// use ndarray::array;
 /// // κ = 3 at the inducer, the visible keys' sum 1: λ = 3/4
 /// let lambda = lambda(&array![3.0_f64.ln()], &[Some(0.0)]);
-/// assert!((lambda[0] - 0.75).abs() < 1e-15);
+/// assert_abs_diff_eq!(lambda[0], 0.75, epsilon = 1e-15);
 /// ```
 pub fn lambda<T: Real>(s: &ArrayRef1<T>, lse: &[LogSumExp<T>]) -> Array1<T> {
     logistic_gate(s, lse)

@@ -84,11 +84,12 @@ pub fn gaussian<T: Real>(q: &ArrayRef1<T>, k: &ArrayRef1<T>) -> T {
 /// `k`: `[p]`.
 ///
 /// ```
+/// use approx::assert_abs_diff_eq;
 /// use inducer_reference::kernel::{gaussian, kernel, weight};
 /// use ndarray::array;
 /// let (q, k) = (array![0.5_f64, -1.0], array![2.0, 0.25]);
 /// let product = weight(&q) * gaussian(&q, &k) * weight(&k);
-/// assert!((kernel(&q, &k) - product).abs() < 1e-15);
+/// assert_abs_diff_eq!(kernel(&q, &k), product, epsilon = 1e-15);
 /// ```
 pub fn weight<T: Real>(k: &ArrayRef1<T>) -> T {
     let two = T::one() + T::one();

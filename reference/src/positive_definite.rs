@@ -19,11 +19,12 @@ impl PositiveDefinite {
     /// When A is not positive definite to working precision (repeated points without noise, say).
     ///
     /// ```
+    /// use approx::assert_abs_diff_eq;
     /// use inducer_reference::positive_definite::PositiveDefinite;
     /// use ndarray::array;
     /// let a = PositiveDefinite::new(&array![[4.0, 0.0], [0.0, 9.0]])?;
     /// assert_eq!(a.solve_vector(&array![8.0, 9.0])?, array![2.0, 1.0]);
-    /// assert!((a.log_determinant() - 36.0_f64.ln()).abs() < 1e-15);
+    /// assert_abs_diff_eq!(a.log_determinant(), 36.0_f64.ln(), epsilon = 1e-15);
     /// assert!(PositiveDefinite::new(&array![[1.0, 2.0], [2.0, 1.0]]).is_err());
     /// # Ok::<(), inducer_reference::Error>(())
     /// ```

@@ -93,6 +93,7 @@ impl GaussianProcess<'_> {
     /// When K + σ²I is not positive definite.
     ///
     /// ```
+    /// use approx::assert_abs_diff_eq;
     /// use inducer_reference::sparse_gp::{GaussianProcess, Prediction};
     /// use ndarray::array;
     /// // κ = 1 everywhere, one observation 4 with noise 1: mean 4/2, variance 1 − 1/2 + 1
@@ -103,7 +104,8 @@ impl GaussianProcess<'_> {
     ///     targets: array![4.0],
     /// };
     /// let at = gp.predict(&array![9.0])?;
-    /// assert!((at.mean - 2.0).abs() < 1e-15 && (at.variance - 1.5).abs() < 1e-15);
+    /// assert_abs_diff_eq!(at.mean, 2.0, epsilon = 1e-15);
+    /// assert_abs_diff_eq!(at.variance, 1.5, epsilon = 1e-15);
     /// # Ok::<(), inducer_reference::Error>(())
     /// ```
     pub fn predict(&self, point: &ArrayRef1<f64>) -> Result<Prediction, Error> {

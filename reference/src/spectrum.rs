@@ -29,10 +29,12 @@ use ndarray_linalg::eigh::{EigValsh, Eigh};
 /// When LAPACK does not converge (a matrix with infinities, say).
 ///
 /// ```
+/// use approx::assert_abs_diff_eq;
 /// use inducer_reference::spectrum::eigenvalues;
 /// use ndarray::array;
 /// let lambda = eigenvalues(&array![[2.0, 1.0], [1.0, 2.0]])?;
-/// assert!((lambda[0] - 3.0).abs() < 1e-14 && (lambda[1] - 1.0).abs() < 1e-14);
+/// assert_abs_diff_eq!(lambda[0], 3.0, epsilon = 1e-14);
+/// assert_abs_diff_eq!(lambda[1], 1.0, epsilon = 1e-14);
 /// # Ok::<(), inducer_reference::Error>(())
 /// ```
 pub fn eigenvalues(k: &ArrayRef2<f64>) -> Result<Array1<f64>, Error> {

@@ -265,7 +265,7 @@ fn dual_numbers_differentiate_every_function() {
 fn dual_numbers_over_double_doubles_differentiate_to_28_digits() {
     let x = DoubleDouble::from_f64(0.75);
     let error = Dual::variable(x).exp().eps - x.exp();
-    assert!(error.to_f64().abs() < 1e-28);
+    assert_abs_diff_eq!(error.to_f64(), 0.0, epsilon = 1e-28);
 }
 
 #[test]

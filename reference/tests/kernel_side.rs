@@ -186,10 +186,8 @@ fn gp_with_inducing_inputs_at_the_training_inputs_is_the_exact_process() {
                 gp.predict(&point).unwrap(),
                 gp.predict_sparse(&gp.inputs, &point).unwrap(),
             );
-            assert!(
-                (exact.mean - sparse.mean).abs() < bound
-                    && (exact.variance - sparse.variance).abs() < bound
-            );
+            assert_abs_diff_eq!(exact.mean, sparse.mean, epsilon = bound);
+            assert_abs_diff_eq!(exact.variance, sparse.variance, epsilon = bound);
             assert!(exact.variance >= gp.noise - bound);
             let control = gp.predict_sparse(&fewer, &point).unwrap();
             moved = moved.max((control.mean - exact.mean).abs());
@@ -197,7 +195,8 @@ fn gp_with_inducing_inputs_at_the_training_inputs_is_the_exact_process() {
         assert!(moved > bound, "control: one input left out");
         // far from all inputs the prior returns
         let far = gp.predict_sparse(&fewer, &array![50.0, 50.0]).unwrap();
-        assert!(far.mean.abs() < bound && (far.variance - 1.6).abs() < bound);
+        assert_abs_diff_eq!(far.mean, 0.0, epsilon = bound);
+        assert_abs_diff_eq!(far.variance, 1.6, epsilon = bound);
     }
 }
 

@@ -2,6 +2,7 @@
 //! with the logits of transformers and peft (`../shared/cases`; "not run" where that is not there).
 #![allow(clippy::unwrap_used)]
 
+use approx::assert_abs_diff_eq;
 use candle_core::{DType, Device, Tensor};
 use inducer_gpu::files::safetensors::{Weights, same_name};
 use inducer_reports::compute::{self, Precision};
@@ -216,6 +217,6 @@ fn sacrebleu_is_smoothed_as_there() {
         let found: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
         found["bleu"].as_f64().unwrap()
     };
-    assert!((bleu(&[]) - 12.1080).abs() < 5e-5, "{}", bleu(&[]));
+    assert_abs_diff_eq!(bleu(&[]), 12.1080, epsilon = 5e-5);
     assert_eq!(bleu(&["--smoothing", "none"]), 0.0);
 }

@@ -3,8 +3,15 @@
 #![allow(clippy::unwrap_used)] // tests
 
 use inducer_reports::ledger::claims;
-use inducer_verify::{Ledger, Options, Verdict, render, run};
+use inducer_verify::{Ledger, Options, Verdict, regressions, render, run};
 use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Where the smallest case of a row that failed is kept, to be tried from now on.
+const REGRESSIONS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../verify/proptest-regressions/ledger.txt"
+);
 
 /// Cases of a small check.
 const CASES: usize = 30;
@@ -31,6 +38,7 @@ fn every_row_of_this_crate_passes_and_its_control_is_caught() {
         let engines: Vec<&str> = own.iter().map(|r| r.engine.as_str()).collect();
         assert_eq!(engines, row.engines, "{}: engines", row.id);
         for found in own {
+            regressions::keep_smallest(Path::new(REGRESSIONS), found).unwrap();
             assert_eq!(found.verdict, Verdict::Passed, "{}", render::line(found));
             assert!(found.caught.0 > 0, "{}: control", row.id);
         }

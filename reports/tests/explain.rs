@@ -4,6 +4,7 @@
 
 mod common;
 
+use approx::{assert_abs_diff_eq, assert_relative_eq};
 use candle_core::{DType, Device, Tensor};
 use common::{Fixture, INPUTS, refused, said, succeeds};
 use inducer_datasets::{Batch, Task};
@@ -167,12 +168,12 @@ fn the_numbers_are_those_of_the_pass_to_16_bits_and_losses_those_of_the_engine()
     assert!(side["error"].as_f64().unwrap() >= 0.5 * scale[1]);
     let loss = model.loss(&batch, inducer_gpu::LossOptions::PLAIN).unwrap();
     let tuned = &side["tuned"];
-    assert!((tuned["loss"].as_f64().unwrap() - loss).abs() < 1e-12);
+    assert_abs_diff_eq!(tuned["loss"].as_f64().unwrap(), loss, epsilon = 1e-12);
     // the loss is the mean over the target of what each token costs
     let from = found["target"]["from"].as_u64().unwrap() as usize - 1;
     let each = list(&tuned["losses"])[from..].to_vec();
     let mean = each.iter().sum::<f64>() / each.len() as f64;
-    assert!((mean - loss).abs() < 1e-5 * loss, "{mean} {loss}");
+    assert_relative_eq!(mean, loss, epsilon = 0.0, max_relative = 1e-5);
     // probabilities at a position are at most 1, the true one among them
     for at in side["next"].as_array().unwrap() {
         let sum: f64 = at

@@ -5,6 +5,7 @@
 mod browser;
 mod common;
 
+use approx::assert_abs_diff_eq;
 use browser::Page;
 use candle_core::{DType, Device};
 use common::Fixture;
@@ -109,7 +110,7 @@ fn every_figure_is_there_the_check_is_green_and_nothing_is_asked_for() {
         let foot = page.text("document.querySelector('footer').textContent");
         let stated = stated(&foot).unwrap_or_else(|| panic!("no error in: {foot}"));
         let error = page.number("Math.max(...teach.page.sides.map(side => side.error))");
-        assert!((stated - error).abs() < 0.051 * error, "{stated} {error}");
+        assert_abs_diff_eq!(stated, error, epsilon = 0.051 * error);
         assert_eq!(page.errors(), [""; 0], "{methods:?}");
         assert_eq!(page.requests(), [""; 0]);
     }

@@ -1,6 +1,7 @@
 //! `inducer score`: the metrics on files, as the contract says.
 #![allow(clippy::unwrap_used)] // helpers outside of #[test] functions
 
+use approx::assert_abs_diff_eq;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -54,7 +55,7 @@ fn bleu_has_its_components_and_a_blank_line_is_an_empty_reference() {
     ]);
     let b = f.json("--metric bleu --hypotheses h --references r0 r1 --lowercase");
     let by_hand = 100.0 * (7.0 / 8.0 * 5.0 / 6.0 * 3.0 / 4.0 * 2.0 / 3.0f64).powf(0.25);
-    assert!((b["bleu"].as_f64().unwrap() - by_hand).abs() < 1e-12);
+    assert_abs_diff_eq!(b["bleu"].as_f64().unwrap(), by_hand, epsilon = 1e-12);
     assert_eq!(b["precisions"][0], 87.5);
     assert_eq!(
         (&b["hypothesis_length"], &b["reference_length"]),
@@ -84,12 +85,13 @@ fn ter_meteor_and_accuracy_have_their_components() {
         (&t["shifts"], &t["edits"], &t["reference_length"]),
         (&1.into(), &1.into(), &4.5.into())
     );
-    assert!((t["ter"].as_f64().unwrap() - 1.0 / 4.5).abs() < 1e-15);
+    assert_abs_diff_eq!(t["ter"].as_f64().unwrap(), 1.0 / 4.5, epsilon = 1e-15);
     let m = f.json("--metric meteor --hypotheses h --references r0 r1");
     assert_eq!(m["matchers"], serde_json::json!(["exact", "stem"]));
     // all four words match; two runs, and the one of the perfect second line is not counted
     let by_hand = 1.0 - 0.6 * 0.5f64.powf(0.2);
-    assert!((m["meteor"].as_f64().unwrap() - by_hand).abs() < 1e-15 && m["precision"] == 1.0);
+    assert_abs_diff_eq!(m["meteor"].as_f64().unwrap(), by_hand, epsilon = 1e-15);
+    assert_eq!(m["precision"], 1.0);
     let a = f.json("--metric accuracy --hypotheses h --references r0");
     assert_eq!(
         (&a["accuracy"], &a["correct"], &a["total"]),
@@ -109,8 +111,9 @@ fn coqa_leaves_references_out_in_turn_and_has_domains() {
     let c = f.json("--metric coqa --hypotheses h --references r0 r1 r2 --domains d");
     // left out in turn: (0 + 1 + 1)/3; the second has one reference
     let overall = 100.0 * (2.0 / 3.0 + 1.0) / 2.0;
-    assert!((c["f1"].as_f64().unwrap() - overall).abs() < 1e-12);
-    assert!((c["exact_match"].as_f64().unwrap() - overall).abs() < 1e-12);
+    assert_abs_diff_eq!(c["f1"].as_f64().unwrap(), overall, epsilon = 1e-12);
+    let exact = c["exact_match"].as_f64().unwrap();
+    assert_abs_diff_eq!(exact, overall, epsilon = 1e-12);
     assert_eq!(
         (&c["domains"]["cnn"]["f1"], &c["questions"]),
         (&100.0.into(), &2.into())

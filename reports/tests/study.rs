@@ -4,6 +4,7 @@
 
 mod common;
 
+use approx::assert_abs_diff_eq;
 use common::Fixture;
 use common::schema::Schema;
 use inducer_datasets::synthetic::{CoqaConfig, write_coqa};
@@ -145,7 +146,8 @@ fn a_search_chooses_each_methods_rate_on_the_development_part_before_the_runs() 
     let contrast = report["contrasts"].as_array().unwrap();
     let contrast = contrast.iter().find(|c| c["upper"] == "prefix").unwrap();
     let expected = both("prefix") - both("inducer");
-    assert!((number(&contrast["difference"]) - expected).abs() < 1e-9);
+    let difference = number(&contrast["difference"]);
+    assert_abs_diff_eq!(difference, expected, epsilon = 1e-9);
     assert_eq!(losses("prefix", 1).len(), 4);
 
     // all is there: nothing is made again, and the page says how the rates came about

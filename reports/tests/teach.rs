@@ -5,6 +5,7 @@
 
 mod browser;
 
+use approx::assert_abs_diff_eq;
 use browser::Page;
 use inducer_reports::teach;
 use std::path::PathBuf;
@@ -236,7 +237,8 @@ fn what_the_exercises_promise_comes_true() {
     // Chapter 6: pseudo-inputs at the data are the exact process; crowded ones miss much of the
     // evidence.
     page.click("figure[data-figure=process] [data-do=all]");
-    assert!(shown(&mut page, "process", "v.evidence - v.titsias").abs() < 1e-5);
+    let missed = shown(&mut page, "process", "v.evidence - v.titsias");
+    assert_abs_diff_eq!(missed, 0.0, epsilon = 1e-5);
     page.click("figure[data-figure=process] [data-do=reset]");
     page.click("figure[data-figure=process] [data-do=crowd]");
     assert!(shown(&mut page, "process", "v.evidence - v.titsias") > 10.0);
@@ -287,7 +289,8 @@ fn figures_start_where_their_texts_begin() {
     );
     assert!(few < 0.5 * data, "{few} of {data}");
     assert!(shown(&mut page, "process", "v.evidence - v.titsias") < 5.0);
-    assert!(shown(&mut page, "process", "v.evidence - v.sparseEvidence").abs() < 0.5);
+    let apart = shown(&mut page, "process", "v.evidence - v.sparseEvidence");
+    assert_abs_diff_eq!(apart, 0.0, epsilon = 0.5);
     // Chapter 7 begins with the prefix.
     assert_eq!(
         page.text("teach.figures.ladder.figure.state.method"),

@@ -4,6 +4,7 @@
 
 mod browser;
 
+use approx::assert_abs_diff_eq;
 use browser::Page;
 use inducer_reports::teach;
 use std::path::PathBuf;
@@ -93,7 +94,7 @@ fn the_address_opens_the_same_picture_and_a_broken_one_opens_the_page() {
     again(&mut page, &hash);
     page.wait_for("document.body.dataset.mode === 'class'");
     // numbers in the address have three decimals
-    assert!((page.number(f) - moved).abs() < 5e-3);
+    assert_abs_diff_eq!(page.number(f), moved, epsilon = 5e-3);
     assert_eq!(page.number("teach.figures.prefix.figure.values.mu"), 0.0);
     assert_eq!(page.text(SEEN), "attention");
     for broken in [

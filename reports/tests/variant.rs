@@ -7,6 +7,7 @@ mod common;
 #[path = "../../verify/examples/my_variant/src/main.rs"]
 mod program;
 
+use approx::assert_abs_diff_eq;
 use common::schema::Schema;
 use common::{Fixture, words};
 use inducer_datasets::fingerprint;
@@ -198,7 +199,7 @@ fn counted_and_checked() {
             count(backbone, "Two inducers"),
             count(backbone, "Inducer-tuning"),
         );
-        assert!((own / budget - 1.0).abs() < 0.02, "{own} for {budget}");
+        assert_abs_diff_eq!(own, budget, epsilon = 0.02 * budget);
     }
     // sizes by option
     let line = format!(

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The mutants of the engine's operations and methods, all in one build behind a switch.
 
-    python3 verify/checks/mutants.py                          # all of gpu/src/ops and gpu/src/parts
+    python3 verify/checks/mutants.py                          # all of ops, parts and kernels
     python3 verify/checks/mutants.py --since 73cd0e1          # those on lines new since then
     python3 verify/checks/mutants.py --out mutants.json       # and what became of each
     python3 verify/checks/mutants.py --again mutants.json     # those that survived then
@@ -9,8 +9,8 @@
 `cargo mutants --list` says what is changed where; `verify/checks/mutants` writes every file again
 with each mutant as a branch that the variable INDUCER_MUTANT turns on while the program runs. What
 does not compile that way is left out and counted. Each of the others runs the engine's own tests,
-ended at the first that fails; what survives runs the claims about whole models and two tests of
-other crates. A mutant that comes to no end is caught by the clock, and said so.
+ended at the first that fails; what survives runs the claims about whole models and tests of other
+crates. A mutant that comes to no end is caught by the clock, and said so.
 """
 
 import argparse
@@ -28,7 +28,9 @@ from faults import HERE, ROOT, workspace
 
 WORK = os.path.join(ROOT, "target", "mutants")
 TREE = os.path.join(WORK, "tree")
-PLACES = ["gpu/src/ops", "gpu/src/parts"]
+PLACES = ["gpu/src/ops", "gpu/src/parts", "gpu/src/kernels"]
+# what helps tests, and how a card's kernels are launched, which are C++
+EXCEPT = ["gpu/src/ops/testing*", "gpu/src/kernels/cuda/**"]
 CLAIMS = """models_agree gradients_reverse roberta_agree variants_agree prefix_reparametrised
     prefix_empty frozen_stays dropout_masks sizes_methods large_batches lora_merged peft_
     ia3 adapter_files init_distribution cache_decoding trainer_steps mixed_masters"""
@@ -79,9 +81,9 @@ def listed(since, again):
     words = ["cargo", "mutants", "-p", "inducer-gpu", "--no-config", "--list", "--json"]
     for place in PLACES:
         words += ["-f", f"{place}/*.rs", "-f", f"{place}/**/*.rs"]
-    found = subprocess.run(
-        words + ["-e", "gpu/src/ops/testing*"], cwd=ROOT, text=True, capture_output=True, check=True
-    )
+    for place in EXCEPT:
+        words += ["-e", place]
+    found = subprocess.run(words, cwd=ROOT, text=True, capture_output=True, check=True)
     mutants = json.loads(found.stdout)
     if since is None and again is None:
         return mutants

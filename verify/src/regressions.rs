@@ -3,6 +3,7 @@
 //! As proptest keeps them, each is a line of a file in `proptest-regressions`, with what it was
 //! after a `#`. A failing test of the ledger writes its smallest case there.
 
+use crate::ReportRow;
 use crate::cases::CaseName;
 use crate::error::{Error, Result};
 use std::path::Path;
@@ -79,6 +80,23 @@ pub fn keep(file: &Path, regression: &Regression, what: &str) -> Result<()> {
         return Ok(());
     }
     Ok(std::fs::write(file, text + &regression.line(what))?)
+}
+
+/// Keeps the smallest case of a row that failed, so that it is tried from now on.
+///
+/// # Errors
+/// As [`keep`].
+pub fn keep_smallest(file: &Path, row: &ReportRow) -> Result<()> {
+    let Some(found) = &row.smallest else {
+        return Ok(());
+    };
+    let regression = Regression {
+        claim: row.claim.clone(),
+        seed: found.seed,
+        case: found.case.clone(),
+    };
+    let what = format!("{}: {}", row.engine, found.worst.location);
+    keep(file, &regression, &what)
 }
 
 #[cfg(test)]

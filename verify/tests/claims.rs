@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use inducer_verify::regressions::{self, Regression};
+use inducer_verify::regressions;
 use inducer_verify::{Ledger, Options, ReportRow, Verdict, render, run};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::path::Path;
@@ -29,19 +29,10 @@ fn passed(rows: &[&ReportRow]) -> Result<(), Failed> {
     Err(lines.join("\n").into())
 }
 
-/// Keeps the smallest case of a failed row, so that it is tried from now on.
+/// Keeps the smallest case of a failed row.
 fn keep(row: &ReportRow) -> Result<(), Failed> {
-    let Some(found) = &row.smallest else {
-        return Ok(());
-    };
-    let regression = Regression {
-        claim: row.claim.clone(),
-        seed: found.seed,
-        case: found.case.clone(),
-    };
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("proptest-regressions/ledger.txt");
-    let what = format!("{}: {}", row.engine, found.worst.location);
-    Ok(regressions::keep(&file, &regression, &what)?)
+    Ok(regressions::keep_smallest(&file, row)?)
 }
 
 fn holds(id: &str) -> Result<(), Failed> {

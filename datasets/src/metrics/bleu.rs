@@ -199,12 +199,13 @@ pub fn counts(
 /// The lists differ in length.
 ///
 /// ```
+/// use approx::assert_abs_diff_eq;
 /// use inducer_datasets::metrics::corpus_bleu;
 /// let hyp = ["the cat sat on the mat".to_string()];
 /// // n-grams of the hypothesis found in the reference: 5 of 6, 4 of 5, 3 of 4, 2 of 3
 /// let b = corpus_bleu(&hyp, &[vec!["the cat sat on the rug".into()]], false).unwrap();
 /// let by_hand = 100.0 * (5.0 / 6.0 * 4.0 / 5.0 * 3.0 / 4.0 * 2.0 / 3.0f64).powf(0.25);
-/// assert!((b.score - by_hand).abs() < 1e-12);
+/// assert_abs_diff_eq!(b.score, by_hand, epsilon = 1e-12);
 /// ```
 pub fn corpus_bleu(
     hypotheses: &[String],

@@ -97,9 +97,10 @@ pub fn exact_match(answer: &str, gold: &str) -> bool {
 /// F1 of the words of two texts once normalised.
 ///
 /// ```
+/// use approx::assert_abs_diff_eq;
 /// use inducer_datasets::metrics::coqa::f1;
 /// // "black cat" against "black cat sat": P = 1, R = 2/3
-/// assert!((f1("the black cat", "A black cat sat.") - 0.8).abs() < 1e-15);
+/// assert_abs_diff_eq!(f1("the black cat", "A black cat sat."), 0.8, epsilon = 1e-15);
 /// assert_eq!((f1("the", ""), f1("", "cat")), (1.0, 0.0));
 /// ```
 pub fn f1(answer: &str, gold: &str) -> f64 {

@@ -27,11 +27,12 @@ pub struct ClassF1 {
 /// The lists differ in length.
 ///
 /// ```
+/// use approx::assert_abs_diff_eq;
 /// use inducer_datasets::metrics::f1::macro_f1;
 /// let f = macro_f1(&["a", "a", "b", "a"], &["a", "b", "b", "c"]).unwrap();
 /// // a: 1 right, 2 wrong; b: 1 right, 1 missed; c: 1 missed
 /// assert_eq!((f.classes["a"], f.classes["b"], f.classes["c"]), (0.5, 2.0 / 3.0, 0.0));
-/// assert!((f.macro_f1 - (0.5 + 2.0 / 3.0) / 3.0).abs() < 1e-15);
+/// assert_abs_diff_eq!(f.macro_f1, (0.5 + 2.0 / 3.0) / 3.0, epsilon = 1e-15);
 /// ```
 pub fn macro_f1<S: AsRef<str>>(predicted: &[S], expected: &[S]) -> Result<ClassF1> {
     // right, predicted, expected

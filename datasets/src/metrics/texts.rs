@@ -81,6 +81,7 @@ fn groups<C: Copy + Default + std::ops::AddAssign, S>(
 mod tests {
     use super::*;
     use crate::Input;
+    use approx::assert_abs_diff_eq;
 
     fn example(group: &str, seen: bool, references: &[&str]) -> Example {
         Example {
@@ -104,7 +105,7 @@ mod tests {
         let s = scores(&outputs, &examples, &Files::default()).unwrap();
         // "dog" is "a dog" without article and full stop; "one two": P = 1, R = 2/3
         assert_eq!(s.overlap.all.exact_match, 50.0);
-        assert!((s.overlap.all.f1 - 100.0 * (1.0 + 0.8) / 2.0).abs() < 1e-9);
+        assert_abs_diff_eq!(s.overlap.all.f1, 100.0 * (1.0 + 0.8) / 2.0, epsilon = 1e-9);
         assert_eq!(s.overlap.seen.unwrap().exact_match, 100.0);
         assert_eq!(s.overlap.categories["b"].exact_match, 0.0);
         assert_eq!(s.bleu.unseen.unwrap().reference_length, 3);
@@ -114,7 +115,7 @@ mod tests {
     fn without_groups_nothing_is_seen_or_unseen() {
         let examples = [example("", true, &["a b c d e"])];
         let s = scores(&["a b c d e".into()], &examples, &Files::default()).unwrap();
-        assert!((s.bleu.all.score - 100.0).abs() < 1e-9);
+        assert_abs_diff_eq!(s.bleu.all.score, 100.0, epsilon = 1e-9);
         assert!(s.bleu.seen.is_none() && s.bleu.categories.is_empty());
         assert_eq!(s.ter.all.score, 0.0);
     }

@@ -52,6 +52,7 @@ pub fn bleu_counts_without_empty(output: &str, example: &Example) -> bleu::Count
 /// The lists differ in length; a resource of METEOR's cannot be read.
 ///
 /// ```
+/// use approx::assert_abs_diff_eq;
 /// use inducer_datasets::metrics::meteor::Files;
 /// use inducer_datasets::{Malformed, metrics::webnlg, webnlg::xml};
 /// let text = br#"<entry category="Food">
@@ -61,7 +62,7 @@ pub fn bleu_counts_without_empty(output: &str, example: &Example) -> bleu::Count
 /// let examples = xml::parse("x.xml".as_ref(), text, Malformed::Refuse).unwrap().examples;
 /// let outputs = ["ajoblanco is from spain .".into()];
 /// let s = webnlg::scores(&outputs, &examples, &Files::default()).unwrap();
-/// assert!((s.bleu.all.score - 100.0).abs() < 1e-12);
+/// assert_abs_diff_eq!(s.bleu.all.score, 100.0, epsilon = 1e-12);
 /// assert_eq!((s.ter.all.score, s.meteor.all.score), (0.0, 1.0));
 /// assert!(s.bleu.unseen.is_none() && s.bleu.categories.contains_key("Food"));
 /// ```

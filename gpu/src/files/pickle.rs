@@ -75,6 +75,12 @@ pub(super) fn tensors(path: &Path) -> Result<BTreeMap<String, TensorInfo>> {
     infos(&bytes, &folder).map_err(|message| wrong(path, message))
 }
 
+/// Whether a tensor that cannot be read may be left out: older files hold mask buffers of booleans,
+/// and no model asks for them. A bias that is asked for is missing then.
+pub fn may_be_left_out(name: &str) -> bool {
+    name.ends_with(".bias") || name.ends_with("position_ids")
+}
+
 fn infos(bytes: &[u8], folder: &str) -> std::result::Result<BTreeMap<String, TensorInfo>, String> {
     let pickle = Pickle::read(bytes)?;
     let Object::Dict(entries) = pickle.top() else {
@@ -89,8 +95,7 @@ fn infos(bytes: &[u8], folder: &str) -> std::result::Result<BTreeMap<String, Ten
             Ok(Some(info)) => {
                 found.insert(name.to_owned(), info);
             }
-            // older files hold mask buffers of booleans, which are not read
-            Err(_) if name.ends_with(".bias") || name.ends_with("position_ids") => {}
+            Err(_) if may_be_left_out(name) => {}
             // versions of modules
             Ok(None) if name == "_metadata" => {}
             Ok(None) => return Err(format!("`{name}`: expected a tensor")),

@@ -114,7 +114,12 @@ impl Weights {
         for name in names {
             all.add(&dir.join(name))?;
         }
-        if let Some(missing) = map.keys().find(|k| !all.entries.contains_key(*k)) {
+        let is_missing = |(name, file): &(&String, &serde_json::Value)| {
+            let file = Path::new(file.as_str().unwrap_or_default());
+            let left_out = is_pickle(file) && pickle::may_be_left_out(name);
+            !left_out && !all.entries.contains_key(*name)
+        };
+        if let Some((missing, _)) = map.iter().find(is_missing) {
             return Err(bad(format!(
                 "field `weight_map.{missing}`: the file {} has no such tensor",
                 map[missing]
@@ -142,11 +147,8 @@ impl Weights {
     }
 
     fn add(&mut self, path: &Path) -> Result<()> {
-        let is_pickle = path
-            .extension()
-            .is_some_and(|e| e == "bin" || e == "pt" || e == "pth");
         let index = self.files.len();
-        let kind = if is_pickle {
+        let kind = if is_pickle(path) {
             let found = pickle::tensors(path)?;
             self.entries
                 .extend(found.keys().map(|name| (name.clone(), index)));
@@ -280,6 +282,12 @@ impl Weights {
 /// For files in which a tensor has one name, its own.
 pub fn same_name(name: &str) -> Vec<String> {
     vec![name.into()]
+}
+
+/// Whether a file's name is one that PyTorch's checkpoints have.
+fn is_pickle(path: &Path) -> bool {
+    let extension = path.extension();
+    extension.is_some_and(|e| e == "bin" || e == "pt" || e == "pth")
 }
 
 fn parse<'a>(path: &Path, map: &'a [u8]) -> Result<SafeTensors<'a>> {

@@ -172,6 +172,7 @@ impl<T: Elem> KeepRow<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
 
     #[test]
     fn mask_keeps_its_share_and_its_mean_and_depends_on_key_row_and_place() {
@@ -179,7 +180,7 @@ mod tests {
         let mask = d.mask::<f64>(300, 200, |i| i as u64);
         let kept = mask.iter().filter(|m| **m > 0.0).count() as f64 / 60_000.0;
         // standard deviation of the share: √(0.1 · 0.9 / 60 000) = 0.00122; five of them
-        assert!((kept - 0.9).abs() < 0.0062, "{kept}");
+        assert_abs_diff_eq!(kept, 0.9, epsilon = 0.0062);
         assert!(
             mask.iter()
                 .all(|m| *m == 0.0 || (*m - 1.0 / 0.9).abs() < 1e-15)
@@ -194,7 +195,7 @@ mod tests {
             .filter(|w| w[0] == 0.0 && w[1] == 0.0)
             .count() as f64
             / 59_999.0;
-        assert!((pairs - 0.01).abs() < 0.0021, "{pairs}");
+        assert_abs_diff_eq!(pairs, 0.01, epsilon = 0.0021);
     }
     /// A run resumed by a later version must draw the masks of the version that it began with.
     #[test]

@@ -375,6 +375,7 @@ mod tests {
     use crate::backbone::Gpt2;
     use crate::config::Gpt2Config;
     use crate::{AdapterConfig, LossOptions, Model};
+    use approx::assert_abs_diff_eq;
     use candle_core::Device;
     use inducer_datasets::batch::{Batch, Labels};
 
@@ -422,11 +423,11 @@ mod tests {
     #[test]
     fn dora_starts_as_the_backbone_and_its_magnitudes_act_on_the_dropped_input() {
         let [alone, start, doubled] = losses(0.0);
-        assert!((start - alone).abs() < 1e-12, "{start} {alone}");
+        assert_abs_diff_eq!(start, alone, epsilon = 1e-12);
         assert!((doubled - alone).abs() > 1e-3, "{doubled} {alone}");
         // of inputs that are dropped nothing is left to be doubled
         let [alone, start, doubled] = losses(1.0 - 1e-9);
-        assert!((start - alone).abs() < 1e-12, "{start} {alone}");
-        assert!((doubled - alone).abs() < 1e-12, "{doubled} {alone}");
+        assert_abs_diff_eq!(start, alone, epsilon = 1e-12);
+        assert_abs_diff_eq!(doubled, alone, epsilon = 1e-12);
     }
 }

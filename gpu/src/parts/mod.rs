@@ -227,6 +227,7 @@ mod tests {
     use crate::ops::attention::{Heads, Visible};
     use crate::ops::dropout::Dropout;
     use crate::tape::{Parameter, Tape};
+    use approx::assert_abs_diff_eq;
     use candle_core::Device;
     use std::collections::BTreeSet;
 
@@ -472,7 +473,7 @@ mod tests {
         for (found, (q, lse)) in found.iter().zip(queries.iter().zip(text)) {
             let own = (q[0] - 2.0 * q[1]) / 2.0_f64.sqrt();
             let expected = (own.exp() + lse.exp()).ln();
-            assert!((found - expected).abs() < 1e-14, "{found} {expected}");
+            assert_abs_diff_eq!(*found, expected, epsilon = 1e-14);
         }
     }
 }

@@ -127,6 +127,7 @@ pub(crate) fn distance_to_inducer(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
     use candle_core::Device;
 
     const HEADS: Heads = Heads { count: 2, width: 3 };
@@ -167,7 +168,7 @@ mod tests {
                     .iter()
                     .map(|k| norm(query(&q, t, h).iter().zip(k).map(|(a, b)| a - b)));
                 let nearest = each.fold(f64::INFINITY, f64::min);
-                assert!((distance - nearest).abs() < 1e-12, "{distance} {nearest}");
+                assert_abs_diff_eq!(*distance, nearest, epsilon = 1e-12);
             }
         }
     }
@@ -196,7 +197,7 @@ mod tests {
                     |r: usize| (a[h][r] + (0..3).map(|i| x[i] * down[h][i][r]).sum::<f64>()).tanh();
                 let moved = |i: usize| c[h][i] + (0..2).map(|r| unit(r) * up[h][r][i]).sum::<f64>();
                 let expected = norm((0..3).map(moved));
-                assert!((distance - expected).abs() < 1e-12, "{distance} {expected}");
+                assert_abs_diff_eq!(*distance, expected, epsilon = 1e-12);
             }
         }
         let none = distance_to_inducer(&qkv, None, HEADS).unwrap();

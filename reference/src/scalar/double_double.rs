@@ -14,10 +14,11 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 /// `hi + lo`, with `|lo|` at most half a unit in the last place of `hi`.
 ///
 /// ```
+/// use approx::assert_abs_diff_eq;
 /// use inducer_reference::scalar::{DoubleDouble, Real};
 /// let third = DoubleDouble::from_f64(1.0) / DoubleDouble::from_f64(3.0);
 /// let error = third * DoubleDouble::from_f64(3.0) - DoubleDouble::from_f64(1.0);
-/// assert!(error.to_f64().abs() < 1e-31);
+/// assert_abs_diff_eq!(error.to_f64(), 0.0, epsilon = 1e-31);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DoubleDouble {

@@ -19,9 +19,10 @@ use super::Real;
 /// x² units.
 ///
 /// ```
+/// use approx::assert_abs_diff_eq;
 /// use inducer_reference::scalar::erf::erf_by_series;
 /// assert_eq!(erf_by_series(0.0_f64), 0.0);
-/// assert!((erf_by_series(1.0_f64) - 0.842_700_792_949_714_9).abs() < 1e-15);
+/// assert_abs_diff_eq!(erf_by_series(1.0_f64), 0.842_700_792_949_714_9, epsilon = 1e-15);
 /// assert_eq!(erf_by_series(-30.0_f64), -1.0);
 /// ```
 #[must_use]

@@ -84,6 +84,7 @@ pub fn css() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
 
     fn luminance(rgb: u32) -> f64 {
         let linear = |shift: u32| {
@@ -104,7 +105,7 @@ mod tests {
 
     #[test]
     fn contrast_of_black_on_white_is_21_and_of_a_known_pair_as_published() {
-        assert!((contrast(0, 0xffffff) - 21.0).abs() < 1e-12);
+        assert_abs_diff_eq!(contrast(0, 0xffffff), 21.0, epsilon = 1e-12);
         // #767676 is the lightest grey with 4.5 on white.
         assert!(contrast(0x767676, 0xffffff) >= 4.5 && contrast(0x777777, 0xffffff) < 4.5);
     }

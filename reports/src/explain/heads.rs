@@ -222,6 +222,7 @@ fn explained(points: &[&Points]) -> Result<[f64; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
 
     #[test]
     fn points_on_a_line_have_one_component_and_a_square_has_two() {
@@ -229,12 +230,14 @@ mod tests {
             .map(|i| vec![i as f32, 2.0 * i as f32, 1.0])
             .collect();
         let [first, second] = explained(&[&line, &line]).unwrap();
-        assert!((first - 1.0).abs() < 1e-12 && second.abs() < 1e-12);
+        assert_abs_diff_eq!(first, 1.0, epsilon = 1e-12);
+        assert_abs_diff_eq!(second, 0.0, epsilon = 1e-12);
         let corners: Points = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
             .map(|p| p.to_vec())
             .to_vec();
         let [first, second] = explained(&[&corners]).unwrap();
-        assert!((first - 0.5).abs() < 1e-12 && (second - 0.5).abs() < 1e-12);
+        assert_abs_diff_eq!(first, 0.5, epsilon = 1e-12);
+        assert_abs_diff_eq!(second, 0.5, epsilon = 1e-12);
         assert_eq!(explained(&[&vec![vec![2.0, 2.0]; 3]]).unwrap(), [1.0, 0.0]);
     }
 }

@@ -117,6 +117,7 @@ fn character(digit: u32) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
 
     /// What the page's script does.
     fn bytes(text: &str) -> Vec<u8> {
@@ -158,12 +159,12 @@ mod tests {
             for (i, x) in block.iter().enumerate() {
                 let back = f64::from(kept.scale[h]) * f64::from(kept.values[h * 50 + i]);
                 let bound = f64::from(kept.scale[h]) * 0.505;
-                assert!((back - f64::from(*x)).abs() <= bound, "{back} {x}");
+                assert_abs_diff_eq!(back, f64::from(*x), epsilon = bound);
             }
         }
         let greatest = blocks[0].iter().fold(0.0_f32, |m, x| m.max(x.abs()));
         let half = f64::from(greatest) / 65_534.0;
-        assert!((kept.error() / half - 1.0).abs() < 1e-6);
+        assert_abs_diff_eq!(kept.error() / half, 1.0, epsilon = 1e-6);
         let nothing = Sixteen::of(vec![1, 1, 2, 1], &[vec![0.0; 2]]);
         assert_eq!(nothing.packed().data, "");
     }

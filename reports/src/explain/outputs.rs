@@ -154,20 +154,23 @@ fn likeliest(row: &[f64]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
 
     #[test]
     fn log_probabilities_sum_to_one_and_the_divergence_is_that_by_hand() {
         let logits = Tensor::new(&[[900.0, 901.0, 899.5], [0.0, 0.0, 0.0]], &Device::Cpu).unwrap();
         let p = log_probabilities(&logits).unwrap();
         for row in &p {
-            assert!((row.iter().map(|x| x.exp()).sum::<f64>() - 1.0).abs() < 1e-12);
+            let sum = row.iter().map(|x| x.exp()).sum::<f64>();
+            assert_abs_diff_eq!(sum, 1.0, epsilon = 1e-12);
         }
         let q = vec![p[1].clone(), p[1].clone()];
         let found = divergence(&p, &q);
         let by_hand = (0..3)
             .map(|i| p[0][i].exp() * (p[0][i] + 3f64.ln()))
             .sum::<f64>();
-        assert!((found[0] - by_hand).abs() < 1e-12 && found[1] == 0.0);
+        assert_abs_diff_eq!(found[0], by_hand, epsilon = 1e-12);
+        assert_eq!(found[1], 0.0);
     }
 
     #[test]

@@ -185,6 +185,7 @@ fn settings(a: &Study, b: &Study) -> Vec<Setting> {
 mod tests {
     use super::*;
     use crate::report::testing;
+    use approx::assert_abs_diff_eq;
 
     #[test]
     fn a_report_beside_itself_differs_in_nothing() {
@@ -221,7 +222,7 @@ mod tests {
             .iter()
             .find(|l| l.measure == "validation loss")
             .unwrap();
-        assert!((loss.difference.unwrap() - 1.0).abs() < 1e-12);
+        assert_abs_diff_eq!(loss.difference.unwrap(), 1.0, epsilon = 1e-12);
         assert!(loss.p_value.unwrap() < 0.001);
         assert_eq!(found.settings.len(), 1);
         assert!(found.markdown().contains("Steps"));

@@ -205,6 +205,7 @@ impl Judgement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
     use rand_distr::{Distribution, StandardNormal};
@@ -228,7 +229,7 @@ mod tests {
         let (lower, upper) = (vec![vec![3.0, 6.0]], vec![vec![4.0, 11.0]]);
         let c = Contrast::of(["a", "b"], [&lower, &upper], &[2, 4], (0.09, 5)).unwrap();
         assert_eq!((c.difference, c.entry_variance), (1.0, 2.0 * 2.0 / 36.0));
-        assert!((c.error() - (0.18_f64 + 1.0 / 9.0).sqrt()).abs() < 1e-15);
+        assert_abs_diff_eq!(c.error(), (0.18_f64 + 1.0 / 9.0).sqrt(), epsilon = 1e-15);
         assert_eq!(
             Contrast::of(["a", "b"], [&lower, &vec![]], &[2, 4], (0.1, 5)),
             None

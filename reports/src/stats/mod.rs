@@ -150,6 +150,7 @@ pub fn variance(values: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
 
     #[test]
     fn t_quantiles_are_those_of_the_printed_tables() {
@@ -174,8 +175,8 @@ mod tests {
         let s = Summary::of(&[1.0, 2.0, 3.0]).unwrap();
         assert_eq!((s.n, s.mean, s.sd), (3, 2.0, Some(1.0)));
         let (low, high) = s.interval.unwrap();
-        assert!((high - 2.0 - 4.302652729911 / 3f64.sqrt()).abs() < 1e-9);
-        assert!((low + high - 4.0).abs() < 1e-12);
+        assert_abs_diff_eq!(high - 2.0, 4.302652729911 / 3f64.sqrt(), epsilon = 1e-9);
+        assert_abs_diff_eq!(low + high, 4.0, epsilon = 1e-12);
     }
 
     #[test]

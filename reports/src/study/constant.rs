@@ -115,6 +115,7 @@ fn f1(answer: &str, examples: &[&Example]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
     use inducer_datasets::Input;
 
     fn question(answer: &str) -> Example {
@@ -134,7 +135,7 @@ mod tests {
         let all: Vec<Example> = ["Yes", "no", "yes", "blue", "yes"].map(question).into();
         assert_eq!(frequent(&all).last().map(String::as_str), Some("yes"));
         let refs: Vec<&Example> = all.iter().collect();
-        assert!((f1("yes", &refs) - 60.0).abs() < 1e-9);
-        assert!((f1("red", &refs)).abs() < 1e-9);
+        assert_abs_diff_eq!(f1("yes", &refs), 60.0, epsilon = 1e-9);
+        assert_abs_diff_eq!(f1("red", &refs), 0.0, epsilon = 1e-9);
     }
 }

@@ -125,6 +125,7 @@ pub const ADDITIONS: [(&str, &str); 2] = [
 mod tests {
     use super::*;
     use crate::study::measure::Measure;
+    use approx::assert_abs_diff_eq;
 
     #[test]
     fn every_step_of_the_paper_rises_in_its_own_figures() {
@@ -133,7 +134,7 @@ mod tests {
             .map(|s| Measure::BleuAll.paper_difference(s.lower, s.upper).unwrap())
             .collect();
         for (rise, expected) in rises.iter().zip([0.6, 0.8, 0.2, 0.5, 4.6]) {
-            assert!((rise - expected).abs() < 1e-9, "{rises:?}");
+            assert_abs_diff_eq!(*rise, expected, epsilon = 1e-9);
         }
         for (method, _) in ABLATIONS {
             let rise = Measure::BleuAll.paper_difference(method, FULL_METHOD);

@@ -97,6 +97,7 @@ pub fn rows<T: Real, const P: usize>(points: &[[f64; P]]) -> Array2<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
 
     struct Product(f64, f64);
 
@@ -111,7 +112,8 @@ mod tests {
         let found = &witnesses(&Product(3.0, 0.1))["product"];
         assert_eq!(found.value, [3.0 * 0.1]);
         // One rounding of a number near 0.3 at twice the round-off, times the slack of 2.
-        assert!((found.bound[0] - 2.0 * TWO_ROUNDOFFS * 0.3).abs() < 1e-18);
+        let expected = 2.0 * TWO_ROUNDOFFS * 0.3;
+        assert_abs_diff_eq!(found.bound[0], expected, epsilon = 1e-18);
     }
 
     #[test]

@@ -266,6 +266,13 @@ impl Draw {
         &of[self.turn % of.len()]
     }
 
+    /// One of them by the case's turn, the next one from one round of the corners to the next, so
+    /// that each meets all corners where the number of them divides a round.
+    #[must_use]
+    pub fn in_shifted_turn<'a, T>(&self, of: &'a [T]) -> &'a T {
+        &of[(self.turn + self.turn / Corner::ALL.len()) % of.len()]
+    }
+
     /// Whether this option is on: in half of the cases, by their turn.
     ///
     /// Eight turns make an orthogonal array of seven columns: any two options meet in all four

@@ -148,7 +148,6 @@ impl ModelCase {
         let special = if with_special { draw.size(1, 3) } else { 0 };
         if backbone.classifies() {
             method.task_type = Some("SEQ_CLS".into());
-            method::without_network(&mut method);
             method::for_understanding(&mut method);
         }
         let mut shapes: Vec<_> = layout.adapter_shapes(&method).into_iter().collect();
@@ -324,7 +323,8 @@ fn network_shapes(
         return;
     };
     let (d, wide) = (backbone.hidden(), 2 * backbone.layers() * backbone.hidden());
-    shapes.retain(|(name, _)| !name.contains(".attn.prefix."));
+    let stored = [".prefix.key", ".prefix.value"];
+    shapes.retain(|(name, _)| !stored.iter().any(|end| name.ends_with(end)));
     let own = [
         vec![*length, d],
         vec![network.width, d],
@@ -354,9 +354,15 @@ pub fn tensor(draw: &mut Draw, name: &str, shape: &[usize], extreme: bool) -> Ar
     let scale = if norm { 0.4 } else { 1.2 / fan.sqrt() };
     let d = shape.last().copied().unwrap_or(1) / 3;
     let fused = extreme && name.contains("attn.c_attn");
+    let scores = ["attention.self.query.", "attention.self.key."];
+    let alone = extreme && scores.iter().any(|part| name.contains(part));
     ArrayD::from_shape_fn(IxDyn(shape), |index| {
         let column = index.as_array_view().last().copied().unwrap_or(0);
-        let stretch = if fused && column < 2 * d { 4.0 } else { 1.0 };
+        let stretch = if alone || (fused && column < 2 * d) {
+            4.0
+        } else {
+            1.0
+        };
         let x = draw.number(scale * stretch);
         if norm { f64::from((1.0 + x) as f32) } else { x }
     })
@@ -400,16 +406,23 @@ fn rows(draw: &mut Draw, backbone: &BackboneConfig, special: usize) -> Vec<TextR
     let count = draw.size(if corner == Corner::Padded { 2 } else { 1 }, 3);
     let mut rows = match backbone {
         BackboneConfig::Roberta(config) => {
-            let rows = (0..count).map(|at| {
-                let n = length(draw, 1, at);
+            let of = |draw: &mut Draw, n: usize| {
                 let id = |_| backbone.no_padding(draw.size(0, config.vocab_size - 1) as u32);
                 TextRow {
                     ids: (0..n).map(id).collect(),
                     segments: None,
                     labels: vec![draw.size(0, config.classes() - 1) as i64],
                 }
+            };
+            let rows = (0..count).map(|at| {
+                let n = length(draw, 1, at);
+                of(draw, n)
             });
-            rows.collect()
+            let mut rows: Vec<TextRow> = rows.collect();
+            if corner == Corner::OneQuery {
+                rows.push(of(draw, 1));
+            }
+            rows
         }
         BackboneConfig::Gpt2(_) => {
             let ids = (backbone.vocabulary() + special) as u32;

@@ -65,6 +65,8 @@ pub fn on(present: &Present) -> Vec<Claim> {
         models::settings::claims(),
         models::exchange::claims(present),
         models::imports::claims(present),
+        models::peft_ia3::claims(present),
+        models::pickles::claims(),
         metrics::claims(),
         data::claims(),
         models::departures::claims(present),

@@ -138,7 +138,10 @@ pub fn stored<T: Real>(case: &ModelCase, adapter: &TensorMap<T>) -> Result<Tenso
     };
     let prefixes = network.prefixes(case.backbone.heads());
     for (i, prefix) in prefixes.into_iter().enumerate() {
-        let name = format!("transformer.h.{i}.attn.prefix");
+        let name = match case.backbone.classifies() {
+            false => format!("transformer.h.{i}.attn.prefix"),
+            true => format!("roberta.encoder.layer.{i}.attention.self.prefix"),
+        };
         stored.insert(format!("{name}.key"), prefix.key.into_dyn());
         stored.insert(format!("{name}.value"), prefix.value.into_dyn());
     }

@@ -25,9 +25,10 @@ fn integral(to: f64, f: impl Fn(f64) -> f64) -> f64 {
 /// With φ = s⁴ the integrand is smooth at 0 for every ν ≥ 1.
 ///
 /// ```
+/// use approx::assert_abs_diff_eq;
 /// use inducer_verify::oracle::student::outside;
 /// // one degree of freedom: 1 − (2/π) atan t
-/// assert!((outside(1.0, 1.0) - 0.5).abs() < 1e-9);
+/// assert_abs_diff_eq!(outside(1.0, 1.0), 0.5, epsilon = 1e-9);
 /// ```
 #[must_use]
 pub fn outside(t: f64, degrees: f64) -> f64 {

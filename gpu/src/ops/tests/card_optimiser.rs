@@ -9,6 +9,7 @@ use crate::model::Loss;
 use crate::ops::testing::{distance, parameters};
 use crate::tape::Parameter;
 use crate::train::{AdamW, AdamWConfig};
+use approx::assert_relative_eq;
 use candle_core::{DType, Device, Tensor};
 
 /// Trained tensors of awkward sizes; vectors are not decayed.
@@ -109,7 +110,8 @@ fn steps_of_all_tensors_are_those_of_the_cpu() {
                 let (params, g) = (there.iter_mut().collect(), in_f32(&g));
                 let b = emulated(|| card.clipped_step(params, &g, loss, 0.01, limit));
                 let b = b.unwrap().read().unwrap();
-                assert!((a.norm - b.norm).abs() < 1e-5 * a.norm && a.loss == b.loss);
+                assert_relative_eq!(a.norm, b.norm, epsilon = 0.0, max_relative = 1e-5);
+                assert_eq!(a.loss, b.loss);
             }
             assert_eq!((card.step, card.moments.len()), (3, here.len()));
             let start = trained();

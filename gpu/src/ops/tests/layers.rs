@@ -13,6 +13,7 @@ use crate::ops::linear::{Layout, Linear};
 use crate::ops::rescale::rescale;
 use crate::ops::testing::{agree, distance, evaluate, parameters};
 use crate::tape::{Parameter, Tape, Value};
+use approx::assert_abs_diff_eq;
 use candle_core::{DType, Device, Tensor};
 
 #[test]
@@ -350,7 +351,8 @@ fn loss_of_classes_is_smoothed_cross_entropy() {
     let expected = expected.sum::<f64>() / 3.0;
     let scores = Value::constant(scores);
     let found = cross_entropy::class_loss(&Tape::new(), &scores, &classes, smoothing).unwrap();
-    assert!((found.tensor.to_scalar::<f64>().unwrap() - expected).abs() < 1e-14);
+    let found = found.tensor.to_scalar::<f64>().unwrap();
+    assert_abs_diff_eq!(found, expected, epsilon = 1e-14);
 }
 
 #[test]

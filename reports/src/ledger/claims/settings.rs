@@ -182,12 +182,14 @@ fn section_6(task: Task, method: &str, epoch: Option<usize>) -> Figures {
     if !task.generates() {
         all.push(("/train/optimiser/weight_decay", json!(0.1)));
     }
-    match epoch {
-        // the early stop looks once an epoch
-        Some(epoch) => all.push(("/train/validate_every", json!(epoch))),
-        None if task.generates() => all.push(("/train/warmup", json!(500))),
-        None => all.push(("/train/warmup", json!(STEPS * 6 / 100))),
-    }
+    let budget = epoch.map_or(STEPS, |epoch| epochs * epoch);
+    let warmup = match task.generates() {
+        true => 500.min(budget / 6),
+        false => budget * 6 / 100,
+    };
+    all.push(("/train/warmup", json!(warmup)));
+    // the early stop looks once an epoch
+    all.extend(epoch.map(|epoch| ("/train/validate_every", json!(epoch))));
     all
 }
 
@@ -314,6 +316,14 @@ fn resolved(case: &mut Case) -> inducer_verify::Result<()> {
         false => understanding(method),
     });
     expected.push(("/batch_size", json!(batch_size)));
+    // as many as the paper's, or as the longest target to validate on needs
+    let labels = |at: usize| prepared.dev[at].labels.iter().filter(|label| **label >= 0);
+    let longest = (0..prepared.dev.len()).map(|at| labels(at).count()).max();
+    let most = match task.generates() {
+        true => longest.unwrap_or(0).max(40),
+        false => 1,
+    };
+    expected.push(("/max_new_tokens", json!(most)));
     for (place, value) in expected {
         case.same(found.pointer(place).unwrap_or(&Value::Null), &value, || {
             format!("{method} on {task}: {place}")

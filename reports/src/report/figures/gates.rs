@@ -144,6 +144,7 @@ fn hover(g: &LayerGates) -> String {
 mod tests {
     use super::*;
     use crate::report::testing;
+    use approx::assert_abs_diff_eq;
 
     #[test]
     fn gates_are_averaged_over_runs_layer_by_layer() {
@@ -157,8 +158,9 @@ mod tests {
             .map(|r| r.result.mechanism.gates[2].quantiles[3])
             .sum::<f64>()
             / 3.0;
-        assert!((mean[2].quantiles[3] - by_hand).abs() < 1e-15);
-        assert!((mean[1].histogram.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        assert_abs_diff_eq!(mean[2].quantiles[3], by_hand, epsilon = 1e-15);
+        let shares = mean[1].histogram.iter().sum::<f64>();
+        assert_abs_diff_eq!(shares, 1.0, epsilon = 1e-12);
     }
 
     #[test]

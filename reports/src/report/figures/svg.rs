@@ -264,6 +264,7 @@ pub fn hull(values: impl IntoIterator<Item = f64>) -> Option<[f64; 2]> {
 mod tests {
     use super::*;
     use crate::document::palette::SERIES;
+    use approx::assert_abs_diff_eq;
 
     fn scale(a: f64, b: f64) -> Scale {
         Scale {
@@ -291,7 +292,8 @@ mod tests {
         );
         let (ticks, decimals) = scale(-0.31, 0.42).ticks(4);
         assert_eq!((ticks.len(), decimals), (4, 1));
-        assert!((ticks[0] + 0.2).abs() < 1e-12 && (ticks[3] - 0.4).abs() < 1e-12);
+        assert_abs_diff_eq!(ticks[0], -0.2, epsilon = 1e-12);
+        assert_abs_diff_eq!(ticks[3], 0.4, epsilon = 1e-12);
         assert_eq!(scale(1.0, 1.0).ticks(4).0, vec![1.0]);
     }
 

@@ -88,6 +88,7 @@ fn passed_on(nodes: &[Node], k: usize, place: usize, own: Traced) -> Traced {
 mod tests {
     use super::*;
     use crate::bounds::record;
+    use approx::assert_abs_diff_eq;
 
     #[test]
     fn the_gradient_of_a_product_of_functions_is_the_chain_rule() {
@@ -104,10 +105,7 @@ mod tests {
             x * e / s - e / s / s * 0.5 / y.sqrt() + 0.5 / y,
         ];
         for (found, expected) in gradient.iter().zip(expected) {
-            assert!(
-                (found.value() - expected).abs() < 1e-14,
-                "{found:?} {expected}"
-            );
+            assert_abs_diff_eq!(found.value(), expected, epsilon = 1e-14);
         }
     }
 

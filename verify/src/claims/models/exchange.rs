@@ -11,7 +11,7 @@ use inducer_gpu::files::merge::merge;
 use inducer_gpu::{Method, SavedAdapter, peft};
 use inducer_reference::{AdapterConfig, AttentionConfig, Projection};
 use ndarray::{Array2, ArrayD, Ix2, Ix3};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::Path;
 
@@ -29,11 +29,14 @@ pub fn claims(present: &Present) -> Vec<Claim> {
             .about(roberta)
             .on_one_sided(Target::CpuF32, exported),
         share("peft-prefix").on_one_sided(Target::CpuF32, prefixes),
+        share("roberta-peft-prefix")
+            .about(roberta)
+            .on_one_sided(Target::CpuF32, no_prefix),
     ]
 }
 
 /// The adapter of a case as files hold it.
-fn saved(engine: &Candle, given: &ModelCase) -> Result<SavedAdapter> {
+pub(super) fn saved(engine: &Candle, given: &ModelCase) -> Result<SavedAdapter> {
     let tensors = given.adapter.iter();
     let tensors: Result<BTreeMap<String, Tensor>> = tensors
         .map(|(name, x)| Ok((name.clone(), engine.tensor(x)?)))
@@ -101,20 +104,24 @@ fn exported(case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// PEFT's prefix is one row for each position, of the layers' keys and values one after the other,
-/// head by head; it is read again as it was. In the control the heads stand in the opposite order.
-fn prefixes(case: &mut Case) -> Result<()> {
-    let backbone = (case.family)(&mut case.draw);
-    let length = case.draw.size(1, 4);
-    let config = AdapterConfig {
+/// A prefix as PEFT has it: the text begins behind it.
+fn prefix(length: usize) -> AdapterConfig {
+    AdapterConfig {
         attention: Some(AttentionConfig::Prefix {
             length,
             offset_positions: true,
             reparametrisation: None,
         }),
         ..method::none()
-    };
-    let given = ModelCase::of(&mut case.draw, backbone, config)?;
+    }
+}
+
+/// PEFT's prefix is one row for each position, of the layers' keys and values one after the other,
+/// head by head; it is read again as it was. In the control the heads stand in the opposite order.
+fn prefixes(case: &mut Case) -> Result<()> {
+    let backbone = (case.family)(&mut case.draw);
+    let length = case.draw.size(1, 4);
+    let given = ModelCase::of(&mut case.draw, backbone, prefix(length))?;
     let [layers, heads, d] = given.backbone.sizes();
     let p = d / heads;
     let engine = Candle::cpu_f32();
@@ -163,6 +170,67 @@ fn prefixes(case: &mut Case) -> Result<()> {
             format!("{describe}: {name}, read again")
         });
     }
+    Ok(())
+}
+
+/// PEFT's prefix-tuning takes no RoBERTa with a classifier: a prefix on one is not written in its
+/// layout, nor is one read that stands there, and the error names the field and the reason. In the
+/// control (IA)³ stands in its place.
+fn no_prefix(case: &mut Case) -> Result<()> {
+    let backbone = (case.family)(&mut case.draw);
+    let length = case.draw.size(1, 4);
+    let config = match case.control {
+        true => method::random(&mut case.draw, Method::Ia3),
+        false => prefix(length),
+    };
+    let given = ModelCase::of(&mut case.draw, backbone, config)?;
+    let engine = Candle::cpu_f32();
+    let built = engine.backbone(&given)?;
+    let backbone = built.backbone.as_ref();
+    let (out, own) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let written = peft::export(&saved(&engine, &given)?, backbone, out.path()).err();
+    let files = std::fs::read_dir(out.path())?.count();
+    if !case.control {
+        write_prefix(case, &given, length, own.path())?;
+    }
+    let from = case.or_control(own.path(), out.path());
+    let read = peft::import(from, backbone, DType::F32, &Device::Cpu).err();
+    let describe = given.describe();
+    case.same(files, 0, || format!("{describe}: files that are written"));
+    for (what, error, field) in [
+        ("written", written, "field `attention`"),
+        ("read", read, "field `peft_type`"),
+    ] {
+        let error = error.map(|error| error.to_string());
+        let says = |part: &str| error.as_ref().is_some_and(|error| error.contains(part));
+        case.same(says(field) && says("classifier"), true, || {
+            format!("{describe}: a prefix is not {what}, by {field}: {error:?}")
+        });
+    }
+    Ok(())
+}
+
+/// A prefix in PEFT's layout with the sizes of this backbone.
+fn write_prefix(case: &mut Case, given: &ModelCase, length: usize, dir: &Path) -> Result<()> {
+    let [layers, heads, d] = given.backbone.sizes();
+    let config = serde_json::json!({
+        "peft_type": "PREFIX_TUNING",
+        "task_type": "SEQ_CLS",
+        "base_model_name_or_path": "",
+        "num_virtual_tokens": length,
+        "token_dim": d,
+        "num_transformer_submodules": 1,
+        "num_attention_heads": heads,
+        "num_layers": layers,
+        "encoder_hidden_size": d,
+        "prefix_projection": false,
+        "inference_mode": true,
+    });
+    std::fs::write(dir.join("adapter_config.json"), config.to_string())?;
+    let prompt: Array2<f64> = case.draw.array((length, 2 * layers * d), 1.0);
+    let prompt = Candle::cpu_f32().tensor(&prompt.into_dyn())?;
+    let tensors = HashMap::from([("prompt_embeddings", prompt)]);
+    candle_core::safetensors::save(&tensors, dir.join("adapter_model.safetensors"))?;
     Ok(())
 }
 
@@ -275,13 +343,13 @@ fn matrix(x: ArrayD<f64>) -> Result<Array2<f64>> {
 }
 
 /// An adapter of PEFT's, read without the engine's code.
-struct There {
-    tensors: Vec<(String, ArrayD<f64>)>,
-    config: serde_json::Value,
+pub(super) struct There {
+    pub(super) tensors: Vec<(String, ArrayD<f64>)>,
+    pub(super) config: serde_json::Value,
 }
 
 impl There {
-    fn read(dir: &Path) -> Result<Self> {
+    pub(super) fn read(dir: &Path) -> Result<Self> {
         let config = std::fs::read_to_string(dir.join("adapter_config.json"))?;
         let file = dir.join("adapter_model.safetensors");
         let tensors = candle_core::safetensors::load(file, &Device::Cpu)?;

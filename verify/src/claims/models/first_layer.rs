@@ -95,7 +95,7 @@ fn scores(engine: &Candle, case: &mut Case) -> Result<()> {
 /// that the part adds, from the queries and keys of the same pass. In the control every key lies 1
 /// further along each axis.
 fn distances(engine: &Candle, case: &mut Case) -> Result<()> {
-    let which = *case.draw.in_turn(&ADDING[..5]);
+    let which = *case.draw.in_shifted_turn(&ADDING[..5]);
     let model = ModelCase::with(&mut case.draw, case.family, which)?;
     let seen = engine.model(&model)?.insight(&batch(&model))?;
     let shift = case.or_control(0.0, 1.0);

@@ -1,9 +1,9 @@
 //! Greedy decoding: every token is the likeliest by the formula, recomputed over all tokens before
 //! it, and a text ends where it has to.
 
-use crate::bounds::{DEVIATIONS, SLACK, Traced, UNIT_ROUNDOFF_F64, record};
-use crate::cases::{BackboneConfig, Corner, Draw, ModelCase, TextRow, gpt2, method};
-use crate::engines::{Candle, Paper, Specification, candles};
+use crate::bounds::{DEVIATIONS, SLACK, Traced, UNIT_ROUNDOFF_F32, UNIT_ROUNDOFF_F64, record};
+use crate::cases::{BackboneConfig, Corner, Draw, Family, ModelCase, TextRow, gpt2, method};
+use crate::engines::{Candle, Paper, Specification, candles, mixed};
 use crate::{Case, Claim, Engine, Present, Result, Tolerance};
 use candle_core::Tensor;
 use inducer_gpu::decode::greedy::{Decoding, Prompt, greedy};
@@ -19,11 +19,13 @@ pub fn claims(present: &Present) -> Vec<Claim> {
         Claim::new("greedy-recomputed")
             .one_case_in(8)
             .at_least(13)
-            .on_each_one_sided(candles(present), decoded),
+            .on_each_one_sided(candles(present), decoded)
+            .on_each_one_sided(mixed(present), decoded),
         Claim::new("greedy-ties")
             .one_case_in(8)
             .at_least(4)
-            .on_each_one_sided(candles(present), ties),
+            .on_each_one_sided(candles(present), ties)
+            .on_each_one_sided(mixed(present), ties),
     ]
 }
 
@@ -36,15 +38,24 @@ pub(crate) fn short(draw: &mut Draw) -> BackboneConfig {
     backbone
 }
 
+/// The same with one layer, for mixed precision.
+fn shallow(draw: &mut Draw) -> BackboneConfig {
+    let mut backbone = short(draw);
+    if let BackboneConfig::Gpt2(config) = &mut backbone {
+        config.n_layer = 1;
+    }
+    backbone
+}
+
 /// A model of any method, every third with a prefix, and every sixth with one that moves positions.
-fn given(case: &mut Case) -> Result<ModelCase> {
+fn given(case: &mut Case, family: Family) -> Result<ModelCase> {
     case.draw.force(Corner::Plain);
     let turn = case.draw.turn;
     let which = match turn % 3 {
         0 => Method::Prefix,
         _ => method::of_case(turn),
     };
-    let mut model = ModelCase::with(&mut case.draw, short, which)?;
+    let mut model = ModelCase::with(&mut case.draw, family, which)?;
     if let Some(AttentionConfig::Prefix {
         offset_positions, ..
     }) = &mut model.method.attention
@@ -56,8 +67,18 @@ fn given(case: &mut Case) -> Result<ModelCase> {
 
 /// Greedy decoding of any method's prompts.
 fn decoded(engine: &Candle, case: &mut Case) -> Result<()> {
-    let mut model = given(case)?;
+    let family = match engine.target().is_mixed() {
+        true => shallow,
+        false => short,
+    };
+    let mut model = given(case, family)?;
     let segment = prompts(case, &mut model);
+    if engine.target().is_mixed() {
+        // positions and segments decide, layers little: so the bound tells one model from another
+        let all = model.weights.iter_mut().chain(&mut model.adapter);
+        let maps = all.filter(|(name, _)| name.contains(".h.") && !name.contains(".ln_"));
+        maps.for_each(|(_, tensor)| *tensor *= 0.25);
+    }
     model.round(|x| engine.representable(x));
     let built = engine.model(&model)?;
     decodes::<Paper>(&built, engine.roundoff(), case, &model, segment)
@@ -79,7 +100,8 @@ pub(crate) fn prompts(case: &mut Case, model: &mut ModelCase) -> Option<u32> {
 }
 
 /// Greedy decoding of all prompts by the engine's model of a case: the tokens, and why each text
-/// ended. In the control the formula is given another first token of each prompt.
+/// ended. In the control the formula is given another first token of each prompt; in mixed
+/// precision, whose bound is too wide for one token, a model whose logits have the other sign.
 ///
 /// # Errors
 /// Engine or specification refuses the model.
@@ -117,6 +139,13 @@ pub(crate) fn decodes<S: Specification>(
     decoding.eos = longest.map_or(0, |text| text[text.len() / 2]);
     let found = greedy(built, &prompts, decoding, &mut |_| {})?;
     let describe = format!("{}, at most {} new", model.describe(), decoding.max_new);
+    let mut formula = model.clone();
+    if case.control && roundoff > UNIT_ROUNDOFF_F32 {
+        // where all is trained, it stands in the adapter
+        let all = formula.weights.iter_mut().chain(&mut formula.adapter);
+        let last = all.filter(|(name, _)| name.contains(".ln_f."));
+        last.for_each(|(_, tensor)| *tensor *= -1.0);
+    }
     case.same(found.len(), prompts.len(), || format!("{describe}: texts"));
     for (r, new) in found.iter().enumerate() {
         let (start, length) = (prompts[r].ids.len(), new.len());
@@ -141,7 +170,7 @@ pub(crate) fn decodes<S: Specification>(
             new: &tokens,
         };
         let describe = format!("{describe}: text {r}");
-        likeliest::<S>(roundoff, case, model, &text, &describe)?;
+        likeliest::<S>(roundoff, case, &formula, &text, &describe)?;
     }
     Ok(())
 }

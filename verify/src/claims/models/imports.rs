@@ -79,7 +79,7 @@ fn maps(backbone: &BackboneConfig) -> Vec<LinearMap> {
 }
 
 /// A backbone without special tokens, which a file of PEFT's would hold otherwise.
-fn plain(case: &mut Case) -> Result<ModelCase> {
+pub(super) fn plain(case: &mut Case) -> Result<ModelCase> {
     let backbone = (case.family)(&mut case.draw);
     let mut given = ModelCase::of(&mut case.draw, backbone, method::none())?;
     given.adapter.remove(ADDED);

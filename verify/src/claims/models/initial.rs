@@ -19,7 +19,7 @@
 //! the part of the bound that is the hidden units'.
 
 use crate::cases::head::by_head;
-use crate::cases::{Corner, ModelCase, gpt2, method};
+use crate::cases::{BackboneConfig, Corner, ModelCase, method, roberta};
 use crate::engines::candle::array;
 use crate::engines::{Candle, translate};
 use crate::{Case, Claim, Error, Result, Target, Tolerance};
@@ -29,7 +29,7 @@ use inducer_reference::parts::LayerParts;
 use inducer_reference::sub_layer::Projections;
 use inducer_reference::variants::{Heads, gating_minus_inducer};
 use inducer_reference::visible::Visible;
-use inducer_reference::{Adapter, Gpt2, TensorMap};
+use inducer_reference::{Adapter, Gpt2, Roberta, TensorMap};
 use ndarray::{Array2, Array3, ArrayD, Axis};
 
 /// Twice σ: no initial value is greater.
@@ -40,7 +40,13 @@ const CUT: f64 = 0.02;
 pub fn claims() -> Vec<Claim> {
     vec![
         Claim::new("init-near").on_one_sided(Target::CpuF64, near),
+        Claim::new("roberta-init-near")
+            .about(roberta)
+            .on_one_sided(Target::CpuF64, near),
         Claim::new("init-gating-far").on_one_sided(Target::CpuF64, far),
+        Claim::new("roberta-init-gating-far")
+            .about(roberta)
+            .on_one_sided(Target::CpuF64, far),
     ]
 }
 
@@ -56,9 +62,13 @@ struct Start {
 /// Builds the layer with the engine's initial values times `scale`.
 fn start(case: &mut Case, which: Method, scale: f64) -> Result<Start> {
     case.draw.force(Corner::Plain);
-    let backbone = gpt2(&mut case.draw);
+    let backbone = (case.family)(&mut case.draw);
     let given = ModelCase::of(&mut case.draw, backbone, method::none())?;
-    let config = method::random(&mut case.draw, which);
+    let mut config = method::random(&mut case.draw, which);
+    if given.backbone.classifies() {
+        config.task_type.clone_from(&given.method.task_type);
+        method::for_understanding(&mut config);
+    }
     let engine = Candle::cpu_f64();
     let mut built = engine.backbone(&given)?;
     built.attach(&translate(&config)?, 0, case.draw.bits())?;
@@ -79,15 +89,23 @@ fn start(case: &mut Case, which: Method, scale: f64) -> Result<Start> {
     let tensors = own.iter().map(|(name, x)| (name.clone(), scale * x));
     let tensors: TensorMap<f64> = tensors.collect();
     let adapter = Adapter::from_tensors(config, &given.backbone, tensors)?;
-    let model = Gpt2::from_tensors(given.backbone.gpt2()?.clone(), &given.weights)?;
     let (n, d, h) = (
         case.draw.size(2, 6),
         given.backbone.hidden(),
         given.backbone.heads(),
     );
     let x = case.draw.array((n, d), 1.5);
-    let attention = &model.blocks[0].attention;
-    let visible = Visible::causal(n);
+    let (attention, visible) = match &given.backbone {
+        BackboneConfig::Gpt2(config) => {
+            let mut model = Gpt2::from_tensors(config.clone(), &given.weights)?;
+            (model.blocks.swap_remove(0).attention, Visible::causal(n))
+        }
+        BackboneConfig::Roberta(config) => {
+            let mut model = Roberta::from_tensors(config.clone(), &given.weights)?;
+            (model.layers.swap_remove(0).attention, Visible::all(n, n))
+        }
+    };
+    let attention = &attention;
     let plain = attention.forward(&x, &visible, &LayerParts::none());
     let with = attention.forward(&x, &visible, &adapter.layer(0)?);
     let lambda = with.lambda.ok_or_else(|| Error::Missing("λ".into()))?;

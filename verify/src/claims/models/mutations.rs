@@ -26,7 +26,7 @@ pub const TERMS: [(&str, Mutation); 7] = [
 ];
 
 /// Every method with a part of its own in the layers, and a term of it.
-const METHODS: [(Method, Mutation); 10] = [
+const METHODS: [(Method, Mutation); 11] = [
     (Method::Adapter, Mutation::Residual),
     (Method::Lora, Mutation::LoraScale),
     (Method::Prefix, Mutation::Mixture),
@@ -37,6 +37,7 @@ const METHODS: [(Method, Mutation); 10] = [
     (Method::Inducer, Mutation::KeyQuery),
     (Method::InducerLora, Mutation::LoraScale),
     (Method::MamInducer, Mutation::ValueEstimate),
+    (Method::Lora, Mutation::LoraScale),
 ];
 
 /// The claims of this file.

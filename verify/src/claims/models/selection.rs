@@ -29,13 +29,18 @@ pub fn claims(present: &Present) -> Vec<Claim> {
         claim.on_each(candles(present), mean_of_all)
     };
     // few cases have a new best between two validations that are none
-    let share = |id| Claim::new(id).one_case_in(8).at_least(24);
+    let share = |id, family: Family| Claim::new(id).about(family).one_case_in(8).at_least(24);
     let host = || vec![Box::new(Candle::cpu_f64()), Box::new(Candle::cpu_f32())];
     vec![
         mean("validation-mean", gpt2),
         mean("roberta-validation-mean", roberta),
-        share("best-and-patience").on_each_one_sided(host(), |e, case| chosen(e, case, false)),
-        share("best-and-patience-resumed")
+        share("best-and-patience", gpt2)
+            .on_each_one_sided(host(), |e, case| chosen(e, case, false)),
+        share("roberta-best-and-patience", roberta)
+            .on_each_one_sided(host(), |e, case| chosen(e, case, false)),
+        share("best-and-patience-resumed", gpt2)
+            .on_each_one_sided(host(), |e, case| chosen(e, case, true)),
+        share("roberta-best-and-patience-resumed", roberta)
             .on_each_one_sided(host(), |e, case| chosen(e, case, true)),
     ]
 }

@@ -47,7 +47,15 @@ pub fn claims(present: &Present) -> Vec<Claim> {
             Weights::Labels,
         ),
         all(Claim::new("accumulation-one-batch"), Weights::OneBatch),
+        all(
+            Claim::new("roberta-accumulation-one-batch").about(roberta),
+            Weights::OneBatch,
+        ),
         all(Claim::new("accumulation-authors"), Weights::Alike),
+        all(
+            Claim::new("roberta-accumulation-authors").about(roberta),
+            Weights::Alike,
+        ),
     ]
 }
 
@@ -159,7 +167,12 @@ fn given(engine: &Candle, case: &mut Case, weights: Weights) -> Result<Given> {
     };
     config.equal_micro_batches = weights == Weights::Alike;
     config.warmup = draw.size(0, 4);
-    let (coupled, decay, clip, schedule) = *draw.in_turn(&SETTINGS);
+    // the long run decays and clips
+    let settings = match long {
+        true => &SETTINGS[..2],
+        false => &SETTINGS[..],
+    };
+    let (coupled, decay, clip, schedule) = *draw.in_turn(settings);
     (config.schedule, config.clip) = (schedule, clip);
     config.clip_micro_batches = weights == Weights::Alike && draw.chance(0.5);
     (config.dropout, config.label_smoothing) = (dropout, draw.pick(&[0.0, 0.125]));
@@ -225,7 +238,7 @@ fn ran(engine: &Candle, given: &Given, stop: usize) -> Result<Ran> {
 /// the micro-batches weigh otherwise.
 fn followed(engine: &Candle, case: &mut Case, weights: Weights) -> Result<()> {
     let given = given(engine, case, weights)?;
-    let stop = case.draw.size(1, 5);
+    let stop = case.draw.size(1, given.config.steps - 1);
     let Ran { seen, losses } = ran(engine, &given, stop)?;
     let describe = format!("{}, {:?}", given.model.describe(), given.config.schedule);
     case.same(seen.len(), given.config.steps + 1, || {
