@@ -327,9 +327,9 @@ fn few_rows_are_rounded_to_bf16_as_many_are() {
         };
         head.logits(x).unwrap()
     };
-    let forms: [&dyn Fn(DType, &Tensor) -> Tensor; 2] = [&linear, &logits];
+    type Form<'a> = &'a dyn Fn(DType, &Tensor) -> Tensor;
     let few = x.tensor.narrow(0, 0, 3).unwrap().contiguous().unwrap();
-    for form in forms {
+    for form in [&linear as Form<'_>, &logits] {
         let rounded = form(DType::BF16, &few);
         let among_many = form(DType::BF16, &x.tensor).narrow(0, 0, 3).unwrap();
         assert!(distance(&rounded, &among_many) < 1e-5);
