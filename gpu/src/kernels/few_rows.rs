@@ -15,7 +15,13 @@ use super::gemm::{Mat, MatMut};
 use super::threads::{for_tasks, map_tasks};
 
 /// Most rows for which this form is used; from there on the general product is as fast.
-pub const MOST: usize = 16;
+const MOST: usize = 16;
+
+/// Whether a product of so many rows takes this form: few, and none whose operands are rounded to
+/// bf16, since this form rounds nothing.
+pub const fn serves(rows: usize, in_bf16: bool) -> bool {
+    rows <= MOST && !in_bf16
+}
 
 /// Elements of the block of results that a thread works on: 16 KiB of f32, so that it stays in the
 /// first-level cache beside the lines of the weight that are read (with four times as many, `mini`

@@ -5,6 +5,7 @@ use super::{Computed, Engine, Target};
 use crate::cases::BackboneConfig;
 use crate::cases::model::{ModelCase, REPARAMETRISATION, TextRow};
 use crate::error::{Error, Result};
+use inducer_reference::Backbone as _;
 use inducer_reference::attention::Linear;
 use inducer_reference::dropout::Masks;
 use inducer_reference::prefix::Reparametrised;
@@ -137,11 +138,9 @@ pub fn stored<T: Real>(case: &ModelCase, adapter: &TensorMap<T>) -> Result<Tenso
         second,
     };
     let prefixes = network.prefixes(case.backbone.heads());
+    let layout = case.backbone.layout();
     for (i, prefix) in prefixes.into_iter().enumerate() {
-        let name = match case.backbone.classifies() {
-            false => format!("transformer.h.{i}.attn.prefix"),
-            true => format!("roberta.encoder.layer.{i}.attention.self.prefix"),
-        };
+        let name = format!("{}.prefix", layout.attention_name(i));
         stored.insert(format!("{name}.key"), prefix.key.into_dyn());
         stored.insert(format!("{name}.value"), prefix.value.into_dyn());
     }

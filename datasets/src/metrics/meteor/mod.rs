@@ -284,9 +284,9 @@ pub fn counts(
         .collect();
     let mut words = vec![String::new(); ids.len()];
     ids.into_iter().for_each(|(w, i)| words[i as usize] = w);
-    let vocabulary = words.iter().map(String::as_str).zip(0..).collect();
+    let vocabulary = words.iter().map(String::as_bytes).zip(0..).collect();
     let paraphrases = match &files.paraphrases {
-        Some(path) => resources::paraphrases(path, &vocabulary)?,
+        Some(path) => resources::paraphrases(path, vocabulary)?,
         None => Paraphrases::new(),
     };
     let ran = [true, true, files.jar.is_some(), files.paraphrases.is_some()];

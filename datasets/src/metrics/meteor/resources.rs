@@ -136,12 +136,12 @@ const DETACHMENT: [(&str, &str); 20] = [
     ("est", "e"),
 ];
 
-/// Those entries of a gzipped table that a vocabulary can use, its words by their numbers: three
+/// Those entries of a gzipped table that a vocabulary, words with their numbers, can use: three
 /// lines each, probability, phrase, paraphrase.
 ///
 /// METEOR's own table unpacks to 272 MB: it is unpacked on a thread of its own, while this one
 /// looks for the phrases.
-pub fn paraphrases(path: &Path, vocabulary: &HashMap<&str, u32>) -> Result<Paraphrases> {
+pub fn paraphrases(path: &Path, vocabulary: HashMap<&[u8], u32>) -> Result<Paraphrases> {
     let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
     let mut entries = Entries::new(vocabulary);
     let (sender, blocks) = std::sync::mpsc::sync_channel(8);
@@ -183,10 +183,9 @@ struct Entries<'a> {
 }
 
 impl<'a> Entries<'a> {
-    fn new(vocabulary: &HashMap<&'a str, u32>) -> Self {
-        let bytes = |(word, number): (&&'a str, &u32)| (word.as_bytes(), *number);
+    fn new(vocabulary: HashMap<&'a [u8], u32>) -> Self {
         Self {
-            vocabulary: vocabulary.iter().map(bytes).collect(),
+            vocabulary,
             found: Paraphrases::new(),
             phrase: None,
             read: 0,
@@ -284,8 +283,8 @@ mod tests {
                          0.2\nhome\nlarge house\n0.2\nhome\nbig hut\n0.2\n \nhome\n0.2\nhome\n \n";
 
     fn read(blocks: impl Iterator<Item = Vec<u8>>) -> std::result::Result<Paraphrases, String> {
-        let vocabulary = VOCABULARY.into_iter().zip(0..).collect();
-        let mut entries = Entries::new(&vocabulary);
+        let vocabulary = VOCABULARY.into_iter().map(str::as_bytes).zip(0..).collect();
+        let mut entries = Entries::new(vocabulary);
         for block in blocks {
             entries.block(&block)?;
         }

@@ -64,7 +64,7 @@ fn score<T: Elem>(out: &mut [T], width: usize, hidden: Mat<'_, T>, tables: &[Tab
     let shared = Shared::new(out);
     for table in tables {
         let (dst, w) = (MatMut::strided(shared, table.from, width), table.rows.t());
-        match hidden.rows() <= few_rows::MOST && !table.in_bf16 {
+        match few_rows::serves(hidden.rows(), table.in_bf16) {
             true => few_rows::product_into(dst, hidden, w, T::one()),
             false => table.product(hidden, w).write(dst),
         }

@@ -191,7 +191,7 @@ impl<'a> Linear<'a> {
             let product = sizes.product(x, w);
             match self.onto {
                 Some(_) => product.add_to(MatMut::strided(Shared::new(&mut y), column, total)),
-                None if rows <= few_rows::MOST && !sizes.in_bf16 => {
+                None if few_rows::serves(rows, sizes.in_bf16) => {
                     y = few_rows::product(x, w, scale);
                 }
                 None => y = product.to_vec(),

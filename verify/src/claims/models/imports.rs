@@ -53,9 +53,10 @@ const KINDS: [Kind; 6] = [
 ];
 
 /// A linear map of a layer: name, inputs, outputs.
-type LinearMap = (&'static str, usize, usize);
+pub(super) type LinearMap = (&'static str, usize, usize);
 
-fn maps(backbone: &BackboneConfig) -> Vec<LinearMap> {
+/// The linear maps of a layer, in their order.
+pub(super) fn maps(backbone: &BackboneConfig) -> Vec<LinearMap> {
     let d = backbone.hidden();
     match backbone {
         BackboneConfig::Gpt2(config) => {
@@ -75,6 +76,14 @@ fn maps(backbone: &BackboneConfig) -> Vec<LinearMap> {
             ("intermediate.dense", d, config.intermediate_size),
             ("output.dense", config.intermediate_size, d),
         ],
+    }
+}
+
+/// Where layers stand.
+pub(super) fn layers_of(backbone: &BackboneConfig) -> &'static str {
+    match backbone.classifies() {
+        true => "roberta.encoder.layer",
+        false => "transformer.h",
     }
 }
 
@@ -194,10 +203,7 @@ impl Modules {
         }
         let excluded = targets.get(1).filter(|_| chosen.is_some());
         Self {
-            within: match backbone.classifies() {
-                true => "roberta.encoder.layer",
-                false => "transformer.h",
-            },
+            within: layers_of(backbone),
             layers: backbone.layers(),
             excluded: excluded.map(|(name, ..)| *name),
             targets,

@@ -7,7 +7,7 @@
 
 use super::agreement::compare;
 use super::exchange::{There, saved};
-use super::imports::plain;
+use super::imports::{layers_of, maps, plain};
 use crate::bounds::UNIT_ROUNDOFF_F64;
 use crate::cases::{BackboneConfig, Draw, ModelCase, roberta};
 use crate::engines::candle::{array, results};
@@ -38,9 +38,9 @@ pub fn claims(present: &Present) -> Vec<Claim> {
     ]
 }
 
-/// A linear map of a layer.
+/// A linear map of a layer that takes a vector.
 #[derive(Clone, Copy)]
-struct LinearMap {
+struct Rescaled {
     name: &'static str,
     inputs: usize,
     outputs: usize,
@@ -50,64 +50,38 @@ struct LinearMap {
     usual: bool,
 }
 
-impl LinearMap {
-    const fn new(name: &'static str, inputs: usize, outputs: usize) -> Self {
-        Self {
-            name,
-            inputs,
-            outputs,
-            feeds: false,
-            usual: false,
-        }
-    }
+/// The one map of a layer that takes none.
+const WITHOUT: [&str; 2] = ["mlp.c_fc", "intermediate.dense"];
 
-    const fn feeds(self) -> Self {
-        Self {
-            feeds: true,
-            ..self
-        }
-    }
+/// The maps whose inputs are rescaled.
+const FEEDS: [&str; 4] = [
+    "attn.c_proj",
+    "mlp.c_proj",
+    "attention.output.dense",
+    "output.dense",
+];
 
-    const fn usual(self) -> Self {
-        Self {
-            usual: true,
-            ..self
-        }
-    }
-}
+/// PEFT's own choice; the last two by their common end.
+const USUAL: [&str; 6] = [
+    "attn.c_attn",
+    "mlp.c_proj",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+    "output.dense",
+];
 
 /// The maps of a layer that take a vector.
-fn maps(backbone: &BackboneConfig) -> Vec<LinearMap> {
-    let d = backbone.hidden();
-    let of = LinearMap::new;
-    match backbone {
-        BackboneConfig::Gpt2(config) => {
-            let inner = config.n_inner.unwrap_or(4 * d);
-            vec![
-                of("attn.c_attn", d, 3 * d).usual(),
-                of("attn.c_proj", d, d).feeds(),
-                of("mlp.c_proj", inner, d).feeds().usual(),
-            ]
-        }
-        BackboneConfig::Roberta(config) => vec![
-            of("attention.self.query", d, d),
-            of("attention.self.key", d, d).usual(),
-            of("attention.self.value", d, d).usual(),
-            // one of the two that end so, which are PEFT's usual ones by their common end
-            of("attention.output.dense", d, d).feeds().usual(),
-            of("output.dense", config.intermediate_size, d)
-                .feeds()
-                .usual(),
-        ],
-    }
-}
-
-/// Where layers stand.
-fn layers_of(backbone: &BackboneConfig) -> &'static str {
-    match backbone.classifies() {
-        true => "roberta.encoder.layer",
-        false => "transformer.h",
-    }
+fn rescaled(backbone: &BackboneConfig) -> impl Iterator<Item = Rescaled> {
+    let all = maps(backbone).into_iter();
+    let some = all.filter(|(name, ..)| !WITHOUT.contains(name));
+    some.map(|(name, inputs, outputs)| Rescaled {
+        name,
+        inputs,
+        outputs,
+        feeds: FEEDS.contains(&name),
+        usual: USUAL.contains(&name),
+    })
 }
 
 /// Which modules a file names, in turn.
@@ -127,17 +101,16 @@ const KINDS: [Kind; 4] = [Kind::Usual, Kind::All, Kind::Named, Kind::Excluded];
 
 /// Modules by their whole names, and the fields that name them.
 struct Chosen {
-    modules: Vec<(String, LinearMap)>,
+    modules: Vec<(String, Rescaled)>,
     fields: Value,
 }
 
 fn chosen(draw: &mut Draw, backbone: &BackboneConfig, kind: Kind) -> Chosen {
     let within = layers_of(backbone);
     let layers = 0..backbone.layers();
-    let mut modules: Vec<(String, LinearMap)> = layers
+    let mut modules: Vec<(String, Rescaled)> = layers
         .flat_map(|layer| {
-            let all = maps(backbone).into_iter();
-            all.map(move |map| (format!("{within}.{layer}.{}", map.name), map))
+            rescaled(backbone).map(move |map| (format!("{within}.{layer}.{}", map.name), map))
         })
         .collect();
     let one = draw.size(0, modules.len() - 1);
@@ -178,7 +151,7 @@ fn chosen(draw: &mut Draw, backbone: &BackboneConfig, kind: Kind) -> Chosen {
 }
 
 /// The module with its vector in its weight and, where that stands on its output, its bias.
-fn fold(merged: &mut ModelCase, key: &str, map: LinearMap, l: &Array1<f64>) -> Result<()> {
+fn fold(merged: &mut ModelCase, key: &str, map: Rescaled, l: &Array1<f64>) -> Result<()> {
     // GPT-2's maps are [inputs, outputs], RoBERTa's [outputs, inputs]
     let axis = usize::from(map.feeds == merged.backbone.classifies());
     for (part, axis) in [("weight", axis), ("bias", 0)] {
@@ -368,16 +341,11 @@ fn named(
         true => &["classifier.dense", "classifier.out_proj"],
         false => &["lm_head"],
     };
-    let without = match given.backbone.classifies() {
-        true => "intermediate.dense",
-        false => "mlp.c_fc",
-    };
     let mut all: Vec<(String, bool)> = heads.iter().map(|n| ((*n).into(), false)).collect();
     let within = layers_of(&given.backbone);
     for layer in 0..given.backbone.layers() {
-        all.push((format!("{within}.{layer}.{without}"), false));
-        for map in maps(&given.backbone) {
-            all.push((format!("{within}.{layer}.{}", map.name), map.feeds));
+        for (name, ..) in maps(&given.backbone) {
+            all.push((format!("{within}.{layer}.{name}"), FEEDS.contains(&name)));
         }
     }
     let describe = given.describe();
