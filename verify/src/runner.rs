@@ -11,6 +11,7 @@ use crate::proofs::{self, Checked, Index};
 use crate::regressions::{self, Regression};
 use crate::report::{Chance, Report, ReportRow, Verdict};
 use crate::smallest::smallest;
+use inducer_gpu::kernels::afresh;
 use inducer_reference::scalar::prime::MODULUS;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -140,7 +141,8 @@ pub fn run(options: &Options, on_row: &(dyn Fn(&ReportRow) + Sync)) -> Result<Re
         let others = rows
             .par_iter()
             .with_max_len(1) // so that no thread is left with many at the end
-            .map(|row| (!is_proved(row.1)).then(|| checked(row)));
+            // a thread may take one over while it waits within another
+            .map(|row| (!is_proved(row.1)).then(|| afresh(|| checked(row))));
         let others: Vec<Option<ReportRow>> = others.collect();
         let found = found.join().ok().flatten();
         let nothing = Checked::NotRun("the proofs could not be checked".into());

@@ -22,7 +22,7 @@ use crate::error::Result;
 use candle_core::{DType, Device, Shape, Storage, StorageRef, Tensor};
 use elem::Elem;
 use std::cell::Cell;
-use threads::single_threaded;
+use threads::{alone, single_threaded};
 
 /// Read access to the elements of a CPU tensor.
 pub struct CpuSlice<'a> {
@@ -166,6 +166,16 @@ fn form() -> Form {
 /// own would not be on in another thread, and would be on for what this one takes over from others
 /// while it waits.
 fn switched_to<R>(form: Form, f: impl FnOnce() -> R) -> R {
+    in_form(form, || single_threaded(f))
+}
+
+/// Runs `f` with no switch on: for what a pool may begin on a thread that waits within other work,
+/// whose switches (form of the operations, threads) are not its own.
+pub fn afresh<R>(f: impl FnOnce() -> R) -> R {
+    in_form(Form::Kernels, || alone(false, f))
+}
+
+fn in_form<R>(form: Form, f: impl FnOnce() -> R) -> R {
     struct Reset(Form);
     impl Drop for Reset {
         fn drop(&mut self) {
@@ -173,7 +183,7 @@ fn switched_to<R>(form: Form, f: impl FnOnce() -> R) -> R {
         }
     }
     let _reset = Reset(FORM.replace(form));
-    single_threaded(f)
+    f()
 }
 
 /// Runs `f` without kernels of ours, on candle's tensors, as any device can run it; on the calling
@@ -195,6 +205,17 @@ mod tests {
         assert!(fused_pair(&single, &single) && fused_pair(&double, &double));
         assert!(!fused_pair(&single, &half) && !fused_pair(&single, &double));
         assert!(!fused_pair(&half, &half));
+    }
+
+    #[test]
+    fn what_begins_afresh_has_the_switches_of_a_thread_that_has_begun() {
+        let x = Tensor::zeros(2, DType::F64, &Device::Cpu).unwrap();
+        let now = || [fused(&x), parallel()];
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
+        pool.unwrap().install(|| {
+            let within = without_cpu_kernels(|| [now(), afresh(now), now()]);
+            assert_eq!(within, [[false; 2], [true; 2], [false; 2]]);
+        });
     }
 
     #[test]

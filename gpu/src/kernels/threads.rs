@@ -10,13 +10,18 @@ thread_local! {
 /// Runs `f` with every operation on the calling thread alone: for work that is divided among
 /// threads further up.
 pub fn single_threaded<R>(f: impl FnOnce() -> R) -> R {
+    alone(true, f)
+}
+
+/// Runs `f` with every operation on the calling thread alone, or with those of the pool.
+pub(super) fn alone<R>(alone: bool, f: impl FnOnce() -> R) -> R {
     struct Reset(bool);
     impl Drop for Reset {
         fn drop(&mut self) {
             SINGLE_THREADED.set(self.0);
         }
     }
-    let _reset = Reset(SINGLE_THREADED.replace(true));
+    let _reset = Reset(SINGLE_THREADED.replace(alone));
     f()
 }
 
