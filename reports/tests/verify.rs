@@ -60,7 +60,7 @@ fn an_empirical_claim_has_the_words_of_the_study_that_it_is_given() {
     // of what the study did not measure it says why, which is another word than "not run"
     let of_all = |claim: &str| text(&verify(&["--claim", claim, study[0], study[1]]).stdout);
     let found = of_all("mam-long");
-    let row = "not measured: the part on long inputs trains the prefix and the inducer alone; ";
+    let row = "not measured: no inducer-lora and mam-inducer on long inputs; ";
     assert!(found.contains(row), "{found}");
     assert!(
         found.contains("0 passed, 0 failed, 0 not run, 1 not measured by it"),

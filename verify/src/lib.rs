@@ -51,6 +51,7 @@
 //! | [`coverage`] | which pairs of method and corner the cases met |
 //! | [`ledger`], [`runner`], [`report`], [`render`] | the claims in words, and what came out |
 //! | [`smallest`], [`regressions`] | from a failing case to the smallest one, which is kept |
+//! | [`scratch`] | folders for what a case writes |
 //! | [`proofs`] | the engine "proved": theorems of a proof assistant |
 //! | [`custom`] | every check for a variant of your own, in one line |
 
@@ -70,6 +71,7 @@ pub mod regressions;
 pub mod render;
 pub mod report;
 pub mod runner;
+pub mod scratch;
 pub mod smallest;
 
 pub use bounds::Tolerance;

@@ -7,6 +7,7 @@ use super::{Row, Study};
 use crate::document::format::{fixed, signed, signed_interval};
 use crate::stats::contrast::{Contrast, Judgement};
 use crate::stats::{Summary, differences, mean, paired};
+use inducer_datasets::Task;
 
 /// What a study says of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,9 @@ const NOT_MEASURED: &str = "not measured";
 /// What is said where what was measured cannot bear the claim out or refute it.
 const NO_VERDICT: &str = "no verdict";
 
+/// Without MAM's adapter on the feed-forward network, and with it.
+const MAM: [&str; 2] = ["inducer-lora", "mam-inducer"];
+
 /// Every empirical claim, in the order of the ledger.
 pub fn findings(study: &Study) -> Vec<Finding> {
     let step = |claim, lower, upper| step(study, claim, lower, upper);
@@ -42,11 +46,7 @@ pub fn findings(study: &Study) -> Vec<Finding> {
         step("key-mlp-helps", "extension", "inducer"),
         step("gating-collapses", "gating", "inducer"),
         complement(study),
-        Finding {
-            claim: "mam-long",
-            verdict: NOT_MEASURED,
-            evidence: "the part on long inputs trains the prefix and the inducer alone".into(),
-        },
+        mam(study),
     ]
 }
 
@@ -126,12 +126,16 @@ fn complement(study: &Study) -> Finding {
 
 /// The prefix and the inducer on long inputs, where the study has them.
 fn sides(study: &Study) -> Option<(&Row, &Row, usize)> {
-    let rows = &study.long.as_ref()?.rows;
+    both(&study.long.as_ref()?.rows, ON_LENGTH)
+}
+
+/// Two methods among `rows`, and the last of the quarters of their inputs by length.
+fn both<'a>(rows: &'a [Row], methods: [&str; 2]) -> Option<(&'a Row, &'a Row, usize)> {
     let of = |method| rows.iter().find(|row| row.method == method);
-    let [prefix, inducer] = ON_LENGTH.map(of);
-    let (prefix, inducer) = (prefix?, inducer?);
-    let bins = prefix.runs.first()?.result.mechanism.by_length.len();
-    Some((prefix, inducer, bins.checked_sub(1)?))
+    let [left, right] = methods.map(of);
+    let (left, right) = (left?, right?);
+    let bins = left.runs.first()?.result.mechanism.by_length.len();
+    Some((left, right, bins.checked_sub(1)?))
 }
 
 /// How an interval lies to zero, in the words of [`Judgement`].
@@ -224,6 +228,35 @@ fn long(study: &Study) -> Finding {
     }
 }
 
+/// What MAM's adapter adds on the longest inputs: of the part on long inputs, or of a study on
+/// conversations, whose inputs are long themselves.
+fn mam(study: &Study) -> Finding {
+    let long = study.long.as_ref().map_or(&[][..], |long| &long.rows);
+    let conversations = match study.task {
+        Task::Coqa => &study.rows[..],
+        _ => &[],
+    };
+    let mut of = [long, conversations].into_iter();
+    let found = of.find_map(|rows| {
+        let (without, with, last) = both(rows, MAM)?;
+        let [with, without] = [with, without].map(|row| row.of_length(last, |b| Some(b.loss)));
+        paired(&with, &without)
+    });
+    let [without, with] = MAM;
+    Finding {
+        claim: "mam-long",
+        verdict: verdict(found),
+        evidence: match found {
+            None => format!("no {without} and {with} on long inputs"),
+            Some(_) => format!(
+                "loss of the first reference on the longest inputs, {without} less {with}: {} \
+                 nats a token",
+                interval(found, 3)
+            ),
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,6 +323,52 @@ mod tests {
         study.contrasts.pop();
         study.contrasts.push(named("lora", fall));
         assert_eq!(of(&study, "lora-complements").verdict, "appears");
+    }
+
+    #[test]
+    fn mam_helps_on_long_inputs_where_its_loss_is_less_on_the_longest() {
+        let mut study = testing::study();
+        let set = |study: &mut Study, gain: f64| {
+            let rows = study.rows.iter().filter(|row| row.method == "inducer");
+            let row = rows.cloned().next().unwrap();
+            study.rows = MAM.map(|method| row.clone()).to_vec();
+            for (row, method) in study.rows.iter_mut().zip(MAM) {
+                row.method = method.into();
+                for run in &mut row.runs {
+                    let noise = 0.01 * run.seed as f64;
+                    let gain = if method == MAM[1] { gain + noise } else { 0.0 };
+                    let bins = &mut run.result.mechanism.by_length;
+                    let last = bins.len() - 1;
+                    (bins[0].loss, bins[last].loss) = (1.0 + gain, 1.0 - gain);
+                }
+            }
+        };
+        // the inputs of this task are short
+        let before = study.clone();
+        set(&mut study, 0.5);
+        assert_eq!(of(&study, "mam-long").verdict, NOT_MEASURED);
+        study.task = Task::Coqa;
+        assert_eq!(of(&study, "mam-long").verdict, "appears");
+        study.rows = before.rows.clone();
+        set(&mut study, -0.5);
+        assert_eq!(of(&study, "mam-long").verdict, "reversed");
+        // the part on long inputs goes before
+        study.long = Some(Long {
+            settings: study.provenance.settings.clone(),
+            data: study.provenance.data.clone(),
+            rates: None,
+            constant: None,
+            rows: study.rows.clone(),
+        });
+        study.task = before.task;
+        assert_eq!(of(&study, "mam-long").verdict, "reversed");
+        study.long.as_mut().unwrap().rows.pop();
+        let found = of(&study, "mam-long");
+        assert_eq!(found.verdict, NOT_MEASURED);
+        assert_eq!(
+            found.evidence,
+            "no inducer-lora and mam-inducer on long inputs"
+        );
     }
 
     #[test]

@@ -210,7 +210,7 @@ fn files<F: Formula>(engine: &Trained, case: &mut Case) -> Result<()> {
             parameter.tensor = (&parameter.tensor * 1.25)?;
         }
     }
-    let dir = tempfile::tempdir()?;
+    let dir = crate::scratch::folder()?;
     built.save_adapter(dir.path())?;
     let mut again = engine.candle.backbone(&model)?;
     again.attach_saved(dir.path())?;

@@ -60,7 +60,7 @@ fn labelled(case: &mut Case) -> inducer_verify::Result<Labelled> {
     let orders = [None, Some([2, 0, 1]), Some([1, 2, 0]), Some([0, 1, 2])];
     let order = *case.draw.in_turn(&orders);
     let made = || -> Result<World> {
-        let dir = tempfile::tempdir()?;
+        let dir = inducer_verify::scratch::folder()?;
         let data = dir.path().join("data");
         std::fs::create_dir(&data)?;
         for (part, table, _) in &parts {

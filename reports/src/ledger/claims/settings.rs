@@ -207,7 +207,7 @@ fn of_task(case: &Case) -> Result<&'static Papers> {
 /// Data of a task and the configuration of the paper's backbone, without weights, which no setting
 /// depends on.
 fn papers(task: Task) -> Result<Papers> {
-    let dir = tempfile::tempdir()?;
+    let dir = inducer_verify::scratch::folder()?;
     let [data, backbone] = ["data", "backbone"].map(|name| dir.path().join(name));
     let (seed, train, dev) = (1, 14, 5);
     let pairs = GlueConfig {

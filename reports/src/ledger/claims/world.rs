@@ -38,7 +38,7 @@ impl World {
     pub(super) fn generating(case: &mut Case, task: Task) -> inducer_verify::Result<Self> {
         let [data, backbone] = [(); 2].map(|()| case.draw.bits() % 1000);
         let made = || {
-            let dir = tempfile::tempdir()?;
+            let dir = inducer_verify::scratch::folder()?;
             write_texts(task, &dir.path().join("data"), data)?;
             write_gpt2(&dir.path().join("backbone"), backbone)?;
             Self::of(dir, task)

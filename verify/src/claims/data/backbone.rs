@@ -200,7 +200,7 @@ fn drawn(draw: &mut Draw) -> Result<Drawn> {
 impl Drawn {
     /// The model that the engine reads from a directory with these tensors.
     fn read(&self, tensors: HashMap<String, Tensor>, shards: bool) -> Result<Model> {
-        let dir = tempfile::tempdir()?;
+        let dir = crate::scratch::folder()?;
         write(dir.path(), tensors, shards)?;
         let config = self.sizes.config(self.gpt2).to_string();
         fs::write(dir.path().join("config.json"), config)?;
@@ -247,7 +247,7 @@ pub(super) fn files(case: &mut Case) -> Result<()> {
     let json = model.backbone.json();
     let eps = ["layer_norm_epsilon", "layer_norm_eps"].map(|field| json[field].as_f64());
     case.same(eps[0].or(eps[1]), Some(1e-6), || format!("{name}: ε"));
-    let again = tempfile::tempdir()?;
+    let again = crate::scratch::folder()?;
     model.save_backbone(again.path())?;
     let path = again.path().join("model.safetensors");
     let mut saved = BTreeMap::new();

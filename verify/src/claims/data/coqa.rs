@@ -97,7 +97,7 @@ fn write(draw: &mut Draw, path: &Path, most: usize, shown: usize) -> Result<Vec<
 /// train is dev, while what is called dev is test, or with no other file of every ten stories the
 /// first is test and the sixth dev. In the control a turn shows all turns before it.
 pub(super) fn coqa(case: &mut Case) -> Result<()> {
-    let dir = tempfile::tempdir()?;
+    let dir = crate::scratch::folder()?;
     let shown = case.or_control(HISTORY, usize::MAX / 2);
     let alone = case.draw.chance(0.3);
     let path = |name: &str| dir.path().join(format!("coqa-{name}-v1.0.json"));

@@ -104,7 +104,7 @@ fn examples(task: Task, rows: &[Row], exchanged: bool) -> Vec<Example> {
 /// their names, rows without an agreed class left out; dev is MNLI's matched part and test the
 /// mismatched one, and of SST-2 dev is held out of train. In the control classes change places.
 pub(super) fn glue(case: &mut Case) -> Result<()> {
-    let dir = tempfile::tempdir()?;
+    let dir = crate::scratch::folder()?;
     let task = *case.draw.in_turn(&[Task::Mnli, Task::Sst2]);
     let labelled_test = task == Task::Sst2 && case.draw.chance(0.3);
     let stems: &[&str] = match task {

@@ -171,7 +171,7 @@ fn file(kind: Kind, rows: &[Row]) -> String {
 /// ids to the letter, groups seen where training has them, classes in the order of numbers or of
 /// the alphabet. In the control every group counts as seen.
 pub(super) fn own(case: &mut Case) -> Result<()> {
-    let dir = tempfile::tempdir()?;
+    let dir = crate::scratch::folder()?;
     let [generate, several, ids, csv, renamed, marked] = [(); 6].map(|()| case.draw.chance(0.5));
     let labels = case.draw.size(0, 1);
     let kind = Kind {

@@ -136,7 +136,7 @@ pub(super) fn cached(case: &mut Case) -> Result<()> {
     let other = made.pop().unwrap_or_default();
     let last = all.pop();
     let expected = made.concat();
-    let dir = tempfile::tempdir()?;
+    let dir = crate::scratch::folder()?;
     let cache = Cache::at(dir.path());
     for origin in [Origin::Made, Origin::Read] {
         let (rows, from) = given(cache.rows(&layout, &all))?;

@@ -12,7 +12,7 @@ use std::fs;
 /// groups no input, is in two parts; and the parts end where they should, up to half of the largest
 /// group. In the control every row of the file has a group, or an input, of its own.
 pub(super) fn split(case: &mut Case) -> Result<()> {
-    let dir = tempfile::tempdir()?;
+    let dir = crate::scratch::folder()?;
     let path = dir.path().join("all.jsonl");
     let grouped = case.draw.chance(0.5);
     let units = case.draw.size(16, 30);

@@ -196,7 +196,7 @@ pub(super) fn tokenizer(case: &mut Case) -> Result<()> {
         true => Tokenizer::train_roberta(&texts, size),
         false => Tokenizer::train(&texts, size),
     })?;
-    let dir = tempfile::tempdir()?;
+    let dir = crate::scratch::folder()?;
     given(trained.save(dir.path()))?;
     let json = dir.path().join("tokenizer.json");
     let mut bpe = Bpe::read(&json)?;

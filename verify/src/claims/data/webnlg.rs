@@ -211,7 +211,7 @@ fn write(dir: &Path, part: &str, entries: &[Entry], format: &str) -> Result<()> 
 /// English texts in their order, seen where training has the category, set aside without a text.
 /// In the control the last of several texts is missing.
 pub(super) fn webnlg(case: &mut Case) -> Result<()> {
-    let dir = tempfile::tempdir()?;
+    let dir = crate::scratch::folder()?;
     let formats = ["xml", "directory", "json", "web_nlg", "GEM"];
     let format = *case.draw.in_turn(&formats);
     let mut parts = PARTS.map(|_| {

@@ -323,7 +323,7 @@ pub(super) fn meteor(case: &mut Case) -> Result<()> {
 
 /// So it is with synonyms, paraphrases and function words.
 pub(super) fn synonyms(case: &mut Case) -> Result<()> {
-    let dir = tempfile::tempdir()?;
+    let dir = crate::scratch::folder()?;
     let (jar, table) = (dir.path().join("meteor.jar"), dir.path().join("table.gz"));
     write(&jar, &table).map_err(io::Error::other)?;
     let files = Files {

@@ -2,7 +2,7 @@
 
 use crate::bounds::{Conditioning, UNIT_ROUNDOFF_F64};
 use crate::cases::draw::PAIRS;
-use crate::cases::{Draw, ModelCase, gpt2, method, roberta};
+use crate::cases::{Draw, ModelCase, method, roberta};
 use crate::engines::candle::array;
 use crate::engines::{Candle, Computed, Paper, Reference, Specification, external, training};
 use crate::{Case, Claim, Engine, Present, Result, Target, Tolerance};
@@ -30,10 +30,8 @@ pub fn claims(present: &Present) -> Vec<Claim> {
     vec![
         agree(every_pair("models-agree")),
         agree(every_pair("roberta-agree").about(roberta)),
-        Claim::new("prefix-reparametrised")
-            .one_case_in(4)
-            .at_least(8)
-            .on_one_sided(Target::CpuF32, reparametrisation),
+        reparametrised("prefix-reparametrised"),
+        reparametrised("roberta-prefix-reparametrised").about(roberta),
     ]
 }
 
@@ -75,10 +73,15 @@ pub fn same_as<S: Specification>(
     Ok(())
 }
 
+fn reparametrised(id: &'static str) -> Claim {
+    let claim = Claim::new(id).one_case_in(4).at_least(8);
+    claim.on_one_sided(Target::CpuF32, reparametrisation)
+}
+
 /// What is stored after training gives the function that was trained through the network. (In
 /// `f32`: files hold `f32`.) In the control the network's first bias is another one.
 fn reparametrisation(case: &mut Case) -> Result<()> {
-    let backbone = gpt2(&mut case.draw);
+    let backbone = (case.family)(&mut case.draw);
     let network = Some(Reparametrisation {
         width: case.draw.size(2, 6),
     });

@@ -132,7 +132,7 @@ fn clipped(engine: &Candle, case: &mut Case) -> Result<()> {
     let limit = norm(&gradients[0]) / 2.0;
     let data = Micro(micro.iter().map(batch).collect());
     for each in [false, true] {
-        let run = tempfile::tempdir()?;
+        let run = crate::scratch::folder()?;
         let mut built = engine.model(&given)?;
         let config = step(count, limit, each);
         train(&mut built, &data, &config, Some(run.path()), &mut |_| {})?;

@@ -80,7 +80,7 @@ fn merged(engine: &Candle, case: &mut Case) -> Result<()> {
 fn exported(case: &mut Case) -> Result<()> {
     let (given, scale) = with_lora(case)?;
     let engine = Candle::cpu_f32();
-    let dir = tempfile::tempdir()?;
+    let dir = crate::scratch::folder()?;
     let built = engine.backbone(&given)?;
     let saved = saved(&engine, &given)?;
     peft::export(&saved, built.backbone.as_ref(), dir.path())?;
@@ -125,7 +125,7 @@ fn prefixes(case: &mut Case) -> Result<()> {
     let [layers, heads, d] = given.backbone.sizes();
     let p = d / heads;
     let engine = Candle::cpu_f32();
-    let dir = tempfile::tempdir()?;
+    let dir = crate::scratch::folder()?;
     let built = engine.backbone(&given)?;
     peft::export(
         &saved(&engine, &given)?,
@@ -187,7 +187,7 @@ fn no_prefix(case: &mut Case) -> Result<()> {
     let engine = Candle::cpu_f32();
     let built = engine.backbone(&given)?;
     let backbone = built.backbone.as_ref();
-    let (out, own) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let (out, own) = (crate::scratch::folder()?, crate::scratch::folder()?);
     let written = peft::export(&saved(&engine, &given)?, backbone, out.path()).err();
     let files = std::fs::read_dir(out.path())?.count();
     if !case.control {

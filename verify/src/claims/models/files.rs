@@ -40,7 +40,7 @@ fn given(case: &mut Case) -> Result<ModelCase> {
 /// tensor is written changed.
 fn written(engine: &Candle, case: &mut Case) -> Result<()> {
     let given = given(case)?;
-    let dir = tempfile::tempdir()?;
+    let dir = crate::scratch::folder()?;
     let mut built = engine.model(&given)?;
     let found = Computed {
         loss: None,
@@ -70,7 +70,7 @@ fn written(engine: &Candle, case: &mut Case) -> Result<()> {
 /// the tensor is as it was.
 fn refused(case: &mut Case) -> Result<()> {
     let (engine, given) = (Candle::cpu_f32(), given(case)?);
-    let dir = tempfile::tempdir()?;
+    let dir = crate::scratch::folder()?;
     let built = engine.model(&given)?;
     built.save_adapter(dir.path())?;
     let names: Vec<&String> = given

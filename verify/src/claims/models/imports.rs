@@ -314,7 +314,7 @@ fn imported(engine: &Candle, case: &mut Case) -> Result<()> {
     let given = plain(case)?;
     let factor = case.or_control(1.0, 2.0);
     let file = written(&mut case.draw, &given, kind, factor)?;
-    let dir = tempfile::tempdir()?;
+    let dir = crate::scratch::folder()?;
     let config = serde_json::to_vec(&file.config)?;
     std::fs::write(dir.path().join("adapter_config.json"), config)?;
     candle_core::safetensors::save(&file.tensors, dir.path().join("adapter_model.safetensors"))?;

@@ -222,7 +222,7 @@ fn imported(engine: &Candle, case: &mut Case) -> Result<()> {
     let kind = *case.draw.in_turn(&KINDS);
     let given = plain(case)?;
     let factor = case.or_control(1.0, 2.0);
-    let dir = tempfile::tempdir()?;
+    let dir = crate::scratch::folder()?;
     let merged = written(&mut case.draw, &given, (kind, factor), dir.path())?;
     let mut built = engine.backbone(&given)?;
     let dtype: DType = master_dtype(engine.dtype);
@@ -285,7 +285,7 @@ fn vectors(given: &ModelCase, exchanged: bool) -> Result<BTreeMap<String, ArrayD
 fn exported(case: &mut Case) -> Result<()> {
     let given = ModelCase::with(&mut case.draw, case.family, Method::Ia3)?;
     let engine = Candle::cpu_f32();
-    let dir = tempfile::tempdir()?;
+    let dir = crate::scratch::folder()?;
     let built = engine.backbone(&given)?;
     let backbone = built.backbone.as_ref();
     peft::export(&saved(&engine, &given)?, backbone, dir.path())?;

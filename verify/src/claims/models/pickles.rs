@@ -219,7 +219,7 @@ fn read(case: &mut Case) -> Result<()> {
             }
         }
     }
-    let (pickles, safe) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let (pickles, safe) = (crate::scratch::folder()?, crate::scratch::folder()?);
     let engine = Candle::cpu_f32();
     engine.backbone(&given)?.save_backbone(safe.path())?;
     let config = "config.json";

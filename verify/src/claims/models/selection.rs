@@ -171,7 +171,7 @@ fn chosen(engine: &Candle, case: &mut Case, stop: bool) -> Result<()> {
         scores: scores.clone(),
         next: Cell::new(from),
     };
-    let (whole, rest) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let (whole, rest) = (crate::scratch::folder()?, crate::scratch::folder()?);
     let at = case.draw.size(1, 6);
     let ran = run(
         engine,

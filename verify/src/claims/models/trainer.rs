@@ -197,7 +197,7 @@ struct Ran {
 /// A run of the engine that is stopped after so many steps, and goes on in another process's place:
 /// with a new model, from the checkpoint.
 fn ran(engine: &Candle, given: &Given, stop: usize) -> Result<Ran> {
-    let (whole, rest) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let (whole, rest) = (crate::scratch::folder()?, crate::scratch::folder()?);
     let config = TrainConfig {
         checkpoint_every: stop,
         ..given.config.clone()

@@ -238,7 +238,7 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
 /// generator starts from another seed.
 fn resumed(engine: &Candle, case: &mut Case) -> Result<()> {
     let (given, data) = task(case)?;
-    let (whole, rest) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let (whole, rest) = (crate::scratch::folder()?, crate::scratch::folder()?);
     let (seed, stop) = (case.draw.bits(), case.draw.size(1, 4));
     let accumulation = case.draw.size(1, 2);
     let config = |seed| TrainConfig {

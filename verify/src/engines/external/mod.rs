@@ -101,7 +101,7 @@ impl External {
             words,
             limit,
             about,
-            files: tempfile::tempdir()?,
+            files: crate::scratch::folder()?,
             state: Mutex::new(state),
         })))
     }
