@@ -22,6 +22,7 @@ FORMS = {
     "inducer": ["inducer", "inducer-authors"],
     "lora": ["lora"],
     "prefix": ["prefix"],
+    "adapter": ["adapter"],
     "full": ["full"],
 }
 
@@ -240,7 +241,7 @@ def main():
     ap.add_argument("--engine", default="target/release/inducer")
     ap.add_argument("--python", default=sys.executable)
     ap.add_argument("--presets", default="tiny,mini,gpt2")
-    ap.add_argument("--methods", default="inducer,lora,prefix")
+    ap.add_argument("--methods", default="inducer,lora,prefix,adapter")
     ap.add_argument("--rounds", type=int, default=3)
     ap.add_argument("--threads", type=int, default=2)
     ap.add_argument("--compile", action="store_true", help="the peer's torch.compile form as well")
