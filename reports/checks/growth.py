@@ -11,6 +11,10 @@ the largest resident set. Beside the time stands its model: the step's matrix pr
 the slope of its logarithm over that of the size, between the two largest sizes. Ends with 1 where
 time grows faster than the size and than its products, by more than `--most`, or memory faster than
 the size.
+
+A second table has the threads, from one to as many as there are cores. Of n threads it says which
+share of the step ran on one of them, by Karp and Flatt, e = (T_n / T_1 - 1 / n) / (1 - 1 / n), and
+what that share leaves of more threads, T_1 / T_m = 1 / (e + (1 - e) / m): computed, not measured.
 """
 
 import argparse
@@ -35,6 +39,10 @@ CURVES = {
     "adapter's bottleneck": ("bottleneck", {"method": "adapter"}, [4, 16, 64, 256]),
     "LoRA's rank": ("rank", {"method": "lora"}, [4, 16, 64, 128]),
 }
+
+
+PRESETS = {"tiny": (16, 96), "mini": (8, 128), "gpt2": (4, 128)}  # rows and their length
+AHEAD = [4, 8, 16]
 
 
 def arguments():
@@ -79,6 +87,43 @@ def curves(a):
     return found
 
 
+def on_threads(a):
+    """The shortest step of each preset on 1, 2, 4 … threads, and on all of them."""
+    cores = a.threads
+    counts = sorted({1, cores} | {2**k for k in range(1, cores.bit_length()) if 2**k <= cores})
+    found = {preset: [[n, math.inf] for n in counts] for preset in PRESETS}
+    for _ in range(a.rounds):
+        for preset, points in found.items():
+            batch, length = PRESETS[preset]
+            for point in points:
+                words = ["--preset", preset, "--batch", batch, "--length", length]
+                words += ["--steps", 4 if preset == "gpt2" else 12, "--threads", point[0]]
+                command = [a.engine, "bench", "--json", "--no-rate", *map(str, words)]
+                point[1] = min(point[1], one(command)["step_ms_min"])
+    return found
+
+
+def alone(points):
+    """The share of the step on one thread, by the run on the most of them (Karp and Flatt)."""
+    n = points[-1][0]
+    return (points[-1][1] / points[0][1] - 1 / n) / (1 - 1 / n)
+
+
+def thread_table(found):
+    counts = [n for n, _ in next(iter(found.values()))]
+    ahead = [m for m in AHEAD if m > counts[-1]]
+    head = ["preset", *(f"ms on {n}" for n in counts), "speed-up", "on one thread"]
+    head += [f"{m} threads (computed)" for m in ahead]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for preset, points in found.items():
+        e = max(alone(points), 0.0)
+        cells = [preset, *(f"{ms:.1f}" for _, ms in points)]
+        cells += [f"{points[0][1] / points[-1][1]:.2f}", f"{100 * e:.1f} %"]
+        cells += [f"{1 / (e + (1 - e) / m):.1f}" for m in ahead]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
 def exponent(points, column):
     """Slope of the logarithm between the two largest sizes."""
     (small, large) = points[-2], points[-1]
@@ -112,6 +157,7 @@ def check_judgement():
     points = [[n, float(n * n), float(n), float(n)] for n in (1, 2, 4)]
     assert judged("x", points, 0.15)[1] == ["x: time grows with exponent 2.00, products with 1.00"]
     assert not judged("x", [[n, float(n), float(n), float(n)] for n in (1, 2)], 0.15)[1]
+    assert math.isclose(alone([[1, 10.0], [4, 4.0]]), 0.2)
 
 
 def draw(found, path):
@@ -165,7 +211,7 @@ def main():
     a = arguments()
     check_judgement()
     found = curves(a)
-    lines = [
+    lines = [] if not found else [
         "| size | from, to | ms a step | GFLOP a step | MiB at most "
         "| exponent of time | of products | of memory |",
         "|---|---|---|---|---|---|---|---|",
@@ -175,11 +221,17 @@ def main():
         line, bad = judged(name, points, a.most)
         lines.append(line)
         wrong += bad
+    threads = {}
+    if a.threads > 1 and (not a.only or "threads" in a.only.split(",")):
+        threads = on_threads(a)
+        lines += ["", *thread_table(threads)]
     print("\n".join(lines))
     with open(f"{a.out}.md", "w", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
     with open(f"{a.out}.json", "w", encoding="utf-8") as file:
-        json.dump(found, file)
+        json.dump(found | {"threads": threads}, file)
+    if not found:
+        return
     draw(found, f"{a.out}.png")
     if wrong:
         sys.exit("\n".join(wrong))

@@ -266,7 +266,7 @@ impl<T: Elem> Product<'_, T> {
             unsafe {
                 match self.in_bf16 {
                     true => bf16::multiply([a, b], Destination { at, row, add }, self.scale),
-                    false => general([a, b], Destination { at, row, add }, self.scale),
+                    false => apart([a, b], Destination { at, row, add }, self.scale),
                 }
             }
         };
@@ -274,6 +274,52 @@ impl<T: Elem> Product<'_, T> {
             1 => piece(0),
             count => for_tasks(count, || (), |(), task| piece(task)),
         }
+    }
+}
+
+/// Bytes after which an address falls into the same set of a first-level cache again.
+const SAME_SET: usize = 4096;
+
+/// How much of the depth is moved apart at a time: what the kernel itself sums at a time.
+const DEPTH: usize = 512;
+
+/// Elements between two columns that were moved apart, beside the column: a line of a cache.
+const GAP: usize = 16;
+
+/// The product of [`general`], where the right operand's columns do not lie such that the kernel,
+/// which reads 64 of them side by side, meets one set of the cache alone. Where they do (a weight
+/// of 3,072 inputs, by columns) they are copied a little further apart, part by part; without it
+/// such a product took 1.2 to 1.3 times as long.
+///
+/// # Safety
+/// As [`general`].
+unsafe fn apart<T: Elem>([a, b]: [Mat<'_, T>; 2], dst: Destination<T>, scale: T) {
+    let [m, k] = a.shape;
+    let n = b.shape[1];
+    if b.row != 1 || !(b.column * size_of::<T>()).is_multiple_of(SAME_SET) {
+        // SAFETY: the caller's promise.
+        return unsafe { general([a, b], dst, scale) };
+    }
+    let mut moved = Vec::with_capacity(n * (DEPTH.min(k) + GAP));
+    for from in (0..k).step_by(DEPTH) {
+        let depth = DEPTH.min(k - from);
+        moved.clear();
+        for j in 0..n {
+            let start = b.offset + j * b.column + from;
+            moved.extend_from_slice(&b.data[start..start + depth]);
+            moved.resize(moved.len() + GAP, T::zero());
+        }
+        let part = Mat::strided(&moved, [n, depth], 0, depth + GAP).t();
+        let add = dst.add || from > 0;
+        // SAFETY: the caller's promise; from the second part on the first has written every
+        // element.
+        unsafe {
+            general(
+                [a.block([0, from], [m, depth]), part],
+                Destination { add, ..dst },
+                scale,
+            )
+        };
     }
 }
 
@@ -348,6 +394,33 @@ mod tests {
         assert_eq!(a.times(b).scaled(0.5).to_vec(), [2.0, 2.5, 5.0, 5.5]);
         let nothing = Mat::strided(a.data, [2, 0], 0, 3).times(Mat::strided(b.data, [0, 1], 0, 2));
         assert_eq!(nothing.to_vec(), [0.0; 2]);
+    }
+
+    /// Columns that lie in one set of the cache, deeper than is moved apart at a time: whole
+    /// numbers, so that the sums are exact in any order.
+    #[test]
+    fn columns_that_are_moved_apart_give_the_same_product() {
+        let whole = |i: usize| (i * 7919 % 17) as f32 - 8.0;
+        let (m, n, k, stride) = (3, 70, 2 * DEPTH + 5, 2048);
+        assert!((stride * size_of::<f32>()).is_multiple_of(SAME_SET));
+        let a: Vec<f32> = (0..m * k).map(whole).collect();
+        let b: Vec<f32> = (0..n * stride).map(|i| whole(i + 3)).collect();
+        let b = Mat::strided(&b, [n, k], 9, stride).t();
+        for (scale, add) in [(1.0, false), (0.5, true)] {
+            let mut c = vec![2.0; m * n];
+            let product = Mat::new(&a, [m, k]).times(b).scaled(scale);
+            match add {
+                true => product.add_to(MatMut::new(&mut c, n)),
+                false => product.write(MatMut::new(&mut c, n)),
+            }
+            for (place, found) in c.iter().enumerate() {
+                let (i, j) = (place / n, place % n);
+                let one = |l: usize| a[i * k + l] * b.data[9 + j * stride + l];
+                let sum: f32 = (0..k).map(one).sum();
+                let before = if add { 2.0 } else { 0.0 };
+                assert_eq!(*found, before + scale * sum, "({i}, {j})");
+            }
+        }
     }
 
     #[test]
