@@ -349,7 +349,7 @@ mod tests {
             let found = cuda::emulated(|| take_columns(x, from, 4)).unwrap();
             assert_eq!(distance(&found, &x.narrow(1, from, 4).unwrap()), 0.0);
         }
-        for (from, width) in [(4, 4), (8, 1)] {
+        for (from, width) in [(4, 4), (7, 1)] {
             assert!(take_columns(x, from, width).is_err());
             assert!(cuda::emulated(|| take_columns(x, from, width)).is_err());
         }
