@@ -270,6 +270,17 @@ mod tests {
         all.find(|f| f.claim == claim).unwrap()
     }
 
+    /// The runs of a study as if their inputs were the long ones.
+    fn on_long_inputs(study: &Study) -> Long {
+        Long {
+            settings: study.provenance.settings.clone(),
+            data: study.provenance.data.clone(),
+            rates: None,
+            constant: None,
+            rows: study.rows.clone(),
+        }
+    }
+
     #[test]
     fn every_empirical_claim_of_the_ledger_has_a_finding_and_nothing_else_has() {
         let ledger = Ledger::read().unwrap();
@@ -329,9 +340,8 @@ mod tests {
     fn mam_helps_on_long_inputs_where_its_loss_is_less_on_the_longest() {
         let mut study = testing::study();
         let set = |study: &mut Study, gain: f64| {
-            let rows = study.rows.iter().filter(|row| row.method == "inducer");
-            let row = rows.cloned().next().unwrap();
-            study.rows = MAM.map(|method| row.clone()).to_vec();
+            let row = study.row("inducer").unwrap().clone();
+            study.rows = vec![row.clone(), row];
             for (row, method) in study.rows.iter_mut().zip(MAM) {
                 row.method = method.into();
                 for run in &mut row.runs {
@@ -353,13 +363,7 @@ mod tests {
         set(&mut study, -0.5);
         assert_eq!(of(&study, "mam-long").verdict, "reversed");
         // the part on long inputs goes before
-        study.long = Some(Long {
-            settings: study.provenance.settings.clone(),
-            data: study.provenance.data.clone(),
-            rates: None,
-            constant: None,
-            rows: study.rows.clone(),
-        });
+        study.long = Some(on_long_inputs(&study));
         study.task = before.task;
         assert_eq!(of(&study, "mam-long").verdict, "reversed");
         study.long.as_mut().unwrap().rows.pop();
@@ -374,13 +378,7 @@ mod tests {
     #[test]
     fn a_gap_that_grows_appears_and_one_that_shrinks_is_reversed() {
         let mut study = testing::study();
-        study.long = Some(Long {
-            settings: study.provenance.settings.clone(),
-            data: study.provenance.data.clone(),
-            rates: None,
-            constant: None,
-            rows: study.rows.clone(),
-        });
+        study.long = Some(on_long_inputs(&study));
         let set = |study: &mut Study, last: f64| {
             let long = study.long.as_mut().unwrap();
             for row in &mut long.rows {
