@@ -343,19 +343,6 @@ mod tests {
     }
 
     #[test]
-    fn columns_that_a_matrix_does_not_have_are_refused_by_a_cards_kernels_too() {
-        let x = &tensors(&[&[5, 7]], DType::F32)[0];
-        for from in [0, 3] {
-            let found = cuda::emulated(|| take_columns(x, from, 4)).unwrap();
-            assert_eq!(distance(&found, &x.narrow(1, from, 4).unwrap()), 0.0);
-        }
-        for (from, width) in [(4, 4), (7, 1)] {
-            assert!(take_columns(x, from, width).is_err());
-            assert!(cuda::emulated(|| take_columns(x, from, width)).is_err());
-        }
-    }
-
-    #[test]
     fn moments_are_those_of_their_formula() {
         let moment = |squared| Moment {
             beta: 0.9,

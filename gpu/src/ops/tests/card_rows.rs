@@ -7,7 +7,7 @@
 use super::DROP;
 use crate::error::Result;
 use crate::kernels::cuda::emulated;
-use crate::kernels::inplace::{add_block, pad_columns};
+use crate::kernels::inplace::{add_block, pad_columns, take_columns};
 use crate::ops::activation::Activation;
 use crate::ops::dropout::{self, Dropout};
 use crate::ops::embedding::{Tables, embedding};
@@ -477,5 +477,18 @@ fn gathered_rows_add_up_their_gradients() {
             bound(513, &[dtype]),
             [&form(4), &form(1)],
         );
+    }
+}
+
+#[test]
+fn columns_that_a_matrix_does_not_have_are_refused_by_a_cards_kernels_too() {
+    let x = &parameters(2, &[&[5, 7]], DType::F32)[0].tensor;
+    for from in [0, 3] {
+        let found = emulated(|| take_columns(x, from, 4)).unwrap();
+        assert_eq!(distance(&found, &x.narrow(1, from, 4).unwrap()), 0.0);
+    }
+    for (from, width) in [(4, 4), (7, 1)] {
+        assert!(take_columns(x, from, width).is_err());
+        assert!(emulated(|| take_columns(x, from, width)).is_err());
     }
 }
