@@ -26,7 +26,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "reports", "peers"))
-from compare import one  # noqa: E402
+from compare import WORK, one  # noqa: E402
 
 BASE = {"preset": "tiny", "method": "inducer", "batch": 8, "length": 128}
 CURVES = {
@@ -41,8 +41,7 @@ CURVES = {
 }
 
 
-PRESETS = {"tiny": (16, 96), "mini": (8, 128), "gpt2": (4, 128)}  # rows and their length
-AHEAD = [4, 8, 16]
+AHEAD = [4, 8, 16]  # threads that are computed
 
 
 def arguments():
@@ -89,15 +88,14 @@ def curves(a):
 
 def on_threads(a):
     """The shortest step of each preset on 1, 2, 4 … threads, and on all of them."""
-    cores = a.threads
-    counts = sorted({1, cores} | {2**k for k in range(1, cores.bit_length()) if 2**k <= cores})
-    found = {preset: [[n, math.inf] for n in counts] for preset in PRESETS}
+    counts = sorted({2**k for k in range(a.threads.bit_length())} | {a.threads})
+    found = {preset: [[n, math.inf] for n in counts] for preset in WORK}
     for _ in range(a.rounds):
         for preset, points in found.items():
-            batch, length = PRESETS[preset]
+            batch, length, steps = WORK[preset]
             for point in points:
                 words = ["--preset", preset, "--batch", batch, "--length", length]
-                words += ["--steps", 4 if preset == "gpt2" else 12, "--threads", point[0]]
+                words += ["--steps", steps, "--threads", point[0]]
                 command = [a.engine, "bench", "--json", "--no-rate", *map(str, words)]
                 point[1] = min(point[1], one(command)["step_ms_min"])
     return found
@@ -230,9 +228,8 @@ def main():
         file.write("\n".join(lines) + "\n")
     with open(f"{a.out}.json", "w", encoding="utf-8") as file:
         json.dump(found | {"threads": threads}, file)
-    if not found:
-        return
-    draw(found, f"{a.out}.png")
+    if found:
+        draw(found, f"{a.out}.png")
     if wrong:
         sys.exit("\n".join(wrong))
 

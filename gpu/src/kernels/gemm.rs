@@ -286,10 +286,10 @@ const DEPTH: usize = 512;
 /// Elements between two columns that were moved apart, beside the column: a line of a cache.
 const GAP: usize = 16;
 
-/// The product of [`general`], where the right operand's columns do not lie such that the kernel,
-/// which reads 64 of them side by side, meets one set of the cache alone. Where they do (a weight
-/// of 3,072 inputs, by columns) they are copied a little further apart, part by part; without it
-/// such a product took 1.2 to 1.3 times as long.
+/// The product of [`general`]. Where the right operand's columns lie a multiple of [`SAME_SET`]
+/// bytes apart (a weight of 3,072 inputs, by columns), the 64 of them that the kernel reads side by
+/// side would meet one set of the cache: they are copied a little further apart, part by part.
+/// Without it such a product took 1.2 to 1.3 times as long.
 ///
 /// # Safety
 /// As [`general`].

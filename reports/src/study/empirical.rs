@@ -3,7 +3,7 @@
 use super::contrasts::COMPLEMENT;
 use super::judged::judged;
 use super::paper::{ON_LENGTH, STEPS};
-use super::{Row, Study};
+use super::{Long, Row, Study};
 use crate::document::format::{fixed, signed, signed_interval};
 use crate::stats::contrast::{Contrast, Judgement};
 use crate::stats::{Summary, differences, mean, paired};
@@ -190,6 +190,20 @@ fn near(study: &Study) -> Finding {
     }
 }
 
+/// Which of these methods has not learnt the long inputs, as the evidence says it: it does not beat
+/// one constant answer, and decides nothing.
+fn unlearnt(long: &Long, rows: &[&Row]) -> Option<String> {
+    let constant = long.constant.as_ref()?;
+    let side = constant.unbeaten_by(rows)?;
+    Some(format!(
+        "; but {} scores {}, always answering “{}” {}: it has not learnt the task",
+        side.row.method,
+        fixed(side.score, 2),
+        constant.answer,
+        fixed(side.least, 2)
+    ))
+}
+
 /// How the loss gap grows from the shortest to the longest inputs.
 fn long(study: &Study) -> Finding {
     let found = sides(study).and_then(|(prefix, inducer, last)| {
@@ -199,17 +213,7 @@ fn long(study: &Study) -> Finding {
         };
         paired(&gap(0), &gap(last))
     });
-    let unlearnt = sides(study).and_then(|(prefix, inducer, _)| {
-        let constant = study.long.as_ref()?.constant.as_ref()?;
-        let side = constant.unbeaten_by(&[prefix, inducer])?;
-        Some(format!(
-            "; but {} scores {}, always answering “{}” {}: it has not learnt the task",
-            side.row.method,
-            fixed(side.score, 2),
-            constant.answer,
-            fixed(side.least, 2)
-        ))
-    });
+    let unlearnt = sides(study).and_then(|(a, b, _)| unlearnt(study.long.as_ref()?, &[a, b]));
     Finding {
         claim: "long-inputs",
         verdict: match &unlearnt {
@@ -231,27 +235,31 @@ fn long(study: &Study) -> Finding {
 /// What MAM's adapter adds on the longest inputs: of the part on long inputs, or of a study on
 /// conversations, whose inputs are long themselves.
 fn mam(study: &Study) -> Finding {
-    let long = study.long.as_ref().map_or(&[][..], |long| &long.rows);
-    let conversations = match study.task {
-        Task::Coqa => &study.rows[..],
-        _ => &[],
-    };
-    let mut of = [long, conversations].into_iter();
-    let found = of.find_map(|rows| {
-        let (without, with, last) = both(rows, MAM)?;
-        let [with, without] = [with, without].map(|row| row.of_length(last, |b| Some(b.loss)));
-        paired(&with, &without)
-    });
+    let long = study.long.as_ref().map(|long| (&long.rows, Some(long)));
+    let conversations = (study.task == Task::Coqa).then_some((&study.rows, None));
+    let found = [long, conversations]
+        .into_iter()
+        .flatten()
+        .find_map(|(rows, long)| {
+            let (without, with, last) = both(rows, MAM)?;
+            let unlearnt = long.and_then(|long| unlearnt(long, &[without, with]));
+            let [with, without] = [with, without].map(|row| row.of_length(last, |b| Some(b.loss)));
+            Some((paired(&with, &without)?, unlearnt))
+        });
     let [without, with] = MAM;
     Finding {
         claim: "mam-long",
-        verdict: verdict(found),
+        verdict: match &found {
+            Some((_, Some(_))) => NO_VERDICT,
+            found => verdict(found.as_ref().map(|f| f.0)),
+        },
         evidence: match found {
             None => format!("no {without} and {with} on long inputs"),
-            Some(_) => format!(
+            Some((gain, unlearnt)) => format!(
                 "loss of the first reference on the longest inputs, {without} less {with}: {} \
-                 nats a token",
-                interval(found, 3)
+                 nats a token{}",
+                interval(Some(gain), 3),
+                unlearnt.unwrap_or_default()
             ),
         },
     }
@@ -261,7 +269,6 @@ fn mam(study: &Study) -> Finding {
 mod tests {
     use super::*;
     use crate::report::testing;
-    use crate::study::Long;
     use crate::study::constant::Constant;
     use inducer_verify::Ledger;
 
@@ -366,6 +373,17 @@ mod tests {
         study.long = Some(on_long_inputs(&study));
         study.task = before.task;
         assert_eq!(of(&study, "mam-long").verdict, "reversed");
+        // a method that has not learnt the task says nothing
+        study.long.as_mut().unwrap().constant = Some(Constant {
+            answer: "yes".into(),
+            scores: vec![100.0; 4],
+        });
+        let found = of(&study, "mam-long");
+        assert_eq!(found.verdict, NO_VERDICT);
+        assert!(
+            found.evidence.contains("it has not learnt the task"),
+            "{found:?}"
+        );
         study.long.as_mut().unwrap().rows.pop();
         let found = of(&study, "mam-long");
         assert_eq!(found.verdict, NOT_MEASURED);

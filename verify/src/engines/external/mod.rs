@@ -101,7 +101,7 @@ impl External {
             words,
             limit,
             about,
-            files: crate::scratch::folder()?,
+            files: tempfile::tempdir()?,
             state: Mutex::new(state),
         })))
     }
