@@ -1,5 +1,6 @@
 //! The parameter counts of the paper's tables, computed from the model definitions.
 
+use crate::study::paper::NO_OFFSET;
 use inducer_gpu::{
     AdapterConfig, BackboneConfig, Gpt2Config, Method, Named, RobertaConfig, counts,
 };
@@ -62,7 +63,11 @@ fn paper(method: Method, backbone: &BackboneConfig) -> Option<&'static str> {
 
 /// The title of a method in tables; a name that is no method's is its own.
 pub fn title(method: &str) -> &str {
-    Named::find(method).map_or(method, |m| m.title())
+    match Named::find(method) {
+        Some(named) => named.title(),
+        None if method == NO_OFFSET => "Prefix-tuning, no offset",
+        None => method,
+    }
 }
 
 /// The counts of an adapter.

@@ -57,7 +57,14 @@ const WORDS: [&str; 46] = [
 ];
 
 /// Options whose value is any natural number, or several; so is one whose value is called NUMBERS.
-const SEEDS: [&str; 5] = ["seed", "seeds", "only", "rates-seed", "split-seed"];
+const SEEDS: [&str; 6] = [
+    "seed",
+    "seeds",
+    "loss-seeds",
+    "only",
+    "rates-seed",
+    "split-seed",
+];
 
 /// What is no number of any range.
 const NEVER: [&str; 9] = [

@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import re
+import statistics
 import sys
 from collections import Counter
 from pathlib import Path
@@ -28,7 +29,6 @@ STEPS = [
     ("inducer", "inducer-lora"),
     ("gating", "inducer"),
 ]
-ENDS = ("none", "full")
 MARGIN = 0.02
 
 
@@ -104,6 +104,8 @@ def scores(study, out, checks, test, seen):
     """BLEU of every run, from its outputs."""
     for row in study["rows"]:
         for run in row["runs"]:
+            if run["configuration"].get("loss_only"):
+                continue
             where = f"{row['method']} seed {run['seed']}"
             lines = (out / "runs" / f"{row['method']}-seed{run['seed']}" / "outputs.txt").read_text()
             lines = lines.split("\n")[:-1]
@@ -149,14 +151,6 @@ def steps(study, out, checks):
             checks.number("test loss", total, run["test_loss"], 1e-9, where)
     tokens = next([e["tokens"] for e in r[0]] for r in by_method.values() if r)
     all_tokens = sum(tokens)
-    spread, degrees = 0.0, 0
-    for method, runs in by_method.items():
-        if method not in ENDS and len(runs) > 1:
-            totals = [sum(e["nats"] for e in r) / all_tokens for r in runs]
-            centre = mean(totals)
-            spread += sum((x - centre) ** 2 for x in totals)
-            degrees += len(runs) - 1
-    variance = spread / max(degrees, 1)
     found = {}
     for c in study["contrasts"]:
         where = f"{c['lower']} -> {c['upper']}"
@@ -170,11 +164,14 @@ def steps(study, out, checks):
         entry = len(tokens) / (len(tokens) - 1) * rest / all_tokens**2
         checks.number("difference of a step", difference, c["difference"], 1e-9, where)
         checks.number("variance of the entries", entry, c["entry_variance"], 1e-12, where)
-        checks.number("variance of the seeds", variance, c["seed_variance"], 1e-12, where)
-        checks.same("degrees of freedom", degrees, c["seed_degrees"], where)
-        seeds = variance * (1 / len(lower) + 1 / len(upper))
-        error = math.sqrt(seeds + entry)
-        df = (seeds + entry) ** 2 / (seeds**2 / degrees + entry**2 / (len(tokens) - 1))
+        parts = [(entry, len(tokens) - 1)]
+        for runs, there in zip((lower, upper), c["seed_variances"]):
+            variance = statistics.variance(sum(e["nats"] for e in r) / all_tokens for r in runs)
+            checks.number("variance of the seeds", variance, there, 1e-12, where)
+            parts.append((variance / len(runs), len(runs) - 1))
+        checks.same("runs", [len(lower), len(upper)], c["seeds"], where)
+        error = math.sqrt(sum(v for v, _ in parts))
+        df = error**4 / sum(v * v / n for v, n in parts)
         found[c["lower"], c["upper"]] = (difference, error, df)
     return found
 

@@ -74,6 +74,12 @@ pub struct ReportArgs {
     #[arg(long, value_delimiter = ',', num_args = 1.., default_value = "1,2,3",
         value_name = "SEEDS")]
     pub seeds: Vec<Span>,
+    /// Further seeds of the methods whose steps are judged, scored by the loss of the test part
+    /// alone: nothing is decoded [default: on generated data 4-8, with --quick, --seeds or --budget
+    /// none]
+    #[arg(long, value_delimiter = ',', num_args = 1.., value_name = "SEEDS",
+        conflicts_with = "budget")]
+    pub loss_seeds: Vec<Span>,
     /// Methods, in the order of the report: names, or files called adapter_config.json
     #[arg(
         long,
@@ -258,6 +264,12 @@ impl ReportArgs {
             let open = self.data.is_none() && hyper.learning_rate.all.is_none();
             open.then(|| self.preset().search(&seeds)).flatten()
         };
+        let usual_seeds = self.data.is_none() && self.budget.is_none();
+        let usual_seeds = usual_seeds && !self.given.contains_key("seeds");
+        let loss_seeds = match self.loss_seeds.as_slice() {
+            [] if usual_seeds => self.preset().loss_seeds(),
+            given => numbers(given),
+        };
         Request {
             task: self.task,
             data: self.data.as_deref().map(located),
@@ -272,6 +284,7 @@ impl ReportArgs {
             search: self.search().or_else(usual),
             hyper,
             seeds,
+            loss_seeds,
         }
     }
 

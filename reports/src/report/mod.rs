@@ -29,8 +29,12 @@ pub fn markdown(study: &Study) -> String {
 fn document(study: &Study) -> Document {
     let p = &study.provenance;
     let runs: usize = study.rows.iter().map(|r| r.runs.len()).sum();
+    let further = match p.settings.loss_seeds.len() {
+        0 => String::new(),
+        n => format!(" and {n} more of the steps' methods"),
+    };
     let what = format!(
-        "{}, {}, {} of {} steps on {}; backbone {} with {} parameters.",
+        "{}, {}{further}, {} of {} steps on {}; backbone {} with {} parameters.",
         counted(study.rows.len(), "method"),
         counted(p.settings.seeds.len(), "seed"),
         counted(runs, "run"),

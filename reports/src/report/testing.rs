@@ -109,8 +109,7 @@ fn contrasts(rows: &[Row]) -> Vec<Contrast> {
             upper: s.upper.into(),
             difference: mean(b)? - mean(a)?,
             seeds: [a.runs.len(), b.runs.len()],
-            seed_variance: 0.0004,
-            seed_degrees: 13,
+            seed_variances: [0.0002; 2],
             entry_variance: 0.00004,
             entries: 300,
         })
@@ -357,6 +356,7 @@ fn provenance() -> Provenance {
             label_smoothing: 0.1,
             dropout: 0.1,
             seeds: vec![1, 2, 3],
+            loss_seeds: Vec::new(),
             max_new_tokens: 40,
         },
         data: DataSource {

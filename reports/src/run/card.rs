@@ -47,11 +47,15 @@ pub fn text(config: &RunConfig, result: &RunResult, model: &Model) -> String {
     );
     let best = format!("{:.4} at step {}", found.validation_loss, found.best_step);
     let last = format!("{:.4}", found.last_validation_loss);
+    let score = match (config.loss_only, result.test_loss) {
+        (true, Some(loss)) => format!("loss {loss:.4} nats a token"),
+        _ => result.scores.as_text(),
+    };
     let scores = Table::pairs(
         "Result",
         ["measure", "value"],
         [
-            ("score on the test part", result.scores.as_text()),
+            ("score on the test part", score),
             ("validation loss", best),
             ("validation loss after the last step", last),
         ],

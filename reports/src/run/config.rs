@@ -6,6 +6,7 @@ use crate::compute::{Device, Precision};
 use crate::files::read_json;
 use anyhow::{Result, bail, ensure};
 use inducer_datasets::{Reading, Surface, Task, fingerprint};
+use inducer_gpu::adapter::Attention;
 use inducer_gpu::train::{Schedule, TrainConfig};
 use inducer_gpu::{AdapterConfig, BackboneConfig, Method, Named, hub, ranges};
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,9 @@ pub struct RunConfig {
     /// Test entries scored; none for all, 0 for a candidate of a search that looks at the
     /// development part alone.
     pub test_limit: Option<usize>,
+    /// Whether the test part is scored by its loss alone: nothing is decoded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub loss_only: bool,
     /// Device.
     pub device: Device,
     /// Scalar type of the computation.
@@ -194,6 +198,15 @@ impl MethodSpec {
         })
     }
 
+    /// The same method as another one: a prefix beside which the text keeps its positions.
+    pub fn without_offset(mut self, name: &str) -> Self {
+        if let Some(Attention::Prefix(prefix)) = &mut self.adapter.attention {
+            prefix.offset_positions = false;
+        }
+        self.name = name.into();
+        self
+    }
+
     /// Every size that was asked for is one of one of the methods.
     ///
     /// # Errors
@@ -293,6 +306,7 @@ impl RunConfig {
             validation_entries: VALIDATION_ENTRIES,
             max_new_tokens: prepared.new_tokens(hyper.max_new_tokens)?,
             test_limit: hyper.test_limit.or(budget.test_limit),
+            loss_only: false,
             device: hyper.device,
             dtype: hyper.dtype,
             continued_from: Vec::new(),

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub struct RunDir(PathBuf);
 
 /// Fields that decide what is scored and not what is trained.
-const SCORING: [&str; 2] = ["max_new_tokens", "test_limit"];
+const SCORING: [&str; 3] = ["max_new_tokens", "test_limit", "loss_only"];
 
 /// Fields that follow from the number of steps.
 const LENGTH: [&str; 4] = [

@@ -141,7 +141,19 @@ pub fn execute_run(
     Ok(Made { result, before })
 }
 
-/// Decodes the test part, writes the texts and scores them; a candidate is not scored.
+/// What a run found of which nothing was decoded.
+fn unscored(training: TrainingSummary) -> RunResult {
+    RunResult {
+        scores: Scores::none(),
+        training,
+        test_loss: None,
+        mechanism: Mechanism::default(),
+        peak_bytes: None,
+    }
+}
+
+/// Decodes the test part, writes the texts and scores them; a candidate is not scored, and a run of
+/// `loss_only` by its loss alone.
 fn score(
     dir: &Path,
     config: &RunConfig,
@@ -160,15 +172,18 @@ fn score(
         decode_seconds: 0.0,
     };
     if config.is_candidate() {
-        return Ok(RunResult {
-            scores: Scores::none(),
-            training,
-            test_loss: None,
-            mechanism: Mechanism::default(),
-            peak_bytes: None,
-        });
+        return Ok(unscored(training));
     }
     let examples = test_examples(prepared, config.test_limit);
+    if config.loss_only {
+        on_stage(Stage::Scoring);
+        let losses = test_loss::measure(model, prepared, &examples)?;
+        test_loss::keep(dir, &losses)?;
+        return Ok(RunResult {
+            test_loss: test_loss::mean(&losses),
+            ..unscored(training)
+        });
+    }
     let device = model.device().clone();
     let untrained = || Ok(start(config, prepared, &device)?.0);
     let clock = Instant::now();

@@ -9,6 +9,7 @@
 //! three seeds, and it is shown.
 
 pub mod contrast;
+pub mod slope;
 
 use inducer_datasets::significance::{moments, two_sided};
 

@@ -8,7 +8,7 @@ use super::{
     BackboneSource, ClaimLine, DataSource, Ledger, Long, OwnStep, PartCount, Provenance, Row, Run,
     SCHEMA, Sample, Settings, Study,
 };
-use super::{constant, contrasts};
+use super::{constant, contrasts, slopes};
 use crate::compute;
 use crate::ledger::{LedgerProgress, kept};
 use crate::parameters;
@@ -68,7 +68,8 @@ pub fn study(
         _ => None,
     });
     let long = plan.long.as_ref().map(|part| -> Result<Long> {
-        let rows = rows(part, &self::done(part)?)?;
+        let done = self::done(part)?;
+        let rows = rows(part, &done)?;
         let mut runs = rows.iter().flat_map(|row| &row.runs);
         let bins = runs.next().map(|run| &run.result.mechanism.by_length);
         let limit = self::first(part)?.config.test_limit;
@@ -78,6 +79,7 @@ pub fn study(
             rates: part.rates.clone(),
             constant: constant::of(part, limit, bins.map_or(&[], Vec::as_slice))?,
             rows,
+            slopes: slopes::of(part, done.iter().map(|d| d.planned))?,
         })
     });
     let long = long.transpose()?;
@@ -142,6 +144,7 @@ fn settings(part: &Part, plan: &Plan) -> Result<Settings> {
         label_smoothing: first.train.label_smoothing,
         dropout: first.train.dropout,
         seeds: plan.seeds.clone(),
+        loss_seeds: part.loss_seeds(),
         max_new_tokens: first.max_new_tokens,
     })
 }
@@ -196,7 +199,10 @@ fn done(part: &Part) -> Result<Vec<Done<'_>>> {
             all.push(Done {
                 planned,
                 result,
-                texts: outputs(&planned.dir)?,
+                texts: match planned.config.loss_only {
+                    true => Vec::new(),
+                    false => outputs(&planned.dir)?,
+                },
             });
         }
     }
@@ -270,7 +276,11 @@ fn p_value(
     if method == FULL_METHOD {
         return Ok(None);
     }
-    let of = |method| done.iter().filter(move |d| d.planned.method() == method);
+    let decoded = |d: &&Done<'_>| !d.planned.config.loss_only;
+    let of = |method| {
+        done.iter()
+            .filter(move |d| d.planned.method() == method && decoded(d))
+    };
     let mut pairs = Vec::new();
     for ours in of(method) {
         let same = |w: &&Done<'_>| w.planned.seed() == ours.planned.seed();

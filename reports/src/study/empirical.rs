@@ -6,7 +6,7 @@ use super::paper::{ON_LENGTH, STEPS};
 use super::{Long, Row, Study};
 use crate::document::format::{fixed, signed, signed_interval};
 use crate::stats::contrast::{Contrast, Judgement};
-use crate::stats::{Summary, differences, mean, paired};
+use crate::stats::{Summary, mean, paired};
 use inducer_datasets::Task;
 
 /// What a study says of a claim.
@@ -204,31 +204,37 @@ fn unlearnt(long: &Long, rows: &[&Row]) -> Option<String> {
     ))
 }
 
-/// How the loss gap grows from the shortest to the longest inputs.
+/// How the loss gap grows with the length of the inputs.
 fn long(study: &Study) -> Finding {
-    let found = sides(study).and_then(|(prefix, inducer, last)| {
-        let gap = |bin| {
-            let [a, b] = [inducer, prefix].map(|row| row.of_length(bin, |b| Some(b.loss)));
-            differences(&a, &b)
-        };
-        paired(&gap(0), &gap(last))
-    });
+    let slope = study.long.as_ref().and_then(|long| long.slopes.first());
     let unlearnt = sides(study).and_then(|(a, b, _)| unlearnt(study.long.as_ref()?, &[a, b]));
+    let Some(c) = slope else {
+        return Finding {
+            claim: "long-inputs",
+            verdict: NOT_MEASURED,
+            evidence: "no losses of prefix and inducer on long inputs".into(),
+        };
+    };
+    let (low, high) = c.interval(0.05);
     Finding {
         claim: "long-inputs",
         verdict: match &unlearnt {
             Some(_) => NO_VERDICT,
-            None => verdict(found),
+            None => Judgement::of(c, c.p()).label(),
         },
-        evidence: match found {
-            None => "no prefix and inducer on long inputs".into(),
-            Some(_) => format!(
-                "loss of the first reference, prefix less inducer, on the longest inputs less the \
-                 same on the shortest: {} nats a token{}",
-                interval(found, 3),
-                unlearnt.unwrap_or_default()
-            ),
-        },
+        evidence: format!(
+            "what each doubling of the length adds to the loss, {} less {}: {} nats a token (95 % \
+             interval {} to {}), {} and {} runs, {} passages{}",
+            c.upper,
+            c.lower,
+            signed(c.difference, 3),
+            signed(low, 3),
+            signed(high, 3),
+            c.seeds[1],
+            c.seeds[0],
+            c.entries,
+            unlearnt.unwrap_or_default()
+        ),
     }
 }
 
@@ -285,6 +291,7 @@ mod tests {
             rates: None,
             constant: None,
             rows: study.rows.clone(),
+            slopes: Vec::new(),
         }
     }
 
@@ -397,24 +404,22 @@ mod tests {
     fn a_gap_that_grows_appears_and_one_that_shrinks_is_reversed() {
         let mut study = testing::study();
         study.long = Some(on_long_inputs(&study));
-        let set = |study: &mut Study, last: f64| {
-            let long = study.long.as_mut().unwrap();
-            for row in &mut long.rows {
-                let more = if row.method == "prefix" { last } else { 0.0 };
-                for run in &mut row.runs {
-                    let noise = 0.01 * run.seed as f64;
-                    let bins = &mut run.result.mechanism.by_length;
-                    let of = bins.len() - 1;
-                    for (i, bin) in bins.iter_mut().enumerate() {
-                        let own = if row.method == "prefix" { noise } else { 0.0 };
-                        bin.loss = 1.0 + if i == of { more + own } else { 0.0 };
-                    }
-                }
-            }
+        let set = |study: &mut Study, difference: f64| {
+            study.long.as_mut().unwrap().slopes = vec![Contrast {
+                lower: "prefix".into(),
+                upper: "inducer".into(),
+                difference,
+                seeds: [8, 8],
+                seed_variances: [1e-4; 2],
+                entry_variance: 1e-5,
+                entries: 100,
+            }];
         };
-        set(&mut study, 0.5);
-        assert_eq!(of(&study, "long-inputs").verdict, "appears");
+        set(&mut study, 0.0);
+        assert_eq!(of(&study, "long-inputs").verdict, "equivalent");
         set(&mut study, -0.5);
+        assert_eq!(of(&study, "long-inputs").verdict, "appears");
+        set(&mut study, 0.5);
         assert_eq!(of(&study, "long-inputs").verdict, "reversed");
         // a side that has not learnt the task says nothing about the length
         let least = |study: &mut Study, score: f64| {

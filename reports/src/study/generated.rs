@@ -30,6 +30,9 @@ const ROBERTA: &Files = embedded!("roberta": "config.json", "model.safetensors",
 /// Words a passage of the long part: from the shortest to the longest.
 const LONG_WORDS: (usize, usize) = (15, 110);
 
+/// Passages that the long part is tested on.
+const LONG_STORIES: usize = 100;
+
 /// Writes the generated data of a task to `dir`, unless they are there already; their name.
 ///
 /// # Errors
@@ -76,6 +79,7 @@ pub fn long_data(dir: &Path) -> Result<String> {
     let config = CoqaConfig {
         passage_words: shortest,
         longest_passage_words: Some(longest),
+        dev: LONG_STORIES,
         ..CoqaConfig::default()
     };
     once(dir, |dir| Ok(synthetic::write_coqa(dir, config)?))?;

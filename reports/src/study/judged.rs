@@ -1,9 +1,10 @@
 //! Steps, the paper's and one's own, judged by the loss of the test part.
 
 use super::Study;
-use super::paper::Step;
+use super::paper::{STEPS, Step};
 use super::rates::Found;
 use crate::stats::contrast::{Contrast, Judgement, holm};
+use inducer_gpu::Named;
 
 /// A step as it was measured here.
 pub struct Judged<'a> {
@@ -15,6 +16,16 @@ pub struct Judged<'a> {
     pub p: f64,
     /// What is said of it.
     pub judgement: Judgement,
+}
+
+/// Whether a method is an end of a step, the paper's or one's own, whose two ends are among these.
+pub fn is_judged(method: &str, among: &[&str]) -> bool {
+    let own = among.iter().filter_map(|name| match Named::find(name)? {
+        Named::Custom(m) => Some([m.step()?.0, *name]),
+        Named::Paper(_) => None,
+    });
+    let mut steps = STEPS.iter().map(|s| [s.lower, s.upper]).chain(own);
+    steps.any(|ends| ends.contains(&method) && ends.iter().all(|end| among.contains(end)))
 }
 
 /// These steps, in their order.
@@ -55,5 +66,21 @@ impl Judgement {
             Self::Appears | Self::Reversed if turns => Self::DependsOnRate,
             other => other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_is_judged_where_the_other_end_of_its_step_is_there_too() {
+        let all = ["none", "prefix", "adaptive", "gating", "inducer", "lora"];
+        let judged = |among: &[&'static str]| -> Vec<&str> {
+            let of = among.iter().filter(|m| is_judged(m, among));
+            of.copied().collect()
+        };
+        assert_eq!(judged(&all), ["prefix", "adaptive", "gating", "inducer"]);
+        assert_eq!(judged(&["prefix", "gating", "lora"]), [""; 0]);
     }
 }

@@ -1,8 +1,8 @@
 //! The runs of a study as `--plan` shows them.
 
 use super::generated;
-use super::paper::ON_LENGTH;
-use super::plan::{Request, names, plan};
+use super::paper::LONG_METHODS;
+use super::plan::{Request, listing, names, plan};
 use crate::run::directory::is_finished;
 use anyhow::Result;
 use serde::Serialize;
@@ -56,33 +56,33 @@ pub fn listed(request: &Request) -> Result<Vec<Listed>> {
     }
     let (names, seeds) = (names(request)?, request.seeds());
     let main = (generated::name(request.task), "", names, request.budget());
-    let long = ON_LENGTH.map(String::from).to_vec();
+    let long = LONG_METHODS.map(String::from).to_vec();
     let long = (generated::long_name(), "long-", long, request.long_budget());
     let mut all = Vec::new();
     for (data, prefix, names, budget) in [Some(main), request.has_long().then_some(long)]
         .into_iter()
         .flatten()
     {
-        for seed in &seeds {
-            for method in &names {
-                let name = format!("{prefix}{method}");
-                let directory = request.out.join("runs").join(format!("{name}-seed{seed}"));
-                let untuned = method == "none";
-                all.push(Listed {
-                    number: all.len() + 1,
-                    data: data.clone(),
-                    method: method.clone(),
-                    name,
-                    seed: *seed,
-                    steps: if untuned {
-                        Some(0)
-                    } else {
-                        request.hyper.counted(budget)
-                    },
-                    done: directory.join("result.json").exists(),
-                    directory,
-                });
-            }
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        for (seed, method, _) in listing(&seeds, &request.loss_seeds, &names, prefix) {
+            let method = names[method];
+            let name = format!("{prefix}{method}");
+            let directory = request.out.join("runs").join(format!("{name}-seed{seed}"));
+            let untuned = method == "none";
+            all.push(Listed {
+                number: all.len() + 1,
+                data: data.clone(),
+                method: method.into(),
+                name,
+                seed,
+                steps: if untuned {
+                    Some(0)
+                } else {
+                    request.hyper.counted(budget)
+                },
+                done: directory.join("result.json").exists(),
+                directory,
+            });
         }
     }
     Ok(all)

@@ -28,19 +28,21 @@ pub mod judged;
 pub mod listed;
 pub mod looks;
 pub mod measure;
+mod older;
 pub mod paper;
 pub mod plan;
 pub mod planned;
 pub mod preset;
 pub mod rates;
 pub mod schedule;
+pub mod slopes;
 
 pub use crate::run::record::{
     Bleu, FixedLosses, LayerGates, LengthBin, Mechanism, PositionGates, Scores, TrainingSummary,
 };
 
 /// Version of the layout of `report.json`; [`Study::read`] also reads the ones before.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// A study: methods, their runs, and where all of it comes from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,6 +78,12 @@ pub struct Study {
     /// What the claims ledger said when the report was made.
     #[serde(default)]
     pub ledger: Option<Ledger>,
+}
+
+/// The version of a layout, whatever else there is.
+#[derive(Deserialize)]
+struct Layout {
+    schema: u32,
 }
 
 /// What is to come of a study.
@@ -124,6 +132,10 @@ pub struct Long {
     pub constant: Option<constant::Constant>,
     /// One row a method.
     pub rows: Vec<Row>,
+    /// How the loss of each prefix and that of the inducer grow with the length, compared: nats a
+    /// token for each doubling. Runs of earlier versions were not compared so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slopes: Vec<Contrast>,
 }
 
 /// Summary of the claims ledger.
@@ -211,6 +223,10 @@ pub struct Settings {
     pub dropout: f64,
     /// Seeds that were asked for; a row without a run of one of them shows it as missing.
     pub seeds: Vec<u64>,
+    /// Further seeds, of the methods whose steps are judged; their runs are scored by the loss of
+    /// the test part alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loss_seeds: Vec<u64>,
     /// Most new tokens in decoding.
     pub max_new_tokens: usize,
 }
@@ -420,14 +436,16 @@ impl Study {
     /// # Errors
     /// A missing or broken file, an unknown field, a newer layout.
     pub fn read(path: &Path) -> Result<Self> {
-        let study: Self = read_json(path)?;
+        let schema = read_json::<Layout>(path)?.schema;
         ensure!(
-            study.schema <= SCHEMA,
-            "{}: field `schema`: expected at most {SCHEMA}, found {}; a newer inducer wrote it",
+            schema <= SCHEMA,
+            "{}: field `schema`: expected at most {SCHEMA}, found {schema}; a newer inducer wrote it",
             path.display(),
-            study.schema
         );
-        Ok(study)
+        match schema {
+            SCHEMA => read_json(path),
+            _ => older::read(path),
+        }
     }
 
     /// The row of a method.
@@ -468,6 +486,12 @@ impl Row {
             upper: &self.method,
             change: &step.change,
         })
+    }
+
+    /// How many of its runs were scored by their loss alone.
+    pub fn by_loss_alone(&self) -> usize {
+        let alone = |run: &&Run| run.configuration["loss_only"] == Value::Bool(true);
+        self.runs.iter().filter(alone).count()
     }
 
     /// The run of a seed.

@@ -4,7 +4,8 @@
 //! divide it by number (`--only`, `--shard`) without talking to each other.
 
 use super::generated;
-use super::paper::ON_LENGTH;
+use super::judged::is_judged;
+use super::paper::{LONG_METHODS, NO_OFFSET, ON_LENGTH};
 use super::planned::Planned;
 use super::preset::Preset;
 use super::rates::{Found, Search, Tried};
@@ -54,6 +55,14 @@ pub struct Plan {
 impl Part {
     fn with<'a>(&'a self, runs: &'a [Planned]) -> impl Iterator<Item = (&'a Planned, &'a Self)> {
         runs.iter().map(move |run| (run, self))
+    }
+
+    /// The seeds whose runs are scored by their loss alone.
+    pub fn loss_seeds(&self) -> Vec<u64> {
+        let runs = self.runs.iter().filter(|run| run.config.loss_only);
+        let mut seeds: Vec<u64> = runs.map(Planned::seed).collect();
+        seeds.dedup();
+        seeds
     }
 
     /// Whether the learning rate of a run is still to be chosen.
@@ -130,6 +139,8 @@ pub struct Request {
     pub out: PathBuf,
     /// Seeds.
     pub seeds: Vec<u64>,
+    /// Further seeds of the methods whose steps are judged, by their loss alone.
+    pub loss_seeds: Vec<u64>,
     /// Methods, in the order of the report.
     pub methods: Vec<String>,
     /// How much it does where nothing else is asked for.
@@ -181,7 +192,7 @@ impl Request {
     /// Long inputs need a smaller batch for the same work, and many questions share a passage: a
     /// choice of them is enough.
     pub(super) fn long_budget(&self) -> Budget {
-        let (steps, test_limit) = if self.quick() { (60, 80) } else { (240, 240) };
+        let (steps, test_limit) = if self.quick() { (60, 80) } else { (240, 400) };
         Budget {
             steps,
             batch_size: 8,
@@ -254,8 +265,10 @@ pub fn plan(request: &Request) -> Result<Plan> {
     let names = names(request)?;
     let rates = &request.hyper.learning_rate;
     rates.check(names.iter().map(String::as_str))?;
+    let loss_seeds = &request.loss_seeds;
     if let Some(search) = &request.search {
-        search.check(&request.seeds, rates)?;
+        let all: Vec<u64> = request.seeds.iter().chain(loss_seeds).copied().collect();
+        search.check(&all, rates)?;
     }
     let dir = match &request.backbone {
         Some(dir) => dir.clone(),
@@ -267,6 +280,7 @@ pub fn plan(request: &Request) -> Result<Plan> {
         facts: BackboneFacts::read(&dir)?,
         hyper: request.preset.hyper(request.task, request.hyper.clone()),
         seeds: seeds.clone(),
+        loss_seeds: loss_seeds.clone(),
         search: request.search.clone(),
     };
     let part = |source, names: &[&str], prefix, budget| {
@@ -275,7 +289,7 @@ pub fn plan(request: &Request) -> Result<Plan> {
     let methods: Vec<&str> = request.methods.iter().map(String::as_str).collect();
     let main = part(request.main_source(&dir)?, &methods, "", request.budget())?;
     let long = request.long_source(&dir)?;
-    let long = long.map(|s| part(s, &ON_LENGTH, "long-", request.long_budget()));
+    let long = long.map(|s| part(s, &LONG_METHODS, "long-", request.long_budget()));
     let mut plan = Plan {
         backbone_name: backbone_name(request.backbone.as_deref(), request.task),
         long: long.transpose()?,
@@ -287,14 +301,40 @@ pub fn plan(request: &Request) -> Result<Plan> {
     Ok(plan)
 }
 
+/// The runs of a part: seed, number of the method, and whether its loss is all that is scored; all
+/// methods of one seed before the next seed. Further seeds are for what is judged: steps, and on
+/// long inputs every method.
+pub(super) fn listing(
+    seeds: &[u64],
+    loss_seeds: &[u64],
+    names: &[&str],
+    prefix: &str,
+) -> Vec<(u64, usize, bool)> {
+    let methods = 0..names.len();
+    let whole = seeds
+        .iter()
+        .flat_map(|s| methods.clone().map(|m| (*s, m, false)));
+    let further = loss_seeds
+        .iter()
+        .flat_map(|s| methods.clone().map(|m| (*s, m, true)));
+    let further = further.filter(|(_, m, _)| !prefix.is_empty() || is_judged(names[*m], names));
+    whole.chain(further).collect()
+}
+
 /// The names of the methods, once nothing is asked for twice: each run has a directory of its own.
 ///
 /// # Errors
 /// A seed or a name that stands there twice; no method of that name.
 pub(super) fn names(request: &Request) -> Result<Vec<String>> {
     let mut seeds = BTreeSet::new();
-    for seed in &request.seeds {
-        ensure!(seeds.insert(seed), "--seeds: {seed} stands there twice");
+    for (option, all) in [
+        ("seeds", &request.seeds),
+        ("loss-seeds", &request.loss_seeds),
+    ] {
+        for seed in all {
+            let twice = "stands there, or in --seeds, twice";
+            ensure!(seeds.insert(seed), "--{option}: {seed} {twice}");
+        }
     }
     let mut names: Vec<String> = Vec::new();
     for (i, given) in request.methods.iter().enumerate() {
@@ -306,7 +346,9 @@ pub(super) fn names(request: &Request) -> Result<Vec<String>> {
             );
         }
         ensure!(
-            !ON_LENGTH.iter().any(|long| name == format!("long-{long}")),
+            !LONG_METHODS
+                .iter()
+                .any(|long| name == format!("long-{long}")),
             "--methods {given}: `{name}` is the name of a run on long inputs; rename the file"
         );
         names.push(name);
@@ -334,6 +376,7 @@ struct Planner {
     facts: BackboneFacts,
     hyper: Hyperparameters,
     seeds: Vec<u64>,
+    loss_seeds: Vec<u64>,
     search: Option<Search>,
 }
 
@@ -349,9 +392,13 @@ impl Planner {
         budget: Budget,
     ) -> Result<Part> {
         let backbone = BackboneConfig::read(&source.backbone)?;
+        let find = |name| MethodSpec::find(name, &backbone, knobs);
         let methods: Vec<MethodSpec> = names
             .iter()
-            .map(|name| MethodSpec::find(name, &backbone, knobs))
+            .map(|name| match *name {
+                NO_OFFSET => Ok(find(ON_LENGTH[0])?.without_offset(NO_OFFSET)),
+                name => find(name),
+            })
             .collect::<Result<_>>()?;
         if prefix.is_empty() {
             MethodSpec::check_sizes(&methods)?;
@@ -382,14 +429,17 @@ impl Planner {
         let found = part.rates.iter().flat_map(|f| &f.methods);
         let chosen = found.map(|t| (t.method.clone(), t.chosen));
         hyper.learning_rate.of.extend(chosen);
+        let names: Vec<&str> = part.methods.iter().map(|m| m.name.as_str()).collect();
         let mut runs = Vec::new();
-        for seed in &self.seeds {
-            for method in &part.methods {
-                let name = format!("{}{}-seed{seed}", part.prefix, method.name);
-                let config = self.run(part, method, &hyper, *seed)?;
-                let dir = self.out.join("runs").join(name);
-                runs.push(Planned { dir, config });
-            }
+        for (seed, method, loss_only) in listing(&self.seeds, &self.loss_seeds, &names, part.prefix)
+        {
+            let name = format!("{}{}-seed{seed}", part.prefix, names[method]);
+            let config = RunConfig {
+                loss_only,
+                ..self.run(part, &part.methods[method], &hyper, seed)?
+            };
+            let dir = self.out.join("runs").join(name);
+            runs.push(Planned { dir, config });
         }
         Ok(runs)
     }

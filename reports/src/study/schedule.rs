@@ -69,7 +69,8 @@ impl Left {
 
 /// Steps of a run, with decoding counted in steps.
 fn work(run: &Planned) -> u64 {
-    (run.config.train.steps + DECODE_SHARE) as u64
+    let decodes = !run.config.loss_only && !run.config.is_candidate();
+    (run.config.train.steps + if decodes { DECODE_SHARE } else { 0 }) as u64
 }
 
 /// What runs are made on.
@@ -244,7 +245,7 @@ impl Study<'_> {
                 &mut on_stage,
             )
         })?;
-        let rest = (steps + DECODE_SHARE - stood) as u64;
+        let rest = work(planned) - stood as u64;
         match made.before {
             true => self.progress.skip(rest),
             false => self.progress.add(rest, ""),
@@ -255,8 +256,8 @@ impl Study<'_> {
     /// A candidate that cannot be chosen.
     fn diverged(&self, planned: &Planned) {
         let done = self.done.fetch_add(1, Ordering::SeqCst) + 1;
-        let (of, steps) = (self.runs.len(), planned.config.train.steps + DECODE_SHARE);
-        self.progress.skip(steps as u64);
+        let of = self.runs.len();
+        self.progress.skip(work(planned));
         let line = format!("{done:>3} of {of}: {:<14} diverged", planned.name());
         self.progress.tell(Level::Usual, line);
     }
@@ -299,12 +300,16 @@ impl Study<'_> {
                 training.train_seconds, training.decode_seconds
             ),
         };
+        let found = match (planned.config.loss_only, made.result.test_loss) {
+            (true, Some(loss)) => format!("test loss {loss:.3}"),
+            _ => made.result.scores.as_text(),
+        };
         let line = format!(
-            "{done:>3} of {of}: {:<14} seed {}: validation loss {:.3}, {} on {scored} ({times})",
+            "{done:>3} of {of}: {:<14} seed {}: validation loss {:.3}, {found} on {scored} \
+             ({times})",
             planned.name(),
             planned.seed(),
             training.validation_loss,
-            made.result.scores.as_text(),
         );
         self.progress.tell(Level::Usual, line);
     }

@@ -23,8 +23,10 @@ use std::fs;
 use std::ops::AddAssign;
 use std::time::SystemTime;
 
-/// The method that p compares with, and three more.
-const METHODS: [&str; 4] = ["prefix", "inducer", "none", "lora"];
+/// The method that p compares with, and four more.
+const METHODS: [&str; 5] = ["prefix", "inducer", "none", "lora", "extension"];
+/// The only ones among them between which the paper has a step.
+const JUDGED: [&str; 2] = ["inducer", "extension"];
 const FULL: &str = "inducer";
 const RATE: f64 = 0.01;
 
@@ -61,11 +63,12 @@ fn assembled(case: &mut Case) -> inducer_verify::Result<()> {
     let world = World::generating(case, task)?;
     let limit = case.draw.pick(&[None, Some(5), Some(7)]);
     let seeds = case.draw.pick(&[&[3, 1, 2][..], &[2, 5], &[4]]);
-    let plan = planned(&world, task, seeds, limit).map_err(failed)?;
+    let loss_seeds = case.draw.pick(&[&[][..], &[7], &[9, 8]]);
+    let plan = planned(&world, task, [seeds, loss_seeds], limit).map_err(failed)?;
     let examples = scored(&plan.main.prepared.splits.test, limit);
     let mut written = write(case, &plan.main, &examples)?;
     let long = plan.long.as_ref();
-    let long_limit = limit.or(Some(240));
+    let long_limit = limit.or(Some(400));
     let long_written = match long {
         Some(part) => write(case, part, &scored(&part.prepared.splits.test, long_limit))?,
         None => Vec::new(),
@@ -92,6 +95,13 @@ fn assembled(case: &mut Case) -> inducer_verify::Result<()> {
     let numbers = [settings.steps, settings.batch_size, settings.max_new_tokens];
     case.same(numbers, [6, 4, 8], || "settings".into());
     case.same(&settings.seeds[..], seeds, || "seeds".into());
+    case.same(&settings.loss_seeds[..], loss_seeds, || {
+        "seeds by loss".into()
+    });
+    let alone = plan.main.runs.iter().filter(|run| run.config.loss_only);
+    let alone: Vec<(u64, &str)> = alone.map(|run| (run.seed(), run.method())).collect();
+    let expected = loss_seeds.iter().flat_map(|s| JUDGED.map(|m| (*s, m)));
+    case.same(alone, expected.collect(), || "runs by loss alone".into());
     if let (Some(part), Some(found)) = (long, &found.long) {
         for row in &found.rows {
             row_is(case, row, &long_written);
@@ -123,7 +133,12 @@ fn assembled(case: &mut Case) -> inducer_verify::Result<()> {
 
 /// The plan of a study on the world's data and backbone; on CoQA's the part on long inputs has them
 /// too.
-fn planned(world: &World, task: Task, seeds: &[u64], limit: Option<usize>) -> Result<Plan> {
+pub(super) fn planned(
+    world: &World,
+    task: Task,
+    [seeds, loss_seeds]: [&[u64]; 2],
+    limit: Option<usize>,
+) -> Result<Plan> {
     let source = &world.prepared.source;
     plan(&Request {
         task,
@@ -134,6 +149,7 @@ fn planned(world: &World, task: Task, seeds: &[u64], limit: Option<usize>) -> Re
         no_long: true,
         out: world.path("study"),
         seeds: seeds.to_vec(),
+        loss_seeds: loss_seeds.to_vec(),
         methods: METHODS.map(String::from).to_vec(),
         preset: Preset::Default,
         knobs: Knobs::default(),
@@ -184,13 +200,17 @@ fn write<'a>(
         };
         let losses = (1..=5).map(|step| (step, figure())).collect();
         let files = meteor::Files::default();
+        let loss_only = planned.config.loss_only;
         let made = || -> Result<Written<'a>> {
             let result = RunResult {
-                scores: Scores::of(&part.prepared, &texts, examples, &files)?,
+                scores: match loss_only {
+                    true => Scores::none(),
+                    false => Scores::of(&part.prepared, &texts, examples, &files)?,
+                },
                 training,
-                test_loss: None,
+                test_loss: loss_only.then_some(1.5),
                 mechanism: Mechanism {
-                    by_length: bins.to_vec(),
+                    by_length: if loss_only { Vec::new() } else { bins.to_vec() },
                     ..Mechanism::default()
                 },
                 peak_bytes: None,
@@ -215,7 +235,9 @@ impl Written<'_> {
         let dir = &self.planned.dir;
         RunDir::open(dir, &self.planned.config, false)?;
         write_json(&dir.join("result.json"), &self.result)?;
-        fs::write(dir.join("outputs.txt"), self.texts.join("\n") + "\n")?;
+        if !self.planned.config.loss_only {
+            fs::write(dir.join("outputs.txt"), self.texts.join("\n") + "\n")?;
+        }
         let line = |(step, loss): &(usize, f64)| json!({ "step": step, "loss": loss }).to_string();
         let lines: Vec<String> = self.losses.iter().map(line).collect();
         Ok(fs::write(
@@ -234,7 +256,7 @@ impl Written<'_> {
 }
 
 /// Tokens of each prompt.
-fn lengths(part: &Part, examples: &[Example]) -> Result<Vec<usize>> {
+pub(super) fn lengths(part: &Part, examples: &[Example]) -> Result<Vec<usize>> {
     let layout = part.prepared.layout()?;
     let of = |e| Ok(layout.prompt(e)?.ids.len());
     examples.iter().map(of).collect()
@@ -296,7 +318,8 @@ fn swapped<C: Copy + Default + AddAssign>(
 ) -> Result<Option<f64>> {
     let mut sums = [(); 2].map(|()| vec![C::default(); examples.len()]);
     let mut pairs = 0;
-    for run in written.iter().filter(|run| run.is(method)) {
+    let decoded = written.iter().filter(|run| !run.planned.config.loss_only);
+    for run in decoded.filter(|run| run.is(method)) {
         let full = |other: &&Written| other.is(FULL) && other.seed() == run.seed();
         let Some(full) = written.iter().find(full) else {
             continue;

@@ -38,7 +38,8 @@ fn judged(case: &mut Case) -> Result<()> {
     let mut c = contrast(case);
     if case.draw.chance(0.5) {
         // small enough to be equivalent
-        (c.difference, c.seed_variance) = (0.2 * c.difference, 0.02 * c.seed_variance);
+        c.difference *= 0.2;
+        c.seed_variances = c.seed_variances.map(|s| 0.02 * s);
     }
     let p = case.draw.pick(&[0.001, 0.049, 0.051, 0.9]);
     let (error, degrees) = (c.error(), c.degrees());

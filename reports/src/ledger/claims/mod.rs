@@ -8,6 +8,7 @@ mod inside;
 mod mechanism;
 mod run;
 mod settings;
+mod slopes;
 mod statistics;
 mod study;
 mod world;
@@ -41,6 +42,7 @@ fn all() -> Vec<Claim> {
         settings::claims(),
         study::claims(),
         assembled::claims(),
+        slopes::claims(),
         choices::claims(),
         statistics::claims(),
     ];

@@ -87,11 +87,11 @@ fn ladder_table(study: &Study) -> Table {
     table.number("95 % interval", interval).finish()
 }
 
-/// Every seed that was asked for or has a run.
+/// Every seed that was asked for or has a run with a score.
 fn all_seeds(study: &Study) -> Vec<u64> {
-    let mut seeds = study.provenance.settings.seeds.clone();
+    let (mut seeds, measure) = (study.provenance.settings.seeds.clone(), measure(study));
     for run in study.rows.iter().flat_map(|r| &r.runs) {
-        if !seeds.contains(&run.seed) {
+        if !seeds.contains(&run.seed) && measure.of(run).is_some() {
             seeds.push(run.seed);
         }
     }

@@ -8,6 +8,7 @@ use crate::document::format::{
 use crate::document::table::Table;
 use crate::document::{Block, Figure, Section};
 use crate::report::figures::chart::{Chart, Curve};
+use crate::stats::contrast::{Contrast, Judgement, MARGIN};
 use crate::stats::{Summary, differences, mean, paired};
 use crate::study::constant::Constant;
 use crate::study::measure::Measure;
@@ -23,6 +24,7 @@ pub fn section(study: &Study) -> Section {
         task: study.task,
         rows: &study.rows,
         constant: None,
+        slopes: &[],
     };
     let long = study.long.as_ref().map(|long| Lengths {
         id: "long",
@@ -30,6 +32,7 @@ pub fn section(study: &Study) -> Section {
         task: Task::Coqa,
         rows: &long.rows,
         constant: long.constant.as_ref(),
+        slopes: &long.slopes,
     });
     let blocks = std::iter::once(own)
         .chain(long)
@@ -50,6 +53,8 @@ struct Lengths<'a> {
     rows: &'a [Row],
     /// What always giving one answer scores, where it is known.
     constant: Option<&'a Constant>,
+    /// The inducer's loss beside each prefix's, by length.
+    slopes: &'a [Contrast],
 }
 
 impl Lengths<'_> {
@@ -61,7 +66,8 @@ impl Lengths<'_> {
             ));
             return blocks;
         }
-        blocks.extend(self.gap().into_iter().chain(self.reach()).map(Block::body));
+        let said = self.growth().or_else(|| self.gap());
+        blocks.extend(said.into_iter().chain(self.reach()).map(Block::body));
         let figure = Figure {
             title: "Score by length of the input",
             meaning: "Test inputs in quartiles of their length in tokens, each at the middle of \
@@ -169,8 +175,48 @@ impl Lengths<'_> {
             .finish()
     }
 
-    /// What the study says about the paper's claim that a fixed prefix loses more as inputs grow.
-    /// None when either side was not measured.
+    /// What the study says about the paper's claim that a fixed prefix loses more as inputs grow, by
+    /// the slopes of the losses; none where they were not compared.
+    fn growth(&self) -> Option<String> {
+        let [first, others @ ..] = self.slopes else {
+            return None;
+        };
+        let floor = self.floor();
+        let said = |c: &Contrast| {
+            let verdict = match (&floor, Judgement::of(c, c.p())) {
+                (Some(_), _) => "no verdict on the length",
+                (None, Judgement::Appears) => "the gap grows with the length, as the paper says",
+                (None, Judgement::Reversed) => "the gap shrinks with the length, against the paper",
+                (None, Judgement::Equivalent) => "the gap does not change with the length",
+                (None, _) => "undecided",
+            };
+            let (low, high) = c.interval(0.05);
+            format!(
+                "{} nats a token (95 % interval {} to {}; {} and {} runs, {} passages): {verdict}",
+                signed(c.difference, 3),
+                signed(low, 3),
+                signed(high, 3),
+                c.seeds[0],
+                c.seeds[1],
+                count(c.entries)
+            )
+        };
+        let beside = |c: &Contrast| {
+            let title = self.row(&c.lower).map_or(&*c.lower, |row| &row.title);
+            format!(" Beside {title}: {}.", said(c))
+        };
+        let others: String = others.iter().map(beside).collect();
+        Some(format!(
+            "What each doubling of the input's length adds to the loss of Inducer-tuning, less what \
+             it adds to that of Prefix-tuning: {}.{others}{} No change means less than {MARGIN} \
+             nats a token.",
+            said(first),
+            floor.clone().unwrap_or_default()
+        ))
+    }
+
+    /// The same by the scores of the shortest and the longest inputs. None when either side was not
+    /// measured.
     fn gap(&self) -> Option<String> {
         let (prefix, inducer) = (self.row(ON_LENGTH[0])?, self.row(ON_LENGTH[1])?);
         let bins = self.bins();
@@ -283,7 +329,48 @@ mod tests {
             task: Task::WebNlg,
             rows,
             constant: None,
+            slopes: &[],
         }
+    }
+
+    #[test]
+    fn the_slopes_of_the_losses_say_whether_the_gap_grows() {
+        let study = testing::study();
+        let slope = |lower: &str, difference: f64| Contrast {
+            lower: lower.into(),
+            upper: "inducer".into(),
+            difference,
+            seeds: [8, 8],
+            seed_variances: [1e-4; 2],
+            entry_variance: 1e-5,
+            entries: 100,
+        };
+        let said = |first: f64, second: f64, constant: Option<&Constant>| {
+            let slopes = [slope("prefix", first), slope("prefix-no-offset", second)];
+            let lengths = Lengths {
+                slopes: &slopes,
+                constant,
+                ..of(&study.rows)
+            };
+            lengths.growth().unwrap()
+        };
+        let text = said(-0.05, 0.05, None);
+        assert!(
+            text.contains("Prefix-tuning: −0.050 nats a token (95 % interval −0.0"),
+            "{text}"
+        );
+        assert!(text.contains("as the paper says. Beside"), "{text}");
+        assert!(text.contains("against the paper"), "{text}");
+        assert!(said(0.001, 0.0, None).contains("does not change with the length"));
+        assert!(said(0.01, 0.0, None).contains("undecided"));
+        let high = Constant {
+            answer: "yes".into(),
+            scores: vec![100.0; 4],
+        };
+        let text = said(-0.05, 0.05, Some(&high));
+        assert!(text.contains("no verdict on the length"), "{text}");
+        assert!(text.contains("it has not learnt the task"), "{text}");
+        assert_eq!(of(&study.rows).growth(), None);
     }
 
     #[test]

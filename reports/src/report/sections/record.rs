@@ -139,7 +139,17 @@ fn budget(b: &TimeBudget) -> String {
 
 fn settings(s: &Settings) -> [(&'static str, String); 5] {
     let (steps, batch, warmup) = (count(s.steps), s.batch_size, s.warmup);
-    let seeds: Vec<String> = s.seeds.iter().map(u64::to_string).collect();
+    let listed = |seeds: &[u64]| {
+        let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+        seeds.join(", ")
+    };
+    let mut seeds = listed(&s.seeds);
+    if !s.loss_seeds.is_empty() {
+        seeds += &format!(
+            "; of the methods whose steps are judged, by their loss alone, {} as well",
+            listed(&s.loss_seeds)
+        );
+    }
     let decoding = format!("greedy, at most {} new tokens", s.max_new_tokens);
     [
         (
@@ -148,7 +158,7 @@ fn settings(s: &Settings) -> [(&'static str, String); 5] {
         ),
         ("Label smoothing", s.label_smoothing.to_string()),
         ("Dropout", s.dropout.to_string()),
-        ("Seeds", seeds.join(", ")),
+        ("Seeds", seeds),
         ("Decoding", decoding),
     ]
 }

@@ -85,13 +85,18 @@ fn is_best(study: &Study, row: &Row, m: Measure, mean: f64) -> bool {
     !is_end(&row.method) && !means.any(|s| m.better(s.mean, mean))
 }
 
-/// `3`, or `2, missing: seed 3`.
+/// `3`, `3, by loss 5 more`, or `2, missing: seed 3`.
 fn seeds(study: &Study, row: &Row) -> String {
-    let missing: Vec<String> = study.missing(row).iter().map(u64::to_string).collect();
-    if missing.is_empty() {
-        return row.runs.len().to_string();
+    let alone = row.by_loss_alone();
+    let mut said = (row.runs.len() - alone).to_string();
+    if alone > 0 {
+        said += &format!(", by loss {alone} more");
     }
-    format!("{}, missing: seed {}", row.runs.len(), list(&missing))
+    let missing: Vec<String> = study.missing(row).iter().map(u64::to_string).collect();
+    if !missing.is_empty() {
+        said += &format!(", missing: seed {}", list(&missing));
+    }
+    said
 }
 
 #[cfg(test)]

@@ -16,10 +16,9 @@ use crate::study::{Row, Study};
 fn method() -> String {
     format!(
         "The measure is the loss of all references of the scored test entries, in \
- nats a token: every reference counts, nothing is decoded. Its error has two parts, the seeds' \
- (pooled over the methods, the untuned backbone and full fine-tuning aside) and that of the choice \
- of entries (each entry compared with itself); intervals are Student's t with Satterthwaite's \
- degrees of freedom. A step appears, or is reversed, when Holm's probability over the steps is \
+ nats a token: every reference counts, nothing is decoded. Its error has three parts, what seeds \
+ do to each of the two methods (by the deviation of its own runs) and the choice of entries (each \
+ entry compared with itself); intervals are Student's t with Satterthwaite's degrees of freedom. A step appears, or is reversed, when Holm's probability over the steps is \
  below 0.05; it is equivalent when two one-sided tests at 5 per cent place it within {MARGIN} \
  nats; it depends on the learning rate when, with both methods at one rate, its sign at the rate \
  that is best for one is another than at that which is best for the other; else it is \
@@ -224,6 +223,7 @@ fn losses(study: &Study, judged: &[Judged<'_>], called: &Called) -> Figure {
         let (low, high) = c.interval(outside);
         format!("{} to {}", signed(low, 3), signed(high, 3))
     };
+    let of_a_seed = |c: &Contrast, side: usize| fixed(c.seed_variances[side].sqrt(), 4);
     let of =
         |j: &&Judged<'_>, text: &dyn Fn(&Contrast) -> String| j.contrast.map_or("–".into(), text);
     let caption = format!(
@@ -235,9 +235,8 @@ fn losses(study: &Study, judged: &[Judged<'_>], called: &Called) -> Figure {
         .number("difference", |j| of(j, &|c| signed(c.difference, 4)))
         .number("95 % interval", |j| of(j, &|c| interval(c, 0.05)))
         .number("90 % interval", |j| of(j, &|c| interval(c, 0.1)))
-        .number("of the seeds", |j| {
-            of(j, &|c| fixed(c.seed_variance.sqrt(), 4))
-        })
+        .number("of a seed, lower", |j| of(j, &|c| of_a_seed(c, 0)))
+        .number("of a seed, upper", |j| of(j, &|c| of_a_seed(c, 1)))
         .number("of the entries", |j| {
             of(j, &|c| fixed(c.entry_variance.sqrt(), 4))
         })
@@ -382,7 +381,7 @@ mod tests {
         study.rates = None;
         let c = study.contrasts.iter_mut().find(|c| c.upper == "extension");
         let c = c.unwrap();
-        (c.difference, c.seed_variance) = (-0.03, 0.0016);
+        (c.difference, c.seed_variances) = (-0.03, [0.0016, 0.0016]);
         let (seen, seeds) = (fixed(c.detectable(), 3), c.seeds_needed().unwrap());
         let all = judged(&study, &STEPS);
         assert_eq!(all[1].judgement, Judgement::Undecided);
