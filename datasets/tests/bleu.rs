@@ -1,6 +1,6 @@
 //! BLEU against published scores, against other software's goldens, and against its definition.
-mod common;
 
+use crate::common;
 use inducer_datasets::metrics::bleu::{Counts, corpus_bleu, corpus_bleu_13a, counts};
 use inducer_datasets::metrics::tokenize::mteval_13a;
 use proptest::prelude::*;

@@ -1,8 +1,7 @@
 //! CoQA's loader on the official file, on small ones and on arbitrary bytes.
-mod common;
 
+use crate::common;
 use inducer_datasets::{Example, Input, Malformed, Result, coqa};
-
 use proptest::prelude::*;
 
 fn parse(text: &[u8]) -> Result<Vec<Example>> {

@@ -1,12 +1,10 @@
 //! Parts of a directory: official names and sizes, what is divided where a part is missing.
 #![allow(clippy::unwrap_used)] // helpers outside of #[test] functions
 
-mod common;
-
+use crate::common;
+use inducer_datasets::{Example, Input, Malformed, Splits, Task, directory};
 use std::collections::BTreeSet;
 use std::path::Path;
-
-use inducer_datasets::{Example, Input, Malformed, Splits, Task, directory};
 
 fn load(task: Task, dir: &Path) -> Splits {
     directory::load(task, dir, Malformed::Refuse).unwrap()

@@ -1,6 +1,6 @@
 //! GLUE's tables: the official files, both of MNLI's layouts, no quoting, arbitrary bytes.
-mod common;
 
+use crate::common;
 use inducer_datasets::glue::{load_file, parse};
 use inducer_datasets::{Input, Malformed, Part, Result, Task};
 use proptest::prelude::*;

@@ -1,7 +1,7 @@
 //! Section 6's layouts, worked by hand, and tokenizers that lose nothing.
 #![allow(clippy::unwrap_used)] // helpers outside of #[test] functions
-mod common;
 
+use crate::common;
 use inducer_datasets::batches::pack;
 use inducer_datasets::layout::PASSAGE_TOKENS;
 use inducer_datasets::{

@@ -1,13 +1,11 @@
 //! METEOR against the published figures, where its resources are there, and by hand.
 #![allow(clippy::unwrap_used)] // helpers outside of #[test] functions
 
-mod common;
-
-use std::io::Write;
-
+use crate::common;
 use approx::assert_abs_diff_eq;
 use inducer_datasets::metrics::meteor::{Files, corpus_meteor};
 use proptest::prelude::*;
+use std::io::Write;
 
 fn lines(path: std::path::PathBuf) -> Vec<String> {
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

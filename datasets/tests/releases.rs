@@ -3,9 +3,7 @@
 //! `../shared/cases` say "not run" where they are not there.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::case;
+use crate::common::case;
 use inducer_datasets::{Error, Malformed, Splits, Task, directory, webnlg};
 use std::path::Path;
 

@@ -1,10 +1,9 @@
 //! TER against published scores, against sacrebleu's numbers, and by hand.
-mod common;
 
-use std::collections::HashMap;
-
+use crate::common;
 use inducer_datasets::metrics::ter::{Algorithm, Counts, corpus_ter, counts, trans};
 use proptest::prelude::*;
+use std::collections::HashMap;
 
 #[test]
 fn published_webnlg_scores_come_out_to_the_last_digit() {

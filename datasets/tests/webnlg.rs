@@ -1,11 +1,10 @@
 //! The WebNLG loader on official files, on broken ones and on anything at all.
-mod common;
 
-use std::path::Path;
-
+use crate::common;
 use inducer_datasets::{Error, Example, Input, Malformed, Part, webnlg};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use std::path::Path;
 
 fn entry() -> Value {
     json!({

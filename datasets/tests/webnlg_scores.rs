@@ -1,11 +1,10 @@
 //! The 2017 challenge's way from raw texts to scores, held against the official scorer's own files.
-mod common;
 
-use std::collections::BTreeMap;
-
+use crate::common;
 use inducer_datasets::metrics::meteor::Files;
 use inducer_datasets::metrics::webnlg::{REFERENCES, references, scores};
 use inducer_datasets::{Malformed, webnlg};
+use std::collections::BTreeMap;
 
 fn lines(path: std::path::PathBuf) -> Vec<String> {
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

@@ -2,8 +2,7 @@
 //! bytes.
 #![allow(clippy::unwrap_used)] // helpers outside of #[test] functions
 
-mod common;
-
+use crate::common;
 use inducer_datasets::webnlg::{self, xml};
 use inducer_datasets::{Error, Malformed, Part};
 use proptest::prelude::*;

@@ -4,7 +4,7 @@
 //! cargo run -p inducer-reports --example page -- reports/results/embedded.json out
 //! ```
 //!
-//! writes out/report.html and out/report.md.
+//! writes out/report.html, out/report.md and out/report.json, the last in today's layout.
 
 use anyhow::{Context, Result, anyhow};
 use inducer_reports::{report, study::Study};
@@ -21,6 +21,7 @@ fn main() -> Result<()> {
     for (name, text) in [
         ("report.html", report::html(&study)),
         ("report.md", report::markdown(&study)),
+        ("report.json", serde_json::to_string(&study)?),
     ] {
         let path = out.join(name);
         std::fs::write(&path, text).with_context(|| path.display().to_string())?;

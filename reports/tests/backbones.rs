@@ -2,10 +2,9 @@
 //! same bits.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use candle_core::{DType, Device, Tensor};
-use common::{Fixture, tiny_roberta};
+
+use crate::common::{Fixture, tiny_roberta};
 use inducer_datasets::Batch;
 use inducer_gpu::Model;
 use inducer_gpu::backbone::Roberta;

@@ -1,10 +1,9 @@
 //! The command as a user meets it: real files, exit status, messages.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use candle_core::{DType, Device};
-use common::Fixture;
+
+use crate::common::Fixture;
 use inducer_gpu::Method;
 use inducer_gpu::files::safetensors::{Weights, same_name};
 use std::path::Path;

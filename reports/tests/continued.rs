@@ -2,9 +2,7 @@
 //! and ends like the one that nobody stopped, bit by bit.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::Fixture;
+use crate::common::Fixture;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;

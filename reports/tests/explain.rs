@@ -2,11 +2,10 @@
 //! the command, and what it refuses.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use approx::{assert_abs_diff_eq, assert_relative_eq};
 use candle_core::{DType, Device, Tensor};
-use common::{Fixture, INPUTS, refused, said, succeeds};
+
+use crate::common::{Fixture, INPUTS, refused, said, succeeds};
 use inducer_datasets::{Batch, Task};
 use inducer_gpu::model::Insight;
 use inducer_gpu::parts::observe::Added;

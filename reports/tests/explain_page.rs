@@ -2,13 +2,11 @@
 //! must turn it red, texts that are only text.
 #![allow(clippy::unwrap_used)]
 
-mod browser;
-mod common;
-
+use crate::browser::Page;
+use crate::common;
+use crate::common::Fixture;
 use approx::assert_abs_diff_eq;
-use browser::Page;
 use candle_core::{DType, Device};
-use common::Fixture;
 use inducer_datasets::{Task, Tokenizer, synthetic};
 use inducer_gpu::backbone::Roberta;
 use inducer_gpu::{Method, Model};

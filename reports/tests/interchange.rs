@@ -3,10 +3,9 @@
 //! `verify/checks/peft_interchange.py`.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use candle_core::{DType, Device};
-use common::{Fixture, tiny_roberta};
+
+use crate::common::{Fixture, tiny_roberta};
 use inducer_datasets::Batch;
 use inducer_gpu::backbone::Roberta;
 use inducer_gpu::files::adapter::head_classes;

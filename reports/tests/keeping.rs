@@ -2,11 +2,10 @@
 //! `report.json` and of `explain --json`, completions, manual pages, `doctor`.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use clap::CommandFactory as _;
-use common::Fixture;
-use common::schema::Schema;
+
+use crate::common::Fixture;
+use crate::common::schema::Schema;
 use inducer_gpu::Method;
 use inducer_reports::commands::Cli;
 use serde_json::{Value, json};

@@ -1,9 +1,7 @@
 //! Nothing is lost: one writer a run, signals, full and read-only disks.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::{
+use crate::common::{
     Fixture, INPUTS, last_of_each, lines, preload, printed, refused, run, said, spawn, train,
     trained, wait_for, words,
 };

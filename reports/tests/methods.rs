@@ -2,10 +2,9 @@
 //! clearly fallen, saved, loaded, the same logits.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use candle_core::{Device, Tensor};
-use common::Fixture;
+
+use crate::common::Fixture;
 use inducer_datasets::batches::pack;
 use inducer_datasets::synthetic::{self, GlueConfig};
 use inducer_datasets::{Batch, Malformed, Surface, Task, directory};

@@ -2,10 +2,9 @@
 //! and the Hub's tables by name.
 #![allow(clippy::unwrap_used)] // helpers outside of #[test] functions
 
-mod common;
-
 use candle_core::{DType, Device};
-use common::{Fixture, tiny_roberta};
+
+use crate::common::{Fixture, tiny_roberta};
 use inducer_datasets::{Tokenizer, synthetic};
 use inducer_gpu::Model;
 use inducer_gpu::backbone::Roberta;

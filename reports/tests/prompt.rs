@@ -2,9 +2,7 @@
 //! is lost, and every message says what helps.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::{
+use crate::common::{
     Fixture, INPUTS, last_of_each, lines, printed, refused, run, said, succeeds, train, trained,
     words,
 };

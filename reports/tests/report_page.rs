@@ -4,9 +4,7 @@
 //! It is the page of the committed study, `reports/results/embedded.json`.
 #![allow(clippy::unwrap_used)] // tests
 
-mod browser;
-
-use browser::Page;
+use crate::browser::Page;
 use inducer_reports::report;
 use inducer_reports::study::Study;
 use std::path::Path;

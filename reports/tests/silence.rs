@@ -2,9 +2,7 @@
 //! the rows of the ledger.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::{Fixture, INPUTS, said, spawn, succeeds, words};
+use crate::common::{Fixture, INPUTS, said, spawn, succeeds, words};
 use inducer_datasets::fingerprint;
 use std::io::BufRead as _;
 use std::path::Path;

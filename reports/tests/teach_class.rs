@@ -2,10 +2,9 @@
 //! answers that are folded away.
 #![allow(clippy::unwrap_used)]
 
-mod browser;
-
 use approx::assert_abs_diff_eq;
-use browser::Page;
+
+use crate::browser::Page;
 use inducer_reports::teach;
 use std::path::PathBuf;
 use tempfile::TempDir;

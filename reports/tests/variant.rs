@@ -212,7 +212,7 @@ fn counted_and_checked() {
     assert_eq!(json(&succeeds(&f, line))["method"], "two-inducers");
     let rows = json(&succeeds(
         &f,
-        "verify --claim two-inducers --cases 2 --json",
+        "verify --claim two-inducers --cases 30 --json",
     ));
     let rows = rows["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 29);

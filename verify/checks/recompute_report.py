@@ -1,8 +1,10 @@
 """Recomputes a report on WebNLG from what its runs left on disk, in Python that shares nothing
 with this program: the outputs scored again, the steps' differences, errors, probabilities and
-judgements, and, for adapters that are there, the loss of the references in transformers.
+judgements, and, for adapters that are there, the loss of the references in transformers; of the
+part on long inputs what each doubling of the length adds to the loss.
 
     python3 verify/checks/recompute_report.py --out out --data webnlg/ [--backbone gpt2/]
+        [--long-data coqa/]
 
 needs scipy and Unidecode; with --backbone also torch and transformers (and the package in
 reports/python, which is found beside this script). `--out` is the study's folder: report.json and
@@ -130,8 +132,8 @@ def scores(study, out, checks, test, seen):
                     checks.number(f"BLEU {name}", bleu(pairs), run["bleu"][name], 0.02, where)
 
 
-def losses(out, row, run):
-    path = out / "runs" / f"{row['method']}-seed{run['seed']}" / "test_losses.json"
+def losses(out, row, run, prefix=""):
+    path = out / "runs" / f"{prefix}{row['method']}-seed{run['seed']}" / "test_losses.json"
     return json.loads(path.read_text())
 
 
@@ -221,6 +223,70 @@ def turns(rates, lower, upper):
     return None not in signs and signs[0] * signs[1] < 0
 
 
+def questions(data, layout):
+    """Of each question of the test part the tokens of its prompt and the number of its story."""
+    stories = json.loads((data / "coqa-dev-v1.0.json").read_text())["data"]
+    for number, story in enumerate(stories):
+        asked = [q["input_text"] for q in story["questions"]]
+        told = [a["input_text"] for a in story["answers"]]
+        for i, question in enumerate(asked):
+            history = list(zip(asked[:i], told[:i]))
+            prompt = layout.batch([(story["story"], history, question)])
+            yield prompt["input_ids"].shape[1], number
+
+
+def slopes(study, out, data, backbone, checks, page):
+    """The slopes of the losses on long inputs, their errors and the sentence about them."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "reports/python"))
+    import inducer_tuning
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    long = study["long"]
+    surface = long["rows"][0]["runs"][0]["configuration"]["surface"]
+    model = AutoModelForCausalLM.from_pretrained(backbone)
+    layout = inducer_tuning.Coqa(AutoTokenizer.from_pretrained(backbone), model, surface)
+    test = list(questions(data, layout))
+    limit = long["rows"][0]["runs"][0]["configuration"]["test_limit"] or len(test)
+    count = min(limit, len(test))
+    chosen = [test[i * len(test) // count] for i in range(count)]
+    x = [math.log2(length) for length, _ in chosen]
+    runs = {r["method"]: [losses(out, r, run, "long-") for run in r["runs"]] for r in long["rows"]}
+    tokens = [e["tokens"] for e in runs["inducer"][0]]
+
+    def line(nats):
+        """Level at the middle, slope, and each question's distance from the middle."""
+        middle = sum(t * a for t, a in zip(tokens, x)) / sum(tokens)
+        away = [a - middle for a in x]
+        spread = sum(t * a * a for t, a in zip(tokens, away))
+        slope = sum(a * n for a, n in zip(away, nats)) / spread
+        return sum(nats) / sum(tokens), slope, away, spread
+
+    for c in long["slopes"]:
+        where = f"{c['lower']} -> {c['upper']} on long inputs"
+        lower, upper = ([[e["nats"] for e in r] for r in runs[c[s]]] for s in ("lower", "upper"))
+        each = [[line(nats)[1] for nats in side] for side in (lower, upper)]
+        gap = [mean([r[i] for r in upper]) - mean([r[i] for r in lower]) for i in range(count)]
+        level, slope, away, spread = line(gap)
+        scores = Counter()
+        for n, t, a, (_, story) in zip(gap, tokens, away, chosen):
+            scores[story] += a * (n - t * (level + slope * a))
+        groups = len(scores)
+        rest = groups / (groups - 1) * sum(s * s for s in scores.values()) / spread**2
+        checks.number("slope of a loss", slope, c["difference"], 1e-9, where)
+        checks.number("variance of the passages", rest, c["entry_variance"], 1e-12, where)
+        checks.same("passages", groups, c["entries"], where)
+        parts = [(rest, groups - 1)]
+        for side, there in zip(each, c["seed_variances"]):
+            variance = statistics.variance(side)
+            checks.number("variance of the slopes", variance, there, 1e-12, where)
+            parts.append((variance / len(side), len(side) - 1))
+        error = math.sqrt(sum(v for v, _ in parts))
+        half = student.ppf(0.975, error**4 / sum(v * v / n for v, n in parts)) * error
+        low, high = signed(slope - half), signed(slope + half)
+        said = f"{signed(slope)} nats a token (95 % interval {low} to {high}; {len(lower)} and"
+        checks.same("sentence on the length", said in page, True, said)
+
+
 def signed(x, digits=3):
     text = f"{x:+.{digits}f}"
     return text.replace("-", "−") if float(text) else text.lstrip("+-")
@@ -275,6 +341,7 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--backbone")
+    parser.add_argument("--long-data", type=Path)
     parser.add_argument("--entries", type=int, default=20)
     args = parser.parse_args()
     study = json.loads((args.out / "report.json").read_text())
@@ -293,6 +360,8 @@ def main():
         checks.same("sentence of a step", line in page, True, line)
     if args.backbone:
         in_transformers(study, args.out, args.backbone, checks, test, args.entries)
+        if args.long_data:
+            slopes(study, args.out, args.long_data, args.backbone, checks, page)
     sys.exit(0 if checks.report() else 1)
 
 

@@ -2,7 +2,7 @@
 //! pretrained on generated prose, which the program carries within it.
 //!
 //! The backbone's files are written under `$INDUCER_CACHE`, else `$XDG_CACHE_HOME/inducer`, else
-//! `~/.cache/inducer`, in a directory named by their fingerprint.
+//! `~/.cache/inducer`, in a directory named by their kind and fingerprint.
 
 use crate::files::{self, At};
 use anyhow::{Result, bail, ensure};
@@ -115,13 +115,16 @@ fn once(dir: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
 /// # Errors
 /// The cache cannot be written, or one of its files is no longer the embedded one.
 pub fn backbone(task: Task) -> Result<PathBuf> {
-    let files = if task.generates() { GPT2 } else { ROBERTA };
+    let (kind, files) = match task.generates() {
+        true => ("gpt2", GPT2),
+        false => ("roberta", ROBERTA),
+    };
     let prints = files.iter().map(|(name, bytes)| {
         let print = fingerprint::of_bytes(bytes);
         format!("{name} {print}\n")
     });
     let key = fingerprint::of_bytes(prints.collect::<String>().as_bytes());
-    let dir = files::cache().join(format!("backbone-{}", &key[..16]));
+    let dir = files::cache().join(format!("embedded-{kind}-{}", &key[..16]));
     once(&dir, |dir| {
         std::fs::create_dir_all(dir).at(dir)?;
         for (name, bytes) in files {

@@ -16,7 +16,7 @@ pub fn read(path: &Path) -> Result<Study> {
     let mut report: Value = read_json(path)?;
     report["schema"] = json!(SCHEMA);
     let rows = report["rows"].clone();
-    if let Some(contrasts) = report["contrasts"].as_array_mut() {
+    if let Some(Value::Array(contrasts)) = report.get_mut("contrasts") {
         contrasts.retain_mut(|c| with_own_variances(c, &rows).is_some());
     }
     serde_json::from_value(report).at(path)

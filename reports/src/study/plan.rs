@@ -302,8 +302,8 @@ pub fn plan(request: &Request) -> Result<Plan> {
 }
 
 /// The runs of a part: seed, number of the method, and whether its loss is all that is scored; all
-/// methods of one seed before the next seed. Further seeds are for what is judged: steps, and on
-/// long inputs every method.
+/// methods of one seed before the next seed. Further seeds are for the methods whose steps are
+/// judged; the part on long inputs has no steps.
 pub(super) fn listing(
     seeds: &[u64],
     loss_seeds: &[u64],
@@ -314,10 +314,9 @@ pub(super) fn listing(
     let whole = seeds
         .iter()
         .flat_map(|s| methods.clone().map(|m| (*s, m, false)));
-    let further = loss_seeds
-        .iter()
-        .flat_map(|s| methods.clone().map(|m| (*s, m, true)));
-    let further = further.filter(|(_, m, _)| !prefix.is_empty() || is_judged(names[*m], names));
+    let further = loss_seeds.iter().filter(|_| prefix.is_empty());
+    let further = further.flat_map(|s| methods.clone().map(|m| (*s, m, true)));
+    let further = further.filter(|(_, m, _)| is_judged(names[*m], names));
     whole.chain(further).collect()
 }
 
@@ -327,14 +326,15 @@ pub(super) fn listing(
 /// A seed or a name that stands there twice; no method of that name.
 pub(super) fn names(request: &Request) -> Result<Vec<String>> {
     let mut seeds = BTreeSet::new();
-    for (option, all) in [
-        ("seeds", &request.seeds),
-        ("loss-seeds", &request.loss_seeds),
-    ] {
-        for seed in all {
-            let twice = "stands there, or in --seeds, twice";
-            ensure!(seeds.insert(seed), "--{option}: {seed} {twice}");
-        }
+    for seed in &request.seeds {
+        ensure!(seeds.insert(seed), "--seeds: {seed} stands there twice");
+    }
+    for seed in &request.loss_seeds {
+        let fresh = seeds.insert(seed);
+        ensure!(
+            fresh,
+            "--loss-seeds: {seed} stands there twice, or in --seeds"
+        );
     }
     let mut names: Vec<String> = Vec::new();
     for (i, given) in request.methods.iter().enumerate() {

@@ -5,6 +5,7 @@ use crate::run::{Hyperparameters, Steps};
 use inducer_datasets::Task;
 use inducer_gpu::{Method, Named};
 use serde::Deserialize;
+use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 
 /// How much a study does where nothing else is asked for.
@@ -23,8 +24,8 @@ pub enum Preset {
 /// Learning rates that a study on generated data tries for each method.
 const RATES: [f64; 3] = [1.25e-3, 3.5e-3, 1e-2];
 
-/// Further seeds of the steps' methods on generated data, which make them eight.
-const LOSS_SEEDS: [u64; 5] = [4, 5, 6, 7, 8];
+/// Further seeds of the steps' methods on generated data, which make them sixteen.
+const LOSS_SEEDS: RangeInclusive<u64> = 4..=16;
 
 /// The names of the methods of a study that names none: those of the paper's tables, and those of
 /// one's own.
@@ -67,7 +68,7 @@ impl Preset {
     /// nothing is said of seeds: three runs know little of their own deviation.
     pub fn loss_seeds(self) -> Vec<u64> {
         match self {
-            Self::Default => LOSS_SEEDS.to_vec(),
+            Self::Default => LOSS_SEEDS.collect(),
             Self::Quick | Self::Paper => Vec::new(),
         }
     }

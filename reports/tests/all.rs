@@ -1,0 +1,36 @@
+//! The crate's tests, one file a subject. They are one program: thirty would each link the command,
+//! and run one after the other where one's tests run beside each other's.
+
+mod backbones;
+mod bench;
+mod browser;
+mod cases;
+mod check_cuda;
+mod classification;
+mod command;
+mod common;
+mod continued;
+mod driver;
+mod explain;
+mod explain_page;
+mod fields;
+mod interchange;
+mod keeping;
+mod lost;
+mod methods;
+mod options;
+mod own;
+mod pretraining;
+mod prompt;
+mod python;
+mod report_page;
+mod resume;
+mod score;
+mod silence;
+mod slurm;
+mod study;
+mod tasks;
+mod teach;
+mod teach_class;
+mod torture;
+mod verify;
