@@ -32,9 +32,9 @@ if [ -z "${WHEEL:-}" ]; then
         export LD_LIBRARY_PATH PKG_CONFIG_PATH="$work/lapack"
         target=(--zig --compatibility "${GLIBC:-manylinux_2_28}")
         # OpenBLAS asks that its licence goes with it
-        trap 'rm -rf "$work" reports/LICENSE-OPENBLAS' EXIT
-        cp "$(find "$work/build" -path '*scipy_openblas32*' -name 'LICENSE*')" \
-            reports/LICENSE-OPENBLAS
+        licence=$PWD/reports/LICENSE-OPENBLAS
+        trap 'rm -rf "$work" "$licence"' EXIT
+        cp "$(find "$work/build" -path '*scipy_openblas32*' -name 'LICENSE*')" "$licence"
     fi
     rm -f "$out"/inducer_tuning-*.whl
     maturin build --manifest-path reports/Cargo.toml --profile "${PROFILE:-release}" \

@@ -120,21 +120,27 @@ impl Contrast {
         -margin < low && high < margin
     }
 
-    /// The smallest difference that a study like this sees in four of five cases.
-    pub fn detectable(&self) -> f64 {
+    /// The smallest difference that a study like this sees in four of five cases, where it is one of
+    /// so many tests: the first one of Holm's, which has to be the clearest.
+    pub fn detectable(&self, tests: usize) -> f64 {
         let degrees = self.degrees();
-        (quantile(0.05, degrees) + quantile(0.4, degrees)) * self.error()
+        (quantile(0.05 / tests as f64, degrees) + quantile(0.4, degrees)) * self.error()
     }
 
     /// Seeds of each method with which a difference as large as this one would be seen in four of
     /// five studies; none where the entries are too few for any number of seeds.
-    pub fn seeds_needed(&self) -> Option<usize> {
-        let room = (self.difference / 2.8).powi(2) - self.entry_variance;
-        (room > 0.0).then(|| {
-            (self.seed_variances.iter().sum::<f64>() / room)
-                .ceil()
-                .max(2.0) as usize
-        })
+    pub fn seeds_needed(&self, tests: usize) -> Option<usize> {
+        let seen = |n: usize| {
+            let seeds = [n, n];
+            Self {
+                seeds,
+                ..self.clone()
+            }
+            .detectable(tests)
+                <= self.difference.abs()
+        };
+        let enough = (1..=12).map(|k| 1 << k).find(|n| seen(*n))?;
+        (enough / 2 + 1..=enough).find(|n| seen(*n))
     }
 }
 
@@ -258,18 +264,17 @@ mod tests {
     #[test]
     fn the_seeds_needed_show_the_difference_in_four_of_five_studies() {
         let c = contrast(0.03, [0.0006, 0.0002], 0.00005);
-        let needed = c.seeds_needed().unwrap();
         let with = |n: usize| Contrast {
             seeds: [n, n],
             ..c.clone()
         };
-        assert!(
-            with(needed).detectable() <= 0.0302,
-            "{}",
-            with(needed).detectable()
-        );
-        assert!(with(needed - 2).detectable() > 0.03);
-        assert_eq!(contrast(0.01, [0.0004; 2], 0.00005).seeds_needed(), None);
+        for tests in [1, 5] {
+            let needed = c.seeds_needed(tests).unwrap();
+            assert!(with(needed).detectable(tests) <= 0.03, "{needed}");
+            assert!(with(needed - 1).detectable(tests) > 0.03, "{needed}");
+        }
+        assert!(c.seeds_needed(5) > c.seeds_needed(1));
+        assert_eq!(contrast(0.01, [0.0004; 2], 0.00005).seeds_needed(1), None);
     }
 
     /// An invented study of two methods, three and eight runs: entries of unequal length and

@@ -14,6 +14,8 @@ pub struct Judged<'a> {
     pub contrast: Option<&'a Contrast>,
     /// Holm's probability over the steps that were measured.
     pub p: f64,
+    /// How many these are.
+    pub tests: usize,
     /// What is said of it.
     pub judgement: Judgement,
 }
@@ -41,7 +43,7 @@ pub(crate) fn together<'a>(
     rates: Option<&Found>,
 ) -> Vec<Judged<'a>> {
     let p: Vec<f64> = found.iter().flatten().map(|c| c.p()).collect();
-    let mut adjusted = holm(&p).into_iter();
+    let (mut adjusted, tests) = (holm(&p).into_iter(), p.len());
     steps
         .iter()
         .zip(found)
@@ -52,6 +54,7 @@ pub(crate) fn together<'a>(
                 step: *step,
                 contrast,
                 p,
+                tests,
                 judgement: judgement.at_rates(rates, step.lower, step.upper),
             }
         })

@@ -148,8 +148,8 @@ fn undecided(j: &Judged<'_>, c: &Contrast) -> String {
     if j.judgement != Judgement::Undecided {
         return String::new();
     }
-    let seen = fixed(c.detectable(), 3);
-    let seeds = c.seeds_needed().map_or(
+    let seen = fixed(c.detectable(j.tests), 3);
+    let seeds = c.seeds_needed(j.tests).map_or(
         "a difference as small as this one needs more entries, whatever the seeds".into(),
         |n| format!("a difference as large as this one needs about {n} seeds"),
     );
@@ -382,8 +382,11 @@ mod tests {
         let c = study.contrasts.iter_mut().find(|c| c.upper == "extension");
         let c = c.unwrap();
         (c.difference, c.seed_variances) = (-0.03, [0.0016, 0.0016]);
-        let (seen, seeds) = (fixed(c.detectable(), 3), c.seeds_needed().unwrap());
+        let c = c.clone();
         let all = judged(&study, &STEPS);
+        assert_eq!(all[1].tests, STEPS.len());
+        let seen = fixed(c.detectable(STEPS.len()), 3);
+        let seeds = c.seeds_needed(STEPS.len()).unwrap();
         assert_eq!(all[1].judgement, Judgement::Undecided);
         let text = sentence(&study, &all[1]);
         assert!(
