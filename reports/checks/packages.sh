@@ -29,4 +29,5 @@ cd "$work/crates"
     sed -n '/^\[profile/,$p' "$root/Cargo.toml"
 } >Cargo.toml
 cp "$root/Cargo.lock" .
-CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target} cargo test --release --workspace --no-fail-fast "$@"
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
+cargo test --release --workspace --no-fail-fast "$@"

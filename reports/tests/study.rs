@@ -76,8 +76,8 @@ fn a_search_chooses_each_methods_rate_on_the_development_part_before_the_runs() 
     let f = Fixture::new();
     let line = |more: &[&'static str]| -> Vec<&'static str> {
         let words = "report --data data --backbone backbone --no-long \
-                     --methods none,prefix,inducer --seeds 1,2 --steps 6 --batch-size 4 --max-new-tokens 4 --test-limit 4 \
-                     --ledger-cases 0 --out out --threads 2 --learning-rate prefix=2e-3";
+                     --methods none,prefix,inducer --seeds 1,2 --steps 6 --batch-size 4 \
+                     --max-new-tokens 4 --test-limit 4 --ledger-cases 0 --out out --threads 2 --learning-rate prefix=2e-3";
         words
             .split_whitespace()
             .chain(more.iter().copied())

@@ -20,7 +20,7 @@
 #   --budget S       seconds; later steps are "not run (time)"  [480]
 #   --cases N        random cases of a claim          [16, with --quick 4]
 #   --quick          fewer cases, steps and sizes
-#   --all            also another form of the peer's inducer, and 1,800 seconds if no budget is given
+#   --all            another form of the peer's inducer too, and 1,800 seconds where no budget is given
 set -uo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 PEERS=$(cd "$HERE/../../reports/peers" 2>/dev/null && pwd || echo "$HERE")

@@ -6,10 +6,11 @@
     python3 verify/checks/faults.py --only lambda-never-dropped
     python3 verify/checks/faults.py --show lambda-never-dropped    # as `inducer verify` shows it
 
-Every fault is one small file: `file` and the text in it that is `right`, what a developer might have
-written (`wrong`), what it `means` and the `claim` whose row has to catch it. Where the right text
-stands more than once in its file, `after` says behind which text to look; with `statement = true`
-both texts are statements and not expressions. Of one that no row catches, `missed` says why.
+Every fault is one small file: `file` and the text in it that is `right`, what a developer might
+have written (`wrong`), what it `means` and the `claim` whose row has to catch it. Where the right
+text stands more than once in its file, `after` says behind which text to look; with
+`statement = true` both texts are statements and not expressions. Of one that no row catches,
+`missed` says why.
 
 All faults are put in at once, each behind a switch that the variable INDUCER_FAULT turns on while
 the program runs, so that the workspace is built once. With a fault on, the named claim runs first;
@@ -62,8 +63,8 @@ fn reached() -> bool {
 }
 '''
 
-PROGRAM = '''//! Runs one claim, or all of them, with the fault that is on: a line of JSON for each row, or with
-//! INDUCER_SHOW what `inducer verify` prints.
+PROGRAM = '''//! Runs one claim, or all of them, with the fault that is on: a line of JSON for
+//! each row, or with INDUCER_SHOW what `inducer verify` prints.
 
 use inducer_verify::{Ledger, Options, render, run};
 

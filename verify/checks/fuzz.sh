@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Fuzzes every parser of datasets, gpu and reference with libFuzzer, one target after the other, and
 # prints a line for each. What has been found stays in fuzz/grown (git does not have it), so a later
-# run goes on from there. It needs a nightly compiler and cargo-fuzz (`cargo install cargo-fuzz --locked`).
-# Status 1: a target crashed, hung for 10 s or took 2 GiB; 77: not run, since one of the two is
+# run goes on from there. It needs a nightly compiler and cargo-fuzz (`cargo install cargo-fuzz
+# --locked`). Status 1: a target crashed, hung for 10 s or took 2 GiB; 77: not run, since one of the two is
 # missing.
 #
 #   verify/checks/fuzz.sh [SECONDS] [TARGET ...]     # [3600] for each target: [all]
@@ -59,7 +59,8 @@ built=
 # build CRATE: its targets, once.
 build() {
     if [ "$built" != "$1" ]; then
-        (cd "$1" && cargo +nightly fuzz build --sanitizer "$sanitizer" --target-dir "$built_in") </dev/null
+        (cd "$1" && cargo +nightly fuzz build --sanitizer "$sanitizer" \
+            --target-dir "$built_in") </dev/null
         programs=$built_in/$(rustc +nightly -vV | sed -n 's/^host: //p')/release
         built=$1
     fi

@@ -109,7 +109,8 @@ def scores(study, out, checks, test, seen):
             if run["configuration"].get("loss_only"):
                 continue
             where = f"{row['method']} seed {run['seed']}"
-            lines = (out / "runs" / f"{row['method']}-seed{run['seed']}" / "outputs.txt").read_text()
+            folder = out / "runs" / f"{row['method']}-seed{run['seed']}"
+            lines = (folder / "outputs.txt").read_text()
             lines = lines.split("\n")[:-1]
             limit = run["configuration"]["test_limit"] or len(test)
             count = min(limit, len(test))

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs the tests of the unsafe code under valgrind's memcheck, which looks for memory that is read or
-# written where it is not, or before it was written. A control, a test that reads beyond an end, has
-# to be found. (The card's kernels have `sanitized_kernels.sh`: fibres switch stacks, which valgrind
-# does not follow. Not run: drd, which takes no atomic operation for an order between threads, and so
-# finds races in the standard library and in the test harness, hundreds of them.)
+# Runs the tests of the unsafe code under valgrind's memcheck, which looks for memory that is read
+# or written where it is not, or before it was written. A control, a test that reads beyond an end,
+# has to be found. (The card's kernels have `sanitized_kernels.sh`: fibres switch stacks, which
+# valgrind does not follow. Not run: drd, which takes no atomic operation for an order between
+# threads, and so finds races in the standard library and in the test harness, hundreds of them.)
 # Status 1: something was found, or the control was not; 77: not run, there is no valgrind.
 #
 #   verify/checks/valgrind.sh      # a minute once the tests are built

@@ -102,8 +102,8 @@ while read -r line; do
 done < <(only 23 "$(echo "$stated" | cut -d'|' -f2 | sort -u)" \
     "$(echo "$stated" | sed -n 's/|False$//p' | cut -d'|' -f2 | sort -u)")
 
-# Compilation, and what the theorems rest on: asked once for all together. Coq's answer has one axiom
-# at the beginning of a line; whatever else it may say there is suspect.
+# Compilation, and what the theorems rest on: asked once for all together. Coq's answer has one
+# axiom at the beginning of a line; whatever else it may say there is suspect.
 cp ./*.v "$build"
 cd "$build"
 rm -f probe.v

@@ -75,8 +75,8 @@ pub struct ReportArgs {
         value_name = "SEEDS")]
     pub seeds: Vec<Span>,
     /// Further seeds of the methods whose steps are judged, scored by the loss of the test part
-    /// alone: nothing is decoded [default: on generated data 4-16, with --quick, --seeds or --budget
-    /// none]
+    /// alone: nothing is decoded [default: on generated data 4-16, with --quick, --seeds or
+    /// --budget none]
     #[arg(long, value_delimiter = ',', num_args = 1.., value_name = "SEEDS",
         conflicts_with = "budget")]
     pub loss_seeds: Vec<Span>,

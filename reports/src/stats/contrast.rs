@@ -120,8 +120,8 @@ impl Contrast {
         -margin < low && high < margin
     }
 
-    /// The smallest difference that a study like this sees in four of five cases, where it is one of
-    /// so many tests: the first one of Holm's, which has to be the clearest.
+    /// The smallest difference that a study like this sees in four of five cases, where it is one
+    /// of so many tests: the first one of Holm's, which has to be the clearest.
     pub fn detectable(&self, tests: usize) -> f64 {
         let degrees = self.degrees();
         (quantile(0.05 / tests as f64, degrees) + quantile(0.4, degrees)) * self.error()

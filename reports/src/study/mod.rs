@@ -439,7 +439,8 @@ impl Study {
         let schema = read_json::<Layout>(path)?.schema;
         ensure!(
             schema <= SCHEMA,
-            "{}: field `schema`: expected at most {SCHEMA}, found {schema}; a newer inducer wrote it",
+            "{}: field `schema`: expected at most {SCHEMA}, found {schema}; a newer inducer \
+             wrote it",
             path.display(),
         );
         match schema {

@@ -3,8 +3,8 @@
 /// The methods of the paper's claim on long inputs: a fixed prefix loses more there than inducers.
 pub const ON_LENGTH: [&str; 2] = ["prefix", "inducer"];
 
-/// A prefix beside which the text keeps its positions: with it what a prefix loses on long inputs is
-/// told apart from what later positions cost.
+/// A prefix beside which the text keeps its positions: with it what a prefix loses on long inputs
+/// is told apart from what later positions cost.
 pub const NO_OFFSET: &str = "prefix-no-offset";
 
 /// The methods of the part on long inputs.

@@ -175,8 +175,8 @@ impl Lengths<'_> {
             .finish()
     }
 
-    /// What the study says about the paper's claim that a fixed prefix loses more as inputs grow, by
-    /// the slopes of the losses; none where they were not compared.
+    /// What the study says about the paper's claim that a fixed prefix loses more as inputs grow,
+    /// by the slopes of the losses; none where they were not compared.
     fn growth(&self) -> Option<String> {
         let [first, others @ ..] = self.slopes else {
             return None;
@@ -207,9 +207,9 @@ impl Lengths<'_> {
         };
         let others: String = others.iter().map(beside).collect();
         Some(format!(
-            "What each doubling of the input's length adds to the loss of Inducer-tuning, less what \
-             it adds to that of Prefix-tuning: {}.{others}{} No change means less than {MARGIN} \
-             nats a token.",
+            "What each doubling of the input's length adds to the loss of Inducer-tuning, less \
+             what it adds to that of Prefix-tuning: {}.{others}{} No change means less than \
+             {MARGIN} nats a token.",
             said(first),
             floor.clone().unwrap_or_default()
         ))
