@@ -263,7 +263,7 @@ fn everything_is_measured(study: &Value) {
         "the untuned backbone is the frozen model"
     );
     assert!(run("none")["gates"].as_array().unwrap().is_empty());
-    assert_eq!(study["long"]["rows"].as_array().unwrap().len(), 2);
+    assert_eq!(study["long"]["rows"].as_array().unwrap().len(), 3);
     assert!(number(&study["long"]["rows"][0]["runs"][0]["coqa"][1]) >= 0.0);
     assert!(number(&rows[1]["p_value"]) > 0.0);
     assert!(study["ledger"].is_null());
