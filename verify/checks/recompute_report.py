@@ -245,6 +245,9 @@ def slopes(study, out, data, backbone, checks, page):
     long = study["long"]
     surface = long["rows"][0]["runs"][0]["configuration"]["surface"]
     model = AutoModelForCausalLM.from_pretrained(backbone)
+    # an adapter brings the rows of the special tokens
+    first = long["rows"][0]["runs"][0]["seed"]
+    model = inducer_tuning.load(model, out / "runs" / f"long-inducer-seed{first}" / "best")
     layout = inducer_tuning.Coqa(AutoTokenizer.from_pretrained(backbone), model, surface)
     test = list(questions(data, layout))
     limit = long["rows"][0]["runs"][0]["configuration"]["test_limit"] or len(test)

@@ -39,9 +39,16 @@ fn blocks(study: &Study) -> Vec<Block> {
     }
     let by_layer = Figure {
         title: "How much weight the added tokens get",
-        meaning: "λ is the weight of the inducer's own token, μ that of all prefix tokens \
-                  together. What it was before the first step stands in the table: the frozen \
-                  model's queries and keys decide it, and only the difference was learnt.",
+        meaning: match is_measured_untrained(study) {
+            true => {
+                "λ is the weight of the inducer's own token, μ that of all prefix tokens together. \
+                 What it was before the first step stands in the table: the frozen model's queries \
+                 and keys decide it, and only the difference was learnt."
+            }
+            false => {
+                "λ is the weight of the inducer's own token, μ that of all prefix tokens together."
+            }
+        },
         signs: gates::SIGNS.into(),
         picture: gates::draw(&study.rows),
         table: layers,
@@ -68,6 +75,12 @@ fn blocks(study: &Study) -> Vec<Block> {
     ];
     let figures = figures.filter_map(Figure::block);
     figures.chain(worth).chain(distances).collect()
+}
+
+/// Whether a run knows its gates before the first step; those of earlier versions do not.
+fn is_measured_untrained(study: &Study) -> bool {
+    let mut gates = study.rows.iter().flat_map(over_seeds);
+    gates.any(|g| g.untrained.is_some())
 }
 
 /// Gates by method and layer, means over seeds: what the strips draw.
