@@ -65,7 +65,7 @@ fn paper(method: Method, backbone: &BackboneConfig) -> Option<&'static str> {
 pub fn title(method: &str) -> &str {
     match Named::find(method) {
         Some(named) => named.title(),
-        None if method == NO_OFFSET => "Prefix-tuning, no offset",
+        None if method == NO_OFFSET => "Prefix, no offset",
         None => method,
     }
 }

@@ -47,9 +47,12 @@ pub fn section(study: &Study) -> Section {
 }
 
 /// The score that is shown run by run: the task's first one; BLEU without empty references where
-/// the runs have it.
+/// the runs that were decoded have it.
 pub fn measure(study: &Study) -> Measure {
-    let has = |row: &Row| Measure::BleuWithoutEmpty.by_seed(row).len() == row.runs.len();
+    let has = |row: &Row| {
+        let decoded = row.runs.len() - row.by_loss_alone();
+        Measure::BleuWithoutEmpty.by_seed(row).len() == decoded
+    };
     match study.task {
         Task::WebNlg if study.rows.iter().all(has) => Measure::BleuWithoutEmpty,
         other => Measure::first(other),
@@ -241,6 +244,7 @@ fn ends(study: &Study) -> Option<String> {
 mod tests {
     use super::*;
     use crate::report::testing;
+    use crate::study::Scores;
 
     #[test]
     fn the_lead_names_the_ablation_with_the_largest_loss() {
@@ -269,6 +273,30 @@ mod tests {
         assert!(step_sentence(&study, last).contains("BLEU (95 % interval −"));
         assert!(summary(&study)[1].contains("does not appear here in full"));
         assert!(summary(&study)[1].contains("reversed"));
+    }
+
+    #[test]
+    fn runs_by_their_loss_alone_leave_the_score_and_its_seeds_as_they_are() {
+        let mut study = testing::study();
+        assert_eq!(measure(&study), Measure::BleuWithoutEmpty);
+        let before = crate::report::markdown(&study);
+        assert!(!before.contains("by loss"), "{before}");
+        let row = study.rows.iter_mut().find(|r| r.method == "inducer");
+        let row = row.unwrap();
+        let mut further = row.runs[0].clone();
+        further.seed = 9;
+        further.result.scores = Scores::none();
+        further.result.mechanism = Default::default();
+        further.configuration["loss_only"] = true.into();
+        row.runs.push(further);
+        assert_eq!(measure(&study), Measure::BleuWithoutEmpty);
+        let page = crate::report::markdown(&study);
+        assert!(page.contains("| 3, by loss 1 more |"), "{page}");
+        assert!(!page.contains("seed 9 |"), "{page}");
+        // a decoded run without that score is another thing
+        let row = study.rows.iter_mut().find(|r| r.method == "inducer");
+        row.unwrap().runs[3].configuration["loss_only"] = false.into();
+        assert_eq!(measure(&study), Measure::BleuAll);
     }
 
     #[test]
