@@ -1,5 +1,5 @@
-//! The crate's tests, one file a subject. They are one program: thirty would each link the command,
-//! and run one after the other where one's tests run beside each other's.
+//! The crate's tests, one file a subject. They are one program: thirty would each be linked, and
+//! cargo runs programs one after the other.
 
 mod backbones;
 mod bench;
