@@ -5,6 +5,7 @@ use crate::inference::Limits;
 use crate::pictures::Places;
 use crate::progress::say;
 use crate::run::{Hyperparameters, Knobs, Rates, Steps, meteor_files};
+use crate::study::preset::Preset;
 use anyhow::{Result, ensure};
 use clap::Args;
 use clap::builder::{
@@ -153,6 +154,21 @@ impl std::str::FromStr for Span {
 /// The numbers of some spans, in order.
 pub fn numbers(spans: &[Span]) -> Vec<u64> {
     spans.iter().flat_map(|span| span.0.clone()).collect()
+}
+
+/// `--preset`.
+pub fn preset() -> impl TypedValueParser<Value = Preset> {
+    named(&[
+        (
+            "quick",
+            "One seed, fewer steps, fewer test entries, no ledger",
+        ),
+        ("default", "Minutes on generated data"),
+        (
+            "paper",
+            "The paper's own epochs, dropout and validations (needs --data and --backbone)",
+        ),
+    ])
 }
 
 /// A directory, or the name of a model in the hub's cache.

@@ -5,7 +5,7 @@
 
 use super::inputs::check_places;
 use super::options::{
-    Compute, Decode, Hyper, MethodSizes, Pictures, Span, model_directory, named, numbers, real,
+    Compute, Decode, Hyper, MethodSizes, Pictures, Span, model_directory, numbers, preset, real,
     task, whole,
 };
 use super::own::{OwnData, located};
@@ -29,7 +29,7 @@ use crate::study::{Going, Study, looks, schedule};
 use anyhow::{Result, anyhow, ensure};
 use candle_core::Device;
 use clap::Args;
-use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
+use clap::builder::NonEmptyStringValueParser;
 use inducer_datasets::Task;
 use inducer_gpu::ranges;
 use serde::Serialize;
@@ -231,21 +231,6 @@ fn put(
         files::write(path, text)?;
     }
     Ok((json, paths))
-}
-
-/// `--preset`.
-fn preset() -> impl TypedValueParser<Value = Preset> {
-    named(&[
-        (
-            "quick",
-            "One seed, fewer steps, fewer test entries, no ledger",
-        ),
-        ("default", "Minutes on generated data"),
-        (
-            "paper",
-            "The paper's own epochs, dropout and validations (needs --data and --backbone)",
-        ),
-    ])
 }
 
 impl ReportArgs {

@@ -30,6 +30,25 @@ pub fn is_judged(method: &str, among: &[&str]) -> bool {
     steps.any(|ends| ends.contains(&method) && ends.iter().all(|end| among.contains(end)))
 }
 
+/// The runs of a part: seed, number of the method, and whether its loss is all that is scored; all
+/// methods of one seed before the next seed. Further seeds are for the methods whose steps are
+/// judged; the part on long inputs has no steps.
+pub(super) fn listing(
+    seeds: &[u64],
+    loss_seeds: &[u64],
+    names: &[&str],
+    prefix: &str,
+) -> Vec<(u64, usize, bool)> {
+    let methods = 0..names.len();
+    let whole = seeds
+        .iter()
+        .flat_map(|s| methods.clone().map(|m| (*s, m, false)));
+    let further = loss_seeds.iter().filter(|_| prefix.is_empty());
+    let further = further.flat_map(|s| methods.clone().map(|m| (*s, m, true)));
+    let further = further.filter(|(_, m, _)| is_judged(names[*m], names));
+    whole.chain(further).collect()
+}
+
 /// These steps, in their order.
 pub fn judged<'a>(study: &'a Study, steps: &[Step<'a>]) -> Vec<Judged<'a>> {
     let found = steps.iter().map(|s| study.contrast(s.lower, s.upper));

@@ -1,8 +1,9 @@
 //! The runs of a study as `--plan` shows them.
 
 use super::generated;
+use super::judged::listing;
 use super::paper::LONG_METHODS;
-use super::plan::{Request, listing, names, plan};
+use super::plan::{Request, names, plan};
 use crate::run::directory::is_finished;
 use anyhow::Result;
 use serde::Serialize;

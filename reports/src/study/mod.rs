@@ -80,12 +80,6 @@ pub struct Study {
     pub ledger: Option<Ledger>,
 }
 
-/// The version of a layout, whatever else there is.
-#[derive(Deserialize)]
-struct Layout {
-    schema: u32,
-}
-
 /// What is to come of a study.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -436,7 +430,7 @@ impl Study {
     /// # Errors
     /// A missing or broken file, an unknown field, a newer layout.
     pub fn read(path: &Path) -> Result<Self> {
-        let schema = read_json::<Layout>(path)?.schema;
+        let schema = older::layout(path)?;
         ensure!(
             schema <= SCHEMA,
             "{}: field `schema`: expected at most {SCHEMA}, found {schema}; a newer inducer \

@@ -5,8 +5,21 @@ use super::{SCHEMA, Study};
 use crate::files::{At, read_json};
 use crate::stats::variance;
 use anyhow::Result;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::Path;
+
+/// The version of a report's layout, whatever else stands there.
+///
+/// # Errors
+/// A missing or broken file.
+pub fn layout(path: &Path) -> Result<u32> {
+    #[derive(Deserialize)]
+    struct Layout {
+        schema: u32,
+    }
+    Ok(read_json::<Layout>(path)?.schema)
+}
 
 /// Reads a report of an earlier layout as one of today's.
 ///

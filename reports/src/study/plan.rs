@@ -4,7 +4,7 @@
 //! divide it by number (`--only`, `--shard`) without talking to each other.
 
 use super::generated;
-use super::judged::is_judged;
+use super::judged::listing;
 use super::paper::{LONG_METHODS, NO_OFFSET, ON_LENGTH};
 use super::planned::Planned;
 use super::preset::Preset;
@@ -299,25 +299,6 @@ pub fn plan(request: &Request) -> Result<Plan> {
     };
     plan.choose()?;
     Ok(plan)
-}
-
-/// The runs of a part: seed, number of the method, and whether its loss is all that is scored; all
-/// methods of one seed before the next seed. Further seeds are for the methods whose steps are
-/// judged; the part on long inputs has no steps.
-pub(super) fn listing(
-    seeds: &[u64],
-    loss_seeds: &[u64],
-    names: &[&str],
-    prefix: &str,
-) -> Vec<(u64, usize, bool)> {
-    let methods = 0..names.len();
-    let whole = seeds
-        .iter()
-        .flat_map(|s| methods.clone().map(|m| (*s, m, false)));
-    let further = loss_seeds.iter().filter(|_| prefix.is_empty());
-    let further = further.flat_map(|s| methods.clone().map(|m| (*s, m, true)));
-    let further = further.filter(|(_, m, _)| is_judged(names[*m], names));
-    whole.chain(further).collect()
 }
 
 /// The names of the methods, once nothing is asked for twice: each run has a directory of its own.

@@ -20,9 +20,9 @@ fn method() -> String {
  do to each of the two methods (by the deviation of its own runs) and the choice of entries (each \
  entry compared with itself); intervals are Student's t with Satterthwaite's degrees of freedom. \
  A step appears, or is reversed, when Holm's probability over the steps is below 0.05; it is \
- equivalent when two one-sided tests at 5 per cent place it within {MARGIN} nats; it depends on the \
- learning rate when, with both methods at one rate, its sign at the rate that is best for one is \
- another than at that which is best for the other; else it is \
+ equivalent when two one-sided tests at 5 per cent place it within {MARGIN} nats; it depends on \
+ the learning rate when, with both methods at one rate, its sign at the rate that is best for one \
+ is another than at that which is best for the other; else it is \
  undecided. BLEU stands beside it over seeds alone."
     )
 }
