@@ -119,7 +119,7 @@ proptest! {
 }
 
 /// How long rows of SST-2 take to make and to read:
-/// `cargo test --release --test cache -- --ignored --nocapture`.
+/// `cargo test --release --test all -- cache:: --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
 fn time_of_sst2() {

@@ -3,6 +3,7 @@
 use crate::progress::say;
 use anyhow::{Context, Result};
 use inducer_datasets::files::write_atomic;
+use serde::Deserializer;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
@@ -34,14 +35,25 @@ pub fn read(path: &Path) -> Result<String> {
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let text = read(path)?;
     let mut json = serde_json::Deserializer::from_str(&text);
-    let value = serde_path_to_error::deserialize(&mut json);
+    let value = typed(&mut json, path)?;
+    json.end().at(path)?;
+    Ok(value)
+}
+
+/// A value of JSON; errors name the file that it is from, and the field.
+///
+/// # Errors
+/// Another form than the type's.
+pub fn typed<'d, T: DeserializeOwned>(
+    json: impl Deserializer<'d, Error = serde_json::Error>,
+    path: &Path,
+) -> Result<T> {
+    let value = serde_path_to_error::deserialize(json);
     let value = value.map_err(|e| match e.path().to_string().as_str() {
         "." => anyhow::anyhow!("{}", e.inner()),
         field => anyhow::anyhow!("field `{field}`: {}", e.inner()),
     });
-    let value = value.at(path)?;
-    json.end().at(path)?;
-    Ok(value)
+    value.at(path)
 }
 
 /// Writes a file whole or not at all.

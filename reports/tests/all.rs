@@ -1,11 +1,10 @@
 //! The crate's tests, one file a subject. They are one program: thirty would each be linked, and
-//! cargo runs programs one after the other.
+//! cargo runs programs one after the other. `repository.rs` has those that need the repository.
 
 mod backbones;
 mod bench;
 mod browser;
 mod cases;
-mod check_cuda;
 mod classification;
 mod command;
 mod common;
@@ -13,16 +12,13 @@ mod continued;
 mod driver;
 mod explain;
 mod explain_page;
-mod fields;
 mod interchange;
 mod keeping;
 mod lost;
 mod methods;
-mod options;
 mod own;
 mod pretraining;
 mod prompt;
-mod python;
 mod report_page;
 mod resume;
 mod score;

@@ -2,9 +2,8 @@
 //! same bits.
 #![allow(clippy::unwrap_used)]
 
-use candle_core::{DType, Device, Tensor};
-
 use crate::common::{Fixture, tiny_roberta};
+use candle_core::{DType, Device, Tensor};
 use inducer_datasets::Batch;
 use inducer_gpu::Model;
 use inducer_gpu::backbone::Roberta;

@@ -1,9 +1,8 @@
 //! The command as a user meets it: real files, exit status, messages.
 #![allow(clippy::unwrap_used)]
 
-use candle_core::{DType, Device};
-
 use crate::common::Fixture;
+use candle_core::{DType, Device};
 use inducer_gpu::Method;
 use inducer_gpu::files::safetensors::{Weights, same_name};
 use std::path::Path;

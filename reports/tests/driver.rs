@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::browser;
+
 const BAD: &str = r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>bad</title>
 <style>#p{position:absolute;left:40px;top:40px;width:30px;height:30px;touch-action:none}</style>
 <div id="p" tabindex="0"></div><img src="http://example.org/x.png">

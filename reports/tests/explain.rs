@@ -2,10 +2,9 @@
 //! the command, and what it refuses.
 #![allow(clippy::unwrap_used)]
 
+use crate::common::{Fixture, INPUTS, refused, said, succeeds};
 use approx::{assert_abs_diff_eq, assert_relative_eq};
 use candle_core::{DType, Device, Tensor};
-
-use crate::common::{Fixture, INPUTS, refused, said, succeeds};
 use inducer_datasets::{Batch, Task};
 use inducer_gpu::model::Insight;
 use inducer_gpu::parts::observe::Added;

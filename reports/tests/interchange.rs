@@ -3,9 +3,8 @@
 //! `verify/checks/peft_interchange.py`.
 #![allow(clippy::unwrap_used)]
 
-use candle_core::{DType, Device};
-
 use crate::common::{Fixture, tiny_roberta};
+use candle_core::{DType, Device};
 use inducer_datasets::Batch;
 use inducer_gpu::backbone::Roberta;
 use inducer_gpu::files::adapter::head_classes;

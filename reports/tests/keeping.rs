@@ -2,10 +2,9 @@
 //! `report.json` and of `explain --json`, completions, manual pages, `doctor`.
 #![allow(clippy::unwrap_used)]
 
-use clap::CommandFactory as _;
-
 use crate::common::Fixture;
 use crate::common::schema::Schema;
+use clap::CommandFactory as _;
 use inducer_gpu::Method;
 use inducer_reports::commands::Cli;
 use serde_json::{Value, json};

@@ -2,9 +2,8 @@
 //! clearly fallen, saved, loaded, the same logits.
 #![allow(clippy::unwrap_used)]
 
-use candle_core::{Device, Tensor};
-
 use crate::common::Fixture;
+use candle_core::{Device, Tensor};
 use inducer_datasets::batches::pack;
 use inducer_datasets::synthetic::{self, GlueConfig};
 use inducer_datasets::{Batch, Malformed, Surface, Task, directory};

@@ -2,9 +2,8 @@
 //! and the Hub's tables by name.
 #![allow(clippy::unwrap_used)] // helpers outside of #[test] functions
 
-use candle_core::{DType, Device};
-
 use crate::common::{Fixture, tiny_roberta};
+use candle_core::{DType, Device};
 use inducer_datasets::{Tokenizer, synthetic};
 use inducer_gpu::Model;
 use inducer_gpu::backbone::Roberta;

@@ -2,10 +2,9 @@
 //! compared.
 #![allow(clippy::unwrap_used)] // tests
 
-use approx::assert_abs_diff_eq;
-
 use crate::common::Fixture;
 use crate::common::schema::Schema;
+use approx::assert_abs_diff_eq;
 use inducer_datasets::synthetic::{CoqaConfig, write_coqa};
 use serde_json::Value;
 use std::path::Path;

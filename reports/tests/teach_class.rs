@@ -2,9 +2,8 @@
 //! answers that are folded away.
 #![allow(clippy::unwrap_used)]
 
-use approx::assert_abs_diff_eq;
-
 use crate::browser::Page;
+use approx::assert_abs_diff_eq;
 use inducer_reports::teach;
 use std::path::PathBuf;
 use tempfile::TempDir;

@@ -282,7 +282,7 @@ STAGES = [
     ("inducer-gpu", ["--test", "peft_goldens", "--test", "golden_methods"], lambda _: [[]]),
     ("inducer-verify", ["--test", "claims"], lambda _: [CLAIMS.split()]),
     ("inducer-verify", ["--test", "custom_variant"], lambda _: [[]]),
-    ("inducer-reports", ["--test", "interchange", "--test", "explain"], lambda _: [[]]),
+    ("inducer-reports", ["--test", "all"], lambda _: [["interchange::", "explain::"]]),
 ]
 
 

@@ -249,8 +249,8 @@ impl ReportArgs {
             let open = self.data.is_none() && hyper.learning_rate.all.is_none();
             open.then(|| self.preset().search(&seeds)).flatten()
         };
-        let usual_seeds = self.data.is_none() && self.budget.is_none();
-        let usual_seeds = usual_seeds && !self.given.contains_key("seeds");
+        let seeds_are_given = self.given.contains_key("seeds") || self.budget.is_some();
+        let usual_seeds = self.data.is_none() && !seeds_are_given;
         let loss_seeds = match self.loss_seeds.as_slice() {
             [] if usual_seeds => self.preset().loss_seeds(),
             given => numbers(given),

@@ -117,6 +117,19 @@ fn contrasts(rows: &[Row]) -> Vec<Contrast> {
     STEPS.iter().filter_map(contrast).collect()
 }
 
+/// The inducer's slope beside a prefix's, of eight runs each.
+pub fn slope(lower: &str, difference: f64) -> Contrast {
+    Contrast {
+        lower: lower.into(),
+        upper: "inducer".into(),
+        difference,
+        seeds: [8, 8],
+        seed_variances: [1e-4; 2],
+        entry_variance: 1e-5,
+        entries: 100,
+    }
+}
+
 /// A search in which the sign of the first step turns with the rate, and one candidate diverged.
 fn rates() -> Found {
     let tried = |method: &str, losses: [Option<f64>; 3], chosen| Tried {

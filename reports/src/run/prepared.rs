@@ -145,6 +145,16 @@ impl Prepared {
         Ok(layout.truncated(self.source.reading.truncate))
     }
 
+    /// Tokens of the prompt of each example.
+    ///
+    /// # Errors
+    /// An example that does not fit the layout.
+    pub fn prompt_lengths(&self, examples: &[Example]) -> Result<Vec<usize>> {
+        let layout = self.layout()?;
+        let of = |example| Ok(layout.prompt(example)?.prompt_len);
+        examples.iter().map(of).collect()
+    }
+
     /// How many classes a head for the data tells apart; none for generation.
     pub fn head(&self) -> Option<usize> {
         (!self.source.task.generates()).then_some(self.splits.classes.len())

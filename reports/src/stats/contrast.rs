@@ -46,19 +46,24 @@ pub struct Contrast {
 /// Losses of one method: for each run the nats of every entry.
 pub type Nats = Vec<Vec<f64>>;
 
+/// The second method's nats of each entry less the first one's, means over runs; none without two
+/// runs of each with so many entries.
+pub(super) fn gap(nats: [&Nats; 2], entries: usize) -> Option<Vec<f64>> {
+    let fits = |runs: &&Nats| runs.len() > 1 && runs.iter().all(|r| r.len() == entries);
+    let mean = |runs: &Nats, e: usize| super::mean(&runs.iter().map(|r| r[e]).collect::<Vec<_>>());
+    let each = (0..entries).map(|e| mean(nats[1], e) - mean(nats[0], e));
+    nats.iter().all(fits).then(|| each.collect())
+}
+
 impl Contrast {
     /// Compares two methods whose runs were scored on the same entries with these target tokens;
     /// none without two entries and two runs of each.
     pub fn of([lower, upper]: [&str; 2], nats: [&Nats; 2], tokens: &[usize]) -> Option<Self> {
         let (entries, all) = (tokens.len(), tokens.iter().sum::<usize>() as f64);
-        let fits = |runs: &&Nats| runs.len() > 1 && runs.iter().all(|r| r.len() == entries);
-        if entries < 2 || all == 0.0 || !nats.iter().all(fits) {
+        let each = gap(nats, entries)?;
+        if entries < 2 || all == 0.0 {
             return None;
         }
-        let mean =
-            |runs: &Nats, e: usize| super::mean(&runs.iter().map(|r| r[e]).collect::<Vec<_>>());
-        let each = (0..entries).map(|e| mean(nats[1], e) - mean(nats[0], e));
-        let each: Vec<f64> = each.collect();
         let difference = each.iter().sum::<f64>() / all;
         let rest = each.iter().zip(tokens);
         let rest = rest.map(|(n, t)| (n - difference * *t as f64).powi(2));

@@ -13,7 +13,7 @@
 //! difference of the two methods' nats, means over seeds: questions about one passage have its
 //! length and its difficulty in common, so V is that of G passages, not of the questions.
 
-use super::contrast::{Contrast, Nats};
+use super::contrast::{Contrast, Nats, gap};
 use super::{mean, variance};
 use std::collections::BTreeMap;
 
@@ -57,19 +57,13 @@ impl Questions {
     /// Compares the slopes of two methods; none without two passages, two lengths and two runs of
     /// each.
     pub fn compare(&self, [lower, upper]: [&str; 2], nats: [&Nats; 2]) -> Option<Contrast> {
-        let fits =
-            |runs: &&Nats| runs.len() > 1 && runs.iter().all(|r| r.len() == self.targets.len());
+        let gap = gap(nats, self.targets.len())?;
         let line = self.line();
-        if !nats.iter().all(fits) || !line.spread.is_normal() {
+        if !line.spread.is_normal() {
             return None;
         }
         let slope = |run: &Vec<f64>| line.slope(run);
         let slopes = nats.map(|runs| runs.iter().map(slope).collect::<Vec<f64>>());
-        let of_run = |runs: &Nats, i: usize| mean(&runs.iter().map(|r| r[i]).collect::<Vec<_>>());
-        let questions = 0..self.targets.len();
-        let gap: Vec<f64> = questions
-            .map(|i| of_run(nats[1], i) - of_run(nats[0], i))
-            .collect();
         let (passage_variance, passages) = self.passage_variance(&line, &gap)?;
         Some(Contrast {
             lower: lower.into(),

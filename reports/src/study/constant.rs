@@ -66,11 +66,7 @@ pub fn of(part: &Part, test_limit: Option<usize>, bins: &[LengthBin]) -> Result<
         return Ok(None);
     }
     let examples = run::test_examples(&part.prepared, test_limit);
-    let layout = part.prepared.layout()?;
-    let mut lengths = Vec::new();
-    for example in &examples {
-        lengths.push(layout.prompt(example)?.prompt_len);
-    }
+    let lengths = part.prepared.prompt_lengths(&examples)?;
     let answers = frequent(&part.prepared.splits.train);
     let all: Vec<&Example> = examples.iter().collect();
     let best = answers

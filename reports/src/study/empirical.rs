@@ -60,13 +60,17 @@ pub fn origin(study: &Study, file: &str) -> String {
     )
 }
 
+/// A comparison by the loss of the test part.
 fn numbers(c: &Contrast) -> String {
+    let of = figures(c, "entries");
+    format!("{} less {}: test loss {of}", c.upper, c.lower)
+}
+
+/// Difference, interval, runs, and how many of what it was measured on.
+fn figures(c: &Contrast, of: &str) -> String {
     let (low, high) = c.interval(0.05);
     format!(
-        "{} less {}: test loss {} nats a token (95 % interval {} to {}), {} and {} runs, {} \
-         entries",
-        c.upper,
-        c.lower,
+        "{} nats a token (95 % interval {} to {}), {} and {} runs, {} {of}",
         signed(c.difference, 3),
         signed(low, 3),
         signed(high, 3),
@@ -215,7 +219,6 @@ fn long(study: &Study) -> Finding {
             evidence: "no losses of prefix and inducer on long inputs".into(),
         };
     };
-    let (low, high) = c.interval(0.05);
     Finding {
         claim: "long-inputs",
         verdict: match &unlearnt {
@@ -223,16 +226,10 @@ fn long(study: &Study) -> Finding {
             None => Judgement::of(c, c.p()).label(),
         },
         evidence: format!(
-            "what each doubling of the length adds to the loss, {} less {}: {} nats a token (95 % \
-             interval {} to {}), {} and {} runs, {} passages{}",
+            "what each doubling of the length adds to the loss, {} less {}: {}{}",
             c.upper,
             c.lower,
-            signed(c.difference, 3),
-            signed(low, 3),
-            signed(high, 3),
-            c.seeds[1],
-            c.seeds[0],
-            c.entries,
+            figures(c, "passages"),
             unlearnt.unwrap_or_default()
         ),
     }
@@ -405,15 +402,7 @@ mod tests {
         let mut study = testing::study();
         study.long = Some(on_long_inputs(&study));
         let set = |study: &mut Study, difference: f64| {
-            study.long.as_mut().unwrap().slopes = vec![Contrast {
-                lower: "prefix".into(),
-                upper: "inducer".into(),
-                difference,
-                seeds: [8, 8],
-                seed_variances: [1e-4; 2],
-                entry_variance: 1e-5,
-                entries: 100,
-            }];
+            study.long.as_mut().unwrap().slopes = vec![testing::slope("prefix", difference)];
         };
         set(&mut study, 0.0);
         assert_eq!(of(&study, "long-inputs").verdict, "equivalent");

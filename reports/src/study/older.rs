@@ -2,7 +2,7 @@
 //! pooled over all methods; each method's own follows from the losses of its runs.
 
 use super::{SCHEMA, Study};
-use crate::files::{At, read_json};
+use crate::files::{read_json, typed};
 use crate::stats::variance;
 use anyhow::Result;
 use serde::Deserialize;
@@ -32,7 +32,7 @@ pub fn read(path: &Path) -> Result<Study> {
     if let Some(Value::Array(contrasts)) = report.get_mut("contrasts") {
         contrasts.retain_mut(|c| with_own_variances(c, &rows).is_some());
     }
-    serde_json::from_value(report).at(path)
+    typed(report, path)
 }
 
 /// Puts each method's own variance in the place of the pooled one; none where a method has not the
@@ -90,5 +90,13 @@ mod tests {
             let losses: Vec<f64> = runs.iter().filter_map(|r| r.result.test_loss).collect();
             assert_eq!((losses.len(), found), (3, variance(&losses)));
         }
+        // what is wrong is named as in a report of today
+        report["contrasts"][0]["difference"] = json!("x");
+        std::fs::write(&path, report.to_string()).unwrap();
+        let message = format!("{:#}", Study::read(&path).unwrap_err());
+        assert!(
+            message.contains("field `contrasts[0].difference`"),
+            "{message}"
+        );
     }
 }

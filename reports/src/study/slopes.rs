@@ -35,19 +35,21 @@ pub fn of<'a>(part: &Part, done: impl Iterator<Item = &'a Planned>) -> Result<Ve
 /// The scored questions of a part; none where there are no losses of them.
 fn questions(part: &Part, targets: Vec<usize>) -> Result<Option<Questions>> {
     let limit = part.runs.first().and_then(|run| run.config.test_limit);
-    let (layout, mut questions) = (part.prepared.layout()?, Questions::default());
+    let examples = run::test_examples(&part.prepared, limit);
     let mut numbers: BTreeMap<Arc<str>, usize> = BTreeMap::new();
-    for example in run::test_examples(&part.prepared, limit) {
+    let mut passages = Vec::new();
+    for example in &examples {
         let Input::Conversation { passage, .. } = &example.input else {
             return Ok(None);
         };
         let next = numbers.len();
-        questions
-            .passages
-            .push(*numbers.entry(passage.clone()).or_insert(next));
-        questions.lengths.push(layout.prompt(&example)?.prompt_len);
+        passages.push(*numbers.entry(passage.clone()).or_insert(next));
     }
-    let known = targets.len() == questions.lengths.len();
-    questions.targets = targets;
-    Ok(known.then_some(questions))
+    let lengths = part.prepared.prompt_lengths(&examples)?;
+    let known = targets.len() == lengths.len();
+    Ok(known.then_some(Questions {
+        targets,
+        lengths,
+        passages,
+    }))
 }

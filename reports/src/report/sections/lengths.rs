@@ -336,17 +336,11 @@ mod tests {
     #[test]
     fn the_slopes_of_the_losses_say_whether_the_gap_grows() {
         let study = testing::study();
-        let slope = |lower: &str, difference: f64| Contrast {
-            lower: lower.into(),
-            upper: "inducer".into(),
-            difference,
-            seeds: [8, 8],
-            seed_variances: [1e-4; 2],
-            entry_variance: 1e-5,
-            entries: 100,
-        };
         let said = |first: f64, second: f64, constant: Option<&Constant>| {
-            let slopes = [slope("prefix", first), slope("prefix-no-offset", second)];
+            let slopes = [
+                testing::slope("prefix", first),
+                testing::slope("prefix-no-offset", second),
+            ];
             let lengths = Lengths {
                 slopes: &slopes,
                 constant,
