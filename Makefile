@@ -1,16 +1,19 @@
 # The two commands of the README, each with all the set-up it needs. Both build with one profile,
 # release: what one has built the other uses, and what is tested is what is run.
-.PHONY: report test setup wheel bench-peers bench-against bench-growth check-cuda sanitize-kernels \
+.PHONY: report test lint setup wheel bench-peers bench-against bench-growth check-cuda sanitize-kernels \
 	mutants faults functions proofs engines backbones variant check-variant
 
 report: setup
 	cargo run --release -- report
 
 test: setup
+	cargo test --release --workspace --no-fail-fast
+
+# What a change needs besides: format, lints, documentation (needs rustfmt and clippy).
+lint: setup
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
-	cargo test --release --workspace --no-fail-fast
 
 # The backbones that the program carries, pretrained again into reports/backbones, of whose log the
 # first ten steps and every 200th stay. Forty minutes on two cores.

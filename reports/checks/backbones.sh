@@ -4,7 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 binary=${1:-target/release/inducer}
 
-for out in reports/backbones/gpt2 reports/backbones/roberta; do
+# folder, what it was pretrained on, and how much of it
+while read -r name text bytes; do
+    out=reports/backbones/$name
     # the settings stand in the file that the command wrote
     mapfile -t options < <(python3 - "$out/pretraining.json" <<'END'
 import json
@@ -15,7 +17,7 @@ for name, value in json.load(open(sys.argv[1]))["config"].items():
 END
     )
     rm -rf "$out"
-    "$binary" pretrain --prose 4000000 --out "$out" "${options[@]}"
+    "$binary" pretrain "--$text" "$bytes" --out "$out" "${options[@]}"
     # seconds are of this machine, and a tenth of a megabyte of steps would be read by nobody
     python3 - "$out/pretraining.jsonl" <<'END'
 import json
@@ -30,4 +32,8 @@ for line in open(sys.argv[1]):
         kept.append(json.dumps(event, separators=(",", ":")))
 open(sys.argv[1], "w").write("\n".join(kept) + "\n")
 END
-done
+done <<'END'
+gpt2 prose 4000000
+conversations conversations 16000000
+roberta prose 4000000
+END

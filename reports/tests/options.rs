@@ -101,7 +101,7 @@ fn line(command: &Command, option: &Arg, value: &str) -> Vec<String> {
         ("explain", _) => words.push("--text=word".into()),
         _ => {}
     }
-    if name == "pretrain" && !["text", "prose"].contains(&long) {
+    if name == "pretrain" && !["text", "prose", "conversations"].contains(&long) {
         words.push("--prose=1000".into());
     }
     if long.starts_with("rates-") {

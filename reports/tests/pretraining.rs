@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use inducer_datasets::{fingerprint, synthetic};
+use inducer_reports::study::generated::LONG_WORDS;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -44,8 +45,21 @@ fn options(config: &Value) -> Vec<String> {
 
 #[test]
 fn the_first_steps_of_the_embedded_backbones_give_the_committed_losses() {
-    let text = fingerprint::of_bytes(synthetic::pretraining_text(1, 4_000_000).as_bytes());
-    for name in ["gpt2", "roberta"] {
+    let prose = |bytes| synthetic::pretraining_text(1, bytes);
+    let conversations = |bytes| synthetic::conversations_text(1, bytes, LONG_WORDS);
+    type Text<'a> = &'a dyn Fn(usize) -> String;
+    let of_each: [(&str, &str, Text<'_>, usize); 3] = [
+        ("gpt2", "--prose", &prose, 4_000_000),
+        (
+            "conversations",
+            "--conversations",
+            &conversations,
+            16_000_000,
+        ),
+        ("roberta", "--prose", &prose, 4_000_000),
+    ];
+    for (name, option, text, bytes) in of_each {
+        let text = fingerprint::of_bytes(text(bytes).as_bytes());
         let made = std::fs::read_to_string(embedded(name).join("pretraining.json")).unwrap();
         let made: Value = serde_json::from_str(&made).unwrap();
         assert_eq!(made["text"], text.as_str(), "{name}: text");
@@ -54,7 +68,7 @@ fn the_first_steps_of_the_embedded_backbones_give_the_committed_losses() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("out");
         let mut child = Command::new(env!("CARGO_BIN_EXE_inducer"))
-            .args(["pretrain", "--prose", "4000000", "--out"])
+            .args(["pretrain", option, &bytes.to_string(), "--out"])
             .arg(&out)
             .args(options(&made["config"]))
             .stderr(Stdio::null())

@@ -94,10 +94,9 @@ struct Turn {
     evidence: Option<String>,
 }
 
-/// The words of the next passage.
-fn words(rng: &mut ChaCha12Rng, config: &CoqaConfig) -> usize {
-    let shortest = config.passage_words;
-    match config.longest_passage_words {
+/// The words of the next passage, as many short ones as long ones on a logarithmic scale.
+fn words(rng: &mut ChaCha12Rng, shortest: usize, longest: Option<usize>) -> usize {
+    match longest {
         Some(longest) if longest > shortest => {
             let ratio = longest as f64 / shortest.max(1) as f64;
             (shortest.max(1) as f64 * ratio.powf(rng.random())).round() as usize
@@ -106,10 +105,58 @@ fn words(rng: &mut ChaCha12Rng, config: &CoqaConfig) -> usize {
     }
 }
 
+/// A passage of `shortest` to `longest` words and a conversation about it in one paragraph, without
+/// any marker.
+pub(super) fn conversation_as_text(
+    rng: &mut ChaCha12Rng,
+    (shortest, longest): (usize, usize),
+) -> String {
+    let categories = seen();
+    let category = categories[rng.random_range(0..categories.len())];
+    let words = words(rng, shortest, Some(longest));
+    let (told, passage) = passage(rng, category, words);
+    let turns = conversation(rng, &told, CoqaConfig::default().turns);
+    let mut sign = || SIGNS.choose(rng).copied().unwrap_or_default();
+    let (asked, answered) = (sign(), sign());
+    let end = [".", ";", ""].choose(rng).copied().unwrap_or_default();
+    let said = turns.iter().flat_map(|t| {
+        let last = format!("{}{end}", t.answer);
+        [
+            asked.to_owned(),
+            t.question.clone(),
+            answered.to_owned(),
+            last,
+        ]
+    });
+    let said = said.filter(|word| !word.is_empty());
+    said.fold(passage, |text, word| text + " " + &word)
+}
+
+/// What people write before a question or an answer. Every conversation draws two of them, so that
+/// a model learns to answer whatever stands there.
+const SIGNS: [&str; 16] = [
+    "",
+    "",
+    "-",
+    "*",
+    ">",
+    ">>",
+    "|",
+    "#",
+    "=",
+    "~",
+    ":",
+    "Q:",
+    "A:",
+    "Question:",
+    "Answer:",
+    "=>",
+];
+
 fn story(rng: &mut ChaCha12Rng, config: &CoqaConfig, index: usize, additional: bool) -> Value {
     let categories = seen();
     let category = categories[index % categories.len()];
-    let words = words(rng, config);
+    let words = words(rng, config.passage_words, config.longest_passage_words);
     let (told, passage) = passage(rng, category, words);
     let turns = conversation(rng, &told, config.turns);
     let questions = turns.iter().map(|t| &t.question);

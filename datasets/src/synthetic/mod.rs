@@ -32,7 +32,7 @@ use crate::files::write_atomic;
 pub use coqa::{CoqaConfig, write_coqa};
 use facts::{Fact, draw};
 pub use glue::{GlueConfig, write_mnli, write_sst2};
-pub use prose::pretraining_text;
+pub use prose::{conversations_text, pretraining_text};
 use world::{CATEGORIES, Category, Occurrence};
 
 /// Size and seed of the generated data.

@@ -5,6 +5,7 @@ use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha12Rng;
 
+use super::coqa::conversation_as_text;
 use super::facts::{Fact, draw};
 use super::say;
 use super::world::CATEGORIES;
@@ -22,12 +23,36 @@ use super::world::CATEGORIES;
 /// ```
 pub fn pretraining_text(seed: u64, bytes: usize) -> String {
     let mut rng = super::generator(seed, 100);
+    paragraphs(bytes, || paragraph(&mut rng))
+}
+
+/// Such prose of which three paragraphs in four are a passage about several things, as short or as
+/// long as `words` says, and then a conversation about it, question and answer in turn ("What is
+/// the length of Rado Bridge? 20 metres. And its material? iron.", "Q: What is …? A: 20 metres"):
+/// the habit of looking up in a passage what is asked. No story of [`write_coqa`](super::write_coqa)
+/// is in it, and its markers never occur.
+///
+/// ```
+/// use inducer_datasets::synthetic::conversations_text;
+/// let text = conversations_text(1, 10_000, (15, 110));
+/// assert!((10_000..13_000).contains(&text.len()) && text.contains(" unknown"));
+/// ```
+pub fn conversations_text(seed: u64, bytes: usize, words: (usize, usize)) -> String {
+    let mut rng = super::generator(seed, 101);
+    paragraphs(bytes, || match rng.random_range(0..4) {
+        0 => paragraph(&mut rng),
+        _ => conversation_as_text(&mut rng, words),
+    })
+}
+
+/// Paragraphs of at least so many bytes, a blank line between two.
+fn paragraphs(bytes: usize, mut next: impl FnMut() -> String) -> String {
     let mut text = String::new();
     while text.len() < bytes {
         if !text.is_empty() {
             text.push_str("\n\n");
         }
-        text.push_str(&paragraph(&mut rng));
+        text.push_str(&next());
     }
     text
 }

@@ -6,6 +6,7 @@ use crate::compute::Precision;
 use crate::files;
 use crate::pretraining::{Kind, PretrainConfig, Stored, pretrain};
 use crate::progress::Progress;
+use crate::study::generated::LONG_WORDS;
 use anyhow::Result;
 use clap::Args;
 use inducer_datasets::synthetic;
@@ -16,11 +17,16 @@ use std::path::PathBuf;
 #[derive(Args, Clone, Debug)]
 pub struct PretrainArgs {
     /// Plain text
-    #[arg(long, required_unless_present = "prose", conflicts_with = "prose")]
+    #[arg(long, required_unless_present_any = ["prose", "conversations"])]
     pub text: Option<PathBuf>,
-    /// So many bytes of the prose that the embedded backbones were made of, in place of --text
-    #[arg(long, value_name = ranges::COUNT.text, value_parser = whole(ranges::COUNT))]
+    /// So many bytes of the prose that embedded backbones were made of, in place of --text
+    #[arg(long, conflicts_with = "text", value_name = ranges::COUNT.text,
+        value_parser = whole(ranges::COUNT))]
     pub prose: Option<usize>,
+    /// So many bytes of such prose and conversations about passages, in place of --text
+    #[arg(long, conflicts_with_all = ["text", "prose"], value_name = ranges::COUNT.text,
+        value_parser = whole(ranges::COUNT))]
+    pub conversations: Option<usize>,
     /// Directory to write
     #[arg(long)]
     pub out: PathBuf,
@@ -113,9 +119,10 @@ impl PretrainArgs {
 /// # Errors
 /// As [`pretrain`].
 pub fn run(args: &PretrainArgs) -> Result<()> {
-    let text = match (&args.text, args.prose) {
+    let text = match (&args.text, args.conversations) {
         (Some(path), _) => files::read(path)?,
-        (None, bytes) => synthetic::pretraining_text(1, bytes.unwrap_or_default()),
+        (None, Some(bytes)) => synthetic::conversations_text(1, bytes, LONG_WORDS),
+        (None, None) => synthetic::pretraining_text(1, args.prose.unwrap_or_default()),
     };
     let device = args.compute.open_for(args.dtype)?;
     let config = args.config();

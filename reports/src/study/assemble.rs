@@ -76,6 +76,7 @@ pub fn study(
         Ok(Long {
             settings: settings(part, plan)?,
             data: data(part)?,
+            backbone: Some(backbone(part)?),
             rates: part.rates.clone(),
             constant: constant::of(part, limit, bins.map_or(&[], Vec::as_slice))?,
             rows,
@@ -103,7 +104,7 @@ pub fn study(
             budget: None,
             settings: settings(&plan.main, plan)?,
             data: data(&plan.main)?,
-            backbone: backbone(plan)?,
+            backbone: backbone(&plan.main)?,
             comparable: comparable(plan, generated, matchers),
         },
         rows: rows(&plan.main, &done)?,
@@ -149,11 +150,11 @@ fn settings(part: &Part, plan: &Plan) -> Result<Settings> {
     })
 }
 
-fn backbone(plan: &Plan) -> Result<BackboneSource> {
-    let config = &first(&plan.main)?.config;
-    let b = &plan.main.prepared.backbone;
+fn backbone(part: &Part) -> Result<BackboneSource> {
+    let config = &first(part)?.config;
+    let b = &part.prepared.backbone;
     Ok(BackboneSource {
-        name: plan.backbone_name.clone(),
+        name: part.backbone_name.clone(),
         origin: config.backbone.display().to_string(),
         layers: b.spec().layers,
         hidden: b.spec().hidden,

@@ -285,6 +285,7 @@ mod tests {
         Long {
             settings: study.provenance.settings.clone(),
             data: study.provenance.data.clone(),
+            backbone: None,
             rates: None,
             constant: None,
             rows: study.rows.clone(),

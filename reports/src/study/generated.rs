@@ -1,5 +1,5 @@
-//! What the report runs on when it is given nothing: generated data, and a small backbone
-//! pretrained on generated prose, which the program carries within it.
+//! What the report runs on when it is given nothing: generated data, and small backbones pretrained
+//! on generated prose, which the program carries within it.
 //!
 //! The backbone's files are written under `$INDUCER_CACHE`, else `$XDG_CACHE_HOME/inducer`, else
 //! `~/.cache/inducer`, in a directory named by their kind and fingerprint.
@@ -23,12 +23,17 @@ macro_rules! embedded {
 const GPT2: &Files = embedded!("gpt2": "config.json", "model.safetensors", "tokenizer.json",
     "tokenizer_config.json", "generation_config.json", "pretraining.json", "README.md");
 
+/// The embedded GPT-2 that has also seen conversations about passages.
+const CONVERSATIONS: &Files = embedded!("conversations": "config.json", "model.safetensors",
+    "tokenizer.json", "tokenizer_config.json", "generation_config.json", "pretraining.json",
+    "README.md");
+
 /// The embedded RoBERTa.
 const ROBERTA: &Files = embedded!("roberta": "config.json", "model.safetensors", "tokenizer.json",
     "tokenizer_config.json", "pretraining.json", "README.md");
 
 /// Words a passage of the long part: from the shortest to the longest.
-const LONG_WORDS: (usize, usize) = (15, 110);
+pub const LONG_WORDS: (usize, usize) = (15, 110);
 
 /// Passages that the long part is tested on.
 const LONG_STORIES: usize = 100;
@@ -95,6 +100,15 @@ pub fn long_name() -> String {
     )
 }
 
+/// What the embedded backbone for a task is called.
+pub fn backbone_name(task: Task) -> &'static str {
+    match task {
+        Task::WebNlg | Task::Generate => "a small GPT-2 pretrained on generated prose",
+        Task::Coqa => "a small GPT-2 pretrained on generated prose and conversations",
+        Task::Mnli | Task::Sst2 | Task::Classify => "a small RoBERTa pretrained on generated prose",
+    }
+}
+
 /// Makes a directory whole or not at all; another process may be making the same one.
 fn once(dir: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     if dir.exists() {
@@ -109,15 +123,17 @@ fn once(dir: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     .at(dir)
 }
 
-/// The directory of the embedded backbone for a task, GPT-2 to generate and RoBERTa to classify;
-/// its files are written there when they are not there yet.
+/// The directory of the embedded backbone for a task: a GPT-2 to generate, another one that has seen
+/// conversations to answer questions, a RoBERTa to classify. Its files are written there when they
+/// are not there yet.
 ///
 /// # Errors
 /// The cache cannot be written, or one of its files is no longer the embedded one.
 pub fn backbone(task: Task) -> Result<PathBuf> {
-    let (kind, files) = match task.generates() {
-        true => ("gpt2", GPT2),
-        false => ("roberta", ROBERTA),
+    let (kind, files) = match task {
+        Task::WebNlg | Task::Generate => ("gpt2", GPT2),
+        Task::Coqa => ("conversations", CONVERSATIONS),
+        Task::Mnli | Task::Sst2 | Task::Classify => ("roberta", ROBERTA),
     };
     let prints = files.iter().map(|(name, bytes)| {
         let print = fingerprint::of_bytes(bytes);
@@ -156,14 +172,15 @@ mod tests {
 
     #[test]
     fn embedded_backbones_are_those_that_were_pretrained_and_small() {
-        for files in [GPT2, ROBERTA] {
+        for files in [GPT2, CONVERSATIONS, ROBERTA] {
             let made: Value = serde_json::from_slice(embedded("pretraining.json", files)).unwrap();
             let weights = fingerprint::of_bytes(embedded("model.safetensors", files));
             assert_eq!(made["weights"], weights.as_str());
             // every position was trained
             assert_eq!(made["config"]["length"], made["config"]["positions"]);
         }
-        let bytes = GPT2.iter().chain(ROBERTA).map(|(_, bytes)| bytes.len());
+        let all = [GPT2, CONVERSATIONS, ROBERTA].into_iter().flatten();
+        let bytes = all.map(|(_, bytes)| bytes.len());
         assert!(bytes.sum::<usize>() < 8_000_000);
     }
 }

@@ -118,6 +118,9 @@ pub struct Long {
     pub settings: Settings,
     /// Its data.
     pub data: DataSource,
+    /// Its backbone; reports of earlier versions had the study's there too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backbone: Option<BackboneSource>,
     /// How learning rates were chosen, where a search chose them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rates: Option<rates::Found>,

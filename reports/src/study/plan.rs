@@ -26,6 +26,8 @@ pub struct Part {
     pub prepared: Prepared,
     /// Name of the data.
     pub data_name: String,
+    /// Name of the backbone.
+    pub backbone_name: String,
     /// The candidates of a search for learning rates: every method that is searched for, at every
     /// rate.
     pub candidates: Vec<Planned>,
@@ -34,6 +36,7 @@ pub struct Part {
     /// Runs, all methods of one seed before the next seed. Until their rates are chosen they have
     /// the methods' own.
     pub runs: Vec<Planned>,
+    facts: BackboneFacts,
     methods: Vec<MethodSpec>,
     prefix: &'static str,
     budget: Budget,
@@ -45,8 +48,6 @@ pub struct Plan {
     pub main: Part,
     /// The same question on long inputs.
     pub long: Option<Part>,
-    /// Name of the backbone.
-    pub backbone_name: String,
     /// Seeds, in order.
     pub seeds: Vec<u64>,
     planner: Planner,
@@ -192,7 +193,7 @@ impl Request {
     /// Long inputs need a smaller batch for the same work, and many questions share a passage: a
     /// choice of them is enough.
     pub(super) fn long_budget(&self) -> Budget {
-        let (steps, test_limit) = if self.quick() { (60, 80) } else { (240, 400) };
+        let (steps, test_limit) = if self.quick() { (60, 80) } else { (480, 400) };
         Budget {
             steps,
             batch_size: 8,
@@ -200,11 +201,11 @@ impl Request {
         }
     }
 
-    /// Data of a task, given or generated into a folder of the study, and their name.
+    /// Data of a task, given or generated into a folder of the study, and their name; the backbone
+    /// is the given one or the task's embedded one.
     fn source(
         &self,
         task: Task,
-        backbone: &Path,
         given: Option<&PathBuf>,
         (folder, generate): (&str, impl FnOnce(&Path) -> Result<String>),
     ) -> Result<(Source, String)> {
@@ -217,10 +218,14 @@ impl Request {
                 (dir, name, Surface::Plain)
             }
         };
+        let backbone = match &self.backbone {
+            Some(dir) => dir.clone(),
+            None => generated::backbone(task)?,
+        };
         let source = Source {
             task,
             data,
-            backbone: backbone.to_path_buf(),
+            backbone,
             surface,
             reading: match task == self.task {
                 true => self.reading.clone(),
@@ -231,22 +236,22 @@ impl Request {
     }
 
     /// The study's data.
-    fn main_source(&self, backbone: &Path) -> Result<(Source, String)> {
+    fn main_source(&self) -> Result<(Source, String)> {
         let folder = match self.task {
             Task::WebNlg => "data".into(),
             other => format!("data-{other}"),
         };
         let generate = |dir: &Path| generated::data(self.task, dir);
         let given = self.data.as_ref();
-        self.source(self.task, backbone, given, (&folder, generate))
+        self.source(self.task, given, (&folder, generate))
     }
 
     /// The long inputs, where they are part of the study.
-    fn long_source(&self, backbone: &Path) -> Result<Option<(Source, String)>> {
+    fn long_source(&self) -> Result<Option<(Source, String)>> {
         let given = self.long_data.as_ref();
         let generate = ("data-long", generated::long_data);
         self.has_long()
-            .then(|| self.source(Task::Coqa, backbone, given, generate))
+            .then(|| self.source(Task::Coqa, given, generate))
             .transpose()
     }
 }
@@ -270,28 +275,23 @@ pub fn plan(request: &Request) -> Result<Plan> {
         let all: Vec<u64> = request.seeds.iter().chain(loss_seeds).copied().collect();
         search.check(&all, rates)?;
     }
-    let dir = match &request.backbone {
-        Some(dir) => dir.clone(),
-        None => generated::backbone(request.task)?,
-    };
     let _progress = Progress::new(0, "", "reading data and backbone");
     let planner = Planner {
         out: request.out.clone(),
-        facts: BackboneFacts::read(&dir)?,
         hyper: request.preset.hyper(request.task, request.hyper.clone()),
         seeds: seeds.clone(),
         loss_seeds: loss_seeds.clone(),
         search: request.search.clone(),
     };
-    let part = |source, names: &[&str], prefix, budget| {
-        planner.part(source, names, &request.knobs, prefix, budget)
+    let part = |source: (Source, String), names: &[&str], prefix, budget| {
+        let name = backbone_name(request.backbone.as_deref(), source.0.task);
+        planner.part(source, name, names, &request.knobs, prefix, budget)
     };
     let methods: Vec<&str> = request.methods.iter().map(String::as_str).collect();
-    let main = part(request.main_source(&dir)?, &methods, "", request.budget())?;
-    let long = request.long_source(&dir)?;
+    let main = part(request.main_source()?, &methods, "", request.budget())?;
+    let long = request.long_source()?;
     let long = long.map(|s| part(s, &LONG_METHODS, "long-", request.long_budget()));
     let mut plan = Plan {
-        backbone_name: backbone_name(request.backbone.as_deref(), request.task),
         long: long.transpose()?,
         main,
         seeds,
@@ -338,11 +338,10 @@ pub(super) fn names(request: &Request) -> Result<Vec<String>> {
 }
 
 fn backbone_name(given: Option<&Path>, task: Task) -> String {
-    let Some(dir) = given else {
-        let kind = if task.generates() { "GPT-2" } else { "RoBERTa" };
-        return format!("a small {kind} pretrained on generated prose");
-    };
-    last_name(Path::new(&hub::name(dir)))
+    match given {
+        Some(dir) => last_name(Path::new(&hub::name(dir))),
+        None => generated::backbone_name(task).into(),
+    }
 }
 
 /// The last part of a path.
@@ -354,7 +353,6 @@ fn last_name(path: &Path) -> String {
 /// Plans the parts of a study.
 struct Planner {
     out: PathBuf,
-    facts: BackboneFacts,
     hyper: Hyperparameters,
     seeds: Vec<u64>,
     loss_seeds: Vec<u64>,
@@ -367,6 +365,7 @@ impl Planner {
     fn part(
         &self,
         (source, data_name): (Source, String),
+        backbone_name: String,
         names: &[&str],
         knobs: &Knobs,
         prefix: &'static str,
@@ -388,9 +387,12 @@ impl Planner {
         let splits = directory::load_as(task, &source.data, Malformed::Refuse, reading);
         let splits = splits.at(&source.data)?;
         let adapters: Vec<AdapterConfig> = methods.iter().map(|m| m.adapter.clone()).collect();
+        let facts = BackboneFacts::read(&source.backbone)?;
         let mut part = Part {
             prepared: Prepared::new(source, splits, &adapters)?,
             data_name,
+            backbone_name,
+            facts,
             candidates: Vec::new(),
             rates: None,
             runs: Vec::new(),
@@ -433,7 +435,7 @@ impl Planner {
         seed: u64,
     ) -> Result<RunConfig> {
         let (prepared, budget) = (&part.prepared, part.budget);
-        RunConfig::resolve(prepared, &self.facts, method, hyper, budget, seed)
+        RunConfig::resolve(prepared, &part.facts, method, hyper, budget, seed)
     }
 
     /// Every method that trains something and has no rate of its own, at every rate.

@@ -13,7 +13,7 @@ use crate::stats::{Summary, differences, mean, paired};
 use crate::study::constant::Constant;
 use crate::study::measure::Measure;
 use crate::study::paper::ON_LENGTH;
-use crate::study::{LengthBin, Row, Run, Study};
+use crate::study::{BackboneSource, LengthBin, Row, Run, Study};
 use inducer_datasets::Task;
 
 /// The section.
@@ -21,6 +21,7 @@ pub fn section(study: &Study) -> Section {
     let own = Lengths {
         id: "lengths",
         name: &study.provenance.data.name,
+        backbone: None,
         task: study.task,
         rows: &study.rows,
         constant: None,
@@ -29,6 +30,10 @@ pub fn section(study: &Study) -> Section {
     let long = study.long.as_ref().map(|long| Lengths {
         id: "long",
         name: &long.data.name,
+        backbone: long
+            .backbone
+            .as_ref()
+            .filter(|b| **b != study.provenance.backbone),
         task: Task::Coqa,
         rows: &long.rows,
         constant: long.constant.as_ref(),
@@ -49,6 +54,8 @@ struct Lengths<'a> {
     /// Unique in the page.
     id: &'static str,
     name: &'a str,
+    /// Their backbone, where it is not the study's.
+    backbone: Option<&'a BackboneSource>,
     task: Task,
     rows: &'a [Row],
     /// What always giving one answer scores, where it is known.
@@ -60,6 +67,13 @@ struct Lengths<'a> {
 impl Lengths<'_> {
     fn blocks(&self) -> Vec<Block> {
         let mut blocks = vec![Block::heading(capitalised(self.name))];
+        blocks.extend(self.backbone.map(|b| {
+            let parameters = count(b.parameters);
+            Block::body(format!(
+                "These runs have a backbone of their own, {}, with {parameters} parameters.",
+                b.name
+            ))
+        }));
         if self.bins().is_empty() {
             blocks.push(Block::body(
                 "Score by length was not measured in these runs.",
@@ -326,6 +340,7 @@ mod tests {
         Lengths {
             id: "lengths",
             name: "invented",
+            backbone: None,
             task: Task::WebNlg,
             rows,
             constant: None,
