@@ -4,7 +4,7 @@ judgements, and, for adapters that are there, the loss of the references in tran
 part on long inputs what each doubling of the length adds to the loss.
 
     python3 verify/checks/recompute_report.py --out out --data webnlg/ [--backbone gpt2/]
-        [--long-data coqa/]
+        [--long-data coqa/ [--long-backbone gpt2/]]
 
 needs scipy and Unidecode; with --backbone also torch and transformers (and the package in
 reports/python, which is found beside this script). `--out` is the study's folder: report.json and
@@ -346,6 +346,7 @@ def main():
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--backbone")
     parser.add_argument("--long-data", type=Path)
+    parser.add_argument("--long-backbone", help="where it is not the study's")
     parser.add_argument("--entries", type=int, default=20)
     args = parser.parse_args()
     study = json.loads((args.out / "report.json").read_text())
@@ -365,7 +366,8 @@ def main():
     if args.backbone:
         in_transformers(study, args.out, args.backbone, checks, test, args.entries)
         if args.long_data:
-            slopes(study, args.out, args.long_data, args.backbone, checks, page)
+            backbone = args.long_backbone or args.backbone
+            slopes(study, args.out, args.long_data, backbone, checks, page)
     sys.exit(0 if checks.report() else 1)
 
 

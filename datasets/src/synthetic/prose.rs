@@ -29,8 +29,8 @@ pub fn pretraining_text(seed: u64, bytes: usize) -> String {
 /// Such prose of which three paragraphs in four are a passage about several things, as short or as
 /// long as `words` says, and then a conversation about it, question and answer in turn ("What is
 /// the length of Rado Bridge? 20 metres. And its material? iron.", "Q: What is …? A: 20 metres"):
-/// the habit of looking up in a passage what is asked. No story of [`write_coqa`](super::write_coqa)
-/// is in it, and its markers never occur.
+/// the habit of looking up in a passage what is asked. It is drawn apart from the stories of
+/// [`write_coqa`](super::write_coqa), whose markers never occur.
 ///
 /// ```
 /// use inducer_datasets::synthetic::conversations_text;

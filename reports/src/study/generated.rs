@@ -123,9 +123,9 @@ fn once(dir: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     .at(dir)
 }
 
-/// The directory of the embedded backbone for a task: a GPT-2 to generate, another one that has seen
-/// conversations to answer questions, a RoBERTa to classify. Its files are written there when they
-/// are not there yet.
+/// The directory of the embedded backbone for a task: a GPT-2 to generate, another one, which has
+/// seen conversations, to answer questions, a RoBERTa to classify. Its files are written there when
+/// they are not there yet.
 ///
 /// # Errors
 /// The cache cannot be written, or one of its files is no longer the embedded one.
