@@ -18,6 +18,8 @@ import argparse, importlib.util, json, os, platform, statistics, subprocess, sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 # preset, batch, length, steps of one run
 WORK = {"tiny": (16, 96, 12), "mini": (8, 128, 8), "gpt2": (4, 128, 3)}
+# times that one run decodes
+DECODED = "3"
 FORMS = {
     "inducer": ["inducer", "inducer-authors"],
     "lora": ["lora"],
@@ -122,7 +124,7 @@ def decode_case(a, preset):
             "--new-tokens",
             str(new),
             "--steps",
-            "5",
+            DECODED,
             "--threads",
             str(a.threads),
             "--json",
@@ -143,6 +145,8 @@ def decode_case(a, preset):
                         prompts,
                         "--new-tokens",
                         str(new),
+                        "--steps",
+                        DECODED,
                         "--threads",
                         str(a.threads),
                     ]

@@ -35,6 +35,7 @@ pub mod planned;
 pub mod preset;
 pub mod rates;
 pub mod schedule;
+pub mod slim;
 pub mod slopes;
 
 pub use crate::run::record::{
@@ -440,10 +441,12 @@ impl Study {
              wrote it",
             path.display(),
         );
-        match schema {
+        let mut study = match schema {
             SCHEMA => read_json(path),
             _ => older::read(path),
-        }
+        }?;
+        slim::restore(&mut study);
+        Ok(study)
     }
 
     /// The row of a method.

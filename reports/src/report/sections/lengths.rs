@@ -335,6 +335,7 @@ fn retention(prefix: &Row, inducer: &Row, last: usize) -> Option<String> {
 mod tests {
     use super::*;
     use crate::report::testing;
+    use crate::study::Long;
 
     fn of(rows: &[Row]) -> Lengths<'_> {
         Lengths {
@@ -380,6 +381,33 @@ mod tests {
         assert!(text.contains("no verdict on the length"), "{text}");
         assert!(text.contains("it has not learnt the task"), "{text}");
         assert_eq!(of(&study.rows).growth(), None);
+    }
+
+    #[test]
+    fn a_backbone_of_the_long_inputs_is_named_where_it_is_not_the_studys() {
+        let mut study = testing::study();
+        let same = study.provenance.backbone.clone();
+        let other = BackboneSource {
+            name: "reader".into(),
+            ..same.clone()
+        };
+        let mut page = |backbone| {
+            study.long = Some(Long {
+                settings: study.provenance.settings.clone(),
+                data: study.provenance.data.clone(),
+                backbone,
+                rates: None,
+                constant: None,
+                rows: study.rows.clone(),
+                slopes: Vec::new(),
+            });
+            crate::report::markdown(&study)
+        };
+        let named = "These runs have a backbone of their own, reader, with 2,680,000 parameters.";
+        assert!(page(Some(other)).contains(named));
+        for silent in [Some(same), None] {
+            assert!(!page(silent).contains("backbone of their own"));
+        }
     }
 
     #[test]

@@ -63,7 +63,7 @@ fn runs(study: &Study) -> Table {
     fn trained<'a>((_, run): &(&Row, &'a Run)) -> &'a TrainingSummary {
         &run.result.training
     }
-    let mut table = by_run("Every run", study, |_| true);
+    let mut table = by_run("Every run", study);
     for m in Measure::main(study.task) {
         if *m != Measure::Loss {
             table = table.under(m.named().group, m.named().title, |r| {
@@ -87,15 +87,11 @@ fn runs(study: &Study) -> Table {
         .finish()
 }
 
-/// A table with a row for each of these runs, its method and its seed.
-fn by_run<'a>(
-    caption: &str,
-    study: &'a Study,
-    of: impl Fn(&Run) -> bool,
-) -> TableOf<(&'a Row, &'a Run)> {
+/// A table with a row for each run, its method and its seed.
+fn by_run<'a>(caption: &str, study: &'a Study) -> TableOf<(&'a Row, &'a Run)> {
     let rows = study.rows.iter();
     let runs = rows.flat_map(|row| row.runs.iter().map(move |run| (row, run)));
-    Table::of(caption, runs.filter(|r| of(r.1)))
+    Table::of(caption, runs)
         .text("Method", |r| r.0.title.clone())
         .number("Seed", |r| r.1.seed.to_string())
 }
@@ -218,14 +214,10 @@ fn backbone(b: &BackboneSource) -> [(&'static str, String); 3] {
     ]
 }
 
-/// The configurations of all runs: what is the same in every one, and what differs. A report that
-/// was made smaller has those of some runs only.
+/// The configurations of all runs: what is the same in every one, and what differs.
 fn configurations(study: &Study) -> [Table; 2] {
     let runs = study.rows.iter().flat_map(|row| &row.runs);
-    let all: Vec<Vec<(String, String)>> = runs
-        .map(|run| leaves(&run.configuration))
-        .filter(|leaves| !leaves.is_empty())
-        .collect();
+    let all: Vec<Vec<(String, String)>> = runs.map(|run| leaves(&run.configuration)).collect();
     let mut paths: Vec<&str> = Vec::new();
     for (path, _) in all.iter().flatten() {
         if !paths.contains(&path.as_str()) {
@@ -239,9 +231,7 @@ fn configurations(study: &Study) -> [Table; 2] {
     let first = |path: &str| all.first().map_or(String::new(), |run| value(run, path));
     let same = |path: &&str| all.iter().all(|run| value(run, path) == first(path));
     let (common, varying): (Vec<&str>, Vec<&str>) = paths.iter().copied().partition(same);
-    let mut differing = by_run("Configuration: what differs between runs", study, |run| {
-        !leaves(&run.configuration).is_empty()
-    });
+    let mut differing = by_run("Configuration: what differs between runs", study);
     for path in varying {
         differing = differing.text(path, |r| value(&leaves(&r.1.configuration), path));
     }
