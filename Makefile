@@ -1,7 +1,7 @@
 # The two commands of the README, each with all the set-up it needs. Both build with one profile,
 # release: what one has built the other uses, and what is tested is what is run.
-.PHONY: report test lint setup wheel bench-peers bench-against bench-growth check-cuda sanitize-kernels \
-	mutants faults functions proofs engines backbones variant check-variant
+.PHONY: report test lint setup wheel bench-peers bench-against bench-growth check-cuda \
+	sanitize-kernels mutants faults functions proofs engines backbones variant check-variant
 
 report: setup
 	cargo run --release -- report
@@ -16,7 +16,8 @@ lint: setup
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
 
 # The backbones that the program carries, pretrained again into reports/backbones, of whose log the
-# first ten steps and every 200th stay. Forty minutes on two cores.
+# first ten steps and every 200th stay. Of the three the one on conversations takes longest, seven
+# minutes on two cores of a Zen 5.
 backbones: setup
 	cargo build --release
 	reports/checks/backbones.sh

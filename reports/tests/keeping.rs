@@ -38,7 +38,7 @@ fn the_schema_describes_every_committed_report_and_refuses_what_is_changed() {
             ("/schema", json!(1)),
             ("/rows/0/title", json!(3)),
             ("/rows/1/runs/0/bleu/all", json!("45.7")),
-            ("/rows/1/runs/0/train_curve/0", json!([1, 2.0, 3.0])),
+            ("/rows/1/runs/0/validation_curve/0", json!([1, 2.0, 3.0])),
             ("/provenance/threads", json!(-1)),
             ("/provenance/settings", json!({})),
         ] {
