@@ -105,6 +105,18 @@ fn words(rng: &mut ChaCha12Rng, shortest: usize, longest: Option<usize>) -> usiz
     }
 }
 
+/// A passage about things of a category and a conversation about it.
+fn about(
+    rng: &mut ChaCha12Rng,
+    category: &'static Category,
+    (shortest, longest): (usize, Option<usize>),
+    turns: usize,
+) -> (String, Vec<Turn>) {
+    let words = words(rng, shortest, longest);
+    let (told, passage) = passage(rng, category, words);
+    (passage, conversation(rng, &told, turns))
+}
+
 /// A passage of `shortest` to `longest` words and a conversation about it in one paragraph, without
 /// any marker.
 pub(super) fn conversation_as_text(
@@ -113,9 +125,8 @@ pub(super) fn conversation_as_text(
 ) -> String {
     let categories = seen();
     let category = categories[rng.random_range(0..categories.len())];
-    let words = words(rng, shortest, Some(longest));
-    let (told, passage) = passage(rng, category, words);
-    let turns = conversation(rng, &told, CoqaConfig::default().turns);
+    let turns = CoqaConfig::default().turns;
+    let (passage, turns) = about(rng, category, (shortest, Some(longest)), turns);
     let mut sign = || SIGNS.choose(rng).copied().unwrap_or_default();
     let (asked, answered) = (sign(), sign());
     let end = [".", ";", ""].choose(rng).copied().unwrap_or_default();
@@ -156,9 +167,8 @@ const SIGNS: [&str; 16] = [
 fn story(rng: &mut ChaCha12Rng, config: &CoqaConfig, index: usize, additional: bool) -> Value {
     let categories = seen();
     let category = categories[index % categories.len()];
-    let words = words(rng, config.passage_words, config.longest_passage_words);
-    let (told, passage) = passage(rng, category, words);
-    let turns = conversation(rng, &told, config.turns);
+    let words = (config.passage_words, config.longest_passage_words);
+    let (passage, turns) = about(rng, category, words, config.turns);
     let questions = turns.iter().map(|t| &t.question);
     let questions: Vec<Value> = (1..)
         .zip(questions)

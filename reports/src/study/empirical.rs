@@ -280,19 +280,6 @@ mod tests {
         all.find(|f| f.claim == claim).unwrap()
     }
 
-    /// The runs of a study as if their inputs were the long ones.
-    fn on_long_inputs(study: &Study) -> Long {
-        Long {
-            settings: study.provenance.settings.clone(),
-            data: study.provenance.data.clone(),
-            backbone: None,
-            rates: None,
-            constant: None,
-            rows: study.rows.clone(),
-            slopes: Vec::new(),
-        }
-    }
-
     #[test]
     fn every_empirical_claim_of_the_ledger_has_a_finding_and_nothing_else_has() {
         let ledger = Ledger::read().unwrap();
@@ -375,7 +362,7 @@ mod tests {
         set(&mut study, -0.5);
         assert_eq!(of(&study, "mam-long").verdict, "reversed");
         // the part on long inputs goes before
-        study.long = Some(on_long_inputs(&study));
+        study.long = Some(testing::on_long_inputs(&study));
         study.task = before.task;
         assert_eq!(of(&study, "mam-long").verdict, "reversed");
         // a method that has not learnt the task says nothing
@@ -401,7 +388,7 @@ mod tests {
     #[test]
     fn a_gap_that_grows_appears_and_one_that_shrinks_is_reversed() {
         let mut study = testing::study();
-        study.long = Some(on_long_inputs(&study));
+        study.long = Some(testing::on_long_inputs(&study));
         let set = |study: &mut Study, difference: f64| {
             study.long.as_mut().unwrap().slopes = vec![testing::slope("prefix", difference)];
         };

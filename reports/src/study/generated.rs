@@ -2,7 +2,7 @@
 //! on generated prose, which the program carries within it.
 //!
 //! The backbone's files are written under `$INDUCER_CACHE`, else `$XDG_CACHE_HOME/inducer`, else
-//! `~/.cache/inducer`, in a directory named by their kind and fingerprint.
+//! `~/.cache/inducer`, in a directory named by its folder and fingerprint.
 
 use crate::files::{self, At};
 use anyhow::{Result, bail, ensure};
@@ -10,27 +10,54 @@ use inducer_datasets::synthetic::{self, CoqaConfig, GlueConfig, SyntheticConfig}
 use inducer_datasets::{Task, fingerprint};
 use std::path::{Path, PathBuf};
 
-/// The files of an embedded backbone: name and bytes.
-type Files = [(&'static str, &'static [u8])];
+/// A backbone that the program carries.
+struct Embedded {
+    /// The name of its folder.
+    folder: &'static str,
+    /// What it is called.
+    name: &'static str,
+    /// Its files: name and bytes.
+    files: &'static [(&'static str, &'static [u8])],
+}
 
 macro_rules! embedded {
-    ($folder:literal: $($name:literal),*) => {
-        &[$(($name, include_bytes!(concat!("../../backbones/", $folder, "/", $name)))),*]
+    ($folder:literal, $name:literal: $($file:literal),*) => {
+        Embedded {
+            folder: $folder,
+            name: $name,
+            files: &[$((
+                $file,
+                include_bytes!(concat!("../../backbones/", $folder, "/", $file)),
+            )),*],
+        }
     };
 }
 
 /// The embedded GPT-2; its README.md has the command that made it.
-const GPT2: &Files = embedded!("gpt2": "config.json", "model.safetensors", "tokenizer.json",
-    "tokenizer_config.json", "generation_config.json", "pretraining.json", "README.md");
+const GPT2: Embedded = embedded!("gpt2", "a small GPT-2 pretrained on generated prose":
+    "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+    "generation_config.json", "pretraining.json", "README.md");
 
 /// The embedded GPT-2 that has also seen conversations about passages.
-const CONVERSATIONS: &Files = embedded!("conversations": "config.json", "model.safetensors",
-    "tokenizer.json", "tokenizer_config.json", "generation_config.json", "pretraining.json",
-    "README.md");
+const CONVERSATIONS: Embedded = embedded!("conversations",
+    "a small GPT-2 pretrained on generated prose and conversations":
+    "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+    "generation_config.json", "pretraining.json", "README.md");
 
 /// The embedded RoBERTa.
-const ROBERTA: &Files = embedded!("roberta": "config.json", "model.safetensors", "tokenizer.json",
-    "tokenizer_config.json", "pretraining.json", "README.md");
+const ROBERTA: Embedded = embedded!("roberta", "a small RoBERTa pretrained on generated prose":
+    "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+    "pretraining.json", "README.md");
+
+/// The embedded backbone for a task: a GPT-2 to generate, another one, which has seen
+/// conversations, to answer questions, a RoBERTa to classify.
+fn embedded(task: Task) -> Embedded {
+    match task {
+        Task::WebNlg | Task::Generate => GPT2,
+        Task::Coqa => CONVERSATIONS,
+        Task::Mnli | Task::Sst2 | Task::Classify => ROBERTA,
+    }
+}
 
 /// Words a passage of the long part: from the shortest to the longest.
 pub const LONG_WORDS: (usize, usize) = (15, 110);
@@ -102,11 +129,7 @@ pub fn long_name() -> String {
 
 /// What the embedded backbone for a task is called.
 pub fn backbone_name(task: Task) -> &'static str {
-    match task {
-        Task::WebNlg | Task::Generate => "a small GPT-2 pretrained on generated prose",
-        Task::Coqa => "a small GPT-2 pretrained on generated prose and conversations",
-        Task::Mnli | Task::Sst2 | Task::Classify => "a small RoBERTa pretrained on generated prose",
-    }
+    embedded(task).name
 }
 
 /// Makes a directory whole or not at all; another process may be making the same one.
@@ -123,24 +146,19 @@ fn once(dir: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     .at(dir)
 }
 
-/// The directory of the embedded backbone for a task: a GPT-2 to generate, another one, which has
-/// seen conversations, to answer questions, a RoBERTa to classify. Its files are written there when
-/// they are not there yet.
+/// The directory of the embedded backbone for a task; its files are written there when they are not
+/// there yet.
 ///
 /// # Errors
 /// The cache cannot be written, or one of its files is no longer the embedded one.
 pub fn backbone(task: Task) -> Result<PathBuf> {
-    let (kind, files) = match task {
-        Task::WebNlg | Task::Generate => ("gpt2", GPT2),
-        Task::Coqa => ("conversations", CONVERSATIONS),
-        Task::Mnli | Task::Sst2 | Task::Classify => ("roberta", ROBERTA),
-    };
+    let Embedded { folder, files, .. } = embedded(task);
     let prints = files.iter().map(|(name, bytes)| {
         let print = fingerprint::of_bytes(bytes);
         format!("{name} {print}\n")
     });
     let key = fingerprint::of_bytes(prints.collect::<String>().as_bytes());
-    let dir = files::cache().join(format!("embedded-{kind}-{}", &key[..16]));
+    let dir = files::cache().join(format!("embedded-{folder}-{}", &key[..16]));
     once(&dir, |dir| {
         std::fs::create_dir_all(dir).at(dir)?;
         for (name, bytes) in files {
@@ -165,22 +183,23 @@ mod tests {
     use super::*;
     use serde_json::Value;
 
-    fn embedded(name: &str, files: &'static Files) -> &'static [u8] {
+    fn file(name: &str, backbone: &Embedded) -> &'static [u8] {
         let of = |file: &&(&str, &'static [u8])| file.0 == name;
-        files.iter().find(of).unwrap().1
+        backbone.files.iter().find(of).unwrap().1
     }
 
     #[test]
     fn embedded_backbones_are_those_that_were_pretrained_and_small() {
-        for files in [GPT2, CONVERSATIONS, ROBERTA] {
-            let made: Value = serde_json::from_slice(embedded("pretraining.json", files)).unwrap();
-            let weights = fingerprint::of_bytes(embedded("model.safetensors", files));
+        let all = [GPT2, CONVERSATIONS, ROBERTA];
+        for backbone in &all {
+            let made: Value = serde_json::from_slice(file("pretraining.json", backbone)).unwrap();
+            let weights = fingerprint::of_bytes(file("model.safetensors", backbone));
             assert_eq!(made["weights"], weights.as_str());
             // every position was trained
             assert_eq!(made["config"]["length"], made["config"]["positions"]);
         }
-        let all = [GPT2, CONVERSATIONS, ROBERTA].into_iter().flatten();
-        let bytes = all.map(|(_, bytes)| bytes.len());
+        let files = all.iter().flat_map(|backbone| backbone.files);
+        let bytes = files.map(|(_, bytes)| bytes.len());
         assert!(bytes.sum::<usize>() < 8_000_000);
     }
 }

@@ -283,14 +283,23 @@ pub fn plan(request: &Request) -> Result<Plan> {
         loss_seeds: loss_seeds.clone(),
         search: request.search.clone(),
     };
-    let part = |source: (Source, String), names: &[&str], prefix, budget| {
+    let part = |source: (Source, String), facts, names: &[&str], prefix, budget| {
         let name = backbone_name(request.backbone.as_deref(), source.0.task);
-        planner.part(source, name, names, &request.knobs, prefix, budget)
+        planner.part(source, (name, facts), names, &request.knobs, prefix, budget)
     };
     let methods: Vec<&str> = request.methods.iter().map(String::as_str).collect();
-    let main = part(request.main_source()?, &methods, "", request.budget())?;
-    let long = request.long_source()?;
-    let long = long.map(|s| part(s, &LONG_METHODS, "long-", request.long_budget()));
+    let source = request.main_source()?;
+    let facts = BackboneFacts::read(&source.0.backbone)?;
+    let main = part(source, facts, &methods, "", request.budget())?;
+    let long = request.long_source()?.map(|source| {
+        let facts = match &request.backbone {
+            // both parts have the given one
+            Some(_) => main.facts.clone(),
+            None => BackboneFacts::read(&source.0.backbone)?,
+        };
+        let budget = request.long_budget();
+        part(source, facts, &LONG_METHODS, "long-", budget)
+    });
     let mut plan = Plan {
         long: long.transpose()?,
         main,
@@ -365,7 +374,7 @@ impl Planner {
     fn part(
         &self,
         (source, data_name): (Source, String),
-        backbone_name: String,
+        (backbone_name, facts): (String, BackboneFacts),
         names: &[&str],
         knobs: &Knobs,
         prefix: &'static str,
@@ -387,7 +396,6 @@ impl Planner {
         let splits = directory::load_as(task, &source.data, Malformed::Refuse, reading);
         let splits = splits.at(&source.data)?;
         let adapters: Vec<AdapterConfig> = methods.iter().map(|m| m.adapter.clone()).collect();
-        let facts = BackboneFacts::read(&source.backbone)?;
         let mut part = Part {
             prepared: Prepared::new(source, splits, &adapters)?,
             data_name,

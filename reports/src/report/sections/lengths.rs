@@ -393,13 +393,8 @@ mod tests {
         };
         let mut page = |backbone| {
             study.long = Some(Long {
-                settings: study.provenance.settings.clone(),
-                data: study.provenance.data.clone(),
                 backbone,
-                rates: None,
-                constant: None,
-                rows: study.rows.clone(),
-                slopes: Vec::new(),
+                ..testing::on_long_inputs(&study)
             });
             crate::report::markdown(&study)
         };
