@@ -131,6 +131,55 @@ fn the_dial_sets_the_length_of_passages_and_nothing_else() {
 }
 
 #[test]
+fn at_several_lengths_the_conversation_is_the_same_and_each_passage_holds_the_one_before() {
+    let config = CoqaConfig {
+        train: 40,
+        dev: 12,
+        passage_words: 20,
+        longest_passage_words: Some(160),
+        lengths: 4,
+        ..Default::default()
+    };
+    let d = conversations(config);
+    let one = conversations(CoqaConfig {
+        lengths: 1,
+        ..config
+    });
+    assert_eq!(
+        d.train, one.train,
+        "what is trained on does not depend on it"
+    );
+    assert_eq!((d.test.len(), one.test.len()), (12 * 4 * 8, 12 * 8));
+    let mut moved = 0;
+    for conversation in d.test.chunks(4 * 8) {
+        let stories: Vec<&[_]> = conversation.chunks(8).collect();
+        for pair in stories.windows(2) {
+            for (short, long) in pair[0].iter().zip(pair[1]) {
+                let (a, b) = (turn(short), turn(long));
+                assert_eq!((a.1, a.2), (b.1, b.2), "history and question");
+                assert_eq!(short.references, long.references);
+                assert!(b.0.contains(a.0), "{} in {}", a.0, b.0);
+            }
+        }
+        let words = |i: usize| turn(&stories[i][0]).0.split(' ').count();
+        for (i, least) in [20, 40, 80, 160].into_iter().enumerate() {
+            assert!(
+                (least..least.max(60) + 75).contains(&words(i)),
+                "{i}: {}",
+                words(i)
+            );
+        }
+        let [shortest, longest] = [0, 3].map(|i| turn(&stories[i][0]).0);
+        let at = longest.find(shortest).unwrap();
+        moved += usize::from(at > 0 && at + shortest.len() < longest.len());
+    }
+    assert!(
+        moved > 6,
+        "further things stand before it and behind it: {moved} of 12"
+    );
+}
+
+#[test]
 fn answers_are_in_the_passage_and_depend_on_the_question_and_the_turn_before() {
     let d = conversations(CoqaConfig::default());
     let mut kinds = BTreeMap::<&str, usize>::new();

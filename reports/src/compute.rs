@@ -120,15 +120,22 @@ pub fn threads(asked: Option<usize>) -> usize {
         .max(1)
 }
 
-/// Says how many threads candle's own products may use. Otherwise it reads `/proc/cpuinfo` before
-/// each of them, which takes longer than a small product. Who has set `RAYON_NUM_THREADS` is heard.
+/// Says how candle's own operations, which are few, use their threads; a variable that somebody has
+/// set is heard. Without their number candle reads `/proc/cpuinfo` before each product, which takes
+/// longer than a small one. They wait for work in a loop, by which two runs on two cores take a
+/// fifth longer where a prefix has a network of its own; so they sleep at once.
 #[allow(unsafe_code)]
 pub(crate) fn set_threads_of_candle() {
-    const NAME: &str = "RAYON_NUM_THREADS";
-    if std::env::var_os(NAME).is_none() {
-        // SAFETY: the program has just begun. The only other threads are those that OpenBLAS starts
-        // when it is loaded; they wait for work and do not read the environment.
-        unsafe { std::env::set_var(NAME, threads(None).to_string()) };
+    let cores = threads(None).to_string();
+    for (name, value) in [
+        ("RAYON_NUM_THREADS", &*cores),
+        ("CANDLE_BARRIER_POOL_SPIN_LIMIT", "1"),
+    ] {
+        if std::env::var_os(name).is_none() {
+            // SAFETY: the program has just begun. The only other threads are those that OpenBLAS
+            // starts when it is loaded; they wait for work and do not read the environment.
+            unsafe { std::env::set_var(name, value) };
+        }
     }
 }
 

@@ -54,6 +54,7 @@ fn fixture() -> Fixture {
         turns: 3,
         passage_words: 8,
         longest_passage_words: Some(40),
+        lengths: 1,
     };
     write_coqa(&f.path("long"), config).unwrap();
     f

@@ -18,6 +18,7 @@ fn fixture() -> tempfile::TempDir {
         turns: 4,
         passage_words: 40,
         longest_passage_words: None,
+        lengths: 1,
     };
     synthetic::write_coqa(&dir.path().join("data"), config).unwrap();
     let text = synthetic::pretraining_text(1, 60_000);

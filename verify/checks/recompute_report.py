@@ -225,15 +225,18 @@ def turns(rates, lower, upper):
 
 
 def questions(data, layout):
-    """Of each question of the test part the tokens of its prompt and the number of its story."""
+    """Of each question of the test part the tokens of its prompt and its passage: the shortest one
+    that stands in its story word for word."""
     stories = json.loads((data / "coqa-dev-v1.0.json").read_text())["data"]
-    for number, story in enumerate(stories):
+    passages = sorted({story["story"] for story in stories}, key=lambda p: (len(p.encode()), p))
+    for story in stories:
+        passage = next(p for p in passages if p in story["story"])
         asked = [q["input_text"] for q in story["questions"]]
         told = [a["input_text"] for a in story["answers"]]
         for i, question in enumerate(asked):
             history = list(zip(asked[:i], told[:i]))
             prompt = layout.batch([(story["story"], history, question)])
-            yield prompt["input_ids"].shape[1], number
+            yield prompt["input_ids"].shape[1], passage
 
 
 def slopes(study, out, data, backbone, checks, page):
@@ -253,8 +256,12 @@ def slopes(study, out, data, backbone, checks, page):
     limit = long["rows"][0]["runs"][0]["configuration"]["test_limit"] or len(test)
     count = min(limit, len(test))
     chosen = [test[i * len(test) // count] for i in range(count)]
-    x = [math.log2(length) for length, _ in chosen]
-    runs = {r["method"]: [losses(out, r, run, "long-") for run in r["runs"]] for r in long["rows"]}
+    x, passages = [math.log2(length) for length, _ in chosen], [passage for _, passage in chosen]
+    # a run that scores less than twice the constant answer has not learnt the task
+    least = 2 * (long["constant"] or {"score": 0.0})["score"]
+    learnt = {r["method"]: [run for run in r["runs"] if run["coqa"][1] >= least] for r in long["rows"]}
+    runs = {r["method"]: [losses(out, r, run, "long-") for run in learnt[r["method"]]]
+            for r in long["rows"]}
     tokens = [e["tokens"] for e in runs["inducer"][0]]
 
     def line(nats):
@@ -272,8 +279,8 @@ def slopes(study, out, data, backbone, checks, page):
         gap = [mean([r[i] for r in upper]) - mean([r[i] for r in lower]) for i in range(count)]
         level, slope, away, spread = line(gap)
         scores = Counter()
-        for n, t, a, (_, story) in zip(gap, tokens, away, chosen):
-            scores[story] += a * (n - t * (level + slope * a))
+        for n, t, a, passage in zip(gap, tokens, away, passages):
+            scores[passage] += a * (n - t * (level + slope * a))
         groups = len(scores)
         rest = groups / (groups - 1) * sum(s * s for s in scores.values()) / spread**2
         checks.number("slope of a loss", slope, c["difference"], 1e-9, where)

@@ -37,6 +37,10 @@ pub struct CoqaConfig {
     /// Words of the longest passages: with it each length between is drawn, as many short ones as
     /// long ones on a logarithmic scale.
     pub longest_passage_words: Option<usize>,
+    /// At how many lengths each conversation of the development file is had, from the shortest
+    /// passage to the longest, each of which holds the one before it word for word; with 1 every
+    /// conversation has a passage of its own.
+    pub lengths: usize,
 }
 
 impl Default for CoqaConfig {
@@ -48,6 +52,7 @@ impl Default for CoqaConfig {
             turns: 8,
             passage_words: 120,
             longest_passage_words: None,
+            lengths: 1,
         }
     }
 }
@@ -70,13 +75,16 @@ impl Default for CoqaConfig {
 /// ```
 pub fn write_coqa(dir: &Path, config: CoqaConfig) -> Result<()> {
     std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
-    for (name, stream, count) in [
-        ("coqa-train-v1.0.json", 10, config.train),
-        ("coqa-dev-v1.0.json", 11, config.dev),
+    for (name, stream, count, lengths) in [
+        ("coqa-train-v1.0.json", 10, config.train, 1),
+        ("coqa-dev-v1.0.json", 11, config.dev, config.lengths),
     ] {
         let mut rng = generator(config.seed, stream);
         let stories: Vec<Value> = (0..count)
-            .map(|i| story(&mut rng, &config, i, stream == 11))
+            .flat_map(|i| match lengths {
+                0 | 1 => vec![story(&mut rng, &config, i, stream == 11)],
+                _ => at_lengths(&mut rng, &config, i),
+            })
             .collect();
         write_json(
             &dir.join(name),
@@ -113,12 +121,14 @@ fn about(
     turns: usize,
 ) -> (String, Vec<Turn>) {
     let words = words(rng, shortest, longest);
-    let (told, passage) = passage(rng, category, words);
-    (passage, conversation(rng, &told, turns))
+    let (told, texts) = things(rng, category, words);
+    (texts.join(" "), conversation(rng, &told, turns))
 }
 
-/// A passage of `shortest` to `longest` words and a conversation about it in one paragraph, without
-/// any marker.
+/// A passage of `shortest` to `longest` words and a conversation about it in one paragraph. What
+/// stands before the passage, before a question and before an answer is drawn for every
+/// conversation, so that a model learns to answer whatever marks the place, the tokens of a layout
+/// among it.
 pub(super) fn conversation_as_text(
     rng: &mut ChaCha12Rng,
     (shortest, longest): (usize, usize),
@@ -127,72 +137,121 @@ pub(super) fn conversation_as_text(
     let category = categories[rng.random_range(0..categories.len())];
     let turns = CoqaConfig::default().turns;
     let (passage, turns) = about(rng, category, (shortest, Some(longest)), turns);
-    let mut sign = || SIGNS.choose(rng).copied().unwrap_or_default();
-    let (asked, answered) = (sign(), sign());
+    let [begun, asked, answered] = [(); 3].map(|()| sign(rng));
     let end = [".", ";", ""].choose(rng).copied().unwrap_or_default();
     let said = turns.iter().flat_map(|t| {
         let last = format!("{}{end}", t.answer);
-        [
-            asked.to_owned(),
-            t.question.clone(),
-            answered.to_owned(),
-            last,
-        ]
+        [asked.clone(), t.question.clone(), answered.clone(), last]
     });
-    let said = said.filter(|word| !word.is_empty());
-    said.fold(passage, |text, word| text + " " + &word)
+    let all = [begun, passage].into_iter().chain(said);
+    let words: Vec<String> = all.filter(|word| !word.is_empty()).collect();
+    words.join(" ")
 }
 
-/// What people write before a question or an answer. Every conversation draws two of them, so that
-/// a model learns to answer whatever stands there.
-const SIGNS: [&str; 16] = [
-    "",
+/// What marks a question or an answer: what people write there, or any one or two characters.
+fn sign(rng: &mut ChaCha12Rng) -> String {
+    if rng.random_range(0..4) == 0 {
+        return SIGNS.choose(rng).copied().unwrap_or_default().to_owned();
+    }
+    let length = rng.random_range(1..3);
+    let mut one = || char::from(rng.random_range(b'!'..=b'~'));
+    (0..length).map(|_| one()).collect()
+}
+
+/// What people write before a question or an answer.
+const SIGNS: [&str; 10] = [
     "",
     "-",
     "*",
     ">",
-    ">>",
-    "|",
     "#",
-    "=",
-    "~",
-    ":",
+    "=>",
     "Q:",
     "A:",
     "Question:",
     "Answer:",
-    "=>",
 ];
 
 fn story(rng: &mut ChaCha12Rng, config: &CoqaConfig, index: usize, additional: bool) -> Value {
-    let categories = seen();
-    let category = categories[index % categories.len()];
+    let category = category_of(index);
     let words = (config.passage_words, config.longest_passage_words);
     let (passage, turns) = about(rng, category, words, config.turns);
+    let source = (category, index.to_string());
+    record(source, &passage, &turns, additional)
+}
+
+/// One conversation about the shortest passage and about longer ones: further things are told
+/// before it or behind it, so that nothing but the length tells the stories apart.
+fn at_lengths(rng: &mut ChaCha12Rng, config: &CoqaConfig, index: usize) -> Vec<Value> {
+    let shortest = config.passage_words.max(1);
+    let longest = config.longest_passage_words.unwrap_or(shortest);
+    let category = category_of(index);
+    let (mut told, texts) = things(rng, category, longest);
+    let words: Vec<usize> = texts.iter().map(|t| t.split(' ').count()).collect();
+    let enough = |least: f64| {
+        let reached = |n: &usize| words[..*n].iter().sum::<usize>() as f64 >= least;
+        (2..words.len()).find(reached).unwrap_or(words.len())
+    };
+    let ratio = longest as f64 / shortest as f64;
+    let steps = config.lengths - 1;
+    let counts: Vec<usize> = (0..=steps)
+        .map(|k| enough(shortest as f64 * ratio.powf(k as f64 / steps as f64)))
+        .collect();
+    told.truncate(counts[0]);
+    let turns = conversation(rng, &told, config.turns);
+    let before: Vec<bool> = texts.iter().map(|_| rng.random()).collect();
+    let passage = |count: usize| {
+        let core = texts[..counts[0]].join(" ");
+        (counts[0]..count).fold(core, |passage, i| match before[i] {
+            true => texts[i].clone() + " " + &passage,
+            false => passage + " " + &texts[i],
+        })
+    };
+    let told = |(k, count): (usize, &usize)| {
+        let source = (category, format!("{index}-{k}"));
+        record(source, &passage(*count), &turns, true)
+    };
+    counts.iter().enumerate().map(told).collect()
+}
+
+/// The category of a file's story.
+fn category_of(index: usize) -> &'static Category {
+    let categories = seen();
+    categories[index % categories.len()]
+}
+
+/// A story in CoQA's layout by its category and number; `additional` with the further answers of
+/// the development file.
+fn record(
+    (category, number): (&Category, String),
+    passage: &str,
+    turns: &[Turn],
+    additional: bool,
+) -> Value {
     let questions = turns.iter().map(|t| &t.question);
     let questions: Vec<Value> = (1..)
         .zip(questions)
         .map(|(i, q)| json!({ "input_text": q, "turn_id": i }))
         .collect();
     let answers: Vec<Value> = (1..)
-        .zip(&turns)
-        .map(|(i, t)| answer(i, t, &t.answer, &passage))
+        .zip(turns)
+        .map(|(i, t)| answer(i, t, &t.answer, passage))
         .collect();
     let mut story = json!({
         "source": category.name.to_lowercase(),
-        "id": format!("invented-{index}"),
-        "filename": format!("{index}.txt"),
+        "id": format!("invented-{number}"),
+        "filename": format!("{number}.txt"),
         "story": passage,
         "questions": questions,
         "answers": answers,
-        "name": format!("{index}.txt"),
+        "name": format!("{number}.txt"),
     });
     if additional {
         let say = [lower, with_stop, in_a_sentence];
         let sets = say.iter().enumerate().map(|(k, say)| {
-            let set = (1..).zip(&turns);
+            let set = (1..).zip(turns);
             let set: Vec<Value> = set
-                .map(|(i, t)| answer(i, t, &say(&t.answer), &passage))
+                .map(|(i, t)| answer(i, t, &say(&t.answer), passage))
                 .collect();
             (k.to_string(), Value::from(set))
         });
@@ -247,14 +306,14 @@ struct Told {
     facts: Vec<Fact>,
 }
 
-/// Things until the passage has the words, the first two of one category; it ends early only if no
-/// new name turns up.
-fn passage(
+/// Things and what a passage says of each until it has the words, the first two of one category; it
+/// ends early only if no new name turns up.
+fn things(
     rng: &mut ChaCha12Rng,
     category: &'static Category,
     words: usize,
-) -> (Vec<Told>, String) {
-    let (all, mut told, mut parts) = (seen(), Vec::<Told>::new(), Vec::<String>::new());
+) -> (Vec<Told>, Vec<String>) {
+    let (all, mut told, mut texts) = (seen(), Vec::<Told>::new(), Vec::<String>::new());
     let (mut length, mut failures) = (0, 0);
     while (told.len() < 2 || length < words) && failures < 1000 {
         let category = match told.len() {
@@ -274,10 +333,10 @@ fn passage(
         failures = 0;
         let text = say::text(rng, &facts);
         length += text.split(' ').count();
-        parts.push(text);
+        texts.push(text);
         told.push(Told { category, facts });
     }
-    (told, parts.join(" "))
+    (told, texts)
 }
 
 /// Turns about the things of a passage: some about one thing, then about another.

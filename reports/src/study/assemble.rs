@@ -73,14 +73,21 @@ pub fn study(
         let mut runs = rows.iter().flat_map(|row| &row.runs);
         let bins = runs.next().map(|run| &run.result.mechanism.by_length);
         let limit = self::first(part)?.config.test_limit;
+        let constant = constant::of(part, limit, bins.map_or(&[], Vec::as_slice))?;
+        // what a run has not learnt cannot fall with the length
+        let learnt = done.iter().filter(|d| match (&constant, &d.result.scores) {
+            (Some(constant), Scores::Coqa { scores }) => constant.is_beaten_by(scores.overall.f1),
+            _ => true,
+        });
+        let slopes = slopes::of(part, learnt.map(|d| d.planned))?;
         Ok(Long {
             settings: settings(part, plan)?,
             data: data(part)?,
             backbone: Some(backbone(part)?),
             rates: part.rates.clone(),
-            constant: constant::of(part, limit, bins.map_or(&[], Vec::as_slice))?,
+            constant,
             rows,
-            slopes: slopes::of(part, done.iter().map(|d| d.planned))?,
+            slopes,
         })
     });
     let long = long.transpose()?;

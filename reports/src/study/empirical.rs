@@ -368,6 +368,7 @@ mod tests {
         // a method that has not learnt the task says nothing
         study.long.as_mut().unwrap().constant = Some(Constant {
             answer: "yes".into(),
+            score: 100.0,
             scores: vec![100.0; 4],
         });
         let found = of(&study, "mam-long");
@@ -402,6 +403,7 @@ mod tests {
         let least = |study: &mut Study, score: f64| {
             study.long.as_mut().unwrap().constant = Some(Constant {
                 answer: "yes".into(),
+                score,
                 scores: vec![score; 4],
             });
         };

@@ -1,7 +1,7 @@
 //! Steps, the paper's and one's own, judged by the loss of the test part.
 
 use super::Study;
-use super::paper::{STEPS, Step};
+use super::paper::{ON_LENGTH, STEPS, Step};
 use super::rates::Found;
 use crate::stats::contrast::{Contrast, Judgement, holm};
 use inducer_gpu::Named;
@@ -30,9 +30,13 @@ pub fn is_judged(method: &str, among: &[&str]) -> bool {
     steps.any(|ends| ends.contains(&method) && ends.iter().all(|end| among.contains(end)))
 }
 
+/// So many of the further seeds the part on long inputs has.
+const LONG_FURTHER: usize = 3;
+
 /// The runs of a part: seed, number of the method, and whether its loss is all that is scored; all
 /// methods of one seed before the next seed. Further seeds are for the methods whose steps are
-/// judged; the part on long inputs has no steps.
+/// judged. The part on long inputs has [`LONG_FURTHER`] of them for the two methods of the claim,
+/// and scores them whole: only a score tells whether a run has learnt the task.
 pub(super) fn listing(
     seeds: &[u64],
     loss_seeds: &[u64],
@@ -43,9 +47,14 @@ pub(super) fn listing(
     let whole = seeds
         .iter()
         .flat_map(|s| methods.clone().map(|m| (*s, m, false)));
-    let further = loss_seeds.iter().filter(|_| prefix.is_empty());
-    let further = further.flat_map(|s| methods.clone().map(|m| (*s, m, true)));
-    let further = further.filter(|(_, m, _)| is_judged(names[*m], names));
+    let long = !prefix.is_empty();
+    let count = if long { LONG_FURTHER } else { loss_seeds.len() };
+    let further = loss_seeds.iter().take(count);
+    let further = further.flat_map(|s| methods.clone().map(|m| (*s, m, !long)));
+    let further = further.filter(|(_, m, _)| match long {
+        true => ON_LENGTH.contains(&names[*m]),
+        false => is_judged(names[*m], names),
+    });
     whole.chain(further).collect()
 }
 
@@ -94,6 +103,19 @@ impl Judgement {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_inputs_have_three_of_the_further_seeds_for_the_two_methods_of_their_claim() {
+        let names = ["prefix", "prefix-no-offset", "inducer"];
+        let of = |prefix| listing(&[1, 2], &[4, 5, 6, 7], &names, prefix);
+        let long = of("long-");
+        let further: Vec<_> = long.iter().filter(|run| run.0 > 2).copied().collect();
+        let expected = [4, 5, 6].map(|seed| [(seed, 0, false), (seed, 2, false)]);
+        assert_eq!(further, expected.concat());
+        assert_eq!(long.len(), 2 * 3 + 3 * 2);
+        // the study's own methods, of which no step has both ends here, have none
+        assert_eq!(of("").len(), 2 * 3);
+    }
 
     #[test]
     fn a_method_is_judged_where_the_other_end_of_its_step_is_there_too() {

@@ -193,7 +193,7 @@ impl Request {
     /// Long inputs need a smaller batch for the same work, and many questions share a passage: a
     /// choice of them is enough.
     pub(super) fn long_budget(&self) -> Budget {
-        let (steps, test_limit) = if self.quick() { (60, 80) } else { (480, 400) };
+        let (steps, test_limit) = if self.quick() { (60, 80) } else { (480, 1200) };
         Budget {
             steps,
             batch_size: 8,
@@ -418,8 +418,13 @@ impl Planner {
     fn runs(&self, part: &Part) -> Result<Vec<Planned>> {
         let mut hyper = self.hyper.clone();
         let found = part.rates.iter().flat_map(|f| &f.methods);
-        let chosen = found.map(|t| (t.method.clone(), t.chosen));
-        hyper.learning_rate.of.extend(chosen);
+        let rates = &mut hyper.learning_rate.of;
+        for tried in found {
+            rates.insert(tried.method.clone(), tried.chosen);
+            if tried.method == ON_LENGTH[0] {
+                rates.entry(NO_OFFSET.into()).or_insert(tried.chosen);
+            }
+        }
         let names: Vec<&str> = part.methods.iter().map(|m| m.name.as_str()).collect();
         let mut runs = Vec::new();
         for (seed, method, loss_only) in listing(&self.seeds, &self.loss_seeds, &names, part.prefix)
@@ -446,7 +451,9 @@ impl Planner {
         RunConfig::resolve(prepared, &part.facts, method, hyper, budget, seed)
     }
 
-    /// Every method that trains something and has no rate of its own, at every rate.
+    /// Every method that trains something and has no rate of its own, at every rate. A prefix
+    /// beside which the text keeps its positions has that of the other prefix, so that they differ
+    /// in nothing else.
     fn candidates(&self, search: &Search, part: &Part) -> Result<Vec<Planned>> {
         let mut all = Vec::new();
         for method in self.searched(part) {
@@ -473,7 +480,7 @@ impl Planner {
     fn searched<'a>(&'a self, part: &'a Part) -> impl Iterator<Item = &'a MethodSpec> {
         let given = |m: &MethodSpec| self.hyper.learning_rate.of(&m.name).is_some();
         let methods = part.methods.iter();
-        methods.filter(move |m| m.trains() && !given(m))
+        methods.filter(move |m| m.trains() && !given(m) && m.name != NO_OFFSET)
     }
 
     /// What the candidates of a part say; none without a search, and while one of them is not

@@ -9,7 +9,7 @@ use crate::run;
 use crate::stats::contrast::Contrast;
 use crate::stats::slope::Questions;
 use anyhow::Result;
-use inducer_datasets::Input;
+use inducer_datasets::{Example, Input};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -36,15 +36,14 @@ pub fn of<'a>(part: &Part, done: impl Iterator<Item = &'a Planned>) -> Result<Ve
 fn questions(part: &Part, targets: Vec<usize>) -> Result<Option<Questions>> {
     let limit = part.runs.first().and_then(|run| run.config.test_limit);
     let examples = run::test_examples(&part.prepared, limit);
-    let mut numbers: BTreeMap<Arc<str>, usize> = BTreeMap::new();
-    let mut passages = Vec::new();
-    for example in &examples {
-        let Input::Conversation { passage, .. } = &example.input else {
-            return Ok(None);
-        };
-        let next = numbers.len();
-        passages.push(*numbers.entry(passage.clone()).or_insert(next));
-    }
+    let passage = |example: &Example| match &example.input {
+        Input::Conversation { passage, .. } => Some(passage.clone()),
+        _ => None,
+    };
+    let Some(passages) = examples.iter().map(passage).collect::<Option<Vec<_>>>() else {
+        return Ok(None);
+    };
+    let passages = numbered(&passages);
     let lengths = part.prepared.prompt_lengths(&examples)?;
     let known = targets.len() == lengths.len();
     Ok(known.then_some(Questions {
@@ -52,4 +51,43 @@ fn questions(part: &Part, targets: Vec<usize>) -> Result<Option<Questions>> {
         lengths,
         passages,
     }))
+}
+
+/// A number for each passage. One that stands in another word for word is the same one made longer,
+/// and has its number.
+fn numbered(passages: &[Arc<str>]) -> Vec<usize> {
+    let mut shortest_first: Vec<&str> = passages.iter().map(|p| &**p).collect();
+    shortest_first.sort_unstable_by_key(|p| (p.len(), *p));
+    shortest_first.dedup();
+    let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut told: Vec<&str> = Vec::new();
+    for passage in shortest_first {
+        let within = told.iter().position(|shorter| passage.contains(shorter));
+        let number = within.unwrap_or(told.len());
+        if within.is_none() {
+            told.push(passage);
+        }
+        numbers.insert(passage, number);
+    }
+    passages.iter().map(|p| numbers[&**p]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_passage_within_another_is_the_same_one_made_longer() {
+        let of = |texts: &[&str]| {
+            let texts: Vec<Arc<str>> = texts.iter().map(|t| Arc::from(*t)).collect();
+            numbered(&texts)
+        };
+        assert_eq!(
+            of(&["b c", "a b c", "d", "b c", "a b c d"]),
+            [1, 1, 0, 1, 0]
+        );
+        assert_eq!(of(&["one two", "two three", "three"]), [1, 0, 0]);
+        assert_eq!(of(&["same", "same", "other"]), [0, 0, 1]);
+        assert!(of(&[]).is_empty());
+    }
 }

@@ -7,6 +7,7 @@ use super::world::{World, hyperparameters, scored};
 use crate::run::directory::{Curve, RunDir};
 use crate::run::{Knobs, RunResult, Scores};
 use crate::study::assemble::{Ledgers, study};
+use crate::study::paper::{LONG_METHODS, NO_OFFSET, ON_LENGTH};
 use crate::study::plan::{Part, Plan, Request, plan};
 use crate::study::planned::Planned;
 use crate::study::preset::Preset;
@@ -68,7 +69,7 @@ fn assembled(case: &mut Case) -> inducer_verify::Result<()> {
     let examples = scored(&plan.main.prepared.splits.test, limit);
     let mut written = write(case, &plan.main, &examples)?;
     let long = plan.long.as_ref();
-    let long_limit = limit.or(Some(400));
+    let long_limit = limit.or(Some(1200));
     let long_written = match long {
         Some(part) => write(case, part, &scored(&part.prepared.splits.test, long_limit))?,
         None => Vec::new(),
@@ -103,6 +104,13 @@ fn assembled(case: &mut Case) -> inducer_verify::Result<()> {
     let expected = loss_seeds.iter().flat_map(|s| JUDGED.map(|m| (*s, m)));
     case.same(alone, expected.collect(), || "runs by loss alone".into());
     if let (Some(part), Some(found)) = (long, &found.long) {
+        let further = loss_seeds.iter().flat_map(|s| ON_LENGTH.map(|m| (*s, m)));
+        let planned = part.runs.iter().map(|run| (run.seed(), run.method()));
+        let after = seeds.len() * LONG_METHODS.len();
+        let planned: Vec<_> = planned.skip(after).collect();
+        case.same(planned, further.collect(), || {
+            "further runs on long inputs".into()
+        });
         for row in &found.rows {
             row_is(case, row, &long_written);
         }
@@ -118,6 +126,26 @@ fn assembled(case: &mut Case) -> inducer_verify::Result<()> {
         let (best, lengths) = (best.map_err(failed)?, lengths.map_err(failed)?);
         case.same(&constant.answer, &best, || "the constant answer".into());
         let tolerance = Tolerance::stated(1e-11, "1e-11: a mean of figures up to 100");
+        let all: Vec<&Example> = scored.iter().collect();
+        let expected = f1(&best, &all).map_err(failed)?;
+        case.close(constant.score, expected, &tolerance, || {
+            format!("{best:?} on all")
+        });
+        let learnt = |method: &str| -> Result<usize> {
+            let own = long_written.iter().filter(|run| run.is(method));
+            let scores = own.map(|run| of_texts(&run.texts, &all));
+            let scores: Vec<f64> = scores.collect::<Result<_>>()?;
+            Ok(scores.iter().filter(|f1| **f1 >= 2.0 * expected).count())
+        };
+        let upper = learnt(ON_LENGTH[1]).map_err(failed)?;
+        for lower in [ON_LENGTH[0], NO_OFFSET] {
+            let runs = [learnt(lower).map_err(failed)?, upper];
+            let compared = found.slopes.iter().find(|c| c.lower == lower);
+            let expected = (runs.iter().min() > Some(&1)).then_some(runs);
+            case.same(compared.map(|c| c.seeds), expected, || {
+                format!("runs of {lower} and the inducer that have learnt the task")
+            });
+        }
         for (i, bin) in bins.iter().enumerate() {
             let inside = |n: &usize| (bin.from..=bin.to).contains(n);
             let here = lengths.iter().zip(&scored).filter(|(n, _)| inside(n));
@@ -172,7 +200,13 @@ fn write<'a>(
         if i > 0 && case.draw.chance(0.2) {
             continue;
         }
-        let texts: Vec<String> = examples.iter().map(|e| nearly(case, e)).collect();
+        // some runs on long inputs answer all questions alike
+        let alike = planned.name().starts_with("long-") && case.draw.chance(0.25);
+        let text = |e: &Example| match alike {
+            true => "nothing".to_string(),
+            false => nearly(case, e),
+        };
+        let texts: Vec<String> = examples.iter().map(text).collect();
         let trained = planned.config.train.steps > 0;
         let mut figure = || case.draw.between(0.1, 9.0);
         let bins = [
@@ -233,8 +267,11 @@ fn write<'a>(
 impl Written<'_> {
     fn write(&self) -> Result<()> {
         let dir = &self.planned.dir;
+        let nats = |text: &String| json!({ "tokens": 2, "nats": 1.0 + text.len() as f64 });
+        let nats: Vec<_> = self.texts.iter().map(nats).collect();
         RunDir::open(dir, &self.planned.config, false)?;
         write_json(&dir.join("result.json"), &self.result)?;
+        write_json(&dir.join("test_losses.json"), &nats)?;
         if !self.planned.config.loss_only {
             fs::write(dir.join("outputs.txt"), self.texts.join("\n") + "\n")?;
         }
@@ -410,8 +447,12 @@ fn best(train: &[Example], questions: &[Example]) -> Result<String> {
 
 /// F1, 0 to 100, of one answer to all of these questions.
 fn f1(answer: &str, questions: &[&Example]) -> Result<f64> {
-    let texts = vec![answer.to_string(); questions.len()];
+    of_texts(&vec![answer.to_string(); questions.len()], questions)
+}
+
+/// F1, 0 to 100, of answers to these questions.
+fn of_texts(texts: &[String], questions: &[&Example]) -> Result<f64> {
     let references: Vec<_> = questions.iter().map(|e| e.references.clone()).collect();
     let domains = vec![String::new(); questions.len()];
-    Ok(coqa(&texts, &references, &domains)?.overall.f1)
+    Ok(coqa(texts, &references, &domains)?.overall.f1)
 }

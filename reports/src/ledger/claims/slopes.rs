@@ -28,7 +28,7 @@ struct Drawn {
     /// log₂ of the tokens of each input.
     x: Vec<f64>,
     tokens: Vec<f64>,
-    /// Of each question the first one about its passage.
+    /// Of each question the number of its passage.
     passages: Vec<usize>,
     runs: Vec<(String, Vec<f64>)>,
 }
@@ -44,7 +44,7 @@ fn compared(case: &mut Case) -> Result<()> {
     let Some(part) = &plan.long else {
         return Err(failed(anyhow::anyhow!("no part on long inputs")));
     };
-    let examples = scored(&part.prepared.splits.test, limit.or(Some(400)));
+    let examples = scored(&part.prepared.splits.test, limit.or(Some(1200)));
     let lengths = lengths(part, &examples).map_err(failed)?;
     let mut drawn = Drawn {
         x: lengths.iter().map(|n| (*n as f64).log2()).collect(),
@@ -94,15 +94,19 @@ fn compared(case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// The number of the first question about the same passage.
+/// The number of the shortest passage that stands in each question's own, the first by its letters
+/// among several.
 fn passages(examples: &[Example]) -> Vec<usize> {
     let text = |e: &Example| match &e.input {
         Input::Conversation { passage, .. } => passage.to_string(),
         _ => String::new(),
     };
     let texts: Vec<String> = examples.iter().map(text).collect();
-    let first = |text: &String| texts.iter().position(|t| t == text);
-    texts.iter().filter_map(first).collect()
+    let within = |text: &String| {
+        let shorter = (0..texts.len()).filter(|i| text.contains(&texts[*i]));
+        shorter.min_by_key(|i| (texts[*i].len(), &texts[*i]))
+    };
+    texts.iter().filter_map(within).collect()
 }
 
 impl Drawn {

@@ -207,7 +207,9 @@ fn write_texts(task: Task, data: &Path, seed: u64) -> Result<()> {
                 dev: 3,
                 turns: 3,
                 passage_words: 30,
-                longest_passage_words: None,
+                longest_passage_words: Some(60),
+                // of every other world the questions are asked at two lengths
+                lengths: 1 + (seed % 2) as usize,
             };
             synthetic::write_coqa(data, sizes)?;
         }

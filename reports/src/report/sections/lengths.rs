@@ -12,7 +12,7 @@ use crate::stats::contrast::{Contrast, Judgement, MARGIN};
 use crate::stats::{Summary, differences, mean, paired};
 use crate::study::constant::Constant;
 use crate::study::measure::Measure;
-use crate::study::paper::ON_LENGTH;
+use crate::study::paper::{NO_OFFSET, ON_LENGTH};
 use crate::study::{BackboneSource, LengthBin, Row, Run, Study};
 use inducer_datasets::Task;
 
@@ -222,11 +222,35 @@ impl Lengths<'_> {
         let others: String = others.iter().map(beside).collect();
         Some(format!(
             "What each doubling of the input's length adds to the loss of Inducer-tuning, less \
-             what it adds to that of Prefix-tuning: {}.{others}{} No change means less than \
+             what it adds to that of Prefix-tuning: {}.{others}{}{} No change means less than \
              {MARGIN} nats a token.",
             said(first),
-            floor.clone().unwrap_or_default()
+            floor.clone().unwrap_or_default(),
+            self.left_out().unwrap_or_default()
         ))
+    }
+
+    /// The runs that the slopes are not of, since they have not learnt the task.
+    fn left_out(&self) -> Option<String> {
+        let constant = self.constant?;
+        let unlearnt = |row: &Row| {
+            let scores: Vec<f64> = row.runs.iter().filter_map(|r| Measure::F1.of(r)).collect();
+            let below = scores.iter().filter(|f1| !constant.is_beaten_by(**f1));
+            let (below, title) = (below.count(), &row.title);
+            (below > 0).then(|| format!("{below} of {} runs of {title}", scores.len()))
+        };
+        let rows = [ON_LENGTH[0], NO_OFFSET, ON_LENGTH[1]];
+        let rows = rows.into_iter().filter_map(|method| self.row(method));
+        let parts: Vec<String> = rows.filter_map(unlearnt).collect();
+        (!parts.is_empty()).then(|| {
+            format!(
+                " Left out, since they have not learnt the task: {}, whose F1 is less than twice \
+                 the {} of always answering “{}”.",
+                list(&parts),
+                fixed(constant.score, 1),
+                constant.answer
+            )
+        })
     }
 
     /// The same by the scores of the shortest and the longest inputs. None when either side was not
@@ -335,7 +359,9 @@ fn retention(prefix: &Row, inducer: &Row, last: usize) -> Option<String> {
 mod tests {
     use super::*;
     use crate::report::testing;
+    use crate::run::Scores;
     use crate::study::Long;
+    use inducer_datasets::metrics::coqa::Coqa;
 
     fn of(rows: &[Row]) -> Lengths<'_> {
         Lengths {
@@ -375,12 +401,52 @@ mod tests {
         assert!(said(0.01, 0.0, None).contains("undecided"));
         let high = Constant {
             answer: "yes".into(),
+            score: 100.0,
             scores: vec![100.0; 4],
         };
         let text = said(-0.05, 0.05, Some(&high));
         assert!(text.contains("no verdict on the length"), "{text}");
         assert!(text.contains("it has not learnt the task"), "{text}");
         assert_eq!(of(&study.rows).growth(), None);
+    }
+
+    #[test]
+    fn runs_that_have_not_learnt_the_task_are_counted() {
+        let mut study = testing::study();
+        let of_each = [
+            ("prefix", [9.4, 57.0, 20.9]),
+            ("inducer", [60.0, 21.0, 58.0]),
+        ];
+        for (method, scores) in of_each {
+            let row = study.rows.iter_mut().find(|r| r.method == method).unwrap();
+            for (run, f1) in row.runs.iter_mut().zip(scores) {
+                let mut scores = Coqa::default();
+                scores.overall.f1 = f1;
+                run.result.scores = Scores::Coqa { scores };
+            }
+        }
+        let constant = |score: f64| Constant {
+            answer: "no".into(),
+            score,
+            scores: vec![0.0; 4],
+        };
+        let said = |constant: &Constant| {
+            let lengths = Lengths {
+                constant: Some(constant),
+                ..of(&study.rows)
+            };
+            lengths.left_out()
+        };
+        let text = said(&constant(10.5)).unwrap();
+        assert!(
+            text.contains("2 of 3 runs of Prefix-tuning, whose F1"),
+            "{text}"
+        );
+        assert!(
+            text.contains("twice the 10.5 of always answering “no”"),
+            "{text}"
+        );
+        assert_eq!(said(&constant(4.7)), None);
     }
 
     #[test]
@@ -432,6 +498,7 @@ mod tests {
         // a prefix that has not learnt the task says nothing about the length
         let constant = |score: f64| Constant {
             answer: "yes".into(),
+            score,
             scores: vec![score; 4],
         };
         let beside = |score: f64| {
