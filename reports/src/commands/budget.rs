@@ -3,7 +3,7 @@
 use super::report::{ReportArgs, assembled, finish, made, write_pages};
 use crate::progress::{duration, note};
 use crate::run::Steps;
-use crate::study::budget::TimeBudget;
+use crate::study::budget::{SeedTime, TimeBudget};
 use crate::study::plan::Request;
 use anyhow::{Result, ensure};
 use std::time::{Instant, SystemTime};
@@ -77,10 +77,12 @@ pub fn run(args: &ReportArgs, request: Request, seconds: f64, jobs: usize) -> Re
             duration(budget.used),
             duration(seconds)
         ));
+        let making = Instant::now();
         let plan = made(&args, &request, jobs, started)?;
+        let last = SeedTime::of(&plan, making.elapsed().as_secs_f64(), jobs)?;
         let mut study = assembled(&args, &plan, started)?;
         budget.used = before + begun.elapsed().as_secs_f64();
-        let more = !args.merge && budget.has_room(&study, jobs);
+        let more = !args.merge && budget.has_room(&study, &last);
         study.provenance.budget = Some(budget.clone());
         budget.seeds += usize::from(more);
         budget.write(&args.out)?;

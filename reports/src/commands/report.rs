@@ -14,10 +14,10 @@ use super::shard::{Shard, chosen};
 use super::{print, study_file};
 use crate::files;
 use crate::pictures;
-use crate::progress::note;
+use crate::progress::{Progress, note};
 use crate::report::{self, compare};
 use crate::run::Steps;
-use crate::study::assemble::{self, LEDGER_CASES};
+use crate::study::assemble::{self, LEDGER_CASES, Ledgers};
 use crate::study::estimate::unfinished;
 use crate::study::listed::listed;
 use crate::study::plan::{Part, Plan, Request, plan};
@@ -75,8 +75,8 @@ pub struct ReportArgs {
         value_name = "SEEDS")]
     pub seeds: Vec<Span>,
     /// Further seeds of the methods whose steps are judged, scored by the loss of the test part
-    /// alone: nothing is decoded [default: on generated data 4-16, with --quick, --seeds or
-    /// --budget none]
+    /// alone: nothing is decoded. Prefix and inducer on long inputs have the first two of them,
+    /// decoded [default: on generated data 4-16, with --quick, --seeds or --budget none]
     #[arg(long, value_delimiter = ',', num_args = 1.., value_name = "SEEDS",
         conflicts_with = "budget")]
     pub loss_seeds: Vec<Span>,
@@ -325,7 +325,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
             request = super::budget::decided(request)?;
         }
         if request.preset == Preset::Paper {
-            let (device, plan) = (args.compute.device.open()?, plan(&request)?);
+            let (device, plan) = (args.compute.device.open()?, read(&request)?);
             let all: Vec<usize> = (0..plan.runs().len()).collect();
             say_how_long(&unfinished(&plan, &all)?, args.workers(jobs, &device))?;
         }
@@ -342,6 +342,25 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     finish(args, &plan, study)
 }
 
+/// The plan; what reads data says so, and not the plans of the ledger's claims.
+fn read(request: &Request) -> Result<Plan> {
+    let _progress = Progress::new(0, "", "reading data and backbone");
+    plan(request)
+}
+
+/// The study of the runs that there are.
+fn put_together(
+    args: &ReportArgs,
+    plan: &Plan,
+    ledgers: &Ledgers<'_>,
+    started: SystemTime,
+) -> Result<Study> {
+    let _progress = Progress::new(0, "", "assembling the report");
+    let mut study = assemble::study(plan, args.data.is_none(), ledgers, started)?;
+    study.provenance.options = args.options.clone();
+    Ok(study)
+}
+
 /// The plan, its runs made unless the study is only merged.
 pub(super) fn made(
     args: &ReportArgs,
@@ -349,7 +368,7 @@ pub(super) fn made(
     jobs: usize,
     started: SystemTime,
 ) -> Result<Plan> {
-    let mut plan = plan(request)?;
+    let mut plan = read(request)?;
     if !args.merge {
         make(args, request, &mut plan, jobs, started)?;
     }
@@ -365,14 +384,12 @@ pub(super) fn assembled(args: &ReportArgs, plan: &Plan, started: SystemTime) -> 
     } else {
         LEDGER_CASES
     };
-    let kept = assemble::Ledgers {
+    let kept = Ledgers {
         cases: args.ledger_cases.unwrap_or(usual),
         threads: args.compute.threads(),
         dir: &args.out,
     };
-    let mut study = assemble::study(plan, args.data.is_none(), &kept, started)?;
-    study.provenance.options = args.options.clone();
-    Ok(study)
+    put_together(args, plan, &kept, started)
 }
 
 /// Writes all that is asked for of a study, and says where it is.
@@ -457,19 +474,16 @@ fn page_so_far(args: &ReportArgs, plan: &Plan, left: Left, started: SystemTime) 
     if parts || !assemble::can_report(plan)? {
         return Ok(());
     }
-    let none = assemble::Ledgers {
+    let none = Ledgers {
         cases: 0,
         threads: args.compute.threads(),
         dir: &args.out,
     };
-    let mut study = Study {
-        going: Some(Going {
-            runs: left.runs,
-            seconds: left.seconds,
-        }),
-        ..assemble::study(plan, args.data.is_none(), &none, started)?
-    };
-    study.provenance.options = args.options.clone();
+    let mut study = put_together(args, plan, &none, started)?;
+    study.going = Some(Going {
+        runs: left.runs,
+        seconds: left.seconds,
+    });
     write_pages(args, &study)
 }
 

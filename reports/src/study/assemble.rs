@@ -12,7 +12,6 @@ use super::{constant, contrasts, slopes};
 use crate::compute;
 use crate::ledger::{LedgerProgress, kept};
 use crate::parameters;
-use crate::progress::Progress;
 use crate::run::directory::{curves, finished, outputs};
 use crate::run::{self, Prepared, RunResult, Scores};
 use anyhow::{Context, Result, ensure};
@@ -48,7 +47,6 @@ pub fn study(
     ledgers: &Ledgers<'_>,
     started: SystemTime,
 ) -> Result<Study> {
-    let _progress = Progress::new(0, "", "assembling the report");
     let task = plan.main.prepared.source.task;
     let done = done(&plan.main)?;
     ensure!(

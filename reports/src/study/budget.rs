@@ -7,6 +7,8 @@ use super::plan::{Plan, Request, plan};
 use super::schedule::Workers;
 use crate::files::{self, read_json};
 use crate::progress::duration;
+use crate::run::RunResult;
+use crate::run::directory::finished;
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -82,17 +84,60 @@ impl TimeBudget {
         })
     }
 
-    /// Whether another seed is likely to fit, by what the last one took, `jobs` runs at a time: on
-    /// a card too, where they slowed each other down while they were measured.
-    pub fn has_room(&self, study: &Study, jobs: usize) -> bool {
+    /// Whether another seed is likely to fit, by what the last one took by the clock.
+    pub fn has_room(&self, study: &Study, last: &SeedTime) -> bool {
+        self.seeds < MOST_SEEDS && self.used + self.next(study, last) <= self.seconds
+    }
+
+    /// Seconds that another seed is likely to take.
+    fn next(&self, study: &Study, last: &SeedTime) -> f64 {
         let long = study.long.iter().flat_map(|long| &long.rows);
         let runs = study.rows.iter().chain(long).flat_map(|row| &row.runs);
-        let last = runs.filter(|run| run.seed == self.seeds as u64);
-        let took: f64 = last
-            .map(|run| run.result.training.train_seconds + run.result.training.decode_seconds)
-            .sum();
-        self.seeds < MOST_SEEDS && self.used + took / jobs as f64 <= self.seconds
+        let seed = runs.filter(|run| run.seed == self.seeds as u64);
+        let seed: f64 = seed.map(|run| in_runs(&run.result)).sum();
+        // loading, test losses and writing are in no run's seconds, and runs wait for each other;
+        // what was made before has cost nothing now
+        let least = 1.0 / last.jobs as f64;
+        let each = last.seconds / (seed + last.candidates);
+        seed * if each > least { each } else { least }
     }
+}
+
+/// What it took to make the runs of a seed.
+#[derive(Clone, Copy, Debug)]
+pub struct SeedTime {
+    /// Seconds by the clock.
+    pub seconds: f64,
+    /// Seconds of the candidates for learning rates that were made with them.
+    pub candidates: f64,
+    /// Runs at a time.
+    pub jobs: usize,
+}
+
+impl SeedTime {
+    /// Of the runs of a plan; the candidates belong to the first seed.
+    ///
+    /// # Errors
+    /// A run's files cannot be read.
+    pub fn of(plan: &Plan, seconds: f64, jobs: usize) -> Result<Self> {
+        let mut candidates = 0.0;
+        if plan.seeds.len() == 1 {
+            for candidate in plan.parts().flat_map(|part| &part.candidates) {
+                let result = finished(&candidate.dir, &candidate.config)?;
+                candidates += result.as_ref().map_or(0.0, in_runs);
+            }
+        }
+        Ok(Self {
+            seconds,
+            candidates,
+            jobs,
+        })
+    }
+}
+
+/// Seconds that a run trained and decoded.
+fn in_runs(result: &RunResult) -> f64 {
+    result.training.train_seconds + result.training.decode_seconds
 }
 
 /// Seconds of a study with all steps, as it is run here.
@@ -172,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn another_seed_has_room_where_what_the_last_one_took_fits() {
+    fn another_seed_has_room_where_what_the_last_one_took_by_the_clock_fits() {
         let mut study = testing::study();
         study.long = None;
         let mut count = 0.0;
@@ -183,19 +228,39 @@ mod tests {
             training.decode_seconds = if last { 2.0 } else { 100.0 };
             count += f64::from(u8::from(last));
         }
-        let next = 6.0 * count / 2.0;
-        let mut budget = TimeBudget {
-            seconds: 50.0 + next,
+        let seed = 6.0 * count;
+        let budget = TimeBudget {
+            seconds: 1000.0,
             used: 50.0,
             seeds: 3,
             steps: None,
         };
-        assert!(count > 0.0 && budget.has_room(&study, 2));
-        budget.used += 0.001;
-        assert!(!budget.has_room(&study, 2));
-        budget.used = 0.0;
-        budget.seeds = MOST_SEEDS;
-        assert!(!budget.has_room(&study, 2));
+        let took = |seconds: f64, candidates: f64| SeedTime {
+            seconds,
+            candidates,
+            jobs: 2,
+        };
+        // by the clock; a third of it, where the candidates took the rest; what was made before
+        // counts as if nothing but training took time
+        for (last, next) in [
+            (took(0.8 * seed, 0.0), 0.8 * seed),
+            (took(2.4 * seed, 2.0 * seed), 0.8 * seed),
+            (took(0.01, 0.0), 0.5 * seed),
+        ] {
+            assert!(count > 0.0);
+            let found = budget.next(&study, &last);
+            assert!((found - next).abs() < 1e-9, "{last:?}: {found} : {next}");
+            let at = |spare: f64| TimeBudget {
+                seconds: 50.0 + next + spare,
+                ..budget.clone()
+            };
+            assert!(at(0.001).has_room(&study, &last) && !at(-0.001).has_room(&study, &last));
+        }
+        let full = TimeBudget {
+            seeds: MOST_SEEDS,
+            ..budget
+        };
+        assert!(!full.has_room(&study, &took(0.01, 0.0)));
     }
 
     #[test]

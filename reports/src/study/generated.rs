@@ -64,7 +64,7 @@ pub const LONG_WORDS: (usize, usize) = (15, 110);
 
 /// Conversations that the long part is tested on, each about its shortest passage and about the
 /// same one made longest: what a question is like does not vary with the length.
-const LONG_STORIES: usize = 300;
+const LONG_STORIES: usize = 200;
 
 /// Writes the generated data of a task to `dir`, unless they are there already; their name.
 ///

@@ -27,6 +27,7 @@ pub mod judged;
 pub mod listed;
 pub mod looks;
 pub mod measure;
+mod names;
 mod older;
 pub mod paper;
 pub mod plan;

@@ -5,19 +5,18 @@
 
 use super::generated;
 use super::judged::listing;
+use super::names::names;
 use super::paper::{LONG_METHODS, NO_OFFSET, ON_LENGTH};
 use super::planned::Planned;
 use super::preset::Preset;
-use super::rates::{Found, Search, Tried};
+use super::rates::{self, Found, Search, Tried};
 use crate::files::At;
-use crate::progress::Progress;
 use crate::run::{
     BackboneFacts, Budget, Hyperparameters, Knobs, MethodSpec, Prepared, Rates, RunConfig, Source,
 };
 use anyhow::{Result, bail, ensure};
 use inducer_datasets::{Malformed, Reading, Surface, Task, directory};
 use inducer_gpu::{AdapterConfig, BackboneConfig, hub};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Data and the runs on them.
@@ -68,12 +67,13 @@ impl Part {
 
     /// Whether the learning rate of a run is still to be chosen.
     pub fn is_open(&self, run: &Planned) -> bool {
-        self.rates.is_none() && self.candidates.iter().any(|c| c.method() == run.method())
+        let chooser = rates::chooser(run.method());
+        self.rates.is_none() && self.candidates.iter().any(|c| c.method() == chooser)
     }
 }
 
 impl Plan {
-    fn parts(&self) -> impl Iterator<Item = &Part> {
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Part> {
         [Some(&self.main), self.long.as_ref()].into_iter().flatten()
     }
 
@@ -193,7 +193,7 @@ impl Request {
     /// Long inputs need a smaller batch for the same work, and many questions share a passage: a
     /// choice of them is enough.
     pub(super) fn long_budget(&self) -> Budget {
-        let (steps, test_limit) = if self.quick() { (60, 80) } else { (480, 1200) };
+        let (steps, test_limit) = if self.quick() { (60, 80) } else { (480, 800) };
         Budget {
             steps,
             batch_size: 8,
@@ -275,7 +275,6 @@ pub fn plan(request: &Request) -> Result<Plan> {
         let all: Vec<u64> = request.seeds.iter().chain(loss_seeds).copied().collect();
         search.check(&all, rates)?;
     }
-    let _progress = Progress::new(0, "", "reading data and backbone");
     let planner = Planner {
         out: request.out.clone(),
         hyper: request.preset.hyper(request.task, request.hyper.clone()),
@@ -308,42 +307,6 @@ pub fn plan(request: &Request) -> Result<Plan> {
     };
     plan.choose()?;
     Ok(plan)
-}
-
-/// The names of the methods, once nothing is asked for twice: each run has a directory of its own.
-///
-/// # Errors
-/// A seed or a name that stands there twice; no method of that name.
-pub(super) fn names(request: &Request) -> Result<Vec<String>> {
-    let mut seeds = BTreeSet::new();
-    for seed in &request.seeds {
-        ensure!(seeds.insert(seed), "--seeds: {seed} stands there twice");
-    }
-    for seed in &request.loss_seeds {
-        let fresh = seeds.insert(seed);
-        ensure!(
-            fresh,
-            "--loss-seeds: {seed} stands there twice, or in --seeds"
-        );
-    }
-    let mut names: Vec<String> = Vec::new();
-    for (i, given) in request.methods.iter().enumerate() {
-        let name = MethodSpec::name_of(given)?;
-        if let Some(same) = names.iter().position(|n| *n == name) {
-            let (a, b) = (&request.methods[same], &request.methods[i]);
-            bail!(
-                "--methods: {a} and {b} would both be called `{name}`; rename a file or its folder"
-            );
-        }
-        ensure!(
-            !LONG_METHODS
-                .iter()
-                .any(|long| name == format!("long-{long}")),
-            "--methods {given}: `{name}` is the name of a run on long inputs; rename the file"
-        );
-        names.push(name);
-    }
-    Ok(names)
 }
 
 fn backbone_name(given: Option<&Path>, task: Task) -> String {
@@ -419,10 +382,10 @@ impl Planner {
         let mut hyper = self.hyper.clone();
         let found = part.rates.iter().flat_map(|f| &f.methods);
         let rates = &mut hyper.learning_rate.of;
-        for tried in found {
-            rates.insert(tried.method.clone(), tried.chosen);
-            if tried.method == ON_LENGTH[0] {
-                rates.entry(NO_OFFSET.into()).or_insert(tried.chosen);
+        rates.extend(found.map(|t| (t.method.clone(), t.chosen)));
+        for method in &part.methods {
+            if let Some(rate) = rates.get(rates::chooser(&method.name)).copied() {
+                rates.insert(method.name.clone(), rate);
             }
         }
         let names: Vec<&str> = part.methods.iter().map(|m| m.name.as_str()).collect();
@@ -451,9 +414,7 @@ impl Planner {
         RunConfig::resolve(prepared, &part.facts, method, hyper, budget, seed)
     }
 
-    /// Every method that trains something and has no rate of its own, at every rate. A prefix
-    /// beside which the text keeps its positions has that of the other prefix, so that they differ
-    /// in nothing else.
+    /// Every method that trains something and has no rate of its own, at every rate.
     fn candidates(&self, search: &Search, part: &Part) -> Result<Vec<Planned>> {
         let mut all = Vec::new();
         for method in self.searched(part) {
@@ -480,7 +441,7 @@ impl Planner {
     fn searched<'a>(&'a self, part: &'a Part) -> impl Iterator<Item = &'a MethodSpec> {
         let given = |m: &MethodSpec| self.hyper.learning_rate.of(&m.name).is_some();
         let methods = part.methods.iter();
-        methods.filter(move |m| m.trains() && !given(m) && m.name != NO_OFFSET)
+        methods.filter(move |m| m.trains() && !given(m) && rates::chooser(&m.name) == m.name)
     }
 
     /// What the candidates of a part say; none without a search, and while one of them is not

@@ -1,6 +1,7 @@
 //! A learning rate for each method, chosen on the development part with a seed that is not
 //! reported, before the runs that are: one rate for all would measure how fast methods converge.
 
+use super::paper::{NO_OFFSET, ON_LENGTH};
 use super::planned::Planned;
 use crate::files;
 use crate::run::directory::finished;
@@ -32,6 +33,15 @@ pub struct Found {
     pub steps: usize,
     /// What was tried, method by method.
     pub methods: Vec<Tried>,
+}
+
+/// The method whose candidates choose a method's learning rate: its own, but for the prefix beside
+/// which the text keeps its positions, which differs from the other one in nothing else.
+pub(super) fn chooser(method: &str) -> &str {
+    match method {
+        NO_OFFSET => ON_LENGTH[0],
+        own => own,
+    }
 }
 
 /// The candidates of a method.

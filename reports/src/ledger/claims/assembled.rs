@@ -69,7 +69,7 @@ fn assembled(case: &mut Case) -> inducer_verify::Result<()> {
     let examples = scored(&plan.main.prepared.splits.test, limit);
     let mut written = write(case, &plan.main, &examples)?;
     let long = plan.long.as_ref();
-    let long_limit = limit.or(Some(1200));
+    let long_limit = limit.or(Some(800));
     let long_written = match long {
         Some(part) => write(case, part, &scored(&part.prepared.splits.test, long_limit))?,
         None => Vec::new(),

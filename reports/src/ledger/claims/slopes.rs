@@ -44,7 +44,7 @@ fn compared(case: &mut Case) -> Result<()> {
     let Some(part) = &plan.long else {
         return Err(failed(anyhow::anyhow!("no part on long inputs")));
     };
-    let examples = scored(&part.prepared.splits.test, limit.or(Some(1200)));
+    let examples = scored(&part.prepared.splits.test, limit.or(Some(800)));
     let lengths = lengths(part, &examples).map_err(failed)?;
     let mut drawn = Drawn {
         x: lengths.iter().map(|n| (*n as f64).log2()).collect(),
