@@ -9,7 +9,7 @@ use super::options::{
     task, whole,
 };
 use super::own::{OwnData, located};
-use super::plan::{list, say_how_long};
+use super::plan::{list, read, say_how_long};
 use super::shard::{Shard, chosen};
 use super::{print, study_file};
 use crate::files;
@@ -20,7 +20,7 @@ use crate::run::Steps;
 use crate::study::assemble::{self, LEDGER_CASES, Ledgers};
 use crate::study::estimate::unfinished;
 use crate::study::listed::listed;
-use crate::study::plan::{Part, Plan, Request, plan};
+use crate::study::plan::{Part, Plan, Request};
 use crate::study::planned::Planned;
 use crate::study::preset::{Preset, usual_methods};
 use crate::study::rates::Search;
@@ -342,12 +342,6 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     finish(args, &plan, study)
 }
 
-/// The plan; what reads data says so, and not the plans of the ledger's claims.
-fn read(request: &Request) -> Result<Plan> {
-    let _progress = Progress::new(0, "", "reading data and backbone");
-    plan(request)
-}
-
 /// The study of the runs that there are.
 fn put_together(
     args: &ReportArgs,
@@ -379,10 +373,9 @@ pub(super) fn made(
 
 /// The study of the runs that there are, with the ledger.
 pub(super) fn assembled(args: &ReportArgs, plan: &Plan, started: SystemTime) -> Result<Study> {
-    let usual = if args.preset() == Preset::Quick {
-        0
-    } else {
-        LEDGER_CASES
+    let usual = match args.preset() {
+        Preset::Quick => 0,
+        _ => LEDGER_CASES,
     };
     let kept = Ledgers {
         cases: args.ledger_cases.unwrap_or(usual),

@@ -58,7 +58,8 @@ pub fn listed(request: &Request) -> Result<Vec<Listed>> {
             })
             .collect();
     }
-    let (names, seeds) = (names(request)?, request.seeds());
+    let names = names(&request.methods, &request.seeds, &request.loss_seeds)?;
+    let seeds = request.seeds();
     let main = (generated::name(request.task), "", names, request.budget());
     let long = LONG_METHODS.map(String::from).to_vec();
     let long = (generated::long_name(), "long-", long, request.long_budget());

@@ -1,7 +1,6 @@
 //! The names of a study's methods.
 
 use super::paper::LONG_METHODS;
-use super::plan::Request;
 use crate::run::MethodSpec;
 use anyhow::{Result, bail, ensure};
 use std::collections::BTreeSet;
@@ -10,23 +9,23 @@ use std::collections::BTreeSet;
 ///
 /// # Errors
 /// A seed or a name that stands there twice; no method of that name.
-pub(super) fn names(request: &Request) -> Result<Vec<String>> {
-    let mut seeds = BTreeSet::new();
-    for seed in &request.seeds {
-        ensure!(seeds.insert(seed), "--seeds: {seed} stands there twice");
+pub(super) fn names(methods: &[String], seeds: &[u64], loss_seeds: &[u64]) -> Result<Vec<String>> {
+    let mut all = BTreeSet::new();
+    for seed in seeds {
+        ensure!(all.insert(seed), "--seeds: {seed} stands there twice");
     }
-    for seed in &request.loss_seeds {
-        let fresh = seeds.insert(seed);
+    for seed in loss_seeds {
+        let fresh = all.insert(seed);
         ensure!(
             fresh,
             "--loss-seeds: {seed} stands there twice, or in --seeds"
         );
     }
     let mut names: Vec<String> = Vec::new();
-    for (i, given) in request.methods.iter().enumerate() {
+    for (i, given) in methods.iter().enumerate() {
         let name = MethodSpec::name_of(given)?;
         if let Some(same) = names.iter().position(|n| *n == name) {
-            let (a, b) = (&request.methods[same], &request.methods[i]);
+            let (a, b) = (&methods[same], &methods[i]);
             bail!(
                 "--methods: {a} and {b} would both be called `{name}`; rename a file or its folder"
             );

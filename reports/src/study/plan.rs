@@ -267,7 +267,7 @@ pub fn plan(request: &Request) -> Result<Plan> {
         !seeds.is_empty() && !request.methods.is_empty(),
         "--seeds and --methods: expected at least one of each"
     );
-    let names = names(request)?;
+    let names = names(&request.methods, &request.seeds, &request.loss_seeds)?;
     let rates = &request.hyper.learning_rate;
     rates.check(names.iter().map(String::as_str))?;
     let loss_seeds = &request.loss_seeds;

@@ -210,6 +210,12 @@ pub fn mark(run: &Planned, error: &anyhow::Error) -> Result<()> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn the_prefix_without_an_offset_has_the_rate_of_the_other_one() {
+        assert_eq!(chooser(NO_OFFSET), ON_LENGTH[0]);
+        assert_eq!(chooser("lora"), "lora");
+    }
+
     fn tried(losses: &[(f64, Option<f64>)], chosen: f64) -> Tried {
         let candidate = |(learning_rate, validation_loss): &(f64, Option<f64>)| Candidate {
             learning_rate: *learning_rate,

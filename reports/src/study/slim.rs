@@ -1,5 +1,5 @@
 //! A report made smaller, as a repository wants it, and whole again when it is read: without the
-//! losses of every few steps, numbers in nine digits, and of a method's configurations the first
+//! losses of every few steps, numbers in eight digits, and of a method's configurations the first
 //! one and what the others change of it.
 
 use super::{Row, Run, Study};
@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 /// Significant digits of its numbers.
-const DIGITS: usize = 9;
+const DIGITS: usize = 8;
 
 /// The field of a configuration that says whose it is like, by the seed of that run.
 const LIKE: &str = "like_seed";
