@@ -37,7 +37,7 @@ pub struct Found {
 
 /// The method whose candidates choose a method's learning rate: its own, but for the prefix beside
 /// which the text keeps its positions, which differs from the other one in nothing else.
-pub(super) fn chooser(method: &str) -> &str {
+pub fn chooser(method: &str) -> &str {
     match method {
         NO_OFFSET => ON_LENGTH[0],
         own => own,

@@ -4,9 +4,9 @@ use super::{title, words};
 use crate::document::format::{counted, list, optional, signed};
 use crate::document::table::{Cell, Mark, Table};
 use crate::document::{Block, Section};
-use crate::study::Study;
 use crate::study::paper::{STEPS, Step};
-use crate::study::rates::{Found, Tried};
+use crate::study::rates::{Found, Tried, chooser};
+use crate::study::{Row, Study};
 
 /// The section; none where the rates are the methods' own or were given.
 pub fn section(study: &Study) -> Option<Section> {
@@ -23,12 +23,26 @@ pub fn section(study: &Study) -> Option<Section> {
     ];
     blocks.extend(edges(study, found).map(Block::body));
     blocks.push(Block::Table(steps(study, found)));
-    if let Some(long) = study.long.as_ref().and_then(|long| long.rates.as_ref()) {
+    let long = study.long.as_ref();
+    if let Some((long, found)) = long.and_then(|long| Some((long, long.rates.as_ref()?))) {
         blocks.push(Block::heading("On long inputs"));
-        blocks.push(Block::Table(candidates(study, long)));
+        blocks.push(Block::Table(candidates(study, found)));
+        blocks.extend(shared(&long.rows, found).map(Block::body));
     }
     let heading = "Learning rates, chosen on the development part";
     Some(Section::new("rates", "Rates", heading, blocks))
+}
+
+/// The methods whose rate another one's candidates chose.
+fn shared(rows: &[Row], found: &Found) -> Option<String> {
+    let without = |row: &&Row| {
+        let (own, chooser) = (&*row.method, chooser(&row.method));
+        own != chooser && found.of(own).is_none() && found.of(chooser).is_some()
+    };
+    let row = rows.iter().find(without)?;
+    let other = rows.iter().find(|r| r.method == chooser(&row.method))?;
+    let (title, other) = (&row.title, &other.title);
+    Some(format!("{title} has the learning rate of {other}."))
 }
 
 fn candidates(study: &Study, found: &Found) -> Table {
@@ -94,6 +108,26 @@ mod tests {
     use super::*;
     use crate::document::{self, Document, Text};
     use crate::report::testing;
+    use crate::study::paper::NO_OFFSET;
+
+    #[test]
+    fn a_rate_that_another_methods_candidates_chose_is_said() {
+        let study = testing::study();
+        let found = study.rates.clone().unwrap();
+        let of = |method: &str| study.rows.iter().find(|r| r.method == method).unwrap();
+        let mut rows = vec![of("prefix").clone(), of("inducer").clone()];
+        assert_eq!(shared(&rows, &found), None);
+        rows.push(Row {
+            method: NO_OFFSET.into(),
+            title: "Prefix, no offset".into(),
+            ..of("prefix").clone()
+        });
+        let said = shared(&rows, &found).unwrap();
+        assert_eq!(
+            said,
+            "Prefix, no offset has the learning rate of Prefix-tuning."
+        );
+    }
 
     #[test]
     fn chosen_diverged_and_turning_rates_are_shown() {
