@@ -117,7 +117,7 @@ mod tests {
     use crate::report::testing;
 
     #[test]
-    fn a_smaller_report_gives_the_same_configurations_and_the_same_numbers_in_nine_digits() {
+    fn a_smaller_report_gives_the_same_configurations_and_the_same_numbers_in_eight_digits() {
         let mut study = testing::study();
         // a field less, a field more, a value inside another
         let runs = &mut study.rows[1].runs;
@@ -136,6 +136,7 @@ mod tests {
         std::fs::write(&path, report.to_string()).unwrap();
         let read = Study::read(&path).unwrap();
         assert_eq!(slim(&read).unwrap(), report);
+        let rounding = 0.5 * 0.1f64.powi(DIGITS as i32 - 1);
         let pairs = read.rows.iter().zip(&study.rows);
         let pairs = pairs.flat_map(|(a, b)| a.runs.iter().zip(&b.runs));
         for (found, expected) in pairs {
@@ -147,11 +148,11 @@ mod tests {
                 .zip(&expected.curves.validation)
             {
                 assert_eq!(at, step);
-                approx::assert_relative_eq!(x, y, max_relative = 1e-8);
+                approx::assert_relative_eq!(x, y, max_relative = rounding);
             }
             assert!(found.curves.train.is_empty());
             let [a, b] = [found, expected].map(|run| run.result.test_loss.unwrap_or_default());
-            approx::assert_relative_eq!(a, b, max_relative = 1e-8);
+            approx::assert_relative_eq!(a, b, max_relative = rounding);
         }
     }
 }
