@@ -122,8 +122,8 @@ pub fn threads(asked: Option<usize>) -> usize {
 
 /// Says how candle's own operations, which are few, use their threads; a variable that somebody has
 /// set is heard. Without their number candle reads `/proc/cpuinfo` before each product, which takes
-/// longer than a small one. They wait for work in a loop, by which two runs on two cores take a
-/// fifth longer where a prefix has a network of its own; so they sleep at once.
+/// longer than a small one. Its threads wait for work in a loop, by which two runs on two cores take
+/// a fifth longer where a prefix has a network of its own; so they sleep at once.
 #[allow(unsafe_code)]
 pub(crate) fn set_threads_of_candle() {
     let cores = threads(None).to_string();

@@ -258,7 +258,7 @@ def slopes(study, out, data, backbone, checks, page):
     chosen = [test[i * len(test) // count] for i in range(count)]
     x, passages = [math.log2(length) for length, _ in chosen], [passage for _, passage in chosen]
     # a run that scores less than twice the constant answer has not learnt the task
-    least = 2 * (long["constant"] or {"score": 0.0})["score"]
+    least = 2 * (long["constant"] or {}).get("score", 0.0)
     learnt = {r["method"]: [run for run in r["runs"] if run["coqa"][1] >= least] for r in long["rows"]}
     runs = {r["method"]: [losses(out, r, run, "long-") for run in learnt[r["method"]]]
             for r in long["rows"]}

@@ -207,11 +207,11 @@ fn at_lengths(rng: &mut ChaCha12Rng, config: &CoqaConfig, index: usize) -> Vec<V
             false => passage + " " + &texts[i],
         })
     };
-    let told = |(k, count): (usize, &usize)| {
+    let at_length = |(k, count): (usize, &usize)| {
         let source = (category, format!("{index}-{k}"));
         record(source, &passage(*count), &turns, true)
     };
-    counts.iter().enumerate().map(told).collect()
+    counts.iter().enumerate().map(at_length).collect()
 }
 
 /// The category of a file's story.

@@ -1,19 +1,13 @@
 //! What `inducer report` says of a study before it runs: its list, and how long it will take.
 
 use super::print;
-use crate::progress::{Progress, note};
+use crate::progress::note;
 use crate::study::estimate::estimate;
 use crate::study::listed::Listed;
-use crate::study::plan::{Part, Plan, Request, plan};
+use crate::study::plan::Part;
 use crate::study::planned::Planned;
 use crate::study::schedule::Workers;
 use anyhow::Result;
-
-/// The plan of a study. The command says that it reads data, not the plans of the ledger's claims.
-pub fn read(request: &Request) -> Result<Plan> {
-    let _progress = Progress::new(0, "", "reading data and backbone");
-    plan(request)
-}
 
 /// `--plan`: the list, and which of it is done.
 pub fn list(rows: &[Listed], json: bool) -> Result<()> {

@@ -9,7 +9,7 @@ use super::options::{
     task, whole,
 };
 use super::own::{OwnData, located};
-use super::plan::{list, read, say_how_long};
+use super::plan::{list, say_how_long};
 use super::shard::{Shard, chosen};
 use super::{print, study_file};
 use crate::files;
@@ -20,7 +20,7 @@ use crate::run::Steps;
 use crate::study::assemble::{self, LEDGER_CASES, Ledgers};
 use crate::study::estimate::unfinished;
 use crate::study::listed::listed;
-use crate::study::plan::{Part, Plan, Request};
+use crate::study::plan::{Part, Plan, Request, read};
 use crate::study::planned::Planned;
 use crate::study::preset::{Preset, usual_methods};
 use crate::study::rates::Search;

@@ -65,29 +65,7 @@ pub fn study(
         }
         _ => None,
     });
-    let long = plan.long.as_ref().map(|part| -> Result<Long> {
-        let done = self::done(part)?;
-        let rows = rows(part, &done)?;
-        let mut runs = rows.iter().flat_map(|row| &row.runs);
-        let bins = runs.next().map(|run| &run.result.mechanism.by_length);
-        let limit = self::first(part)?.config.test_limit;
-        let constant = constant::of(part, limit, bins.map_or(&[], Vec::as_slice))?;
-        // what a run has not learnt cannot fall with the length
-        let learnt = done.iter().filter(|d| match (&constant, &d.result.scores) {
-            (Some(constant), Scores::Coqa { scores }) => constant.is_beaten_by(scores.overall.f1),
-            _ => true,
-        });
-        let slopes = slopes::of(part, learnt.map(|d| d.planned))?;
-        Ok(Long {
-            settings: settings(part, plan)?,
-            data: data(part)?,
-            backbone: Some(backbone(part)?),
-            rates: part.rates.clone(),
-            constant,
-            rows,
-            slopes,
-        })
-    });
+    let long = plan.long.as_ref().map(|part| long(part, plan));
     let long = long.transpose()?;
     let ledger = ledgers.summary()?;
     let first = first(&plan.main)?;
@@ -120,6 +98,31 @@ pub fn study(
         going: None,
         long,
         ledger,
+    })
+}
+
+/// The part on long inputs.
+fn long(part: &Part, plan: &Plan) -> Result<Long> {
+    let done = done(part)?;
+    let rows = rows(part, &done)?;
+    let mut runs = rows.iter().flat_map(|row| &row.runs);
+    let bins = runs.next().map(|run| &run.result.mechanism.by_length);
+    let limit = first(part)?.config.test_limit;
+    let constant = constant::of(part, limit, bins.map_or(&[], Vec::as_slice))?;
+    // what a run has not learnt cannot fall with the length
+    let learnt = done.iter().filter(|d| {
+        let constant = constant.as_ref();
+        constant.is_none_or(|c| c.is_beaten_by(&d.result.scores))
+    });
+    let slopes = slopes::of(part, learnt.map(|d| d.planned))?;
+    Ok(Long {
+        settings: settings(part, plan)?,
+        data: data(part)?,
+        backbone: Some(backbone(part)?),
+        rates: part.rates.clone(),
+        constant,
+        rows,
+        slopes,
     })
 }
 

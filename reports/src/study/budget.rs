@@ -3,7 +3,7 @@
 
 use super::Study;
 use super::estimate::{Estimate, estimate};
-use super::plan::{Plan, Request, plan};
+use super::plan::{Plan, Request, read};
 use super::schedule::Workers;
 use crate::files::{self, read_json};
 use crate::progress::duration;
@@ -63,7 +63,7 @@ impl TimeBudget {
     /// # Errors
     /// A run that could not begin; not even the shortest study fits.
     pub fn begin(request: &Request, seconds: f64, workers: Workers<'_>) -> Result<Self> {
-        let plan = plan(request)?;
+        let plan = read(request)?;
         let known = estimate(&plan.runs(), workers)?.0;
         let cost = Cost::of(&plan, &known, workers.at_once);
         let Some(share) = cost.share(seconds) else {
@@ -99,7 +99,7 @@ impl TimeBudget {
         // what was made before has cost nothing now
         let least = 1.0 / last.jobs as f64;
         let each = last.seconds / (seed + last.candidates);
-        seed * if each > least { each } else { least }
+        seed * each.max(least)
     }
 }
 

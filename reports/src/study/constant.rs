@@ -3,7 +3,7 @@
 
 use super::plan::Part;
 use super::{LengthBin, Row};
-use crate::run;
+use crate::run::{self, Scores};
 use crate::stats::Summary;
 use anyhow::Result;
 use inducer_datasets::metrics::coqa::Counts;
@@ -45,9 +45,12 @@ pub struct Unlearnt<'a> {
 }
 
 impl Constant {
-    /// Whether a run of this F1 has learnt the task.
-    pub fn is_beaten_by(&self, f1: f64) -> bool {
-        f1 >= LEARNT * self.score
+    /// Whether a run of these scores has learnt the task.
+    pub fn is_beaten_by(&self, scores: &Scores) -> bool {
+        match scores {
+            Scores::Coqa { scores } => scores.overall.f1 >= LEARNT * self.score,
+            _ => true,
+        }
     }
 
     /// The first of these methods that scores no more than the constant answer somewhere: what it
@@ -127,6 +130,7 @@ mod tests {
     use super::*;
     use approx::assert_abs_diff_eq;
     use inducer_datasets::Input;
+    use inducer_datasets::metrics::coqa::Coqa;
 
     fn question(answer: &str) -> Example {
         Example {
@@ -147,7 +151,11 @@ mod tests {
             score: 10.5,
             scores: Vec::new(),
         };
-        let learnt = [0.0, 11.4, 20.9, 21.0, 57.0].map(|f1| constant.is_beaten_by(f1));
+        let learnt = [0.0, 11.4, 20.9, 21.0, 57.0].map(|f1| {
+            let mut scores = Coqa::default();
+            scores.overall.f1 = f1;
+            constant.is_beaten_by(&Scores::Coqa { scores })
+        });
         assert_eq!(learnt, [false, false, false, true, true]);
     }
 

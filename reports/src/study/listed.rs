@@ -4,8 +4,7 @@ use super::generated;
 use super::judged::listing;
 use super::names::names;
 use super::paper::LONG_METHODS;
-use super::plan::{Request, plan};
-use crate::progress::Progress;
+use super::plan::{Request, read};
 use crate::run::directory::is_finished;
 use anyhow::Result;
 use serde::Serialize;
@@ -40,8 +39,7 @@ pub struct Listed {
 /// As [`plan`](super::plan).
 pub fn listed(request: &Request) -> Result<Vec<Listed>> {
     if request.data.is_some() && request.backbone.is_some() {
-        let _progress = Progress::new(0, "", "reading data and backbone");
-        let plan = plan(request)?;
+        let plan = read(request)?;
         let runs = plan.runs().into_iter().enumerate();
         return runs
             .map(|(i, (planned, part))| {

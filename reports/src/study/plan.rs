@@ -11,6 +11,7 @@ use super::planned::Planned;
 use super::preset::Preset;
 use super::rates::{self, Found, Search, Tried};
 use crate::files::At;
+use crate::progress::Progress;
 use crate::run::{
     BackboneFacts, Budget, Hyperparameters, Knobs, MethodSpec, Prepared, Rates, RunConfig, Source,
 };
@@ -307,6 +308,15 @@ pub fn plan(request: &Request) -> Result<Plan> {
     };
     plan.choose()?;
     Ok(plan)
+}
+
+/// [`plan`], with a line that data are read: a command says so, the ledger's claims do not.
+///
+/// # Errors
+/// As [`plan`].
+pub fn read(request: &Request) -> Result<Plan> {
+    let _progress = Progress::new(0, "", "reading data and backbone");
+    plan(request)
 }
 
 fn backbone_name(given: Option<&Path>, task: Task) -> String {

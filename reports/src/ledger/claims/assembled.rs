@@ -11,7 +11,7 @@ use crate::study::paper::{LONG_METHODS, NO_OFFSET, ON_LENGTH};
 use crate::study::plan::{Part, Plan, Request, plan};
 use crate::study::planned::Planned;
 use crate::study::preset::Preset;
-use crate::study::{LengthBin, Mechanism, PartCount, Row, Study, TrainingSummary};
+use crate::study::{LengthBin, Long, Mechanism, PartCount, Row, Study, TrainingSummary};
 use anyhow::Result;
 use inducer_datasets::metrics::{bleu, coqa, meteor, texts, webnlg};
 use inducer_datasets::significance::approximate_randomisation;
@@ -111,50 +111,62 @@ fn assembled(case: &mut Case) -> inducer_verify::Result<()> {
         case.same(planned, further.collect(), || {
             "further runs on long inputs".into()
         });
-        for row in &found.rows {
-            row_is(case, row, &long_written);
-        }
-        let first = long_written.first();
-        let bins = first.map_or(&[][..], |run| &run.result.mechanism.by_length);
-        let Some(constant) = &found.constant else {
-            case.same(bins.is_empty(), true, || "no constant answer".into());
-            return Ok(());
-        };
-        let scored = scored(&part.prepared.splits.test, long_limit);
-        let answers = &part.prepared.splits.train;
-        let (best, lengths) = (best(answers, &scored), lengths(part, &scored));
-        let (best, lengths) = (best.map_err(failed)?, lengths.map_err(failed)?);
-        case.same(&constant.answer, &best, || "the constant answer".into());
-        let tolerance = Tolerance::stated(1e-11, "1e-11: a mean of figures up to 100");
-        let all: Vec<&Example> = scored.iter().collect();
-        let expected = f1(&best, &all).map_err(failed)?;
-        case.close(constant.score, expected, &tolerance, || {
-            format!("{best:?} on all")
+        let examples = scored(&part.prepared.splits.test, long_limit);
+        long_inputs(case, found, part, &long_written, &examples)?;
+    }
+    Ok(())
+}
+
+/// The rows on long inputs are those of their runs, the constant answer and its scores follow from
+/// the questions, and slopes are of the runs that have learnt the task.
+fn long_inputs(
+    case: &mut Case,
+    found: &Long,
+    part: &Part,
+    written: &[Written],
+    examples: &[Example],
+) -> inducer_verify::Result<()> {
+    for row in &found.rows {
+        row_is(case, row, written);
+    }
+    let first = written.first();
+    let bins = first.map_or(&[][..], |run| &run.result.mechanism.by_length);
+    let Some(constant) = &found.constant else {
+        case.same(bins.is_empty(), true, || "no constant answer".into());
+        return Ok(());
+    };
+    let best = best(&part.prepared.splits.train, examples).map_err(failed)?;
+    let lengths = lengths(part, examples).map_err(failed)?;
+    case.same(&constant.answer, &best, || "the constant answer".into());
+    let tolerance = Tolerance::stated(1e-11, "1e-11: a mean of figures up to 100");
+    let all: Vec<&Example> = examples.iter().collect();
+    let least = f1(&best, &all).map_err(failed)?;
+    case.close(constant.score, least, &tolerance, || {
+        format!("{best:?} on all")
+    });
+    for (i, bin) in bins.iter().enumerate() {
+        let inside = |n: &usize| (bin.from..=bin.to).contains(n);
+        let here = lengths.iter().zip(examples).filter(|(n, _)| inside(n));
+        let here: Vec<&Example> = here.map(|(_, e)| e).collect();
+        let expected = f1(&best, &here).map_err(failed)?;
+        case.close(constant.scores[i], expected, &tolerance, || {
+            format!("{best:?} in bin {i}")
         });
-        let learnt = |method: &str| -> Result<usize> {
-            let own = long_written.iter().filter(|run| run.is(method));
-            let scores = own.map(|run| of_texts(&run.texts, &all));
-            let scores: Vec<f64> = scores.collect::<Result<_>>()?;
-            Ok(scores.iter().filter(|f1| **f1 >= 2.0 * expected).count())
-        };
-        let upper = learnt(ON_LENGTH[1]).map_err(failed)?;
-        for lower in [ON_LENGTH[0], NO_OFFSET] {
-            let runs = [learnt(lower).map_err(failed)?, upper];
-            let compared = found.slopes.iter().find(|c| c.lower == lower);
-            let expected = (runs.iter().min() > Some(&1)).then_some(runs);
-            case.same(compared.map(|c| c.seeds), expected, || {
-                format!("runs of {lower} and the inducer that have learnt the task")
-            });
-        }
-        for (i, bin) in bins.iter().enumerate() {
-            let inside = |n: &usize| (bin.from..=bin.to).contains(n);
-            let here = lengths.iter().zip(&scored).filter(|(n, _)| inside(n));
-            let here: Vec<&Example> = here.map(|(_, e)| e).collect();
-            let expected = f1(&best, &here).map_err(failed)?;
-            case.close(constant.scores[i], expected, &tolerance, || {
-                format!("{best:?} in bin {i}")
-            });
-        }
+    }
+    let learnt = |method: &str| -> Result<usize> {
+        let own = written.iter().filter(|run| run.is(method));
+        let scores = own.map(|run| of_texts(&run.texts, &all));
+        let scores: Vec<f64> = scores.collect::<Result<_>>()?;
+        Ok(scores.iter().filter(|f1| **f1 >= 2.0 * least).count())
+    };
+    let upper = learnt(ON_LENGTH[1]).map_err(failed)?;
+    for lower in [ON_LENGTH[0], NO_OFFSET] {
+        let runs = [learnt(lower).map_err(failed)?, upper];
+        let compared = found.slopes.iter().find(|c| c.lower == lower);
+        let expected = (runs.iter().min() > Some(&1)).then_some(runs);
+        case.same(compared.map(|c| c.seeds), expected, || {
+            format!("runs of {lower} and the inducer that have learnt the task")
+        });
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::stats::contrast::{Contrast, Judgement, MARGIN};
 use crate::stats::{Summary, differences, mean, paired};
 use crate::study::constant::Constant;
 use crate::study::measure::Measure;
-use crate::study::paper::{NO_OFFSET, ON_LENGTH};
+use crate::study::paper::{LONG_METHODS, ON_LENGTH};
 use crate::study::{BackboneSource, LengthBin, Row, Run, Study};
 use inducer_datasets::Task;
 
@@ -234,13 +234,12 @@ impl Lengths<'_> {
     fn left_out(&self) -> Option<String> {
         let constant = self.constant?;
         let unlearnt = |row: &Row| {
-            let scores: Vec<f64> = row.runs.iter().filter_map(|r| Measure::F1.of(r)).collect();
-            let below = scores.iter().filter(|f1| !constant.is_beaten_by(**f1));
+            let runs = row.runs.iter();
+            let below = runs.filter(|run| !constant.is_beaten_by(&run.result.scores));
             let (below, title) = (below.count(), &row.title);
-            (below > 0).then(|| format!("{below} of {} runs of {title}", scores.len()))
+            (below > 0).then(|| format!("{below} of {} runs of {title}", row.runs.len()))
         };
-        let rows = [ON_LENGTH[0], NO_OFFSET, ON_LENGTH[1]];
-        let rows = rows.into_iter().filter_map(|method| self.row(method));
+        let rows = LONG_METHODS.iter().filter_map(|method| self.row(method));
         let parts: Vec<String> = rows.filter_map(unlearnt).collect();
         (!parts.is_empty()).then(|| {
             format!(
